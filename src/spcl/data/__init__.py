@@ -1,0 +1,1 @@
+"""From disk to batches: data sets, images, augmentation, sampler."""

@@ -1,0 +1,1 @@
+"""Programs made of the parts below: training, extraction, evaluation, checkpoints."""

@@ -1,0 +1,9 @@
+"""The one exception that is meant for the user.
+
+Raised where an input cannot be used: it names the value, what was expected and the next step. The command
+line prints it without a traceback and exits with code 2.
+"""
+
+
+class InputError(ValueError):
+    """Something the user gave cannot be used; the message says what, why and what to do next."""

@@ -1,0 +1,1 @@
+"""Recipes: TOML files of settings that belong together."""

@@ -1,0 +1,1 @@
+"""Arrays in, arrays out: neighbours, k-reciprocal encoding, Jaccard distance, ranking. Imports nothing of ours."""

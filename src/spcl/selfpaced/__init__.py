@@ -1,0 +1,1 @@
+"""The paper, one file per step: clusters, reliability, memory, loss."""
