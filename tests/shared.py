@@ -1,0 +1,19 @@
+"""Where the shared reference arrays and real images are, for tests only."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+PROJECT_ROOT = Path(__file__).resolve().parents[1]
+
+
+def shared_path(*parts: str) -> Path:
+    """The path of a shared file or folder; skips the test where it is not at hand."""
+    root = Path(os.environ.get("SPCL_SHARED", PROJECT_ROOT.parent / "shared"))
+    path = root.joinpath(*parts)
+    if not path.exists():
+        pytest.skip(f"needs {'/'.join(parts)} of the shared folder (set SPCL_SHARED to where it is)")
+    return path
