@@ -1,0 +1,212 @@
+"""k-reciprocal encoding: each image as a sparse vector over the images it is mutually near to.
+
+Paper: the distance of step 1 of each epoch; Zhong et al., *Re-ranking Person Re-identification with k-reciprocal
+Encoding*, CVPR 2017, equations 1 to 8. Here: the sets R(k), their expansion R*(k), the weights over them and the
+local query expansion. The distance between encodings is in ``jaccard.py``.
+
+Everything is O(N k): sets are kept as compressed rows (``indptr``, ``indices``), never as N x N arrays.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numba import njit, prange
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from spcl.retrieval.neighbours import Features, as_float32
+
+_ROWS_AT_ONCE = 32768
+
+
+def k_reciprocal_encoding(
+    features: Features, neighbours: NDArray[np.integer], *, k1: int = 30, k2: int = 6
+) -> csr_array:
+    """The k-reciprocal encoding of each row.
+
+    Args:
+        features: ``[N, D]`` unit rows.
+        neighbours: ``[N, k]`` int, nearest first, the row itself among them; -1 where there is none.
+        k1: Neighbours that count; at most ``k1 + 1`` columns of ``neighbours`` are read, as the reference does.
+        k2: Each encoding becomes the mean of those of its first ``k2`` neighbours; 1: it stays as it is.
+
+    Returns:
+        ``[N, N]`` float32 csr array, sorted columns; each row sums to 1 (to 0 where a row has no mutual neighbour).
+
+    Reference: ``spcl/utils/faiss_rerank.py: compute_jaccard_distance``.
+    """
+    rows = as_float32(features, "features").cpu().numpy()
+    if len(neighbours) != len(rows):
+        raise ValueError(f"neighbours have {len(neighbours)} rows, features {len(rows)}; they must be equal")
+    indptr, indices = reciprocal_sets(neighbours, k1=k1)
+    weights = _softmax_weights(rows, indptr, indices)
+    encoding = csr_array((weights, indices, indptr), shape=(len(rows), len(rows)))
+    return average_over_neighbours(encoding, neighbours, k2=k2)
+
+
+def reciprocal_sets(
+    neighbours: NDArray[np.integer] | torch.Tensor, *, k1: int
+) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    """The expanded k-reciprocal sets R*, equation 2 of the re-ranking paper.
+
+    R(i) holds the neighbours of i that have i among theirs. A member's half-size set joins R(i) when more than two
+    thirds of it lie in R(i) already.
+
+    Args:
+        neighbours: ``[N, k]`` int, nearest first; -1 where there is none.
+        k1: R uses the first ``min(k1 + 1, k)`` columns, the half sets the first ``round(k1 / 2) + 1`` (halves to
+            even, as the reference).
+
+    Returns:
+        ``indptr [N + 1]`` int64 and ``indices`` int32, ascending within a row.
+    """
+    table = _checked_neighbours(neighbours)
+    num_rows, num_columns = table.shape
+    full = min(k1 + 1, num_columns)
+    half = min(round(k1 / 2) + 1, num_columns)
+    mutual = _mutual(table, full)
+    mutual_half = _mutual(table, half)
+    widest = full * (1 + half)
+    counts = np.zeros(num_rows, dtype=np.int64)
+    parts = [np.empty(0, dtype=np.int32)]
+    for start in range(0, num_rows, _ROWS_AT_ONCE):
+        stop = min(start + _ROWS_AT_ONCE, num_rows)
+        buffer = np.empty((stop - start, min(widest, num_rows)), dtype=np.int32)
+        _expand(table, mutual, mutual_half, start, buffer, counts)
+        parts.append(buffer[np.arange(buffer.shape[1]) < counts[start:stop, None]])
+    indptr = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    return indptr, np.concatenate(parts)
+
+
+def average_over_neighbours(encoding: csr_array, neighbours: NDArray[np.integer], *, k2: int) -> csr_array:
+    """Local query expansion: each row becomes the mean of the rows of its first ``k2`` neighbours.
+
+    Args:
+        encoding: ``[N, N]`` float32 csr array.
+        neighbours: ``[N, k]`` int, nearest first; -1 where there is none.
+        k2: How many; 1 leaves the encoding as it is, which differs from averaging over the first neighbour where
+            that is not the row itself.
+
+    Returns:
+        ``[N, N]`` float32 csr array with sorted columns.
+    """
+    if k2 < 1:
+        raise ValueError(f"k2 is {k2}; it must be at least 1")
+    if k2 == 1:
+        return encoding
+    table = _checked_neighbours(neighbours)[:, :k2]
+    present = table >= 0
+    counts = present.sum(axis=1)
+    indptr = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    chooser = csr_array(
+        (np.ones(int(indptr[-1]), dtype=np.float32), table[present], indptr),
+        shape=(len(table), encoding.shape[0]),
+    )
+    mean = csr_array(chooser @ encoding)
+    mean.sort_indices()
+    mean.data /= np.repeat(counts.astype(np.float32), np.diff(mean.indptr))
+    return mean
+
+
+def _checked_neighbours(neighbours: NDArray[np.integer] | torch.Tensor) -> NDArray[np.int32]:
+    table = np.asarray(neighbours.cpu() if isinstance(neighbours, torch.Tensor) else neighbours)
+    if table.ndim != 2 or not np.issubdtype(table.dtype, np.integer):
+        raise ValueError(f"neighbours are {table.dtype} of shape {table.shape}; expected integers [N, k]")
+    if table.size and (table.max() >= len(table) or table.min() < -1):
+        raise ValueError(f"neighbours must be row numbers from 0 to {len(table) - 1}, or -1 for none")
+    return np.ascontiguousarray(table, dtype=np.int32)
+
+
+@njit(cache=True, parallel=True)
+def _mutual(table, num_columns):  # type: ignore[no-untyped-def]
+    """``[N, num_columns]`` bool: is the row among the neighbours of its neighbour?"""
+    mutual = np.zeros((table.shape[0], num_columns), dtype=np.bool_)
+    for row in prange(table.shape[0]):
+        for place in range(num_columns):
+            other = table[row, place]
+            if other < 0:
+                continue
+            found = False
+            for back in range(num_columns):
+                found |= table[other, back] == row
+            mutual[row, place] = found
+    return mutual
+
+
+@njit(cache=True, parallel=True)
+def _expand(table, mutual, mutual_half, first, out, counts):  # type: ignore[no-untyped-def]
+    """Write the expanded set of each row ``first + i``, ascending, into ``out[i]``, and its size into ``counts``."""
+    full, half = mutual.shape[1], mutual_half.shape[1]
+    size = 1
+    while size < 2 * full * (1 + half):
+        size *= 2
+    for offset in prange(out.shape[0]):
+        row = first + offset
+        # Open addressing over a table that fits the first cache: membership without an array of N marks.
+        seen = np.full(size, -1, dtype=np.int32)
+        found = out[offset]
+        num_found = 0
+        core = np.empty(full, dtype=np.int32)
+        num_core = 0
+        for place in range(full):
+            if mutual[row, place]:
+                core[num_core] = table[row, place]
+                num_core += 1
+        ordered = np.sort(core[:num_core])
+        for place in range(num_core):
+            num_found = _add(seen, found, num_found, core[place])
+        for place in range(num_core):
+            candidate = core[place]
+            members, inside = 0, 0
+            for back in range(half):
+                if mutual_half[candidate, back]:
+                    members += 1
+                    other = table[candidate, back]
+                    at = np.searchsorted(ordered, other)
+                    if at < num_core and ordered[at] == other:
+                        inside += 1
+            if inside > 2 / 3 * members:
+                for back in range(half):
+                    if mutual_half[candidate, back]:
+                        num_found = _add(seen, found, num_found, table[candidate, back])
+        found[:num_found] = np.sort(found[:num_found])
+        counts[row] = num_found
+
+
+@njit(cache=True, inline="always")
+def _add(seen, found, num_found, value):  # type: ignore[no-untyped-def]
+    mask = len(seen) - 1
+    at = (value * np.int32(-1640531527)) & mask
+    while seen[at] != -1:
+        if seen[at] == value:
+            return num_found
+        at = (at + 1) & mask
+    seen[at] = value
+    found[num_found] = value
+    return num_found + 1
+
+
+@njit(cache=True, parallel=True, fastmath={"reassoc", "contract"})
+def _softmax_weights(features, indptr, indices):  # type: ignore[no-untyped-def]
+    """Softmax of ``-(2 - 2 cos)`` over each row's set."""
+    weights = np.empty(len(indices), dtype=np.float32)
+    length = features.shape[1]
+    for row in prange(len(indptr) - 1):
+        start, stop = indptr[row], indptr[row + 1]
+        highest = np.float32(-np.inf)
+        for place in range(start, stop):
+            other = indices[place]
+            product = np.float32(0.0)
+            for column in range(length):
+                product += features[row, column] * features[other, column]
+            # The reference's -(2 - 2 cos), rounded in the same places.
+            weights[place] = -(np.float32(2.0) - np.float32(2.0) * product)
+            highest = max(highest, weights[place])
+        total = np.float32(0.0)
+        for place in range(start, stop):
+            weights[place] = np.exp(weights[place] - highest)
+            total += weights[place]
+        for place in range(start, stop):
+            weights[place] /= total
+    return weights

@@ -1,0 +1,40 @@
+"""The unified contrastive loss: one softmax over source classes, clusters and un-clustered instances.
+
+Paper: equation 1. The logit of a class is the mean of its rows' similarities, which is the similarity with the
+un-normalised mean of its rows: so C class means stand for K rows. It reads the memory and changes nothing.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from spcl.selfpaced.hybrid_memory import HybridMemory
+
+
+def contrastive_loss(inputs: Tensor, slots: Tensor, memory: HybridMemory, *, temperature: float = 0.05) -> Tensor:
+    """The loss of each input.
+
+    Args:
+        inputs: ``[B, D]`` unit features; the gradient flows into them.
+        slots: ``[B]`` int64, the memory row of each: its class is the positive one.
+        memory: Read only; its empty classes take no part.
+        temperature: Divides the similarities; positive.
+
+    Returns:
+        ``[B]`` float32, always computed in float32.
+
+    Raises:
+        ValueError: If the temperature is not positive.
+
+    Paper: equation 1. Reference: ``spcl/models/hm.py: HybridMemory.forward``, which adds 1e-6 twice where this
+    subtracts the maximum.
+    """
+    if temperature <= 0:
+        raise ValueError(f"temperature is {temperature}; it must be positive")
+    # Under autocast the product would be rounded to half precision: the loss stays in float32.
+    with torch.autocast(device_type=inputs.device.type, enabled=False):
+        logits = inputs.float() @ memory.class_means.T / temperature
+        logits = logits.masked_fill(memory.class_sizes == 0, -torch.inf)
+        return F.cross_entropy(logits, memory.labels[slots.to(memory.labels.device)], reduction="none")

@@ -1,0 +1,119 @@
+"""The hybrid memory: one row per source class and per target instance.
+
+Paper: section 3.2 and equations 2 and 3. Rows are filled once, relabelled each epoch and moved after each step,
+``m <- momentum * m + (1 - momentum) * f``, re-normalised. Beside the rows it keeps the mean of each class, which is
+all that the loss needs (``contrastive_loss.py``): K rows become C means, kept up to date as rows move.
+
+Reading and writing are separate: the loss reads, ``update`` writes, after the backward pass.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class HybridMemory(nn.Module):
+    """A memory of ``num_slots`` unit rows of length ``dim``, float32 whatever the network's precision.
+
+    Attributes:
+        features: ``[K, D]`` float32.
+        labels: ``[K]`` int64, the class of each row.
+        class_means: ``[C, D]`` float32, the un-normalised mean of the rows of each class (zero for an empty class).
+        class_sizes: ``[C]`` int64.
+    """
+
+    features: Tensor
+    labels: Tensor
+    class_means: Tensor
+    class_sizes: Tensor
+
+    def __init__(self, num_slots: int, dim: int, *, momentum: float = 0.2) -> None:
+        super().__init__()
+        if not 0 <= momentum <= 1:
+            raise ValueError(f"momentum is {momentum}; it must lie between 0 (only the new) and 1 (only the old)")
+        self.momentum = momentum
+        self.register_buffer("features", torch.zeros(num_slots, dim))
+        self.register_buffer("labels", torch.arange(num_slots))
+        self.register_buffer("class_means", torch.zeros(num_slots, dim))
+        self.register_buffer("class_sizes", torch.ones(num_slots, dtype=torch.int64))
+
+    @classmethod
+    def from_rows(cls, features: Tensor, labels: Tensor, *, momentum: float = 0.2) -> HybridMemory:
+        """A memory that starts from given rows ``[K, D]``, taken as they are, and their classes ``[K]``.
+
+        A class number that no row has is an empty class: it takes no part in the loss.
+        """
+        features = torch.as_tensor(features)
+        memory = cls(*features.shape, momentum=momentum).to(features.device)
+        memory.features.copy_(features)
+        memory.relabel(labels)
+        return memory
+
+    @torch.no_grad()
+    def fill(self, features: Tensor) -> None:
+        """Set all rows, ``[K, D]``, normalised here. Every row becomes a class of its own until ``relabel``."""
+        if features.shape != self.features.shape:
+            raise ValueError(f"rows have shape {tuple(features.shape)}; the memory {tuple(self.features.shape)}")
+        self.features.copy_(F.normalize(features.to(self.features), dim=1))
+        self.relabel(torch.arange(len(self.features)))
+
+    @torch.no_grad()
+    def relabel(self, labels: Tensor) -> None:
+        """Give each row its class, ``[K]`` int from 0, and recompute the class means."""
+        labels = torch.as_tensor(labels).to(device=self.features.device, dtype=torch.int64)
+        if labels.shape != (len(self.features),):
+            raise ValueError(f"labels have shape {tuple(labels.shape)}; expected one for each of {len(self.features)} rows")
+        if len(labels) and int(labels.min()) < 0:
+            raise ValueError("labels must not be negative: an un-clustered instance is a class of its own")
+        num_classes = int(labels.max()) + 1 if len(labels) else 0
+        self.labels = labels.clone()
+        self.class_sizes = torch.bincount(labels, minlength=num_classes)
+        sums = torch.zeros(num_classes, self.features.shape[1], device=self.features.device)
+        sums.index_add_(0, labels, self.features)
+        self.class_means = sums / self.class_sizes.clamp(min=1).unsqueeze(1)
+
+    @torch.no_grad()
+    def update(self, inputs: Tensor, slots: Tensor) -> None:
+        """Move the rows just seen towards their new features.
+
+        A row that occurs several times in the batch moves several times, in batch order.
+
+        Args:
+            inputs: ``[B, D]`` features of the batch.
+            slots: ``[B]`` int64, their memory rows.
+
+        Paper: equations 2 and 3. Reference: ``spcl/models/hm.py: HM.backward``.
+        """
+        inputs = inputs.detach().to(self.features.dtype)
+        slots = slots.to(self.features.device)
+        for positions in _in_turns(slots):
+            rows = slots[positions]
+            old = self.features[rows]
+            moved = F.normalize(self.momentum * old + (1.0 - self.momentum) * inputs[positions], dim=1)
+            self.features[rows] = moved
+            classes = self.labels[rows]
+            self.class_means.index_add_(0, classes, (moved - old) / self.class_sizes[classes].unsqueeze(1))
+
+    def _load_from_state_dict(self, state_dict, prefix, *args, **kwargs):  # type: ignore[no-untyped-def]
+        # The number of classes changes each epoch: take the saved size instead of refusing it.
+        for name in ("class_means", "class_sizes"):
+            saved = state_dict.get(prefix + name)
+            if saved is not None:
+                setattr(self, name, torch.empty_like(saved, device=self.features.device))
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+
+
+def _in_turns(slots: Tensor) -> list[Tensor]:
+    """Positions ``0 .. B - 1`` in groups: the first occurrences of each slot, then the second, and so on."""
+    order = torch.argsort(slots, stable=True)
+    ordered = slots[order]
+    positions = torch.arange(len(slots), device=slots.device)
+    is_first = torch.ones_like(ordered, dtype=torch.bool)
+    is_first[1:] = ordered[1:] != ordered[:-1]
+    first = torch.cummax(torch.where(is_first, positions, 0), dim=0).values if len(slots) else positions
+    turn = torch.empty_like(positions)
+    turn[order] = positions - first
+    num_turns = int(turn.max()) + 1 if len(slots) else 0
+    return [(turn == number).nonzero()[:, 0] for number in range(num_turns)]

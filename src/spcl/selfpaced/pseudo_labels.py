@@ -1,0 +1,122 @@
+"""From features to pseudo labels: what happens at the start of each epoch.
+
+Paper: Algorithm 1, lines 4 to 6. Neighbours, Jaccard distance, clusters at three scales, reliability: each is a file
+of its own; this one puts them in order.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spcl.retrieval.jaccard import jaccard_distance
+from spcl.retrieval.neighbours import Features, as_float32
+from spcl.selfpaced.clustering import Scales, cluster_at_three_scales
+from spcl.selfpaced.reliability import cluster_agreement, independence_threshold as first_threshold, reliable_labels
+
+
+@dataclass(frozen=True)
+class PseudoLabels:
+    """The labels of one epoch.
+
+    Attributes:
+        labels: ``[N]`` int64, contiguous from 0; every un-clustered sample is a class of its own.
+        scales: DBSCAN labels ``tight``, ``normal``, ``loose``, each ``[N]`` int64, -1 noise.
+        independence: ``[N]`` float64 in (0, 1], IoU of the normal and the loose cluster: high is good.
+        compactness: ``[N]`` float64 in (0, 1], IoU of the normal and the tight cluster: high is good.
+        independence_threshold: Pass it to the next epoch; None as long as no epoch had a cluster.
+        num_clusters: Classes of more than one sample in ``labels``.
+        num_unclustered: Samples that are a class of their own.
+    """
+
+    labels: NDArray[np.int64]
+    scales: Scales
+    independence: NDArray[np.float64]
+    compactness: NDArray[np.float64]
+    independence_threshold: float | None
+    num_clusters: int
+    num_unclustered: int
+
+    @property
+    def cluster_sizes(self) -> NDArray[np.int64]:
+        """Sizes of the clusters of more than one sample, ascending."""
+        sizes = np.bincount(self.labels) if len(self.labels) else np.empty(0, dtype=np.int64)
+        return np.sort(sizes[sizes > 1])
+
+
+def pseudo_labels(
+    features: Features,
+    *,
+    k1: int = 30,
+    k2: int = 6,
+    eps: float = 0.6,
+    eps_gap: float = 0.02,
+    min_samples: int = 4,
+    neighbours: NDArray[np.integer] | None = None,
+    independence_threshold: float | None = None,
+) -> PseudoLabels:
+    """Cluster features and keep what is reliable.
+
+    Args:
+        features: ``[N, D]`` unit rows, NumPy or torch.
+        k1: Neighbours in the k-reciprocal encoding, the sample itself included.
+        k2: Neighbours in the local query expansion; 1: none.
+        eps: DBSCAN's largest distance of two neighbours, at the normal scale, inclusive.
+        eps_gap: How far the tight and the loose scale lie from it.
+        min_samples: Neighbours, the sample itself included, that make a core sample.
+        neighbours: ``[N, k1]`` int, nearest first, the row itself among them; None: computed exactly.
+        independence_threshold: The threshold of an earlier epoch; None: set from these clusters.
+
+    Returns:
+        PseudoLabels. No cluster at all is an answer too: every sample is then a class of its own.
+
+    Raises:
+        ValueError: If a setting is out of range or shapes do not fit.
+
+    Example:
+        >>> group = np.repeat(np.eye(3, 8, dtype=np.float32), 5, axis=0)
+        >>> found = pseudo_labels(group, k1=5, k2=2)
+        >>> found.num_clusters, found.num_unclustered, found.labels.tolist()
+        (3, 0, [0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2])
+
+    Cost: the neighbour search, ``N^2 D``; everything after it O(N k).
+    Paper: Algorithm 1, section 3.3. Reference: ``examples/spcl_train_uda.py``, the epoch loop.
+    """
+    _check_settings(k1, k2, eps, eps_gap, min_samples)
+    rows = as_float32(features, "features")
+    if len(rows) == 0:
+        nothing = np.empty(0, dtype=np.int64)
+        empty = np.empty(0, dtype=np.float64)
+        return PseudoLabels(nothing, Scales(nothing, nothing, nothing), empty, empty, independence_threshold, 0, 0)
+    distance = jaccard_distance(rows, k1=k1, k2=k2, cutoff=eps + eps_gap, neighbours=neighbours)
+    scales = cluster_at_three_scales(distance, eps=eps, eps_gap=eps_gap, min_samples=min_samples)
+    independence = cluster_agreement(scales.normal, scales.loose)
+    compactness = cluster_agreement(scales.normal, scales.tight)
+    threshold = independence_threshold
+    if threshold is None:
+        threshold = first_threshold(scales.normal, independence)
+    labels = reliable_labels(scales, independence, compactness, threshold)
+    sizes = np.bincount(labels)
+    return PseudoLabels(
+        labels=labels,
+        scales=scales,
+        independence=independence,
+        compactness=compactness,
+        independence_threshold=threshold,
+        num_clusters=int((sizes > 1).sum()),
+        num_unclustered=int((sizes == 1).sum()),
+    )
+
+
+def _check_settings(k1: int, k2: int, eps: float, eps_gap: float, min_samples: int) -> None:
+    if k1 < 1 or k2 < 1:
+        raise ValueError(f"k1 is {k1} and k2 is {k2}; both must be at least 1")
+    if eps_gap < 0 or eps - eps_gap < 0 or eps + eps_gap >= 1:
+        raise ValueError(
+            f"eps is {eps} and eps_gap is {eps_gap}; eps - eps_gap must be at least 0 and eps + eps_gap below 1, "
+            "because Jaccard distances lie between 0 and 1"
+        )
+    if min_samples < 1:
+        raise ValueError(f"min_samples is {min_samples}; it must be at least 1")
