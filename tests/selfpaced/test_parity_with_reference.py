@@ -58,7 +58,7 @@ def test_labels_and_reliability(case):
 
 
 def test_next_epoch_keeps_the_first_threshold(case):
-    features, expected, settings = case
+    _, expected, settings = case
     moved = pseudo_labels(
         expected["epoch1:features"],
         neighbours=expected["epoch1:neighbours"],

@@ -8,6 +8,8 @@ are. A stored zero is a pair of identical images and means something: never call
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numba import get_num_threads, njit, prange
 from numpy.typing import NDArray
@@ -72,7 +74,7 @@ def jaccard_of_encoding(encoding: csr_array, *, cutoff: float) -> csr_array:
     limit = np.float32(cutoff)
     counts = np.zeros(num_rows, dtype=np.int64)
     columns, distances = [np.empty(0, dtype=np.int32)], [np.empty(0, dtype=np.float32)]
-    arrays = [
+    rows_and_columns = tuple(
         np.ascontiguousarray(array)
         for array in (
             encoding.indptr.astype(np.int64),
@@ -82,29 +84,31 @@ def jaccard_of_encoding(encoding: csr_array, *, cutoff: float) -> csr_array:
             by_column.indices.astype(np.int32),
             by_column.data,
         )
-    ]
+    )
     for start in range(0, num_rows, _ROWS_AT_ONCE):
         stop = min(start + _ROWS_AT_ONCE, num_rows)
-        found = _upper_rows(*arrays, start, stop, limit, 2 * get_num_threads(), counts)
+        found = _upper_rows(rows_and_columns, start, stop, limit, counts)
         columns += [part_columns for part_columns, _ in found]
         distances += [part_distances for _, part_distances in found]
     return _mirrored(counts, np.concatenate(columns), np.concatenate(distances))
 
 
-def _upper_rows(  # type: ignore[no-untyped-def]
-    indptr, indices, data, col_indptr, col_rows, col_data, start, stop, limit, num_parts, counts
+def _upper_rows(
+    rows_and_columns: tuple[NDArray[Any], ...], start: int, stop: int, limit: np.float32, counts: NDArray[np.int64]
 ) -> list[tuple[NDArray[np.int32], NDArray[np.float32]]]:
     """Pairs (row, column >= row) at or below the limit, rows ``start`` to ``stop``, as arrays in row order."""
+    # More parts than threads: rows of large clusters cost more, and a thread that is done takes the next part.
+    num_parts = 2 * get_num_threads()
     bounds = np.linspace(start, stop, num_parts + 1).astype(np.int64)
     capacity = np.int64(64 * max(1, (stop - start) // num_parts + 1))
     while True:
         columns = np.empty((num_parts, capacity), dtype=np.int32)
         distances = np.empty((num_parts, capacity), dtype=np.float32)
-        used = _upper_rows_kernel(
-            indptr, indices, data, col_indptr, col_rows, col_data, bounds, limit, columns, distances, counts
-        )
+        used = _upper_rows_kernel(*rows_and_columns, bounds, limit, columns, distances, counts)  # type: ignore[call-arg]
         if used.max() <= capacity:
-            return [(columns[part, : used[part]].copy(), distances[part, : used[part]].copy()) for part in range(num_parts)]
+            return [
+                (columns[part, : used[part]].copy(), distances[part, : used[part]].copy()) for part in range(num_parts)
+            ]
         capacity = used.max()
 
 
@@ -150,9 +154,7 @@ def _upper_rows_kernel(  # type: ignore[no-untyped-def]
     return used
 
 
-def _mirrored(
-    counts: NDArray[np.int64], columns: NDArray[np.int32], distances: NDArray[np.float32]
-) -> csr_array:
+def _mirrored(counts: NDArray[np.int64], columns: NDArray[np.int32], distances: NDArray[np.float32]) -> csr_array:
     """The whole symmetric array from its upper triangle. SciPy's addition would drop the stored zeros."""
     num_rows = len(counts)
     upper = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)

@@ -21,6 +21,7 @@ Features = NDArray[np.floating] | torch.Tensor
 Progress = Callable[[int, int], None]
 
 DEFAULT_BLOCK_BYTES = 64 * 2**20
+_COLUMNS_AT_ONCE = 65536
 
 
 class Neighbours(NamedTuple):
@@ -120,9 +121,7 @@ def _search_itself(database: torch.Tensor, k: int, block_bytes: int, progress: P
     return Neighbours(indices, best)
 
 
-def _restore_own_similarity(
-    database: torch.Tensor, best: NDArray[np.float32], indices: NDArray[np.int64]
-) -> None:
+def _restore_own_similarity(database: torch.Tensor, best: NDArray[np.float32], indices: NDArray[np.int64]) -> None:
     """The row itself was put first with an infinite similarity; write the true one."""
     if len(best):
         best[:, 0] = torch.linalg.vecdot(database, database).cpu().numpy()
@@ -203,7 +202,7 @@ def _offer_columns(product, first, second, best, indices):  # type: ignore[no-un
 
 
 def _blocks(num_rows: int, num_columns: int, block_bytes: int) -> Iterator[tuple[slice, list[slice]]]:
-    width = max(1, min(num_columns, 65536))
+    width = max(1, min(num_columns, _COLUMNS_AT_ONCE))
     height = max(1, min(num_rows, block_bytes // (4 * width)))
     columns = [slice(start, min(start + width, num_columns)) for start in range(0, num_columns, width)]
     for start in range(0, num_rows, height):
@@ -239,9 +238,7 @@ def _search_topk(
     return Neighbours(indices.numpy(), best.numpy())
 
 
-def _search_itself_topk(
-    database: torch.Tensor, k: int, block_bytes: int, progress: Progress | None
-) -> Neighbours:
+def _search_itself_topk(database: torch.Tensor, k: int, block_bytes: int, progress: Progress | None) -> Neighbours:
     indices, best = _search_topk(database, database, k, block_bytes, progress, own_first=True)
     _restore_own_similarity(database, best, indices)
     return Neighbours(indices, best)

@@ -68,7 +68,8 @@ def dbscan(distance: csr_array, *, eps: float, min_samples: int) -> NDArray[np.i
     indices = distance.indices.astype(np.int32, copy=False)
     limit = distance.data.dtype.type(eps)
     core = _core_samples(indptr, distance.data, limit, min_samples)
-    return _grow_clusters(indptr, indices, distance.data, limit, core)
+    labels: NDArray[np.int64] = _grow_clusters(indptr, indices, distance.data, limit, core)
+    return labels
 
 
 @njit(cache=True, parallel=True)

@@ -64,7 +64,9 @@ class HybridMemory(nn.Module):
         """Give each row its class, ``[K]`` int from 0, and recompute the class means."""
         labels = torch.as_tensor(labels).to(device=self.features.device, dtype=torch.int64)
         if labels.shape != (len(self.features),):
-            raise ValueError(f"labels have shape {tuple(labels.shape)}; expected one for each of {len(self.features)} rows")
+            raise ValueError(
+                f"labels have shape {tuple(labels.shape)}; expected one for each of {len(self.features)} rows"
+            )
         if len(labels) and int(labels.min()) < 0:
             raise ValueError("labels must not be negative: an un-clustered instance is a class of its own")
         num_classes = int(labels.max()) + 1 if len(labels) else 0

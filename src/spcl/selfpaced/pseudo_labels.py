@@ -14,7 +14,13 @@ from numpy.typing import NDArray
 from spcl.retrieval.jaccard import jaccard_distance
 from spcl.retrieval.neighbours import Features, as_float32
 from spcl.selfpaced.clustering import Scales, cluster_at_three_scales
-from spcl.selfpaced.reliability import cluster_agreement, independence_threshold as first_threshold, reliable_labels
+from spcl.selfpaced.reliability import (
+    cluster_agreement,
+    reliable_labels,
+)
+from spcl.selfpaced.reliability import (
+    independence_threshold as first_threshold,
+)
 
 
 @dataclass(frozen=True)

@@ -52,9 +52,7 @@ def singletons_for_noise(labels: NDArray[np.int64]) -> NDArray[np.int64]:
     return classes
 
 
-def independence_threshold(
-    labels: NDArray[np.int64], independence: NDArray[np.float64]
-) -> float | None:
+def independence_threshold(labels: NDArray[np.int64], independence: NDArray[np.float64]) -> float | None:
     """The threshold that keeps the 90 % most independent clusters; the first epoch's is frozen.
 
     Args:

@@ -1,0 +1,34 @@
+# Each target sets up its own environment in .venv; nothing else is needed but Python 3.10 or newer.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test test-all lint bench setup clean
+
+setup: $(VENV)/.installed
+
+$(VENV)/.installed: pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[dev,demo]"
+	touch $@
+
+demo: setup  ## Adapt an encoder to a street it has no labels for, on rendered images; results in runs/demo
+	$(BIN)/spcl demo
+
+test: setup  ## The tests that every change must pass
+	$(BIN)/python -m pytest -m "not slow"
+
+test-all: setup  ## The slow ones too
+	$(BIN)/python -m pytest
+
+lint: setup  ## Style, types, import contract
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+bench: setup  ## Measure what docs/benchmarks.md claims
+	$(BIN)/python benchmarks/label_stage.py
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -1,0 +1,65 @@
+"""``spcl COMMAND ...``: finds the command, and turns every error of the user's into one clear message.
+
+Exit codes: 0 done; 2 the input cannot be used (the message says what to do); 130 stopped with Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from difflib import get_close_matches
+from importlib import import_module
+
+from spcl._version import __version__
+from spcl.errors import InputError
+
+COMMANDS = {
+    "train": "train an encoder: unlabelled images alone, or with a labelled source beside them",
+    "evaluate": "mAP and top-k of a checkpoint on a data set",
+    "datasets": "which data sets are known, where each is looked for, what was found",
+    "demo": "the main job on built-in images: from a clean studio to a street without labels",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a command of the command line; exits the process."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(_overview())
+        raise SystemExit(0 if words else 2)
+    if words[0] in ("-V", "--version", "version"):
+        print(f"spcl {__version__}")
+        raise SystemExit(0)
+    if words[0] not in COMMANDS:
+        near = get_close_matches(words[0], COMMANDS, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"expected one of: {', '.join(COMMANDS)}"
+        _fail(f"there is no command {words[0]!r}; {hint}")
+    command = import_module(f"spcl.cli.{words[0]}")
+    run_guarded(lambda: command.main(words[1:]))
+
+
+def run_guarded(program: Callable[[], None]) -> None:
+    """Run a program; the user's errors become a message and exit code 2, Ctrl-C becomes exit code 130."""
+    try:
+        program()
+    except InputError as error:
+        _fail(str(error))
+    except KeyboardInterrupt:
+        print("\nstopped", file=sys.stderr)
+        raise SystemExit(130) from None
+    except BrokenPipeError:
+        # The reader (head, less) has gone: that is no error, but the interpreter must not write again on exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(0) from None
+
+
+def _fail(message: str) -> None:
+    print(f"error: {message}", file=sys.stderr)
+    raise SystemExit(2)
+
+
+def _overview() -> str:
+    lines = ["usage: spcl COMMAND ...", "", "Re-identification without identity labels.", ""]
+    lines += [f"  {name:<10} {text}" for name, text in COMMANDS.items()]
+    return "\n".join([*lines, "", "spcl COMMAND --help says more; spcl --version tells the version."])

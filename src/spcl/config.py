@@ -1,0 +1,274 @@
+"""The settings of a run: frozen, typed, validated, read from and written to TOML. No behaviour.
+
+A recipe (``recipes/*.toml``), a file of the user's and the command line are laid over one another in this order;
+what results is written beside the checkpoint. Only ``engine/assemble.py`` and the command line read this; every other
+part takes plain arguments. Defaults are the paper's.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from difflib import get_close_matches
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+
+import tomli_w
+
+from spcl.errors import InputError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+T = TypeVar("T")
+
+
+def _require(condition: bool, name: str, value: object, expected: str) -> None:
+    if not condition:
+        raise InputError(f"{name} is {value!r}; expected {expected}")
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which images, and how they are read."""
+
+    source: str = ""
+    """Labelled source domain: a registered name or a path. Empty: unsupervised, from the target alone."""
+    target: str = ""
+    """Unlabelled target domain: a registered name or a path."""
+    data_dir: str = "examples/data"
+    """Folder that holds the registered data sets."""
+    height: int = 256
+    """Height of the images that the network sees, pixels."""
+    width: int = 128
+    """Width of the images that the network sees, pixels."""
+    workers: int = 4
+    """Threads that decode images."""
+    image_memory: float = 4.0
+    """Resized images are kept in memory up to this size, GiB per set; beyond it they are decoded each time."""
+    check: Literal["sample", "all"] = "sample"
+    """Which images are opened before the first step."""
+    on_broken: Literal["error", "skip"] = "error"
+    """What to do with an image that cannot be read: stop, or name it, count it and leave it out."""
+
+    def __post_init__(self) -> None:
+        _require(self.height > 0, "height", self.height, "a positive number of pixels")
+        _require(self.width > 0, "width", self.width, "a positive number of pixels")
+        _require(self.workers > 0, "workers", self.workers, "at least 1")
+        _require(self.image_memory >= 0, "image_memory", self.image_memory, "0 or more GiB")
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """The encoder."""
+
+    arch: str = "resnet50"
+    """resnet18/34/50/101/152, resnet_ibn50a, resnet_ibn101a, or timm/NAME."""
+    pretrained: str = "auto"
+    """auto: ImageNet weights, found or downloaded; none: random weights; otherwise a file."""
+    features: int = 0
+    """Length of an embedding layer before the neck; 0: none."""
+    dropout: float = 0.0
+    """Dropout on the normalised feature in training."""
+    pooling: Literal["avg", "gem"] = "avg"
+    """Average pooling, or generalised-mean pooling with a learnt exponent."""
+    last_stride: Literal[0, 1, 2] = 0
+    """Stride of the last stage; 0: 1 where the network allows it, as in the paper."""
+    batch_norm_group: int = 16
+    """Images over which batch norm takes its statistics in training; 0: the domain's whole part of the batch."""
+
+    def __post_init__(self) -> None:
+        _require(bool(self.arch), "arch", self.arch, "the name of a network")
+        _require(self.features >= 0, "features", self.features, "0 (none) or a length")
+        _require(0 <= self.dropout < 1, "dropout", self.dropout, "a rate from 0 to below 1")
+        _require(self.batch_norm_group != 1, "batch_norm_group", self.batch_norm_group, "0 or at least 2 images")
+        _require(self.batch_norm_group >= 0, "batch_norm_group", self.batch_norm_group, "0 or at least 2 images")
+
+
+@dataclass(frozen=True)
+class LabelConfig:
+    """Pseudo labels."""
+
+    k1: int = 30
+    """Neighbours in the k-reciprocal encoding, the image itself included."""
+    k2: int = 6
+    """Neighbours in the local query expansion."""
+    eps: float = 0.6
+    """DBSCAN: largest distance of two neighbours."""
+    eps_gap: float = 0.02
+    """How far the tight and the loose clustering lie from eps."""
+    min_samples: int = 4
+    """DBSCAN: neighbours, itself included, that make a core sample."""
+
+    def __post_init__(self) -> None:
+        _require(self.k1 >= 1, "k1", self.k1, "at least 1")
+        _require(self.k2 >= 1, "k2", self.k2, "at least 1")
+        _require(self.eps_gap >= 0, "eps_gap", self.eps_gap, "0 or more")
+        _require(
+            self.eps - self.eps_gap >= 0 and self.eps + self.eps_gap < 1,
+            "eps",
+            self.eps,
+            f"a Jaccard distance with eps - {self.eps_gap} at least 0 and eps + {self.eps_gap} below 1",
+        )
+        _require(self.min_samples >= 1, "min_samples", self.min_samples, "at least 1")
+
+
+@dataclass(frozen=True)
+class MemoryConfig:
+    """The hybrid memory and its loss."""
+
+    momentum: float = 0.2
+    """Share of the old feature when a memory row moves."""
+    temperature: float = 0.05
+    """Divides the similarities in the loss."""
+
+    def __post_init__(self) -> None:
+        _require(0 <= self.momentum <= 1, "momentum", self.momentum, "a share from 0 to 1")
+        _require(self.temperature > 0, "temperature", self.temperature, "a positive number")
+
+
+@dataclass(frozen=True)
+class ScheduleConfig:
+    """Batches, steps and the optimiser."""
+
+    batch_size: int = 64
+    """Images of each domain in a batch."""
+    num_instances: int = 4
+    """Images of an identity or a cluster in a batch."""
+    lr: float = 0.00035
+    """Adam's learning rate."""
+    weight_decay: float = 5e-4
+    """Adam's weight decay."""
+    epochs: int = 50
+    """Epochs; labels are made anew at the start of each."""
+    iters: int = 400
+    """Steps of an epoch."""
+    step_size: int = 20
+    """Epochs after which the learning rate falls to a tenth."""
+    eval_step: int = 10
+    """Epochs between evaluations; the last epoch is always evaluated."""
+
+    def __post_init__(self) -> None:
+        _require(self.batch_size >= 2, "batch_size", self.batch_size, "at least 2 images")
+        _require(self.num_instances >= 1, "num_instances", self.num_instances, "at least 1")
+        _require(self.lr > 0, "lr", self.lr, "a positive number")
+        _require(self.weight_decay >= 0, "weight_decay", self.weight_decay, "0 or more")
+        for name in ("epochs", "iters", "step_size", "eval_step"):
+            _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Where and how the run runs."""
+
+    logs_dir: str = "runs/spcl"
+    """Folder of the run: checkpoints, settings, metrics."""
+    seed: int = 1
+    """One seed for everything; the same command gives the same numbers on the same machine."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:N or mps."""
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    """Precision of the network; the loss and the memory are always float32."""
+    checkpoint_iters: int = 0
+    """Steps between two saves inside an epoch; 0: at the end of each epoch only."""
+
+    def __post_init__(self) -> None:
+        _require(bool(self.logs_dir), "logs_dir", self.logs_dir, "a folder")
+        _require(self.seed >= 0, "seed", self.seed, "0 or more")
+        _require(self.checkpoint_iters >= 0, "checkpoint_iters", self.checkpoint_iters, "0 or more")
+
+
+@dataclass(frozen=True)
+class Config:
+    """All the settings of a training run."""
+
+    data: DataConfig = field(default_factory=DataConfig)
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+    labels: LabelConfig = field(default_factory=LabelConfig)
+    memory: MemoryConfig = field(default_factory=MemoryConfig)
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    run: RunConfig = field(default_factory=RunConfig)
+
+
+def recipe_names() -> list[str]:
+    """The recipes that come with the package."""
+    folder = resources.files("spcl.recipes")
+    return sorted(entry.name[:-5] for entry in folder.iterdir() if entry.name.endswith(".toml"))
+
+
+def load_recipe(name: str) -> Config:
+    """A recipe of the package.
+
+    Raises:
+        InputError: If there is no such recipe.
+    """
+    if name not in recipe_names():
+        raise InputError(f"there is no recipe {name!r}; there are {', '.join(recipe_names())}")
+    text = resources.files("spcl.recipes").joinpath(f"{name}.toml").read_text(encoding="utf-8")
+    return overlay(Config(), tomllib.loads(text), f"recipe {name}")
+
+
+def load_config(path: Path, base: Config | None = None) -> Config:
+    """The settings in a TOML file, laid over ``base`` (None: the defaults).
+
+    Raises:
+        InputError: If the file cannot be read, names an unknown setting or holds a value out of range.
+    """
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"cannot read the settings file {path}: {error.strerror or error}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is not valid TOML: {error}") from error
+    return overlay(base or Config(), values, str(path))
+
+
+def overlay(base: T, values: Mapping[str, Any], where: str) -> T:
+    """A copy of a settings object with some values replaced.
+
+    Args:
+        base: A dataclass of this module.
+        values: Its new values; sections as nested mappings.
+        where: What to call the origin in an error.
+
+    Raises:
+        InputError: For an unknown name, a wrong type or a value out of range.
+    """
+    known = {entry.name: getattr(base, entry.name) for entry in fields(base)}  # type: ignore[arg-type]
+    types = get_type_hints(type(base))
+    for name, value in values.items():
+        if name not in known:
+            near = get_close_matches(name, known, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(known)}"
+            raise InputError(f"{where}: unknown setting {name!r}{hint}")
+        if is_dataclass(known[name]):
+            if not isinstance(value, Mapping):
+                raise InputError(f"{where}: {name!r} is a section; write its settings under [{name}]")
+            known[name] = overlay(known[name], value, f"{where} [{name}]")
+        else:
+            known[name] = _typed(value, types[name], f"{where}: {name}")
+    try:
+        return type(base)(**known)
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from error
+
+
+def _typed(value: Any, expected: Any, where: str) -> Any:
+    if get_origin(expected) is Literal:
+        if value not in get_args(expected):
+            raise InputError(f"{where} is {value!r}; expected one of {', '.join(map(repr, get_args(expected)))}")
+        return value
+    if expected is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, expected) or (isinstance(value, bool) and expected is not bool):
+        raise InputError(f"{where} is {value!r}; expected {expected.__name__}")
+    return value
+
+
+def to_toml(config: Config) -> str:
+    """The settings as TOML text, every value written out."""
+    return tomli_w.dumps(asdict(config))

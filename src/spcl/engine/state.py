@@ -1,0 +1,61 @@
+"""What survives a stop: everything the next step depends on, in one object and in one file.
+
+Batches and augmentations are functions of (seed, epoch, iteration), so the two counters are the sampler's position;
+the other state is the network, the optimiser and its schedule, the memory with this epoch's labels, the frozen
+independence threshold, the network's random generators, and what the run has reported so far.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+
+from spcl.runtime import Runtime
+from spcl.selfpaced.hybrid_memory import HybridMemory
+
+
+@dataclass
+class RunState:
+    """The state of a training run.
+
+    Attributes:
+        epoch: The epoch in progress, from 0; the number of finished ones when ``iteration`` is 0.
+        iteration: Steps already made in this epoch; its labels are in ``memory`` when this is above 0.
+        independence_threshold: Frozen by the first epoch that had clusters; None before.
+        row: What this epoch has to report so far.
+        history: The rows of the finished epochs.
+        best_mean_ap: The best evaluation so far, a fraction; None before the first.
+        best_epoch: The epoch it was reached in, from 1.
+    """
+
+    encoder: nn.Module
+    optimizer: torch.optim.Optimizer
+    scheduler: torch.optim.lr_scheduler.LRScheduler
+    memory: HybridMemory
+    runtime: Runtime
+    epoch: int = 0
+    iteration: int = 0
+    independence_threshold: float | None = None
+    row: dict[str, Any] = field(default_factory=dict)
+    history: list[dict[str, Any]] = field(default_factory=list)
+    best_mean_ap: float | None = None
+    best_epoch: int = 0
+
+    _PLAIN = ("epoch", "iteration", "independence_threshold", "row", "history", "best_mean_ap", "best_epoch")
+    _STATEFUL = ("encoder", "optimizer", "scheduler", "memory", "runtime")
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything, as tensors and plain values that safe loading accepts."""
+        state = {name: getattr(self, name) for name in self._PLAIN}
+        return state | {name: getattr(self, name).state_dict() for name in self._STATEFUL}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue where ``state_dict`` was taken."""
+        for name in self._STATEFUL:
+            getattr(self, name).load_state_dict(state[name])
+        for name in self._PLAIN:
+            setattr(self, name, state[name])

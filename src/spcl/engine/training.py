@@ -1,0 +1,174 @@
+"""THE loop: Algorithm 1 of the paper.
+
+Unsupervised learning is domain adaptation with no source classes: the loop, the memory, the loss and the sampler do
+not know which of the two they run. What differs is data: one domain in a batch, or two.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from spcl.data.batches import Batch
+from spcl.engine.journal import Reporter, cluster_warning, epoch_header, epoch_line
+from spcl.engine.state import RunState
+from spcl.selfpaced.contrastive_loss import contrastive_loss
+from spcl.selfpaced.pseudo_labels import PseudoLabels
+from spcl.selfpaced.slots import Slots
+
+
+@dataclass(frozen=True)
+class TrainingParts:
+    """What the loop runs on; made by ``assemble``.
+
+    Attributes:
+        slots: The layout of the memory.
+        label: Target features ``[N, D]`` and the frozen threshold to the labels of an epoch.
+        batches: (epoch, target labels ``[N]``, first iteration) to the epoch's batches, source images first.
+        evaluate: The encoder's present accuracy on the target; None where there is nothing to evaluate on.
+        save: Writes the state; called with (state, whether an epoch ended, whether it is the best so far).
+        domains: The names of the domains in a batch, in its order.
+        temperature: Of the loss.
+        epochs: Epochs in all.
+        iters: Steps of an epoch.
+        eval_step: Epochs between two evaluations.
+        checkpoint_iters: Steps between two saves inside an epoch; 0: none.
+        eps: The clustering's, for the words of a warning.
+    """
+
+    slots: Slots
+    label: Callable[[Tensor, float | None], PseudoLabels]
+    batches: Callable[[int, NDArray[np.int64], int], Iterable[Batch]]
+    evaluate: Callable[[], dict[str, Any]] | None
+    save: Callable[[RunState, bool, bool], None]
+    domains: Sequence[str]
+    temperature: float
+    epochs: int
+    iters: int
+    eval_step: int
+    checkpoint_iters: int
+    eps: float
+
+
+def train(state: RunState, parts: TrainingParts, report: Reporter) -> RunState:
+    """Run the epochs that are left.
+
+    Each epoch: label the target, relabel the memory, step, evaluate where it is due, save. A state that was saved
+    inside an epoch continues with that epoch's labels.
+    """
+    report.say(epoch_header())
+    for row in state.history:
+        report.say(epoch_line(row))
+    while state.epoch < parts.epochs:
+        if state.iteration == 0:
+            _label(state, parts, report)
+        _steps(state, parts, report)
+        is_best = _evaluate(state, parts)
+        state.scheduler.step()
+        state.epoch += 1
+        state.iteration = 0
+        state.history.append(state.row)
+        state.row = {}
+        parts.save(state, True, is_best)
+        report.say(epoch_line(state.history[-1]))
+    return state
+
+
+def _label(state: RunState, parts: TrainingParts, report: Reporter) -> None:
+    """Start an epoch: pseudo labels from the memory's target rows, and the memory relabelled by them."""
+    state.row = {"epoch": state.epoch + 1, "losses": {}, "seconds": {}}
+    with _timed(state.row, "label"):
+        rows = state.memory.features[parts.slots.num_source_classes :]
+        found = parts.label(rows, state.independence_threshold)
+        state.memory.relabel(torch.from_numpy(parts.slots.class_of_each(found.labels)))
+    state.independence_threshold = found.independence_threshold
+    sizes = found.cluster_sizes
+    state.row |= {
+        "num_clusters": found.num_clusters,
+        "num_unclustered": found.num_unclustered,
+        "cluster_size_quartiles": [float(q) for q in np.percentile(sizes, (25, 50, 75))] if len(sizes) else [],
+        "largest_cluster": int(sizes.max(initial=0)),
+        "independence_threshold": found.independence_threshold,
+    }
+    warning = cluster_warning(found.num_clusters, int(sizes.max(initial=0)), len(found.labels), parts.eps)
+    if warning is not None:
+        report.warn(f"epoch {state.epoch + 1}: {warning}")
+
+
+def _steps(state: RunState, parts: TrainingParts, report: Reporter) -> None:
+    """The steps of an epoch that are left."""
+    target_labels = _target_labels(state, parts.slots)
+    # Sums stay on the device until they are reported: no step waits for the host.
+    means = list(state.row["losses"].values()) or [0.0] * len(parts.domains)
+    totals = torch.tensor(means, device=state.runtime.device) * state.iteration
+    state.encoder.train()
+    with (
+        _timed(state.row, "train"),
+        report.progress(f"epoch {state.epoch + 1} of {parts.epochs}: training") as advance,
+    ):
+        for batch in parts.batches(state.epoch, target_labels, state.iteration):
+            totals += step(state, batch, parts.temperature)
+            state.iteration += 1
+            advance(state.iteration, parts.iters)
+            if parts.checkpoint_iters and state.iteration % parts.checkpoint_iters == 0:
+                _report_losses(state, parts.domains, totals)
+                parts.save(state, False, False)
+    _report_losses(state, parts.domains, totals)
+
+
+def step(state: RunState, batch: Batch, temperature: float) -> Tensor:
+    """One step: encode, the loss of each domain's part, Adam, then the memory moves.
+
+    Returns:
+        ``[number of domains]`` float32 on the device, the mean loss of each domain's part.
+    """
+    with state.runtime.autocast():
+        features = state.encoder(batch.images, batch.domain_sizes)
+    losses = contrastive_loss(features, batch.slots, state.memory, temperature=temperature)
+    # The official objective is the sum of the domains' means: each weighs the same, whatever its size.
+    by_domain = torch.stack([part.mean() for part in losses.split(batch.domain_sizes)])
+    state.runtime.step(by_domain.sum(), state.optimizer)
+    state.memory.update(features, batch.slots)
+    return by_domain.detach()
+
+
+def _evaluate(state: RunState, parts: TrainingParts) -> bool:
+    due = (state.epoch + 1) % parts.eval_step == 0 or state.epoch + 1 == parts.epochs
+    if not due or parts.evaluate is None:
+        return False
+    with _timed(state.row, "evaluate"):
+        state.row |= parts.evaluate()
+    is_best = state.best_mean_ap is None or state.row["mAP"] > state.best_mean_ap
+    if is_best:
+        state.best_mean_ap = state.row["mAP"]
+        state.best_epoch = state.epoch + 1
+    return is_best
+
+
+def _target_labels(state: RunState, slots: Slots) -> NDArray[np.int64]:
+    labels = state.memory.labels[slots.num_source_classes :].cpu().numpy()
+    return np.asarray(labels - slots.num_source_classes, dtype=np.int64)
+
+
+def _report_losses(state: RunState, domains: Sequence[str], totals: Tensor) -> None:
+    means = (totals / max(1, state.iteration)).tolist()
+    state.row["losses"] = dict(zip(domains, means, strict=True))
+    state.row["loss"] = sum(means)
+
+
+@contextmanager
+def _timed(row: dict[str, Any], stage: str) -> Iterator[None]:
+    """Add the seconds of a stage to the row; a stage that was resumed counts what it took before, too."""
+    started = time.monotonic()
+    try:
+        yield
+    finally:
+        row["seconds"][stage] = row["seconds"].get(stage, 0.0) + time.monotonic() - started

@@ -1,0 +1,96 @@
+"""The memory: rows move in batch order, class means follow, nothing else changes."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from spcl.selfpaced.contrastive_loss import contrastive_loss
+from spcl.selfpaced.hybrid_memory import HybridMemory
+
+
+def filled(num_slots: int = 12, dim: int = 5, num_classes: int = 4, seed: int = 0) -> HybridMemory:
+    generator = torch.Generator().manual_seed(seed)
+    memory = HybridMemory(num_slots, dim)
+    memory.fill(torch.randn(num_slots, dim, generator=generator))
+    memory.relabel(torch.arange(num_slots) % num_classes)
+    return memory
+
+
+def one_by_one(memory: HybridMemory, inputs: torch.Tensor, slots: torch.Tensor) -> torch.Tensor:
+    rows = memory.features.clone()
+    for feature, slot in zip(inputs, slots, strict=True):
+        row = memory.momentum * rows[slot] + (1 - memory.momentum) * feature
+        rows[slot] = row / row.norm()
+    return rows
+
+
+@pytest.mark.parametrize("slots", [[0, 3, 7], [5, 5, 5, 5], [1, 2, 1, 2, 1, 9], []])
+def test_update_equals_the_loop(slots):
+    memory = filled()
+    slots = torch.tensor(slots, dtype=torch.int64)
+    inputs = F.normalize(torch.randn(len(slots), 5, generator=torch.Generator().manual_seed(1)), dim=1)
+    expected = one_by_one(memory, inputs, slots)
+    memory.update(inputs, slots)
+    torch.testing.assert_close(memory.features, expected, atol=1e-6, rtol=0)
+
+
+def test_class_means_follow_the_rows():
+    memory = filled()
+    generator = torch.Generator().manual_seed(2)
+    for _ in range(30):
+        slots = torch.randint(0, 12, (6,), generator=generator)
+        memory.update(F.normalize(torch.randn(6, 5, generator=generator), dim=1), slots)
+    kept = memory.class_means.clone()
+    memory.relabel(memory.labels)
+    torch.testing.assert_close(kept, memory.class_means, atol=1e-5, rtol=0)
+
+
+def test_update_takes_no_gradient_and_leaves_its_inputs():
+    memory = filled()
+    inputs = F.normalize(torch.randn(2, 5), dim=1).requires_grad_()
+    before = inputs.detach().clone()
+    memory.update(inputs, torch.tensor([0, 0]))
+    assert not memory.features.requires_grad
+    assert torch.equal(inputs.detach(), before)
+
+
+def test_fill_normalises_and_relabel_counts():
+    memory = filled(num_classes=3)
+    torch.testing.assert_close(memory.features.norm(dim=1), torch.ones(12))
+    assert memory.class_sizes.tolist() == [4, 4, 4]
+    torch.testing.assert_close(memory.class_means[1], memory.features[1::3].mean(dim=0))
+
+
+def test_an_empty_class_takes_no_part():
+    rows = F.normalize(torch.randn(4, 5, generator=torch.Generator().manual_seed(3)), dim=1)
+    gap = HybridMemory.from_rows(rows, torch.tensor([0, 0, 2, 3]))
+    dense = HybridMemory.from_rows(rows, torch.tensor([0, 0, 1, 2]))
+    inputs, slots = rows[[0, 2, 3]], torch.tensor([1, 2, 3])
+    loss = contrastive_loss(inputs, slots, gap)
+    torch.testing.assert_close(loss, contrastive_loss(inputs, slots, dense))
+    assert torch.isfinite(loss).all()
+
+
+def test_state_comes_back_exactly_though_the_number_of_classes_differs():
+    memory = filled(num_classes=5)
+    memory.update(F.normalize(torch.randn(3, 5), dim=1), torch.tensor([0, 4, 4]))
+    other = HybridMemory(12, 5)
+    other.load_state_dict(memory.state_dict())
+    for name, value in memory.state_dict().items():
+        assert torch.equal(other.state_dict()[name], value), name
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda memory: memory.fill(torch.zeros(3, 5)), "rows have shape"),
+        (lambda memory: memory.relabel(torch.zeros(3)), "labels have shape"),
+        (lambda memory: memory.relabel(torch.full((12,), -1)), "must not be negative"),
+        (lambda memory: HybridMemory(2, 2, momentum=1.5), "momentum is 1.5"),
+    ],
+)
+def test_bad_input_is_named(call, message):
+    with pytest.raises(ValueError, match=message):
+        call(filled())
