@@ -1,0 +1,209 @@
+"""The command lines of the official project's scripts, names and defaults as there.
+
+``examples/spcl_train_uda.py``, ``examples/spcl_train_usl.py`` and ``examples/test.py`` call the functions at the end;
+what runs is the engine of ``spcl train`` and ``spcl evaluate``. One flag is new: ``--pretrained``.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+import tyro
+
+from spcl.config import Config, DataConfig, LabelConfig, MemoryConfig, NetworkConfig, RunConfig, ScheduleConfig
+
+T = TypeVar("T")
+_Short = tyro.conf.arg
+
+
+@dataclass(frozen=True)
+class _Shared:
+    """Flags of both training scripts."""
+
+    batch_size: Annotated[int, _Short(aliases=["-b"])] = 64
+    """Images of each domain in a batch."""
+    workers: Annotated[int, _Short(aliases=["-j"])] = 4
+    """Threads that decode images."""
+    height: int = 256
+    """Input height."""
+    width: int = 128
+    """Input width."""
+    num_instances: int = 4
+    """Images of each identity in a batch."""
+    eps: float = 0.6
+    """Largest distance of two neighbours in DBSCAN."""
+    eps_gap: float = 0.02
+    """How far the tight and the loose clustering lie from eps."""
+    k1: int = 30
+    """Neighbours of the Jaccard distance."""
+    k2: int = 6
+    """Neighbours of its query expansion."""
+    arch: Annotated[str, _Short(aliases=["-a"])] = "resnet50"
+    """resnet18/34/50/101/152, resnet_ibn50a, resnet_ibn101a, or timm/NAME."""
+    features: int = 0
+    """Length of an embedding layer; 0: none."""
+    dropout: float = 0.0
+    """Dropout on the feature."""
+    momentum: float = 0.2
+    """Momentum of the hybrid memory."""
+    lr: float = 0.00035
+    """Learning rate."""
+    weight_decay: float = 5e-4
+    """Weight decay."""
+    epochs: int = 50
+    """Epochs."""
+    iters: int = 400
+    """Steps of an epoch."""
+    step_size: int = 20
+    """Epochs after which the learning rate falls to a tenth."""
+    seed: int = 1
+    """Seed of every random draw."""
+    print_freq: int = 10
+    """Kept for compatibility: progress is shown continuously, with an estimate."""
+    eval_step: int = 10
+    """Epochs between two evaluations."""
+    temp: float = 0.05
+    """Temperature of the loss."""
+    data_dir: str = "examples/data"
+    """Folder of the data sets."""
+    logs_dir: str = "examples/logs"
+    """Folder of the run."""
+    pretrained: str = "auto"
+    """auto: ImageNet weights, found or downloaded; none: random weights; otherwise a file."""
+    resume: bool = False
+    """Continue the run in the log folder. (New: the official scripts cannot.)"""
+
+    def to_config(self, source: str, target: str) -> Config:
+        """These flags as settings of a run."""
+        return Config(
+            data=DataConfig(
+                source=source,
+                target=target,
+                data_dir=self.data_dir,
+                height=self.height,
+                width=self.width,
+                workers=self.workers,
+            ),
+            network=NetworkConfig(
+                arch=self.arch, pretrained=self.pretrained, features=self.features, dropout=self.dropout
+            ),
+            labels=LabelConfig(k1=self.k1, k2=self.k2, eps=self.eps, eps_gap=self.eps_gap),
+            memory=MemoryConfig(momentum=self.momentum, temperature=self.temp),
+            schedule=ScheduleConfig(
+                batch_size=self.batch_size,
+                num_instances=self.num_instances,
+                lr=self.lr,
+                weight_decay=self.weight_decay,
+                epochs=self.epochs,
+                iters=self.iters,
+                step_size=self.step_size,
+                eval_step=self.eval_step,
+            ),
+            run=RunConfig(logs_dir=self.logs_dir, seed=self.seed),
+        )
+
+
+@dataclass(frozen=True)
+class TrainUDA(_Shared):
+    """Self-paced contrastive learning, unsupervised domain adaptation: a labelled source, an unlabelled target."""
+
+    dataset_source: Annotated[str, _Short(aliases=["-ds"])] = ""
+    """Labelled source: market1501, msmt17, personx, veri, vehicleid, vehiclex, or a path. Required."""
+    dataset_target: Annotated[str, _Short(aliases=["-dt"])] = "market1501"
+    """Unlabelled target: likewise."""
+
+
+@dataclass(frozen=True)
+class TrainUSL(_Shared):
+    """Self-paced contrastive learning, unsupervised: an unlabelled data set alone."""
+
+    dataset: Annotated[str, _Short(aliases=["-d"])] = "market1501"
+    """Data set: market1501, msmt17, personx, veri, vehicleid, vehiclex, or a path."""
+
+
+@dataclass(frozen=True)
+class Test:
+    """Test a trained checkpoint."""
+
+    resume: str
+    """The checkpoint: ours or an official one."""
+    dataset: Annotated[str, _Short(aliases=["-d"])] = "market1501"
+    """Data set: market1501, msmt17, personx, veri, vehicleid, vehiclex, or a path."""
+    batch_size: Annotated[int, _Short(aliases=["-b"])] = 256
+    """Images at a time."""
+    workers: Annotated[int, _Short(aliases=["-j"])] = 4
+    """Threads that decode images."""
+    height: int = 256
+    """Input height."""
+    width: int = 128
+    """Input width."""
+    arch: Annotated[str, _Short(aliases=["-a"])] = "resnet50"
+    """Architecture of the checkpoint."""
+    features: int = 0
+    """Length of its embedding layer; 0: none."""
+    dropout: float = 0.0
+    """Has no effect on a test; kept for compatibility."""
+    rerank: bool = False
+    """Evaluate after k-reciprocal re-ranking, too."""
+    dsbn: bool = False
+    """The checkpoint has a batch norm per domain: one that was trained with a source."""
+    test_source: bool = False
+    """With --dsbn: use the source domain's batch norm."""
+    seed: int = 1
+    """Has no effect on a test; kept for compatibility."""
+    print_freq: int = 10
+    """Has no effect: progress is shown continuously."""
+    data_dir: str = "examples/data"
+    """Folder of the data sets."""
+    pretrained: str = "auto"
+    """Has no effect on a test: the weights are the checkpoint's."""
+
+
+def train_uda(arguments: Sequence[str] | None = None) -> None:
+    """``examples/spcl_train_uda.py``."""
+    from spcl.cli.train import run_training
+    from spcl.errors import InputError
+
+    options = _parse(TrainUDA, arguments)
+    if not options.dataset_source:
+        raise InputError(
+            "a source data set is needed: -ds/--dataset-source NAME or PATH. "
+            "(The official default, DukeMTMC, was withdrawn by its authors.)"
+        )
+    run_training(options.to_config(options.dataset_source, options.dataset_target), resume=options.resume)
+
+
+def train_usl(arguments: Sequence[str] | None = None) -> None:
+    """``examples/spcl_train_usl.py``."""
+    from spcl.cli.train import run_training
+
+    options = _parse(TrainUSL, arguments)
+    run_training(options.to_config("", options.dataset), resume=options.resume)
+
+
+def evaluate(arguments: Sequence[str] | None = None) -> None:
+    """``examples/test.py``."""
+    from spcl.cli.evaluate import run_evaluation
+
+    options = _parse(Test, arguments)
+    run_evaluation(
+        Path(options.resume),
+        options.dataset,
+        data_dir=Path(options.data_dir),
+        arch=options.arch,
+        size=(options.height, options.width),
+        expect_domains=options.dsbn,
+        domain="source" if options.test_source else "target",
+        rerank=options.rerank,
+        batch_size=options.batch_size,
+        workers=options.workers,
+    )
+
+
+def _parse(kind: type[T], arguments: Sequence[str] | None) -> T:
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    return tyro.cli(kind, args=words, config=(tyro.conf.FlagCreatePairsOff,))

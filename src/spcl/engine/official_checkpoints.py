@@ -1,0 +1,159 @@
+"""The official project's checkpoints: their names for every tensor, read and written; safe to load.
+
+A checkpoint of the official scripts is ``{"state_dict": ..., "epoch": int, "best_mAP": numpy.float64}``. Its names are
+``module.base.N...`` for the trunk (a ResNet as a list of its parts), ``module.feat`` for the embedding layer,
+``module.feat_bn`` for the neck, and ``BN_S`` / ``BN_T`` inside each batch norm of a network with two domains.
+"""
+
+from __future__ import annotations
+
+import pickle
+import re
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from spcl.errors import InputError
+
+_RESNET_PARTS = {"conv1": "0", "bn1": "1", "layer1": "4", "layer2": "5", "layer3": "6", "layer4": "7"}
+_OFFICIAL_DOMAINS = {"source": "BN_S", "target": "BN_T"}
+_BLOCKS: dict[tuple[str, tuple[int, ...]], str] = {
+    ("basic", (2, 2, 2, 2)): "resnet18",
+    ("basic", (3, 4, 6, 3)): "resnet34",
+    ("bottleneck", (3, 4, 6, 3)): "resnet50",
+    ("bottleneck", (3, 4, 23, 3)): "resnet101",
+    ("bottleneck", (3, 8, 36, 3)): "resnet152",
+    ("ibn", (3, 4, 6, 3)): "resnet_ibn50a",
+    ("ibn", (3, 4, 23, 3)): "resnet_ibn101a",
+}
+
+
+@dataclass(frozen=True)
+class OfficialFacts:
+    """What the names and shapes of an official ``state_dict`` tell.
+
+    Attributes:
+        arch: The network; None where it is none of the official ones.
+        domains: ``("source", "target")`` or ``("target",)``.
+        features: Length of the embedding layer; 0: none.
+    """
+
+    arch: str | None
+    domains: tuple[str, ...]
+    features: int
+
+
+def to_official(state: Mapping[str, Tensor]) -> OrderedDict[str, Tensor]:
+    """Our encoder's ``state_dict`` under the official names, in the official order."""
+    several = len({found[1] for name in state if (found := re.search(r"\.norms\.(\w+)\.", name))}) > 1
+    return OrderedDict((_official_name(name, several), value) for name, value in state.items())
+
+
+def from_official(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """An official ``state_dict`` (with or without ``module.``) under our names."""
+    names = [name.removeprefix("module.") for name in state]
+    domain_specific = any(".BN_T." in name for name in names)
+    return {
+        _our_name(name, domain_specific, is_norm): value
+        for (name, is_norm), value in zip(_with_norms(names), state.values(), strict=True)
+    }
+
+
+def official_facts(state: Mapping[str, Tensor]) -> OfficialFacts:
+    """Architecture, domains and embedding length, read off an official ``state_dict``."""
+    names = {name.removeprefix("module."): value for name, value in state.items()}
+    counts = []
+    for stage in "4567":
+        blocks = {int(found[1]) for name in names if (found := re.match(rf"base\.{stage}\.(\d+)\.", name))}
+        counts.append(max(blocks) + 1 if blocks else 0)
+    kind = "bottleneck" if "base.4.0.conv3.weight" in names else "basic"
+    if any(name.startswith("base.4.0.bn1.IN.") for name in names):
+        kind = "ibn"
+    domains = ("source", "target") if any(".BN_T." in name for name in names) else ("target",)
+    embedding = names.get("feat.weight")
+    return OfficialFacts(
+        _BLOCKS.get((kind, tuple(counts))), domains, 0 if embedding is None else int(embedding.shape[0])
+    )
+
+
+def load_safely(path: Path) -> dict[str, Any]:
+    """Load a checkpoint without executing anything: tensors, plain values, and the NumPy scalar official ones hold.
+
+    Raises:
+        InputError: If it is not there, is no checkpoint, or holds anything else.
+    """
+    if not path.is_file():
+        found = sorted(entry.name for entry in path.parent.glob("*.pth*")) if path.parent.is_dir() else []
+        hint = f"; in {path.parent} there are {', '.join(found)}" if found else ""
+        raise InputError(f"there is no checkpoint {path}{hint}")
+    try:
+        with torch.serialization.safe_globals(_numpy_scalar_types()):
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        reason = str(error)
+        refused = re.search(r"Unsupported (?:global|operand|class)[^`\n]*?:? ?(?:GLOBAL )?([\w.]+)", reason)
+        what = f": it holds {refused[1]}" if refused else ""
+        raise InputError(
+            f"{path} is refused{what}. A checkpoint may hold tensors and plain values only; anything else could run "
+            "code when it is loaded"
+        ) from error
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError) as error:
+        raise InputError(f"{path} cannot be read as a checkpoint: {str(error).splitlines()[0]}") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path} holds a {type(content).__name__}; expected a checkpoint with a state_dict")
+    return content
+
+
+def _numpy_scalar_types() -> list[Any]:
+    """What rebuilding a ``numpy.float64`` needs, under NumPy 1's names and NumPy 2's."""
+    scalar = np.float64(0).__reduce__()[0]
+    types: list[Any] = [np.dtype, type(np.dtype(np.float64)), type(np.dtype(np.float32)), type(np.dtype(np.int64))]
+    return [*types, (scalar, "numpy.core.multiarray.scalar"), (scalar, "numpy._core.multiarray.scalar")]
+
+
+def _official_name(name: str, several_domains: bool) -> str:
+    def layer_of(found: re.Match[str]) -> str:
+        return f".{_OFFICIAL_DOMAINS.get(found[1], found[1])}." if several_domains else "."
+
+    name = re.sub(r"\.norms\.(\w+)\.", layer_of, name)
+    first, _, rest = name.partition(".")
+    if first == "neck":
+        return f"module.feat_bn.{rest}"
+    if first == "embedding":
+        return f"module.feat.{rest}"
+    if first == "trunk":
+        part, _, inside = rest.partition(".")
+        return f"module.base.{_RESNET_PARTS.get(part, part)}.{inside}"
+    return f"module.{name}"
+
+
+def _our_name(name: str, domain_specific: bool, is_norm: bool) -> str:
+    if domain_specific:
+        for domain, official in _OFFICIAL_DOMAINS.items():
+            name = name.replace(f".{official}.", f".norms.{domain}.")
+    elif is_norm:
+        layer, _, value = name.rpartition(".")
+        name = f"{layer}.norms.target.{value}"
+    first, _, rest = name.partition(".")
+    if first == "feat_bn":
+        return f"neck.{rest}"
+    if first == "feat":
+        return f"embedding.{rest}"
+    if first == "base":
+        part, _, inside = rest.partition(".")
+        ours = {number: part_name for part_name, number in _RESNET_PARTS.items()}
+        return f"trunk.{ours.get(part, part)}.{inside}"
+    return name
+
+
+def _with_norms(names: list[str]) -> Iterator[tuple[str, bool]]:
+    """Each name, and whether it is a value of a batch norm: of a layer that has running statistics."""
+    norms = {name.rpartition(".")[0] for name in names if name.endswith(".running_mean")}
+    for name in names:
+        yield name, name.rpartition(".")[0] in norms

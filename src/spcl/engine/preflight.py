@@ -1,0 +1,146 @@
+"""Everything that can be wrong is found before the first step.
+
+Folders, counts, readable images, queries that can match, the log folder. (Weights are checked by ``nn/weights.py``, the
+data sets' own layouts by ``data/``.) Each error says what to do; nothing here changes anything but the log folder,
+which it makes.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from spcl.data.images import check_images
+from spcl.errors import InputError
+from spcl.records import UNKNOWN, Record, ReIDDataset, cameras_of, identities_of
+
+RESUME_FILE = "resume.pt"
+CONFIG_FILE = "config.toml"
+
+_SAMPLE = 64
+
+
+def prepare_log_folder(folder: Path, *, resume: bool) -> bool:
+    """Make the folder of a run, and make sure that it is this run's.
+
+    Returns:
+        Whether there is a state to continue from.
+
+    Raises:
+        InputError: If it holds a run and ``resume`` is not asked for, or cannot be written to.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"the log folder {folder} is a file; give another --logs-dir")
+    holds_run = (folder / RESUME_FILE).exists() or (folder / CONFIG_FILE).exists()
+    if holds_run and not resume:
+        raise InputError(
+            f"{folder} holds a run already; continue it with --resume, or give another --logs-dir. "
+            "Nothing is ever overwritten in silence"
+        )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise InputError(f"cannot write to the log folder {folder}: {error.strerror or error}") from error
+    return (folder / RESUME_FILE).exists()
+
+
+def check_training_sets(source: ReIDDataset | None, target: ReIDDataset) -> None:
+    """Is there something to train on?
+
+    Raises:
+        InputError: If a training split is empty or a source image has no identity.
+    """
+    if not target.train:
+        raise InputError(f"{target.name} has no training images; give a data set with a training split, or a folder")
+    if len(target.train) < 2:
+        raise InputError(f"{target.name} has {len(target.train)} training image; at least 2 are needed")
+    if source is None:
+        return
+    if not source.train:
+        raise InputError(f"the source {source.name} has no training images")
+    unlabelled = int((identities_of(source.train) == UNKNOWN).sum())
+    if unlabelled:
+        raise InputError(
+            f"the source {source.name} has {unlabelled} images without an identity, first "
+            f"{next(r.path for r in source.train if r.identity is None)}; a source must be labelled. "
+            "Train on the target alone (leave --source out), or label it"
+        )
+
+
+def can_evaluate(dataset: ReIDDataset) -> bool:
+    """Whether a data set has queries and a gallery at all."""
+    return bool(dataset.query) and bool(dataset.gallery)
+
+
+def check_queries(dataset: ReIDDataset, protocol: str) -> int:
+    """How many queries can match under a protocol.
+
+    Raises:
+        InputError: If none can, with the reason.
+    """
+    if not can_evaluate(dataset):
+        raise InputError(
+            f"{dataset.name} cannot be evaluated: it has {len(dataset.query)} queries and {len(dataset.gallery)} "
+            "gallery images; both are needed (a manifest's split column, or query and gallery folders)"
+        )
+    query, gallery = identities_of(dataset.query), identities_of(dataset.gallery)
+    if (query == UNKNOWN).any():
+        raise InputError(f"{dataset.name} has queries without an identity; an evaluation needs them")
+    if protocol == "market1501":
+        query_cameras, gallery_cameras = cameras_of(dataset.query), cameras_of(dataset.gallery)
+        if (query_cameras == UNKNOWN).any() or (gallery_cameras == UNKNOWN).any():
+            raise InputError(
+                f"{dataset.name} has images of unknown camera, and the protocol market1501 compares cameras; "
+                "use --protocol no-camera"
+            )
+        # A query matches where its identity was seen by another camera.
+        seen = set(zip(gallery.tolist(), gallery_cameras.tolist(), strict=True))
+        cameras_seen: dict[int, set[int]] = {}
+        for identity, camera in seen:
+            cameras_seen.setdefault(identity, set()).add(camera)
+        valid = sum(
+            bool(cameras_seen.get(identity, set()) - {camera})
+            for identity, camera in zip(query.tolist(), query_cameras.tolist(), strict=True)
+        )
+    else:
+        valid = int(np.isin(query, gallery).sum())
+    if valid == 0:
+        raise InputError(
+            f"no query of {dataset.name} can match under the protocol {protocol}: "
+            + (
+                "no identity is in the gallery in another camera; use --protocol no-camera if that is meant"
+                if protocol == "market1501"
+                else "no identity of a query is in the gallery"
+            )
+        )
+    return valid
+
+
+def check_readable(
+    sets: Sequence[tuple[str, Sequence[Record]]],
+    *,
+    everything: bool,
+    skip_broken: bool,
+    seed: int,
+    num_threads: int,
+    warn: Callable[[str], None],
+) -> None:
+    """Open images (a sample of each set, or all).
+
+    Raises:
+        InputError: If one cannot be read and broken images are not to be skipped.
+    """
+    for name, records in sets:
+        broken = check_images(records, sample=None if everything else _SAMPLE, seed=seed, num_threads=num_threads)
+        if not broken:
+            continue
+        listed = "; ".join(f"{path}: {reason}" for path, reason in broken[:5])
+        message = f"{len(broken)} image(s) of {name} cannot be read: {listed}{' ...' if len(broken) > 5 else ''}"
+        if not skip_broken:
+            raise InputError(f"{message}. Repair or remove them, or leave them out with --on-broken skip")
+        warn(f"{message}. They are left out")

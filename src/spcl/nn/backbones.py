@@ -1,0 +1,165 @@
+"""Trunks: from images ``[B, 3, H, W]`` to feature maps (or, for token networks, to features).
+
+torchvision's ResNets, IBN-a ResNets, and any timm model as ``timm/NAME``. Weights are in ``weights.py``, pooling and
+neck in ``encoder.py``.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from difflib import get_close_matches
+from typing import Any
+
+import timm
+import torch
+from torch import Tensor, nn
+from torchvision import models
+from torchvision.models.resnet import BasicBlock, Bottleneck
+
+from spcl.errors import InputError
+from spcl.nn.ibn import to_ibn_a
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+RESNETS: dict[str, Callable[..., models.ResNet]] = {
+    "resnet18": models.resnet18,
+    "resnet34": models.resnet34,
+    "resnet50": models.resnet50,
+    "resnet101": models.resnet101,
+    "resnet152": models.resnet152,
+    "resnet_ibn50a": models.resnet50,
+    "resnet_ibn101a": models.resnet101,
+}
+TIMM_PREFIX = "timm/"
+
+
+class ResNetTrunk(nn.Module):
+    """The convolutional part of a ResNet; the order of its parts is that of the official ``state_dict``."""
+
+    gives_maps = True
+
+    def __init__(self, arch: str, last_stride: int) -> None:
+        super().__init__()
+        network = RESNETS[arch](weights=None)
+        if "_ibn" in arch:
+            network = to_ibn_a(network)
+        for name in ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4"):
+            setattr(self, name, getattr(network, name))
+        self.num_features = int(network.fc.in_features)
+        self.mean, self.std = IMAGENET_MEAN, IMAGENET_STD
+        if last_stride == 1:
+            _keep_resolution(network.layer4[0])
+
+    def forward(self, images: Tensor) -> Tensor:
+        """``[B, 3, H, W]`` to ``[B, C, h, w]``."""
+        for part in self.children():
+            images = part(images)
+        return images
+
+
+class TimmTrunk(nn.Module):
+    """Any timm model: its feature map where it has one, otherwise its own pooled feature."""
+
+    # timm's models share an interface that has no type: forward_features, forward_head, num_features.
+    model: Any
+
+    def __init__(self, name: str, last_stride: int, size: tuple[int, int]) -> None:
+        super().__init__()
+        options: dict[str, Any] = {"num_classes": 0}
+        if _takes_image_size(name):
+            options["img_size"] = size
+        if last_stride == 1:
+            options["output_stride"] = 16
+        try:
+            model: Any = timm.create_model(name, pretrained=False, **options)
+        except (NotImplementedError, TypeError, AssertionError, ValueError) as error:
+            if last_stride == 1:
+                raise InputError(
+                    f"timm/{name} cannot keep its resolution in the last stage ({error}); leave --last-stride at 0"
+                ) from error
+            raise InputError(f"timm cannot build {name} for images of {size[0]} x {size[1]}: {error}") from error
+        self.model = model
+        settings = model.pretrained_cfg
+        self.mean, self.std = tuple(settings["mean"]), tuple(settings["std"])
+        shape = self._shape_of_features(size)
+        self.gives_maps = len(shape) == 4 and shape[1] == self.model.num_features
+        self.num_features = int(shape[1] if self.gives_maps else self._pooled(torch.zeros(2, 3, *size)).shape[1])
+
+    def forward(self, images: Tensor) -> Tensor:
+        """``[B, 3, H, W]`` to ``[B, C, h, w]``, or to ``[B, C]`` where ``gives_maps`` is False."""
+        return self.model.forward_features(images) if self.gives_maps else self._pooled(images)
+
+    def _pooled(self, images: Tensor) -> Tensor:
+        pooled: Tensor = self.model.forward_head(self.model.forward_features(images), pre_logits=True)
+        return pooled
+
+    @torch.no_grad()
+    def _shape_of_features(self, size: tuple[int, int]) -> torch.Size:
+        was_training = self.model.training
+        shape: torch.Size = self.model.eval().forward_features(torch.zeros(2, 3, *size)).shape
+        self.model.train(was_training)
+        return shape
+
+
+def check_arch(arch: str) -> None:
+    """Is this a network that can be built?
+
+    Raises:
+        InputError: If not, with the nearest names.
+    """
+    if arch in RESNETS:
+        return
+    if arch.startswith(TIMM_PREFIX):
+        if not timm.is_model(arch[len(TIMM_PREFIX) :]):
+            near = get_close_matches(arch[len(TIMM_PREFIX) :], timm.list_models(), n=3)
+            hint = f"; did you mean {' or '.join('timm/' + name for name in near)}?" if near else ""
+            raise InputError(f"timm has no model {arch[len(TIMM_PREFIX) :]!r}{hint}")
+        return
+    near = get_close_matches(arch, RESNETS, n=2)
+    hint = f"did you mean {' or '.join(near)}?" if near else f"expected {', '.join(RESNETS)} or timm/NAME"
+    if timm.is_model(arch):
+        hint = f"did you mean timm/{arch}?"
+    raise InputError(f"there is no network {arch!r}; {hint}")
+
+
+def build_trunk(arch: str, *, last_stride: int = 0, size: tuple[int, int] = (256, 128)) -> ResNetTrunk | TimmTrunk:
+    """A trunk with random weights.
+
+    Args:
+        arch: A name in ``RESNETS``, or ``timm/NAME``.
+        last_stride: Stride of the last stage: 1 keeps its resolution; 2 is the network's own; 0: 1 for the ResNets
+            (as in the paper), the network's own for timm.
+        size: Height and width of the images, for networks that must know them.
+
+    Raises:
+        InputError: If there is no such network, or it cannot be built so.
+    """
+    check_arch(arch)
+    if arch.startswith(TIMM_PREFIX):
+        return TimmTrunk(arch[len(TIMM_PREFIX) :], last_stride, size)
+    return ResNetTrunk(arch, 1 if last_stride in (0, 1) else 2)
+
+
+def _keep_resolution(block: Any) -> None:
+    """Set the strides of a stage's first block to 1: its strided convolution's and its shortcut's."""
+    if isinstance(block, Bottleneck):
+        block.conv2.stride = (1, 1)
+    elif isinstance(block, BasicBlock):
+        block.conv1.stride = (1, 1)
+    if block.downsample is not None:
+        block.downsample[0].stride = (1, 1)
+
+
+def _takes_image_size(name: str) -> bool:
+    """Whether a timm model has to know the size of its images (transformers do)."""
+    entry = timm.model_entrypoint(name)
+    module = inspect.getmodule(entry)
+    return module is not None and any(
+        "img_size" in inspect.signature(member.__init__).parameters
+        for _, member in inspect.getmembers(module, inspect.isclass)
+        if member.__module__ == module.__name__
+        and issubclass(member, nn.Module)
+        and hasattr(member, "forward_features")
+    )

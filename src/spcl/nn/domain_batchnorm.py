@@ -1,0 +1,164 @@
+"""Batch norm per domain, in groups of images.
+
+Paper: domain-specific batch norm (Chang et al., CVPR 2019), as section 4.1 uses it. Each domain has statistics and
+affine parameters of its own. In training, statistics are taken over groups of a fixed number of images, so that the
+result does not depend on how many devices share a batch; the official code sees 16 images of a domain at a time only
+because four GPUs split the batch. In evaluation, and after ``fold``, it is plain batch norm of one domain.
+
+How a batch splits into domains is told by the encoder, through one ``DomainRouting`` that all layers of a network hold.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.modules.batchnorm import _BatchNorm
+
+
+@dataclass
+class DomainRouting:
+    """Which part of a batch belongs to which domain; one object for all the layers of a network.
+
+    Attributes:
+        domains: Their names, in the order of their parts in a batch.
+        sizes: Images of each in the batch at hand.
+        evaluation: The domain whose statistics are used in evaluation mode.
+    """
+
+    domains: tuple[str, ...]
+    evaluation: str
+    sizes: tuple[int, ...] = field(default=())
+
+
+class DomainBatchNorm(nn.Module):
+    """Batch norm with parameters and statistics per domain, over groups of images in training.
+
+    Args:
+        norm: The plain layer that it replaces: its values start every domain, its activation (timm) is kept.
+        routing: Which images belong to which domain.
+        group_size: Images of a group in training; 0: the domain's whole part of the batch. A part that does not divide
+            is cut into nearly equal groups, none smaller than this.
+    """
+
+    def __init__(self, norm: _BatchNorm, routing: DomainRouting, group_size: int = 0) -> None:
+        super().__init__()
+        self.routing = routing
+        self.group_size = group_size
+        self.norms = nn.ModuleDict({domain: _plain(norm) for domain in routing.domains})
+        # timm fuses dropout and activation into its batch norm: they follow ours.
+        self.after = nn.Sequential(*[getattr(norm, name) for name in ("drop", "act") if hasattr(norm, name)])
+        # A tuple, so that the layer is not registered: it only says what ``folded`` has to give back.
+        self._original = (norm,)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """``[B, C, ...]`` to the same shape: each domain's part by its own layer."""
+        if not self.training:
+            return self._after(self._norm(self.routing.evaluation)(inputs))
+        outputs = []
+        for domain, part in zip(self.routing.domains, torch.split(inputs, self._sizes(len(inputs))), strict=True):
+            if len(part):
+                outputs += self._in_groups(self._norm(domain), part)
+        return self._after(outputs[0] if len(outputs) == 1 else torch.cat(outputs))
+
+    def folded(self, domain: str) -> nn.Module:
+        """The plain layer of one domain, of the kind that was replaced."""
+        plain = copy.deepcopy(self._original[0]).to(self._norm(domain).weight.device)
+        plain.load_state_dict(self._norm(domain).state_dict(), strict=False)
+        return plain.train(self.training)
+
+    def _in_groups(self, norm: _BatchNorm, part: Tensor) -> list[Tensor]:
+        num_groups = max(1, len(part) // self.group_size) if self.group_size else 1
+        statistics, outputs = [], []
+        for group in part.tensor_split(num_groups):
+            # Momentum 1 leaves the group's own mean and unbiased variance in the buffers.
+            mean, variance = (torch.zeros_like(buffer) for buffer in _running(norm))
+            outputs.append(F.batch_norm(group, mean, variance, norm.weight, norm.bias, True, 1.0, norm.eps))
+            statistics.append((mean, variance))
+        self._move_running(norm, statistics)
+        return outputs
+
+    @torch.no_grad()
+    def _move_running(self, norm: _BatchNorm, statistics: Sequence[tuple[Tensor, Tensor]]) -> None:
+        """The running statistics move once a step, towards the mean of the groups': one group is plain batch norm."""
+        if norm.num_batches_tracked is not None:
+            norm.num_batches_tracked.add_(1)
+        weight = 0.1 if norm.momentum is None else norm.momentum
+        for running, seen in zip(_running(norm), zip(*statistics, strict=True), strict=True):
+            running.lerp_(seen[0] if len(seen) == 1 else torch.stack(seen).mean(dim=0), weight)
+
+    def _sizes(self, batch: int) -> list[int]:
+        if len(self.routing.domains) == 1:
+            return [batch]
+        if sum(self.routing.sizes) != batch:
+            raise ValueError(
+                f"a batch of {batch} images does not split into {self.routing.sizes} for the domains "
+                f"{', '.join(self.routing.domains)}; give the encoder their sizes"
+            )
+        return list(self.routing.sizes)
+
+    def _norm(self, domain: str) -> _BatchNorm:
+        norm = self.norms[domain]
+        if not isinstance(norm, _BatchNorm):
+            raise TypeError(f"{type(norm).__name__} is no batch norm")
+        return norm
+
+    def _after(self, outputs: Tensor) -> Tensor:
+        normalised: Tensor = self.after(outputs)
+        return normalised
+
+
+def convert(module: nn.Module, routing: DomainRouting, group_size: int = 0) -> nn.Module:
+    """Replace every batch norm of a network, in place, by one per domain that starts from its values.
+
+    With several domains every parameter is trained, the neck's bias included, as the official conversion does
+    (method: row 11); with one, what was frozen stays frozen.
+
+    Returns:
+        The module itself, or its replacement where it is a batch norm.
+    """
+    if isinstance(module, _BatchNorm):
+        replaced = DomainBatchNorm(module, routing, group_size)
+        if len(routing.domains) > 1:
+            replaced.requires_grad_(True)
+        return replaced
+    for name, child in module.named_children():
+        if not isinstance(child, DomainBatchNorm):
+            setattr(module, name, convert(child, routing, group_size))
+    return module
+
+
+def fold(module: nn.Module, domain: str) -> nn.Module:
+    """Replace every ``DomainBatchNorm``, in place, by the plain layer of one domain.
+
+    Returns:
+        The module itself, or its replacement where it is a ``DomainBatchNorm``.
+
+    Raises:
+        KeyError: If a layer does not know the domain.
+    """
+    if isinstance(module, DomainBatchNorm):
+        return module.folded(domain)
+    for name, child in module.named_children():
+        setattr(module, name, fold(child, domain))
+    return module
+
+
+def _running(norm: _BatchNorm) -> tuple[Tensor, Tensor]:
+    if norm.running_mean is None or norm.running_var is None:
+        raise ValueError("a batch norm without running statistics cannot be made domain-specific")
+    return norm.running_mean, norm.running_var
+
+
+def _plain(norm: _BatchNorm) -> _BatchNorm:
+    """The same layer, without what timm fuses into it."""
+    kind = nn.BatchNorm1d if isinstance(norm, nn.BatchNorm1d) else nn.BatchNorm2d
+    plain = kind(norm.num_features, norm.eps, norm.momentum, norm.affine, norm.track_running_stats)
+    plain.load_state_dict({name: value for name, value in norm.state_dict().items() if name in plain.state_dict()})
+    for name, parameter in plain.named_parameters():
+        parameter.requires_grad_(getattr(norm, name).requires_grad)
+    return plain.train(norm.training)

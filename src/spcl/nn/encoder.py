@@ -1,0 +1,150 @@
+"""The encoder: trunk, pooling, optional embedding layer, batch norm neck, unit-length feature.
+
+Paper: section 4.1; Reference: ``spcl/models/resnet.py``. Features are normalised in training and in evaluation; the
+neck's bias is frozen at zero with one domain and trained with several (method: row 11).
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from spcl.errors import InputError
+from spcl.nn.backbones import build_trunk
+from spcl.nn.domain_batchnorm import DomainRouting, convert, fold
+from spcl.nn.pooling import AveragePooling, GeneralisedMeanPooling
+
+
+@dataclass(frozen=True)
+class EncoderSettings:
+    """What an encoder is, beside its weights: enough to build it again and to prepare images for it.
+
+    Attributes:
+        arch: The trunk: a name in ``backbones.RESNETS`` or ``timm/NAME``.
+        height: Of the images, pixels.
+        width: Of the images, pixels.
+        features: Length of the embedding layer; 0: none.
+        dropout: On the normalised feature, in training.
+        pooling: ``avg`` or ``gem``.
+        last_stride: See ``backbones.build_trunk``.
+        domains: Names of the domains, in the order of their parts in a batch.
+        group_size: Images of a batch-norm group; 0: all of a domain's.
+    """
+
+    arch: str = "resnet50"
+    height: int = 256
+    width: int = 128
+    features: int = 0
+    dropout: float = 0.0
+    pooling: str = "avg"
+    last_stride: int = 0
+    domains: tuple[str, ...] = ("target",)
+    group_size: int = 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for a checkpoint."""
+        return asdict(self) | {"domains": list(self.domains)}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> EncoderSettings:
+        """From what ``to_dict`` gave."""
+        return cls(**(values | {"domains": tuple(values["domains"])}))
+
+
+class Encoder(nn.Module):
+    """Images to unit-length features.
+
+    Attributes:
+        settings: What it is.
+        feature_dim: D, the length of a feature.
+        mean, std: How images are normalised, per channel.
+    """
+
+    def __init__(self, settings: EncoderSettings) -> None:
+        """Build with random weights (``weights.load_pretrained`` gives the trunk better ones).
+
+        Raises:
+            InputError: If there is no such trunk, or it does not go with these settings.
+        """
+        super().__init__()
+        self.settings = settings
+        trunk = build_trunk(settings.arch, last_stride=settings.last_stride, size=(settings.height, settings.width))
+        self.routing = DomainRouting(settings.domains, evaluation=settings.domains[-1])
+        self.mean, self.std = trunk.mean, trunk.std
+        self.pooling: nn.Module = nn.Identity()
+        if trunk.gives_maps:
+            self.pooling = GeneralisedMeanPooling() if settings.pooling == "gem" else AveragePooling()
+        elif settings.pooling == "gem":
+            raise InputError(f"{settings.arch} gives tokens, not feature maps: --pooling gem does not apply; use avg")
+        self.feature_dim = settings.features or trunk.num_features
+        self.embedding: nn.Module = nn.Identity()
+        if settings.features:
+            self.embedding = nn.Linear(trunk.num_features, settings.features)
+            nn.init.kaiming_normal_(self.embedding.weight, mode="fan_out")
+            nn.init.zeros_(self.embedding.bias)
+        neck = nn.BatchNorm1d(self.feature_dim)
+        neck.bias.requires_grad_(False)
+        self.trunk = convert(trunk, self.routing, settings.group_size)
+        self.neck = convert(neck, self.routing, settings.group_size)
+
+    @property
+    def domains(self) -> tuple[str, ...]:
+        """Names of the domains."""
+        return self.routing.domains
+
+    @property
+    def evaluation_domain(self) -> str:
+        """The domain whose batch norm is used in evaluation mode."""
+        return self.routing.evaluation
+
+    @evaluation_domain.setter
+    def evaluation_domain(self, domain: str) -> None:
+        if domain not in self.domains:
+            raise InputError(f"the encoder has no domain {domain!r}; it has {', '.join(self.domains)}")
+        self.routing.evaluation = domain
+
+    def forward(self, images: Tensor, domain_sizes: Sequence[int] | None = None) -> Tensor:
+        """Encode a batch.
+
+        Args:
+            images: ``[B, 3, H, W]`` normalised images; in training, the domains' parts one after the other.
+            domain_sizes: Images of each domain, in training; None: equal parts. Not needed in evaluation.
+
+        Returns:
+            ``[B, D]`` unit rows (before dropout, in training).
+
+        Raises:
+            InputError: If a domain's part holds one image, of which batch norm can take no statistics.
+        """
+        if self.training:
+            self.routing.sizes = self._split(len(images), domain_sizes)
+        features: Tensor = self.neck(self.embedding(self.pooling(self.trunk(images))))
+        features = F.normalize(features, dim=1)
+        if self.settings.dropout:
+            features = F.dropout(features, self.settings.dropout, self.training)
+        return features
+
+    def folded(self, domain: str | None = None) -> Encoder:
+        """A copy with the plain batch norm of one domain (None: the evaluation domain), for use."""
+        chosen = domain or self.evaluation_domain
+        if chosen not in self.domains:
+            raise InputError(f"the encoder has no domain {chosen!r}; it has {', '.join(self.domains)}")
+        plain = copy.deepcopy(self)
+        fold(plain, chosen)
+        plain.routing = DomainRouting((chosen,), evaluation=chosen)
+        plain.settings = replace(self.settings, domains=(chosen,))
+        return plain
+
+    def _split(self, batch: int, sizes: Sequence[int] | None) -> tuple[int, ...]:
+        count = len(self.domains)
+        if sizes is None and batch % count:
+            raise InputError(f"{batch} images do not split evenly over {count} domains; give domain_sizes")
+        split = tuple(sizes) if sizes is not None else (batch // count,) * count
+        if 1 in split:
+            raise InputError("batch norm needs at least two images of a domain in a training batch; it got one")
+        return split
