@@ -1,0 +1,130 @@
+"""Train and test transforms, for a whole batch at once.
+
+Reference: ``Resize, RandomHorizontalFlip(0.5), Pad(10), RandomCrop, ToTensor, Normalize, RandomErasing(0.5)``. Resizing
+is done in ``images.py``; here is the rest. What is drawn (``AugmentationDraw``) is apart from how it is applied: a draw
+can be repeated, and is applied on any device without a loop over images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+_ERASE_ATTEMPTS = 100
+
+
+@dataclass(frozen=True)
+class AugmentationDraw:
+    """What was drawn for each image of a batch.
+
+    Attributes:
+        flip: ``[B]`` bool: mirrored left to right.
+        top: ``[B]`` int64: first row of the crop in the padded image.
+        left: ``[B]`` int64: first column of the crop in the padded image.
+        erase: ``[B, 4]`` int64: top, left, height, width of the erased box; height 0: none.
+    """
+
+    flip: NDArray[np.bool_]
+    top: NDArray[np.int64]
+    left: NDArray[np.int64]
+    erase: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class TrainAugmentation:
+    """The training transforms of images of one size.
+
+    Attributes:
+        height: Of the images, pixels.
+        width: Of the images, pixels.
+        mean: Per channel, of values in 0 to 1; erased boxes are filled with it, after normalisation, as the reference.
+        std: Per channel.
+        flip: Share of images that are mirrored.
+        pad: Black border before the crop, pixels.
+        erase: Share of images of which a box is erased.
+        erase_area: Least and largest share of the area.
+        erase_aspect: Least height by width; the largest is its inverse.
+    """
+
+    height: int
+    width: int
+    mean: Sequence[float]
+    std: Sequence[float]
+    flip: float = 0.5
+    pad: int = 10
+    erase: float = 0.5
+    erase_area: tuple[float, float] = (0.02, 0.4)
+    erase_aspect: float = 0.3
+
+    def draw(self, batch_size: int, rng: np.random.Generator) -> AugmentationDraw:
+        """Draw for a batch."""
+        return AugmentationDraw(
+            flip=rng.random(batch_size) < self.flip,
+            top=rng.integers(0, 2 * self.pad + 1, batch_size),
+            left=rng.integers(0, 2 * self.pad + 1, batch_size),
+            erase=self._draw_boxes(batch_size, rng),
+        )
+
+    def apply(self, images: Tensor, draw: AugmentationDraw) -> Tensor:
+        """Apply a draw.
+
+        Args:
+            images: ``[B, H, W, 3]`` uint8, on any device.
+            draw: For as many images.
+
+        Returns:
+            ``[B, 3, H, W]`` float32, normalised.
+        """
+        device = images.device
+        flip, top, left, boxes = (
+            torch.from_numpy(part).to(device) for part in (draw.flip, draw.top, draw.left, draw.erase)
+        )
+        # The pixel that lands in each place: columns count from the other side where the image is mirrored.
+        rows = torch.arange(self.height, device=device) + top[:, None] - self.pad
+        columns = torch.arange(self.width, device=device) + left[:, None] - self.pad
+        inside = ((rows >= 0) & (rows < self.height))[:, :, None] & ((columns >= 0) & (columns < self.width))[:, None]
+        columns = torch.where(flip[:, None], self.width - 1 - columns, columns)
+        places = rows.clamp(0, self.height - 1)[:, :, None] * self.width + columns.clamp(0, self.width - 1)[:, None]
+        flat = images.reshape(len(images), -1, 3)
+        picked = flat.gather(1, places.reshape(len(images), -1, 1).expand(-1, -1, 3))
+        picked = picked.view(images.shape) * inside.unsqueeze(3)
+        output = test_transform(picked, self.mean, self.std)
+        if not draw.erase[:, 2].any():
+            return output
+        y, x = torch.arange(self.height, device=device), torch.arange(self.width, device=device)
+        erased_rows = (y >= boxes[:, :1]) & (y < boxes[:, :1] + boxes[:, 2:3])
+        erased_columns = (x >= boxes[:, 1:2]) & (x < boxes[:, 1:2] + boxes[:, 3:4])
+        erased = erased_rows[:, None, :, None] & erased_columns[:, None, None, :]
+        fill = torch.tensor(list(self.mean), device=device).view(1, 3, 1, 1)
+        return torch.where(erased, fill, output)
+
+    def _draw_boxes(self, batch_size: int, rng: np.random.Generator) -> NDArray[np.int64]:
+        """Boxes to erase. As the reference, a box that does not fit is drawn again, up to a hundred times."""
+        boxes = np.zeros((batch_size, 4), dtype=np.int64)
+        waiting = np.flatnonzero(rng.random(batch_size) < self.erase)
+        for _ in range(_ERASE_ATTEMPTS):
+            if not len(waiting):
+                break
+            area = rng.uniform(*self.erase_area, len(waiting)) * self.height * self.width
+            aspect = rng.uniform(self.erase_aspect, 1 / self.erase_aspect, len(waiting))
+            height = np.rint(np.sqrt(area * aspect)).astype(np.int64)
+            width = np.rint(np.sqrt(area / aspect)).astype(np.int64)
+            fits = (height < self.height) & (width < self.width)
+            height, width, chosen = height[fits], width[fits], waiting[fits]
+            top = rng.integers(0, self.height - height + 1)
+            left = rng.integers(0, self.width - width + 1)
+            boxes[chosen] = np.stack([top, left, height, width], axis=1)
+            waiting = waiting[~fits]
+        return boxes
+
+
+def test_transform(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    """Normalise: ``[B, H, W, 3]`` uint8 to ``[B, 3, H, W]`` float32, ``(pixel / 255 - mean) / std``."""
+    scale = torch.tensor([1 / (255 * value) for value in std], device=images.device).view(1, 3, 1, 1)
+    shift = torch.tensor([m / s for m, s in zip(mean, std, strict=True)], device=images.device).view(1, 3, 1, 1)
+    return images.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format) * scale - shift

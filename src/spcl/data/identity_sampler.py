@@ -1,0 +1,139 @@
+"""Which images make a batch: P classes x K images, other cameras first.
+
+Paper: section 4.1; Reference: ``RandomMultipleGallerySampler``. A pass visits every class once, in random order. From a
+class it takes a random image and K - 1 of its other images: of other cameras than the first's where there are any,
+otherwise of any; without repetition when there are at least K, with repetition when there are fewer. A class of one
+image, an un-clustered instance, contributes that image alone. Batches are consecutive slices of a pass.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spcl.errors import InputError
+from spcl.randomness import generator
+from spcl.records import UNKNOWN
+
+
+def identity_pass(
+    labels: NDArray[np.int64],
+    cameras: NDArray[np.int64],
+    *,
+    num_instances: int,
+    rng: np.random.Generator,
+) -> NDArray[np.int64]:
+    """One pass over all classes.
+
+    Args:
+        labels: ``[N]`` class of each image.
+        cameras: ``[N]`` camera of each image, -1 unknown; an image of unknown camera differs from every other.
+        num_instances: K, images of a class; 1: only the random one.
+        rng: Where the draws come from.
+
+    Returns:
+        Row numbers of the images, class after class: K of a class of several images, one of a class of one.
+
+    Cost: O(N log N), without a loop over images.
+    """
+    order = np.argsort(labels, kind="stable")
+    classes, starts, sizes = np.unique(labels[order], return_index=True, return_counts=True)
+    firsts = order[starts + (rng.random(len(classes)) * sizes).astype(np.int64)]
+    visit = rng.permutation(len(classes))
+    several = sizes > 1
+    others = _draw_others(order, starts, sizes, firsts, cameras, num_instances - 1, rng)
+    table = np.concatenate([firsts[:, None], others], axis=1)[visit]
+    taken = np.ones(table.shape, dtype=np.bool_)
+    taken[:, 1:] = several[visit][:, None]
+    return np.asarray(table[taken], dtype=np.int64)
+
+
+def _draw_others(
+    order: NDArray[np.int64],
+    starts: NDArray[np.int64],
+    sizes: NDArray[np.int64],
+    firsts: NDArray[np.int64],
+    cameras: NDArray[np.int64],
+    count: int,
+    rng: np.random.Generator,
+) -> NDArray[np.int64]:
+    """``[classes, count]`` further images of each class; of no meaning for a class of one image.
+
+    Every image of the training set gets a random key; those that must not be drawn get one above all. Sorted by class
+    and key, the first ``count`` of a class are a draw without repetition, and random ones of its first m a draw with.
+    """
+    class_of = np.repeat(np.arange(len(sizes)), sizes)
+    first_of = firsts[class_of]
+    is_first = order == first_of
+    other_camera = (cameras[order] != cameras[first_of]) | (cameras[order] == UNKNOWN)
+    preferred = other_camera & ~is_first
+    num_preferred = np.bincount(class_of, weights=preferred, minlength=len(sizes)).astype(np.int64)
+    has_preferred = num_preferred > 0
+    allowed = np.where(has_preferred[class_of], preferred, ~is_first)
+    num_allowed = np.where(has_preferred, num_preferred, sizes - 1)
+    keys = rng.random(len(order)) + ~allowed
+    drawn = order[np.lexsort((keys, class_of))]
+    places = np.broadcast_to(np.arange(count), (len(sizes), count))
+    # The reference draws without repetition where at least K are left, K - 1 of them being drawn.
+    repeated = (rng.random((len(sizes), count)) * np.maximum(num_allowed, 1)[:, None]).astype(np.int64)
+    enough = num_allowed[:, None] >= count + 1
+    chosen = np.where(enough, places, repeated)
+    return np.asarray(drawn[np.minimum(starts[:, None] + chosen, len(order) - 1)], dtype=np.int64)
+
+
+class IdentityBatches:
+    """The batches of a domain, as a function of epoch and iteration: there is no state to lose.
+
+    Args:
+        labels: ``[N]`` class of each image.
+        cameras: ``[N]`` camera of each image, -1 unknown.
+        batch_size: Images of a batch.
+        num_instances: K, images of a class.
+        seed: Of the run.
+        domain: Number of the domain: each has draws of its own.
+
+    Raises:
+        InputError: If there is no image.
+    """
+
+    def __init__(
+        self,
+        labels: NDArray[np.int64],
+        cameras: NDArray[np.int64],
+        *,
+        batch_size: int,
+        num_instances: int,
+        seed: int,
+        domain: int,
+    ) -> None:
+        if not len(labels):
+            raise InputError("there are no images to draw batches from")
+        self._labels, self._cameras = labels, cameras
+        self._batch_size, self._num_instances = batch_size, num_instances
+        self._seed, self._domain = seed, domain
+        # The passes of the epoch at hand: how many batches came before the last one, and its images.
+        self._epoch, self._passes, self._before = -1, 0, 0
+        self._rows = np.empty(0, dtype=np.int64)
+
+    def batch(self, epoch: int, iteration: int) -> NDArray[np.int64]:
+        """Row numbers ``[batch_size]`` of the images of a batch."""
+        if epoch != self._epoch or iteration < self._before:
+            self._epoch, self._passes, self._before = epoch, 0, 0
+            self._rows = self._next_pass()
+        while iteration >= self._before + len(self._rows) // self._batch_size:
+            self._before += len(self._rows) // self._batch_size
+            self._rows = self._next_pass()
+        start = (iteration - self._before) * self._batch_size
+        return self._rows[start : start + self._batch_size]
+
+    def _next_pass(self) -> NDArray[np.int64]:
+        """The next pass; passes too short for one batch are put together until they fill it.
+
+        As in the reference, what is left of a longer pass after its last full batch is dropped.
+        """
+        parts: list[NDArray[np.int64]] = []
+        while sum(map(len, parts)) < self._batch_size:
+            rng = generator(self._seed, "identity sampler", self._domain, self._epoch, self._passes)
+            parts.append(identity_pass(self._labels, self._cameras, num_instances=self._num_instances, rng=rng))
+            self._passes += 1
+        return np.concatenate(parts)

@@ -1,0 +1,194 @@
+"""From records to decoded, resized images, and their cache.
+
+Resizing is the only transform that is not random, so it is done once: an image is kept as uint8 pixels of the size the
+network sees, for as long as the whole set fits the memory it is given. Everything random is in ``augment.py``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from spcl.errors import InputError
+from spcl.randomness import generator
+from spcl.records import Record
+
+OnBroken = Literal["error", "skip"]
+
+_MISSING_COLOUR = (124, 116, 104)
+"""The ImageNet mean: what a left-out image looks like, zero after normalisation."""
+
+
+class ImageStore:
+    """The images of a list of records, decoded and resized, read by row number.
+
+    Args:
+        records: Whose images.
+        height: Of the resized images, pixels.
+        width: Of the resized images, pixels.
+        on_broken: ``error``: an image that cannot be read raises; ``skip``: it is noted in ``broken`` and is grey.
+        memory: Keep the images when all of them fit into so many bytes.
+        num_threads: That decode at the same time.
+        arrays: Images that are not on disk: ``[H, W, 3]`` uint8 by path.
+
+    Attributes:
+        broken: Row numbers of the images that could not be read, and why.
+    """
+
+    def __init__(
+        self,
+        records: Sequence[Record],
+        *,
+        height: int,
+        width: int,
+        on_broken: OnBroken = "error",
+        memory: int = 4 * 2**30,
+        num_threads: int = 4,
+        arrays: Mapping[Path, NDArray[np.uint8]] | None = None,
+    ) -> None:
+        self._paths = [record.path for record in records]
+        self._size = (width, height)
+        self._on_broken = on_broken
+        self._arrays = arrays or {}
+        self._pool = ThreadPoolExecutor(max_workers=num_threads, thread_name_prefix="decode")
+        self._lock = threading.Lock()
+        self.broken: dict[int, str] = {}
+        self._kept: NDArray[np.uint8] | None = None
+        if len(records) * height * width * 3 <= memory:
+            self._kept = np.empty((len(records), height, width, 3), dtype=np.uint8)
+        self._is_kept = np.zeros(len(records), dtype=np.bool_)
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def read(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """The images of some rows, ``[len(rows), H, W, 3]`` uint8.
+
+        Raises:
+            InputError: If one cannot be read and broken images are not to be skipped.
+        """
+        width, height = self._size
+        wanted = rows if self._kept is None else np.unique(rows[~self._is_kept[rows]])
+        decoded = self._pool.map(self._decode, wanted.tolist())
+        if self._kept is None:
+            images = np.empty((len(rows), height, width, 3), dtype=np.uint8)
+            for at, image in enumerate(decoded):
+                images[at] = image
+            return images
+        for row, image in zip(wanted.tolist(), decoded, strict=True):
+            self._kept[row] = image
+            self._is_kept[row] = True
+        return self._kept[rows]
+
+    def _decode(self, row: int) -> NDArray[np.uint8]:
+        path = self._paths[row]
+        try:
+            if path in self._arrays:
+                return resized(Image.fromarray(self._arrays[path]), self._size)
+            return resized(open_image(path), self._size)
+        except InputError as error:
+            if self._on_broken == "error":
+                raise
+            with self._lock:
+                self.broken[row] = str(error)
+            return np.full((self._size[1], self._size[0], 3), _MISSING_COLOUR, dtype=np.uint8)
+
+
+def open_image(path: Path) -> Image.Image:
+    """An image as RGB: upright, its first frame, without transparency.
+
+    Raises:
+        InputError: If it is not there or is no image; names the file and what to do.
+    """
+    try:
+        with warnings.catch_warnings():
+            # Pillow warns of very large images before it refuses gigantic ones; crops are neither.
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path) as image:
+                return _to_rgb(image)
+    except FileNotFoundError:
+        reason = "there is no such file"
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError):
+        reason = "it is larger than 89 megapixels; crops of one object are expected"
+    except UnidentifiedImageError:
+        reason = "it is not an image, or of a kind that Pillow does not know"
+    except (OSError, ValueError, SyntaxError, EOFError) as error:
+        reason = str(error) or type(error).__name__
+    raise InputError(
+        f"cannot read the image {path}: {reason}. Repair or remove it, or leave such images out with --on-broken skip"
+    )
+
+
+def resized(image: Image.Image, size: tuple[int, int]) -> NDArray[np.uint8]:
+    """An RGB image at ``(width, height)``, bicubic as the official transforms, ``[H, W, 3]`` uint8."""
+    if image.size != size:
+        image = image.resize(size, Image.Resampling.BICUBIC)
+    return np.asarray(image, dtype=np.uint8)
+
+
+def check_images(
+    records: Sequence[Record],
+    *,
+    sample: int | None,
+    seed: int = 0,
+    num_threads: int = 4,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[tuple[Path, str]]:
+    """Open images and say which cannot be read.
+
+    Args:
+        records: Whose images.
+        sample: How many, drawn at random; None: all.
+        seed: Of the draw.
+        num_threads: That decode at the same time.
+        progress: Called with (images done, images in all).
+
+    Returns:
+        Path and reason of each image that cannot be read, in the order of the records.
+    """
+    rows = np.arange(len(records))
+    if sample is not None and sample < len(rows):
+        rows = np.sort(generator(seed, "images to check").choice(rows, size=sample, replace=False))
+    broken = []
+    with ThreadPoolExecutor(max_workers=num_threads) as pool:
+        paths = [records[row].path for row in rows.tolist()]
+        for done, (path, reason) in enumerate(zip(paths, pool.map(_reason_unreadable, paths), strict=True), start=1):
+            if reason is not None:
+                broken.append((path, reason))
+            if progress is not None:
+                progress(done, len(paths))
+    return broken
+
+
+def _reason_unreadable(path: Path) -> str | None:
+    try:
+        open_image(path)
+    except InputError as error:
+        return str(error).partition(": ")[2].partition(". Repair")[0]
+    return None
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if getattr(image, "is_animated", False):
+        image.seek(0)
+    # Broken metadata is no reason to refuse the pixels.
+    with contextlib.suppress(Exception):
+        image = ImageOps.exif_transpose(image)
+    if image.mode in ("I;16", "I;16L", "I;16B", "I;16N", "I"):
+        # Pillow clips 16 bits to 8 instead of scaling them.
+        deep = np.asarray(image).astype(np.float64)
+        image = Image.fromarray((deep / (65535 if deep.max(initial=0) > 255 else 255) * 255).round().astype(np.uint8))
+    if image.mode in ("RGBA", "LA", "PA") or (image.mode == "P" and "transparency" in image.info):
+        rgba = image.convert("RGBA")
+        ground = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
+        return Image.alpha_composite(ground, rgba).convert("RGB")
+    return image.convert("RGB")

@@ -1,0 +1,294 @@
+"""How well a gallery is ranked for each query: mean average precision and CMC, under named protocols.
+
+Memory is bounded: queries are taken in blocks, and only the places of the true matches are looked for, by counting the
+gallery images that come before them. No Q x G ordering is ever made. Ties go to the gallery image that comes first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numba import njit, prange
+from numpy.typing import ArrayLike, NDArray
+
+from spcl.retrieval.neighbours import Features, as_float32
+
+PROTOCOLS = ("market1501", "vehicleid", "no-camera")
+"""``market1501``: gallery images of the query's identity in the query's camera are left out. ``vehicleid``: one
+gallery image per identity, drawn several times and averaged (the evaluation makes the draws). ``no-camera``: every
+gallery image counts."""
+
+_UNKNOWN = -1
+_BLOCK_BYTES = 64 * 2**20
+
+
+@dataclass(frozen=True)
+class RankingResult:
+    """The quality of a ranking.
+
+    Attributes:
+        mean_ap: Mean average precision over the valid queries, a fraction.
+        cmc: ``[max_rank]`` float64: share of valid queries with a match among the first 1, 2, ... gallery images.
+        per_query_ap: ``[Q]`` float64, nan for a query without a match in the gallery.
+        protocol: Its name.
+        num_valid_queries: Queries that have a match.
+    """
+
+    mean_ap: float
+    cmc: NDArray[np.float64]
+    per_query_ap: NDArray[np.float64]
+    protocol: str
+    num_valid_queries: int
+
+    def top(self, rank: int) -> float:
+        """Share of valid queries with a match among the first ``rank``."""
+        return float(self.cmc[min(rank, len(self.cmc)) - 1])
+
+
+def rank_metrics(
+    distance: ArrayLike | torch.Tensor,
+    query_ids: ArrayLike,
+    gallery_ids: ArrayLike,
+    query_cameras: ArrayLike | None = None,
+    gallery_cameras: ArrayLike | None = None,
+    *,
+    max_rank: int = 50,
+    protocol: str = "market1501",
+) -> RankingResult:
+    """Rate given distances.
+
+    Args:
+        distance: ``[Q, G]``, low is near.
+        query_ids: ``[Q]`` identities.
+        gallery_ids: ``[G]`` identities.
+        query_cameras: ``[Q]`` cameras; may be None where the protocol does not look at them.
+        gallery_cameras: ``[G]`` likewise.
+        max_rank: Length of the CMC.
+        protocol: One of ``PROTOCOLS``.
+
+    Returns:
+        RankingResult.
+
+    Raises:
+        ValueError: If shapes do not fit, the protocol is unknown or needs cameras that are not known, or no query
+            has a match.
+
+    Example:
+        >>> result = rank_metrics([[0.1, 0.3, 0.2]], [7], [7, 7, 8], [0], [1, 1, 1])
+        >>> round(result.mean_ap, 4), result.top(1)
+        (0.8333, 1.0)
+
+    Reference: ``spcl/evaluation_metrics/ranking.py``.
+    """
+    array = distance.detach().cpu().numpy() if isinstance(distance, torch.Tensor) else np.asarray(distance)
+    labels = _Labels.checked(query_ids, gallery_ids, query_cameras, gallery_cameras, protocol)
+    if array.shape != (len(labels.query), len(labels.gallery)):
+        raise ValueError(
+            f"distance has shape {array.shape}; expected {(len(labels.query), len(labels.gallery))} "
+            "for so many queries and gallery images"
+        )
+    height = max(1, _BLOCK_BYTES // max(1, 8 * array.shape[1]))
+    blocks = ((at, np.ascontiguousarray(array[at : at + height])) for at in range(0, len(array), height))
+    return _rate(blocks, labels, max_rank, protocol)
+
+
+def rank_features(
+    query: Features,
+    gallery: Features,
+    query_ids: ArrayLike,
+    gallery_ids: ArrayLike,
+    query_cameras: ArrayLike | None = None,
+    gallery_cameras: ArrayLike | None = None,
+    *,
+    max_rank: int = 50,
+    protocol: str = "market1501",
+    device: str | torch.device | None = None,
+    block_bytes: int = _BLOCK_BYTES,
+    progress: Callable[[int, int], None] | None = None,
+) -> RankingResult:
+    """Rate features by cosine distance, block by block: the Q x G distances are never in memory at once.
+
+    Args:
+        query: ``[Q, D]`` unit rows.
+        gallery: ``[G, D]`` unit rows.
+        query_ids: ``[Q]`` identities.
+        gallery_ids: ``[G]`` identities.
+        query_cameras: ``[Q]`` cameras; may be None where the protocol does not look at them.
+        gallery_cameras: ``[G]`` likewise.
+        max_rank: Length of the CMC.
+        protocol: One of ``PROTOCOLS``.
+        device: Where to multiply; None: where the gallery lies.
+        block_bytes: The most memory a block of distances may take.
+        progress: Called with (queries done, queries in all).
+
+    The result and the errors are those of ``rank_metrics``.
+    """
+    labels = _Labels.checked(query_ids, gallery_ids, query_cameras, gallery_cameras, protocol)
+    rows, columns = as_float32(query, "query"), as_float32(gallery, "gallery")
+    if len(rows) != len(labels.query) or len(columns) != len(labels.gallery):
+        raise ValueError(
+            f"{len(rows)} query and {len(columns)} gallery features for {len(labels.query)} and "
+            f"{len(labels.gallery)} identities"
+        )
+    where = torch.device(device) if device is not None else columns.device
+    columns = columns.to(where)
+    height = max(1, block_bytes // max(1, 4 * len(columns)))
+
+    def blocks() -> Iterator[tuple[int, NDArray[Any]]]:
+        for at in range(0, len(rows), height):
+            yield at, (1 - rows[at : at + height].to(where) @ columns.T).cpu().numpy()
+            if progress is not None:
+                progress(min(at + height, len(rows)), len(rows))
+
+    return _rate(blocks(), labels, max_rank, protocol)
+
+
+def average_results(results: Sequence[RankingResult]) -> RankingResult:
+    """The mean of several ratings of one protocol, as VehicleID's draws of a gallery.
+
+    ``per_query_ap`` is nan: each draw has queries of its own.
+    """
+    if not results:
+        raise ValueError("there is no result to average")
+    return RankingResult(
+        mean_ap=float(np.mean([result.mean_ap for result in results])),
+        cmc=np.mean([result.cmc for result in results], axis=0),
+        per_query_ap=np.full(len(results[0].per_query_ap), np.nan),
+        protocol=results[0].protocol,
+        num_valid_queries=results[0].num_valid_queries,
+    )
+
+
+@dataclass(frozen=True)
+class _Labels:
+    """Identities and cameras as arrays; without cameras, those that leave nothing out."""
+
+    query: NDArray[np.int64]
+    gallery: NDArray[np.int64]
+    query_cameras: NDArray[np.int64]
+    gallery_cameras: NDArray[np.int64]
+
+    @classmethod
+    def checked(
+        cls,
+        query_ids: ArrayLike,
+        gallery_ids: ArrayLike,
+        query_cameras: ArrayLike | None,
+        gallery_cameras: ArrayLike | None,
+        protocol: str,
+    ) -> _Labels:
+        if protocol not in PROTOCOLS:
+            raise ValueError(f"protocol is {protocol!r}; expected one of {', '.join(PROTOCOLS)}")
+        query, gallery = _integers(query_ids, "query_ids"), _integers(gallery_ids, "gallery_ids")
+        if protocol != "market1501":
+            # Cameras that never agree: nothing is left out.
+            return cls(query, gallery, np.zeros_like(query), np.ones_like(gallery))
+        if query_cameras is None or gallery_cameras is None:
+            raise ValueError('the protocol market1501 compares cameras; give them, or use protocol="no-camera"')
+        cameras = _integers(query_cameras, "query_cameras"), _integers(gallery_cameras, "gallery_cameras")
+        if len(cameras[0]) != len(query) or len(cameras[1]) != len(gallery):
+            raise ValueError(
+                f"{len(cameras[0])} and {len(cameras[1])} cameras for {len(query)} queries and {len(gallery)} "
+                "gallery images"
+            )
+        if (cameras[0] == _UNKNOWN).any() or (cameras[1] == _UNKNOWN).any():
+            raise ValueError('the protocol market1501 needs every camera; some are unknown: use protocol="no-camera"')
+        return cls(query, gallery, *cameras)
+
+
+def _integers(values: ArrayLike, name: str) -> NDArray[np.int64]:
+    array = np.asarray(values.cpu() if isinstance(values, torch.Tensor) else values)
+    if array.ndim != 1 or (array.size and not np.issubdtype(array.dtype, np.integer)):
+        raise ValueError(f"{name} are {array.dtype} of shape {array.shape}; expected a row of integers")
+    return array.astype(np.int64)
+
+
+def _rate(blocks: Iterator[tuple[int, NDArray[Any]]], labels: _Labels, max_rank: int, protocol: str) -> RankingResult:
+    if max_rank < 1:
+        raise ValueError(f"max_rank is {max_rank}; it must be at least 1")
+    num_queries = len(labels.query)
+    precision = np.full(num_queries, np.nan)
+    first_match = np.full(num_queries, -1, dtype=np.int64)
+    by_identity = np.argsort(labels.gallery, kind="stable")
+    ordered = labels.gallery[by_identity]
+    starts = np.searchsorted(ordered, labels.query, side="left")
+    stops = np.searchsorted(ordered, labels.query, side="right")
+    for at, distance in blocks:
+        part = slice(at, at + len(distance))
+        _places_of_matches(
+            distance,
+            labels.query_cameras[part],
+            labels.gallery_cameras,
+            by_identity,
+            starts[part],
+            stops[part],
+            precision[part],
+            first_match[part],
+        )
+    valid = first_match >= 0
+    if not valid.any():
+        raise ValueError(
+            f"none of the {num_queries} queries has a match in the gallery under the protocol {protocol}"
+            + ("; matches of the query's own camera do not count there" if protocol == "market1501" else "")
+        )
+    found = np.bincount(np.minimum(first_match[valid], max_rank), minlength=max_rank + 1)[:max_rank]
+    return RankingResult(
+        mean_ap=float(precision[valid].mean()),
+        cmc=np.cumsum(found) / valid.sum(),
+        per_query_ap=precision,
+        protocol=protocol,
+        num_valid_queries=int(valid.sum()),
+    )
+
+
+@njit(cache=True, parallel=True)
+def _places_of_matches(  # type: ignore[no-untyped-def]
+    distance, query_cameras, gallery_cameras, by_identity, starts, stops, precision, first_match
+):
+    """Average precision and place of the first match of each query of a block, written into the last two arrays.
+
+    Gallery images of the query's identity and camera are skipped. A gallery image stands before a match when it is
+    nearer, or as near and earlier in the gallery. For many images and few matches, each image is put between two
+    matches by a binary search over the ordered matches.
+    """
+    num_gallery = distance.shape[1]
+    for query in prange(distance.shape[0]):
+        row = distance[query]
+        members = by_identity[starts[query] : stops[query]]
+        kept = members[gallery_cameras[members] != query_cameras[query]]
+        num_matches = len(kept)
+        if num_matches == 0:
+            continue
+        # Stable sort of matches in gallery order: by distance, then by place in the gallery.
+        matches = kept[np.argsort(row[kept], kind="mergesort")]
+        values = row[matches]
+        skipped = np.zeros(num_gallery, dtype=np.bool_)
+        for member in members:
+            skipped[member] = gallery_cameras[member] == query_cameras[query]
+        before = np.zeros(num_matches + 1, dtype=np.int64)
+        farthest = values[num_matches - 1]
+        for image in range(num_gallery):
+            value = row[image]
+            if value > farthest or skipped[image]:
+                continue
+            low, high = 0, num_matches
+            while low < high:
+                middle = (low + high) // 2
+                if values[middle] < value or (values[middle] == value and matches[middle] < image):
+                    low = middle + 1
+                else:
+                    high = middle
+            # It stands before match number ``low`` and all later ones (a match, before itself as well).
+            before[low] += 1
+        total = 0.0
+        place = 0
+        for match in range(num_matches):
+            place += before[match]
+            if match == 0:
+                first_match[query] = place - 1
+            total += (match + 1) / place
+        precision[query] = total / num_matches
