@@ -165,7 +165,7 @@ class Test:
 
 def train_uda(arguments: Sequence[str] | None = None) -> None:
     """``examples/spcl_train_uda.py``."""
-    from spcl.cli.train import run_training
+    from spcl.cli.train import run_training_command
     from spcl.errors import InputError
 
     options = _parse(TrainUDA, arguments)
@@ -174,15 +174,15 @@ def train_uda(arguments: Sequence[str] | None = None) -> None:
             "a source data set is needed: -ds/--dataset-source NAME or PATH. "
             "(The official default, DukeMTMC, was withdrawn by its authors.)"
         )
-    run_training(options.to_config(options.dataset_source, options.dataset_target), resume=options.resume)
+    run_training_command(options.to_config(options.dataset_source, options.dataset_target), resume=options.resume)
 
 
 def train_usl(arguments: Sequence[str] | None = None) -> None:
     """``examples/spcl_train_usl.py``."""
-    from spcl.cli.train import run_training
+    from spcl.cli.train import run_training_command
 
     options = _parse(TrainUSL, arguments)
-    run_training(options.to_config("", options.dataset), resume=options.resume)
+    run_training_command(options.to_config("", options.dataset), resume=options.resume)
 
 
 def evaluate(arguments: Sequence[str] | None = None) -> None:

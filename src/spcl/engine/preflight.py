@@ -8,12 +8,13 @@ which it makes.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from spcl.data.images import check_images
+from spcl.engine.journal import Reporter
 from spcl.errors import InputError
 from spcl.records import UNKNOWN, Record, ReIDDataset, cameras_of, identities_of
 
@@ -128,7 +129,7 @@ def check_readable(
     skip_broken: bool,
     seed: int,
     num_threads: int,
-    warn: Callable[[str], None],
+    report: Reporter,
 ) -> None:
     """Open images (a sample of each set, or all).
 
@@ -136,11 +137,13 @@ def check_readable(
         InputError: If one cannot be read and broken images are not to be skipped.
     """
     for name, records in sets:
-        broken = check_images(records, sample=None if everything else _SAMPLE, seed=seed, num_threads=num_threads)
+        sample = None if everything else _SAMPLE
+        with report.progress(f"checking images of {name}") as advance:
+            broken = check_images(records, sample=sample, seed=seed, num_threads=num_threads, progress=advance)
         if not broken:
             continue
         listed = "; ".join(f"{path}: {reason}" for path, reason in broken[:5])
         message = f"{len(broken)} image(s) of {name} cannot be read: {listed}{' ...' if len(broken) > 5 else ''}"
         if not skip_broken:
             raise InputError(f"{message}. Repair or remove them, or leave them out with --on-broken skip")
-        warn(f"{message}. They are left out")
+        report.warn(f"{message}. They are left out")

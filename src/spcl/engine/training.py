@@ -134,7 +134,7 @@ def step(state: RunState, batch: Batch, temperature: float) -> Tensor:
         features = state.encoder(batch.images, batch.domain_sizes)
     losses = contrastive_loss(features, batch.slots, state.memory, temperature=temperature)
     # The official objective is the sum of the domains' means: each weighs the same, whatever its size.
-    by_domain = torch.stack([part.mean() for part in torch.split(losses, batch.domain_sizes)])
+    by_domain = torch.stack([part.mean() for part in torch.split(losses, list(batch.domain_sizes))])
     state.runtime.step(by_domain.sum(), state.optimizer)
     state.memory.update(features, batch.slots)
     return by_domain.detach()

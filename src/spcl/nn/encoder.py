@@ -18,6 +18,7 @@ from spcl.errors import InputError
 from spcl.nn.backbones import build_trunk
 from spcl.nn.domain_batchnorm import DomainRouting, convert, fold
 from spcl.nn.pooling import AveragePooling, GeneralisedMeanPooling
+from spcl.nn.weights import Weights, load_weights
 
 
 @dataclass(frozen=True)
@@ -63,13 +64,18 @@ class Encoder(nn.Module):
         settings: What it is.
         feature_dim: D, the length of a feature.
         mean, std: How images are normalised, per channel.
+        ignored_weights: Names that the given weights hold and the trunk does not: a classifier.
     """
 
-    def __init__(self, settings: EncoderSettings) -> None:
-        """Build with random weights (``weights.load_pretrained`` gives the trunk better ones).
+    def __init__(self, settings: EncoderSettings, weights: Weights | None = None) -> None:
+        """Build it.
+
+        Args:
+            settings: What it is.
+            weights: Of the trunk; None: random ones.
 
         Raises:
-            InputError: If there is no such trunk, or it does not go with these settings.
+            InputError: If there is no such trunk, it does not go with these settings, or the weights are another's.
         """
         super().__init__()
         self.settings = settings
@@ -89,6 +95,7 @@ class Encoder(nn.Module):
             nn.init.zeros_(self.embedding.bias)
         neck = nn.BatchNorm1d(self.feature_dim)
         neck.bias.requires_grad_(False)
+        self.ignored_weights = [] if weights is None else load_weights(trunk, weights)
         self.trunk = convert(trunk, self.routing, settings.group_size)
         self.neck = convert(neck, self.routing, settings.group_size)
 

@@ -1,0 +1,43 @@
+"""``spcl datasets``: which data sets are known, where each is looked for, what was found."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+from spcl.data.catalogue import DatasetStatus, describe_datasets
+
+
+@dataclass(frozen=True)
+class Datasets:
+    """List the registered data sets: where each is looked for, what was found, counts against the published ones."""
+
+    data_dir: str = "examples/data"
+    """Folder that holds the registered data sets."""
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Run ``spcl datasets`` with these words."""
+    options = tyro.cli(Datasets, args=list(arguments), prog="spcl datasets")
+    for status in describe_datasets(Path(options.data_dir)):
+        print("\n".join(_lines(status)))
+    print("\nAny other data is given by its path: Market-1501 layout, a folder per identity, a flat folder of crops,")
+    print("or a CSV / Parquet manifest (path, identity, camera, split). docs/data.md says more.")
+
+
+def _lines(status: DatasetStatus) -> list[str]:
+    if status.problem is not None:
+        return [f"{status.name:<11} {status.folder}: {status.problem}"]
+    lines = [f"{status.name:<11} {status.folder}"]
+    for split, (identities, images) in status.counts.items():
+        line = f"{'':<11}   {split:<8} {identities:>6} identities {images:>7} images"
+        published = status.published.get(split)
+        if published is not None:
+            same = images in published[1]
+            wanted = f"{' or '.join(map(str, published[0]))} / {' or '.join(map(str, published[1]))}"
+            line += "   as published" if same else f"   published: {wanted}"
+        lines.append(line)
+    return lines

@@ -1,0 +1,145 @@
+"""``spcl evaluate``: mAP and top-k of a checkpoint on a data set."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import tyro
+
+from spcl.data.catalogue import load_dataset
+from spcl.data.from_folders import split_for_evaluation
+from spcl.data.images import ImageStore
+from spcl.engine.checkpoint import load_network
+from spcl.engine.evaluate import evaluate_encoder, evaluation_lines
+from spcl.engine.journal import ConsoleReporter, SilentReporter
+from spcl.engine.preflight import can_evaluate, check_queries
+from spcl.errors import InputError
+from spcl.records import Record
+from spcl.runtime import Runtime
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """Rate a checkpoint (ours, or one of the official scripts) on the queries and the gallery of a data set."""
+
+    checkpoint: tyro.conf.Positional[str]
+    """The checkpoint: model_best.pth.tar, say."""
+    data: tyro.conf.Positional[str]
+    """A registered name or a path; a labelled folder without queries is split into queries and gallery."""
+    domain: Literal["target", "source"] = "target"
+    """Whose batch norm is used, for a checkpoint that was trained with a source."""
+    rerank: bool = False
+    """Rate once more after k-reciprocal re-ranking."""
+    protocol: Literal["auto", "market1501", "vehicleid", "no-camera"] = "auto"
+    """How matches count; auto: as fits the data set."""
+    data_dir: str = "examples/data"
+    """Folder that holds the registered data sets."""
+    arch: str = ""
+    """The architecture, where the checkpoint does not tell."""
+    batch_size: int = 256
+    """Images at a time."""
+    workers: int = 4
+    """Threads that decode images."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:N or mps."""
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    """Precision of the network."""
+    on_broken: Literal["error", "skip"] = "error"
+    """What to do with an image that cannot be read: stop, or name it and rank it as grey."""
+    json: bool = False
+    """Print the figures as JSON, as fractions."""
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Run ``spcl evaluate`` with these words."""
+    options = tyro.cli(Evaluate, args=list(arguments), prog="spcl evaluate", config=(tyro.conf.FlagCreatePairsOff,))
+    run_evaluation(
+        Path(options.checkpoint),
+        options.data,
+        data_dir=Path(options.data_dir),
+        arch=options.arch or None,
+        domain=options.domain,
+        rerank=options.rerank,
+        protocol=None if options.protocol == "auto" else options.protocol,
+        batch_size=options.batch_size,
+        workers=options.workers,
+        device=options.device,
+        precision=options.precision,
+        on_broken=options.on_broken,
+        as_json=options.json,
+    )
+
+
+def run_evaluation(
+    checkpoint: Path,
+    data: str,
+    *,
+    data_dir: Path = Path("examples/data"),
+    arch: str | None = None,
+    size: tuple[int, int] | None = None,
+    features: int | None = None,
+    expect_domains: bool | None = None,
+    domain: str = "target",
+    rerank: bool = False,
+    protocol: str | None = None,
+    batch_size: int = 256,
+    workers: int = 4,
+    device: str = "auto",
+    precision: str = "fp32",
+    on_broken: Literal["error", "skip"] = "error",
+    as_json: bool = False,
+) -> None:
+    """Rate a checkpoint and print the figures.
+
+    Raises:
+        InputError: If the checkpoint or the data cannot be used, before any image is encoded.
+    """
+    runtime = Runtime(device, precision)
+    dataset = load_dataset(data, data_dir)
+    if not can_evaluate(dataset):
+        dataset = split_for_evaluation(dataset)
+    check_queries(dataset, protocol or dataset.protocol)
+    network = load_network(checkpoint, arch=arch, size=size, features=features)
+    if expect_domains and len(network.domains) < 2:
+        raise InputError(f"{checkpoint} has one batch norm, not one per domain; leave --dsbn out")
+    if expect_domains is False and len(network.domains) > 1:
+        raise InputError(f"{checkpoint} has a batch norm per domain; add --dsbn")
+    if domain not in network.domains:
+        raise InputError(f"{checkpoint} has no domain {domain!r}; it has {', '.join(network.domains)}")
+
+    def store_of(records: tuple[Record, ...]) -> ImageStore:
+        settings = network.settings
+        # Each image is read once here: nothing is gained by keeping it.
+        return ImageStore(
+            records,
+            height=settings.height,
+            width=settings.width,
+            on_broken=on_broken,
+            memory=0,
+            num_threads=workers,
+        )
+
+    report = SilentReporter() if as_json else ConsoleReporter()
+    result = evaluate_encoder(
+        network.folded(domain).to(runtime.device).eval(),
+        dataset,
+        store_of,
+        runtime,
+        report,
+        protocol=protocol,
+        with_rerank=rerank,
+        batch_size=batch_size,
+    )
+    if as_json:
+        print(json.dumps(result.to_row() | {"num_queries": result.num_queries, "num_gallery": result.num_gallery}))
+        return
+    for note in dataset.notes:
+        report.say(f"note: {note}")
+    for path in result.broken:
+        report.warn(f"{path} could not be read and was ranked as grey")
+    for line in evaluation_lines(result, dataset.name):
+        report.say(line)

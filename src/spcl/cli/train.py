@@ -1,0 +1,92 @@
+"""``spcl train``: from settings to a trained encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from spcl.config import Config, load_config, load_recipe, overlay
+from spcl.engine.assemble import BEST_FILE, CHECKPOINT_FILE, prepare, run_training
+from spcl.engine.journal import ConsoleReporter, Reporter
+from spcl.errors import InputError
+
+
+@dataclass(frozen=True)
+class Train:
+    """Train an encoder without identity labels of the target.
+
+    spcl train DATA learns from unlabelled images alone; spcl train --source DATA --target DATA has a labelled source
+    beside them. DATA is a registered name (spcl datasets lists them) or a path: Market-1501 layout, a folder per
+    identity, a flat folder of crops, or a CSV / Parquet manifest.
+    """
+
+    data: tyro.conf.Positional[str] = ""
+    """The unlabelled images; the same as --target."""
+    recipe: str = "spcl"
+    """Settings to start from: spcl (the paper), person, vehicle, quick (for a CPU)."""
+    config: str = ""
+    """A TOML file of settings, laid over the recipe."""
+    resume: bool = False
+    """Continue the run in the log folder."""
+    settings: Annotated[Config, tyro.conf.arg(name="")] = field(default_factory=Config)
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Run ``spcl train`` with these words."""
+    options = _parse(arguments)
+    target = options.settings.data.target
+    if options.data and target and options.data != target:
+        raise InputError(f"two targets: {options.data!r} and --target {target!r}; give one")
+    config = overlay(options.settings, {"data": {"target": options.data or target}}, "command line")
+    run_training_command(config, resume=options.resume)
+
+
+def run_training_command(config: Config, *, resume: bool, report: Reporter | None = None) -> None:
+    """Prepare, train, and say where the results are and which is which."""
+    report = report or ConsoleReporter()
+    run = prepare(config, report, resume=resume)
+    folder = run.folder
+    if run.state.epoch >= config.schedule.epochs:
+        report.say(f"this run is finished: {run.state.epoch} epochs; ask for more with --epochs")
+    try:
+        state = run_training(run, report)
+    except KeyboardInterrupt:
+        report.say(f"stopped in epoch {run.state.epoch + 1}; the same command with --resume continues")
+        raise
+    report.say(f"last epoch: {folder / CHECKPOINT_FILE}")
+    if state.best_mean_ap is not None:
+        last = next((row["mAP"] for row in reversed(state.history) if "mAP" in row), state.best_mean_ap)
+        report.say(f"best epoch: {folder / BEST_FILE} (epoch {state.best_epoch})")
+        report.say(
+            f"target mAP: last {100 * last:.1f}%, best {100 * state.best_mean_ap:.1f}% "
+            "(the best was chosen on the test set: the last is the honest figure)"
+        )
+
+
+def _parse(arguments: Sequence[str]) -> Train:
+    """The command line over the file over the recipe: the first two are looked for before the rest is read."""
+    words = list(arguments)
+    config = load_recipe(_value_of("--recipe", words, "spcl"))
+    path = _value_of("--config", words, "")
+    if path:
+        config = load_config(Path(path), config)
+    return tyro.cli(
+        Train,
+        args=words,
+        prog="spcl train",
+        default=Train(settings=config),
+        config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
+    )
+
+
+def _value_of(flag: str, words: Sequence[str], default: str) -> str:
+    for at, word in enumerate(words):
+        if word == flag and at + 1 < len(words):
+            return words[at + 1]
+        if word.startswith(flag + "="):
+            return word.partition("=")[2]
+    return default

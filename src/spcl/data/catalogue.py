@@ -1,0 +1,189 @@
+"""From a name or a path to a data set.
+
+Six names are registered; a path may be a folder in Market-1501's layout, a folder per identity, a flat folder of crops,
+a manifest, or a manifest for each split. To add a data set: a row in ``from_filenames.LAYOUTS`` or a function in
+``from_lists``, and a row here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from pathlib import Path
+
+from spcl.data.files import what_is_there
+from spcl.data.from_filenames import LAYOUTS, is_market_layout, load_by_filenames, load_market_layout
+from spcl.data.from_folders import load_folder
+from spcl.data.from_lists import MSMT17_FOLDER, VEHICLEID_FOLDER, VEHICLEID_SIZES, load_msmt17, load_vehicleid
+from spcl.data.from_manifest import SPLITS, SUFFIXES, load_manifest, load_manifests, manifests_of_prefix
+from spcl.errors import InputError
+from spcl.records import Record, ReIDDataset
+
+DATA_DIR = Path("examples/data")
+"""Where registered data sets are looked for by default: the place of the official README."""
+
+Counts = dict[str, tuple[tuple[int, ...], tuple[int, ...]]]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A registered data set.
+
+    Attributes:
+        folder: Where it is, under the data folder.
+        load: Reads it from the data folder.
+        published: Identities and images of each split; several where publications differ.
+    """
+
+    folder: str
+    load: Callable[[Path], ReIDDataset]
+    published: Counts
+
+
+@dataclass(frozen=True)
+class DatasetStatus:
+    """What was found of a registered data set.
+
+    Attributes:
+        name: Its name.
+        folder: Where it was looked for.
+        problem: Why it cannot be used; None when it can.
+        counts: Identities and images found, by split.
+        published: Identities and images published, by split; several where publications differ.
+    """
+
+    name: str
+    folder: Path
+    problem: str | None
+    counts: dict[str, tuple[int, int]]
+    published: Counts
+
+
+def _by_filenames(name: str) -> Callable[[Path], ReIDDataset]:
+    return lambda folder: load_by_filenames(name, folder)
+
+
+REGISTERED: dict[str, Entry] = {
+    "market1501": Entry(
+        LAYOUTS["market1501"].folder,
+        _by_filenames("market1501"),
+        {"train": ((751,), (12936,)), "query": ((750,), (3368,)), "gallery": ((751,), (15913,))},
+    ),
+    "msmt17": Entry(
+        MSMT17_FOLDER,
+        load_msmt17,
+        {"train": ((1041,), (32621,)), "query": ((3060,), (11659,)), "gallery": ((3060,), (82161,))},
+    ),
+    "personx": Entry(
+        LAYOUTS["personx"].folder,
+        _by_filenames("personx"),
+        {"train": ((410,), (9840,)), "query": ((856,), (5136,)), "gallery": ((856,), (30816,))},
+    ),
+    "veri": Entry(
+        LAYOUTS["veri"].folder,
+        _by_filenames("veri"),
+        {"train": ((575, 576), (37746, 37778)), "query": ((200,), (1678,)), "gallery": ((200,), (11579,))},
+    ),
+    "vehicleid": Entry(
+        VEHICLEID_FOLDER,
+        load_vehicleid,
+        {"train": ((13164,), (113346,)), "gallery": ((800,), (800,))},
+    ),
+    "vehiclex": Entry(LAYOUTS["vehiclex"].folder, _by_filenames("vehiclex"), {"train": ((1362,), (192150,))}),
+}
+
+
+def load_dataset(name_or_path: str | Path, root: str | Path | None = None) -> ReIDDataset:
+    """A data set by its registered name or its path.
+
+    Args:
+        name_or_path: ``market1501``, ``msmt17``, ``personx``, ``veri``, ``vehicleid`` (or ``vehicleid:1600``,
+            ``vehicleid:2400``), ``vehiclex``; or a folder in Market-1501's layout, a folder per identity, a flat folder
+            of crops, a manifest (CSV or Parquet); or ``train=a.csv,query=b.csv,gallery=c.csv``; or the common
+            beginning of ``..._train.csv``, ``..._query.csv``, ``..._gallery.csv``.
+        root: The folder that holds registered data sets; None: ``examples/data``.
+
+    Returns:
+        ReIDDataset: records in a fixed order, training identities and all cameras from 0.
+
+    Raises:
+        InputError: If it is not there or cannot be read: says what was looked for and what is there.
+    """
+    folder = Path(root) if root is not None else DATA_DIR
+    text = str(name_or_path)
+    name, _, option = text.partition(":")
+    if isinstance(name_or_path, str) and name in REGISTERED:
+        if name == "vehicleid" and option:
+            if option not in map(str, VEHICLEID_SIZES):
+                raise InputError(f"vehicleid has test lists of {VEHICLEID_SIZES} identities, not {option!r}")
+            return _with_count_notes(load_vehicleid(folder, int(option)), {})
+        return _with_count_notes(REGISTERED[name].load(folder), REGISTERED[name].published)
+    if "=" in text and not Path(text).exists():
+        return _by_split(text)
+    return _by_path(Path(name_or_path))
+
+
+def describe_datasets(root: str | Path | None = None) -> list[DatasetStatus]:
+    """What is found of each registered data set, counts against the published ones."""
+    folder = Path(root) if root is not None else DATA_DIR
+    return [_status(name, entry, folder) for name, entry in REGISTERED.items()]
+
+
+def count(records: tuple[Record, ...]) -> tuple[int, int]:
+    """Identities and images; the distractors of a gallery (identity 0 of Market-1501) count as one identity."""
+    return len({record.identity for record in records if record.identity is not None}), len(records)
+
+
+def _status(name: str, entry: Entry, folder: Path) -> DatasetStatus:
+    where = folder / entry.folder
+    if not where.exists():
+        return DatasetStatus(name, where, "not found", {}, entry.published)
+    try:
+        dataset = entry.load(folder)
+    except InputError as error:
+        return DatasetStatus(name, where, str(error).splitlines()[0], {}, entry.published)
+    counts = {split: count(records) for split in SPLITS if (records := getattr(dataset, split))}
+    return DatasetStatus(name, where, None, counts, entry.published)
+
+
+def _with_count_notes(dataset: ReIDDataset, published: Counts) -> ReIDDataset:
+    """People work on subsets: counts that differ from the published are told, not refused."""
+    notes = list(dataset.notes)
+    for split, (identities, images) in published.items():
+        found = count(getattr(dataset, split))
+        # Market-1501's gallery is published without its distractors' identity, and counted with and without it.
+        if found[1] not in images or not {found[0], found[0] - 1} & set(identities):
+            notes.append(
+                f"{split} has {found[0]} identities / {found[1]} images; published are "
+                f"{' or '.join(map(str, identities))} / {' or '.join(map(str, images))}"
+            )
+    return replace(dataset, notes=tuple(notes))
+
+
+def _by_split(text: str) -> ReIDDataset:
+    paths = {}
+    for part in text.split(","):
+        split, _, path = part.partition("=")
+        paths[split.strip()] = Path(path.strip())
+    first = next(iter(paths.values()))
+    return load_manifests(paths, first.stem.removesuffix("_train"))
+
+
+def _by_path(path: Path) -> ReIDDataset:
+    # Tables named after a folder describe it better than its file names do.
+    tables = manifests_of_prefix(path) if path.name else {}
+    if tables:
+        return load_manifests(tables, path.name)
+    if path.is_dir():
+        # Path("data/.").name is "data", and Path(".").name is nothing.
+        folder = path if path.name else path.resolve()
+        return load_market_layout(folder) if is_market_layout(folder) else load_folder(folder)
+    if path.suffix.lower() in SUFFIXES:
+        return load_manifest(path)
+    near = get_close_matches(str(path), REGISTERED, n=1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    raise InputError(
+        f"there is no data set {str(path)!r}: {hint}it is none of the names {', '.join(REGISTERED)}, and "
+        f"{what_is_there(path)}"
+    )

@@ -1,0 +1,161 @@
+"""Data sets whose file names tell identity and camera: Market-1501, PersonX, VeRi-776, VehicleX.
+
+One table of patterns; what differs between them is a row of it. Identities of the training split are numbered from 0 in
+order; those of query and gallery stay as they are written, so that they agree with each other.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from spcl.data.files import image_files, require
+from spcl.errors import InputError
+from spcl.records import Record, ReIDDataset
+
+_MARKET_SPLITS = {"train": "bounding_box_train", "query": "query", "gallery": "bounding_box_test"}
+_VERI_SPLITS = {"train": "image_train", "query": "image_query", "gallery": "image_test"}
+
+
+@dataclass(frozen=True)
+class FilenameLayout:
+    """How a data set writes identity and camera into file names.
+
+    Attributes:
+        folder: Where it is, under the data folder.
+        pattern: Finds (identity, camera).
+        splits: Folder of each split.
+        cameras: Number of each camera as it is written.
+        junk: The identity of images that are left out; None: there is none.
+    """
+
+    folder: str
+    pattern: str
+    splits: Mapping[str, str]
+    cameras: Mapping[int, int] = field(default_factory=dict)
+    junk: int | None = None
+
+    def tree(self) -> str:
+        """The expected tree, for an error."""
+        return "\n".join([f"  {self.folder}/", *(f"    {name}/*.jpg" for name in self.splits.values())])
+
+
+LAYOUTS: dict[str, FilenameLayout] = {
+    "market1501": FilenameLayout(
+        "market1501/Market-1501-v15.09.15",
+        r"([-\d]+)_c(\d)",
+        _MARKET_SPLITS,
+        {written: written - 1 for written in range(1, 7)},
+        junk=-1,
+    ),
+    "personx": FilenameLayout(
+        "personx/PersonX",
+        r"([-\d]+)_c([-\d]+)",
+        _MARKET_SPLITS,
+        {written: number for number, written in enumerate((3, 4, 8, 10, 11, 12))},
+    ),
+    "veri": FilenameLayout(
+        "veri/VeRi",
+        r"([-\d]+)_c([-\d]+)",
+        _VERI_SPLITS,
+        {written: written - 1 for written in range(1, 21)},
+        junk=-1,
+    ),
+    "vehiclex": FilenameLayout(
+        "vehiclex/AIC20_ReID_Simulation",
+        r"([-\d]+)_c([-\d]+)",
+        {"train": "image_train"},
+        {written: written - 6 for written in range(6, 37)},
+    ),
+}
+
+
+def load_by_filenames(name: str, folder: Path) -> ReIDDataset:
+    """One of the registered data sets.
+
+    Args:
+        name: A name in ``LAYOUTS``.
+        folder: The data folder that holds it.
+
+    Raises:
+        InputError: If a split is missing or empty, or a file name does not tell identity and camera.
+    """
+    layout = LAYOUTS[name]
+    return _load(name, layout, folder / layout.folder)
+
+
+def load_market_layout(folder: Path) -> ReIDDataset:
+    """Any folder in Market-1501's layout; its cameras are numbered from 0 in order.
+
+    Raises:
+        InputError: As ``load_by_filenames``.
+    """
+    dataset = _load(folder.name, replace(LAYOUTS["market1501"], folder=str(folder), cameras={}), folder)
+    every = (*dataset.train, *dataset.query, *dataset.gallery)
+    written = sorted({record.camera for record in every if record.camera is not None})
+    numbers: dict[int | None, int] = {camera: number for number, camera in enumerate(written)}
+
+    def renumbered(records: tuple[Record, ...]) -> tuple[Record, ...]:
+        return tuple(replace(record, camera=numbers[record.camera]) for record in records)
+
+    return replace(
+        dataset,
+        train=renumbered(dataset.train),
+        query=renumbered(dataset.query),
+        gallery=renumbered(dataset.gallery),
+    )
+
+
+def is_market_layout(folder: Path) -> bool:
+    """Whether a folder has the splits of Market-1501 (a training split alone is enough)."""
+    return (folder / _MARKET_SPLITS["train"]).is_dir()
+
+
+def _load(name: str, layout: FilenameLayout, folder: Path) -> ReIDDataset:
+    present = {
+        split: folder / sub
+        for split, sub in layout.splits.items()
+        if name in LAYOUTS or split == "train" or (folder / sub).exists()
+    }
+    require(present.values(), name, layout.tree())
+    splits = {split: _records(path, layout, name) for split, path in present.items()}
+    return ReIDDataset(
+        name=name,
+        train=number_identities(splits["train"]),
+        query=splits.get("query", ()),
+        gallery=splits.get("gallery", ()),
+    )
+
+
+def number_identities(records: tuple[Record, ...]) -> tuple[Record, ...]:
+    """The same records with identities numbered from 0 in order."""
+    identities = sorted({record.identity for record in records if record.identity is not None})
+    numbers = {identity: number for number, identity in enumerate(identities)}
+    return tuple(
+        record if record.identity is None else replace(record, identity=numbers[record.identity]) for record in records
+    )
+
+
+def _records(folder: Path, layout: FilenameLayout, name: str) -> tuple[Record, ...]:
+    pattern = re.compile(layout.pattern)
+    records = []
+    for path in image_files(folder):
+        found = pattern.search(path.name)
+        if found is None:
+            raise InputError(
+                f"{name}: the file name {path} does not tell identity and camera; expected something like "
+                f"0002_c1s1_000451_03.jpg. For other names use a manifest (path,identity,camera)"
+            )
+        identity, camera = int(found[1]), int(found[2])
+        if layout.junk is not None and identity == layout.junk:
+            continue
+        if layout.cameras and camera not in layout.cameras:
+            raise InputError(
+                f"{name}: {path} names camera {camera}; it has cameras {', '.join(map(str, layout.cameras))}"
+            )
+        records.append(Record(path, identity, layout.cameras.get(camera, camera)))
+    if not records:
+        raise InputError(f"{name}: {folder} holds no images; expected:\n{layout.tree()}")
+    return tuple(records)

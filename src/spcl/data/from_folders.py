@@ -1,0 +1,118 @@
+"""A user's own folders: a folder per identity, or a flat folder of unlabelled crops.
+
+A folder per identity may be split: ``train/``, ``query/`` and ``gallery/``, each with a folder per identity. Cameras
+are read from the file names where all of them have one (``..._c3_...``), and are unknown otherwise.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from spcl.data.files import image_files, number_in_order, sub_folders, what_is_there
+from spcl.errors import InputError
+from spcl.randomness import generator
+from spcl.records import Record, ReIDDataset
+
+_SPLITS = ("train", "query", "gallery")
+_CAMERA = re.compile(r"(?:^|[_\-.])c(?:am)?(\d+)", re.IGNORECASE)
+
+
+def load_folder(folder: Path) -> ReIDDataset:
+    """A folder of images, or of folders of images.
+
+    Raises:
+        InputError: If it holds no image.
+    """
+    inside = sub_folders(folder)
+    if any(entry.name in _SPLITS for entry in inside) and (folder / "train").is_dir():
+        found = {entry.name: _files(entry) for entry in inside if entry.name in _SPLITS}
+        return _dataset(folder, found)
+    return _dataset(folder, {"train": _files(folder)})
+
+
+def split_for_evaluation(dataset: ReIDDataset, *, seed: int = 0) -> ReIDDataset:
+    """Queries and gallery out of a labelled training split, for data that comes without them.
+
+    One random image of each identity (and camera, where cameras are known) becomes a query, the rest the gallery; an
+    identity of one image goes to the gallery.
+
+    Raises:
+        InputError: If there are no identities.
+    """
+    labelled = [record for record in dataset.train if record.identity is not None]
+    if not labelled:
+        raise InputError(
+            f"{dataset.name} cannot be evaluated: its images have no identities. Give it query and gallery folders "
+            "with a folder per identity, or a manifest with identities"
+        )
+    order = generator(seed, "queries of a folder").permutation(len(labelled)).tolist()
+    counts: dict[int | None, int] = {}
+    for record in labelled:
+        counts[record.identity] = counts.get(record.identity, 0) + 1
+    chosen: dict[tuple[int | None, int | None], int] = {}
+    for row in order:
+        record = labelled[row]
+        if counts[record.identity] > 1:
+            chosen.setdefault((record.identity, record.camera), row)
+    queries = set(chosen.values())
+    known = all(record.camera is not None for record in labelled)
+    return replace(
+        dataset,
+        query=tuple(record for row, record in enumerate(labelled) if row in queries),
+        gallery=tuple(record for row, record in enumerate(labelled) if row not in queries),
+        protocol="market1501" if known else "no-camera",
+        notes=(*dataset.notes, "queries and gallery were drawn from the training images: they have been trained on"),
+    )
+
+
+def _files(folder: Path) -> list[tuple[Path, str | None]]:
+    """Image files and the identity each has: its folder's name, or None in a flat folder."""
+    flat = [(path, None) for path in image_files(folder)]
+    nested = [(path, entry.name) for entry in sub_folders(folder) for path in image_files(entry)]
+    if flat and nested:
+        raise InputError(
+            f"{folder} holds both images and folders of images; expected either a folder per identity or a flat folder"
+        )
+    if not flat and not nested:
+        raise InputError(
+            f"no images in {folder}: {what_is_there(folder)}. Expected image files, a folder per identity, or "
+            "bounding_box_train/ query/ bounding_box_test/"
+        )
+    return [*flat, *nested]
+
+
+def _dataset(folder: Path, found: dict[str, list[tuple[Path, str | None]]]) -> ReIDDataset:
+    every = [path for files in found.values() for path, _ in files]
+    cameras = _cameras(every)
+    splits = {}
+    for group in (("train",), ("query", "gallery")):
+        names = [name for split in group for _, name in found.get(split, []) if name is not None]
+        numbers = number_in_order(names)
+        for split in group:
+            splits[split] = tuple(
+                Record(path, None if name is None else numbers[name], cameras.get(path))
+                for path, name in found.get(split, [])
+            )
+    notes = [] if cameras else ["cameras are unknown: the sampler draws freely"]
+    if not splits["query"]:
+        notes.append("no query and gallery: it can be trained on, not evaluated")
+    return ReIDDataset(
+        folder.name,
+        splits["train"],
+        splits["query"],
+        splits["gallery"],
+        protocol="market1501" if cameras else "no-camera",
+        notes=tuple(notes),
+    )
+
+
+def _cameras(paths: Sequence[Path]) -> dict[Path, int]:
+    """The camera of each file, numbered from 0; empty where one of them does not name its camera."""
+    written = {path: found[1] for path in paths if (found := _CAMERA.search(path.stem))}
+    if len(written) != len(paths):
+        return {}
+    numbers = number_in_order(list(written.values()))
+    return {path: numbers[camera] for path, camera in written.items()}

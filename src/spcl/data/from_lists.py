@@ -1,0 +1,139 @@
+"""Data sets that come with lists of images: MSMT17 and VehicleID."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from spcl.data.files import require, what_is_there
+from spcl.data.from_filenames import number_identities
+from spcl.errors import InputError
+from spcl.randomness import generator
+from spcl.records import Record, ReIDDataset
+
+MSMT17_FOLDER = "msmt17/MSMT17_V1"
+VEHICLEID_FOLDER = "vehicleid/VehicleID"
+VEHICLEID_SIZES = (800, 1600, 2400)
+
+_MSMT17_TREE = f"""  {MSMT17_FOLDER}/
+    list_train.txt list_val.txt list_query.txt list_gallery.txt
+    train/0000/0000_000_01_0303morning_0008_0.jpg ...
+    test/0000/0000_000_01_0303morning_0006_0.jpg ..."""
+_VEHICLEID_TREE = f"""  {VEHICLEID_FOLDER}/   (a link to VehicleID_V1.0)
+    image/0000001.jpg ...
+    train_test_split/train_list.txt test_list_800.txt"""
+
+
+def load_msmt17(folder: Path) -> ReIDDataset:
+    """MSMT17: training and validation lists together are the training split.
+
+    Args:
+        folder: The data folder that holds it.
+
+    Raises:
+        InputError: If a list, a folder or a listed image is missing, or a line cannot be read.
+    """
+    root = folder / MSMT17_FOLDER
+    lists = {name: root / f"list_{name}.txt" for name in ("train", "val", "query", "gallery")}
+    require([*lists.values(), root / "train", root / "test"], "msmt17", _MSMT17_TREE)
+    rows = {
+        name: [
+            (
+                root / ("train" if name in ("train", "val") else "test") / image,
+                int(identity),
+                _msmt17_camera(image, path),
+            )
+            for image, identity in _lines(path)
+        ]
+        for name, path in lists.items()
+    }
+    cameras = {written: at for at, written in enumerate(sorted({row[2] for part in rows.values() for row in part}))}
+    # Fifteen cameras, written from 1; a subset keeps their numbers.
+    if set(cameras) <= set(range(1, 16)):
+        cameras = {written: written - 1 for written in cameras}
+    splits = {name: tuple(Record(path, who, cameras[by]) for path, who, by in part) for name, part in rows.items()}
+    _require_images([*splits["train"], *splits["val"], *splits["query"], *splits["gallery"]], "msmt17")
+    train = tuple(sorted(splits["train"] + splits["val"], key=lambda record: record.path))
+    return ReIDDataset("msmt17", number_identities(train), splits["query"], splits["gallery"])
+
+
+def load_vehicleid(folder: Path, size: int = 800) -> ReIDDataset:
+    """VehicleID, with the test list of 800, 1600 or 2400 identities; it knows no cameras.
+
+    The gallery holds one image of each identity, drawn with a seed of its own (``vehicleid_draw``); the evaluation
+    averages over further draws.
+
+    Raises:
+        InputError: If a list, a folder or a listed image is missing, or a line cannot be read.
+    """
+    root = folder / VEHICLEID_FOLDER
+    train_list = root / "train_test_split/train_list.txt"
+    test_list = root / f"train_test_split/test_list_{size}.txt"
+    require([root / "image", train_list, test_list], "vehicleid", _VEHICLEID_TREE)
+    train, test = (
+        tuple(Record(root / "image" / f"{image}.jpg", int(identity)) for image, identity in _lines(path))
+        for path in (train_list, test_list)
+    )
+    _require_images([*train, *test], "vehicleid")
+    query, gallery = vehicleid_draw(test, seed=0)
+    train = tuple(sorted(train, key=lambda record: record.path))
+    return ReIDDataset("vehicleid", number_identities(train), query, gallery, protocol="vehicleid")
+
+
+def vehicleid_draw(records: tuple[Record, ...], seed: int) -> tuple[tuple[Record, ...], tuple[Record, ...]]:
+    """Split test images: one image of each identity, drawn at random, is the gallery; the rest are queries.
+
+    Args:
+        records: Test images, all with an identity.
+        seed: Of the draw.
+
+    Returns:
+        Queries and gallery, each in the order of ``records``.
+    """
+    rng = generator(seed, "vehicleid gallery")
+    order = rng.permutation(len(records))
+    identities = np.array([record.identity for record in records])
+    _, first = np.unique(identities[order], return_index=True)
+    chosen = set(order[first].tolist())
+    query = tuple(record for row, record in enumerate(records) if row not in chosen)
+    return query, tuple(record for row, record in enumerate(records) if row in chosen)
+
+
+def _lines(path: Path) -> Iterator[tuple[str, str]]:
+    """Image and identity of each line of a list."""
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        words = line.split()
+        if not words:
+            continue
+        if len(words) != 2 or not words[1].lstrip("-").isdigit():
+            raise InputError(f'{path}, line {number} is {line!r}; expected an image and an identity: "name 12"')
+        yield words[0], words[1]
+
+
+def _msmt17_camera(image: str, listed_in: Path) -> int:
+    words = Path(image).name.split("_")
+    if len(words) < 3 or not words[2].isdigit():
+        raise InputError(
+            f"{listed_in}: the file name {image} does not tell a camera; expected identity_number_camera_..."
+        )
+    return int(words[2])
+
+
+def _require_images(records: list[Record], name: str) -> None:
+    folders = {record.path.parent for record in records}
+    there = {path for folder in folders if folder.is_dir() for path in folder.iterdir()}
+    missing = [record.path for record in records if record.path not in there]
+    if missing:
+        raise InputError(
+            f"{name}: {len(missing)} of {len(records)} listed images are missing, first {missing[0]}; "
+            f"{what_is_there(missing[0].parent)}"
+        )
+
+
+def redrawn(dataset: ReIDDataset, seed: int) -> ReIDDataset:
+    """The same data set with another draw of the gallery (VehicleID's protocol)."""
+    query, gallery = vehicleid_draw(dataset.query + dataset.gallery, seed)
+    return replace(dataset, query=query, gallery=gallery)

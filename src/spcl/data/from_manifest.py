@@ -1,0 +1,143 @@
+"""Data sets given as tables: CSV or Parquet with the columns ``path, identity?, camera?, split?``.
+
+Paths are relative to the table's folder. Identities and cameras may be any text or number; an empty cell is unknown.
+One table with a ``split`` column (train, query, gallery; without it all is training), or one table for each split.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pandas as pd
+
+from spcl.data.files import number_in_order, what_is_there
+from spcl.errors import InputError
+from spcl.records import Record, ReIDDataset
+
+SUFFIXES = (".csv", ".parquet")
+SPLITS = ("train", "query", "gallery")
+
+
+def load_manifest(path: Path) -> ReIDDataset:
+    """One table for all splits.
+
+    Raises:
+        InputError: If it cannot be read, lacks a column, or holds a split that there is not.
+    """
+    table = _read(path)
+    if "split" not in table:
+        table["split"] = "train"
+    unknown = sorted(set(table["split"].dropna()) - set(SPLITS)) or (["(empty)"] if table["split"].isna().any() else [])
+    if unknown:
+        raise InputError(f"{path}: the column split holds {unknown[0]!r}; expected {', '.join(SPLITS)}")
+    parts = {split: table[table["split"] == split] for split in SPLITS}
+    return _dataset(path.stem, {split: (path, part) for split, part in parts.items() if len(part)})
+
+
+def load_manifests(paths: Mapping[str, Path], name: str) -> ReIDDataset:
+    """A table for each split.
+
+    Args:
+        paths: Table of each split: ``train``, ``query``, ``gallery``; any may be missing.
+        name: How reports call the data set.
+
+    Raises:
+        InputError: As ``load_manifest``.
+    """
+    unknown = sorted(set(paths) - set(SPLITS))
+    if unknown:
+        raise InputError(f"there is no split {unknown[0]!r}; expected {', '.join(SPLITS)}")
+    return _dataset(name, {split: (path, _read(path)) for split, path in paths.items()})
+
+
+def manifests_of_prefix(prefix: Path) -> dict[str, Path]:
+    """The tables ``PREFIX_train``, ``PREFIX_query``, ``PREFIX_gallery`` (.csv or .parquet) that exist."""
+    return {
+        split: path
+        for split in SPLITS
+        for suffix in SUFFIXES
+        if (path := prefix.with_name(f"{prefix.name}_{split}{suffix}")).is_file()
+    }
+
+
+def _read(path: Path) -> pd.DataFrame:
+    if not path.is_file():
+        raise InputError(f"there is no manifest {path}; {what_is_there(path.parent)}")
+    try:
+        if path.suffix.lower() == ".parquet":
+            table = pd.read_parquet(path)
+        else:
+            table = pd.read_csv(path, dtype=str, skipinitialspace=True)
+    except (ValueError, OSError) as error:
+        raise InputError(f"the manifest {path} cannot be read: {str(error).splitlines()[0]}") from error
+    table.columns = [str(column).strip().lower() for column in table.columns]
+    if "path" not in table:
+        raise InputError(
+            f"the manifest {path} has no column 'path'; it has {', '.join(table.columns)}. "
+            "Expected path and, where they are known, identity, camera, split"
+        )
+    if not len(table):
+        raise InputError(f"the manifest {path} has no rows")
+    if table["path"].isna().any():
+        raise InputError(f"the manifest {path} has no path in row {int(table['path'].isna().to_numpy().argmax()) + 1}")
+    return table
+
+
+def _dataset(name: str, tables: Mapping[str, tuple[Path, pd.DataFrame]]) -> ReIDDataset:
+    texts = {
+        split: {
+            "path": [str(path.parent / str(value)) for value in table["path"]],
+            "identity": _texts(table, "identity"),
+            "camera": _texts(table, "camera"),
+        }
+        for split, (path, table) in tables.items()
+    }
+    cameras = _numbers([text for columns in texts.values() for text in columns["camera"]])
+    of_train = _numbers(texts.get("train", {}).get("identity", []))
+    of_test = _numbers([text for split in SPLITS[1:] if split in texts for text in texts[split]["identity"]])
+    splits = {
+        split: tuple(
+            Record(Path(path), (of_train if split == "train" else of_test).get(identity), cameras.get(camera))
+            for path, identity, camera in zip(columns["path"], columns["identity"], columns["camera"], strict=True)
+        )
+        for split, columns in texts.items()
+    }
+    every = [record for records in splits.values() for record in records]
+    _require_images(name, every)
+    known = all(record.camera is not None for record in every)
+    return ReIDDataset(
+        name,
+        splits.get("train", ()),
+        splits.get("query", ()),
+        splits.get("gallery", ()),
+        protocol="market1501" if known else "no-camera",
+        notes=() if known else ("cameras are unknown for some images: the sampler draws freely among them",),
+    )
+
+
+def _texts(table: pd.DataFrame, column: str) -> list[str]:
+    """A column as text, empty where it is missing or unknown. Whole numbers look the same from CSV and Parquet."""
+    if column not in table:
+        return [""] * len(table)
+    return ["" if pd.isna(value) else _text(value) for value in table[column]]
+
+
+def _text(value: object) -> str:
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value).strip()
+
+
+def _numbers(values: list[str]) -> dict[str, int]:
+    return number_in_order([value for value in values if value])
+
+
+def _require_images(name: str, records: list[Record]) -> None:
+    there = {
+        path for folder in {record.path.parent for record in records} if folder.is_dir() for path in folder.iterdir()
+    }
+    missing = [record.path for record in records if record.path not in there and not record.path.is_file()]
+    if missing:
+        raise InputError(
+            f"{name}: {len(missing)} of {len(records)} listed images are missing, first {missing[0]}. "
+            "Paths in a manifest are relative to its folder"
+        )

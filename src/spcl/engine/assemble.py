@@ -1,0 +1,364 @@
+"""From settings to objects: the only reader of the whole configuration.
+
+``prepare`` checks everything before the first step and builds the run; ``fill_memory`` is the run's first pass over the
+images; ``run`` trains. The command line calls the three in this order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+from zlib import crc32
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from spcl import randomness
+from spcl.config import Config, to_toml
+from spcl.data.augment import TrainAugmentation
+from spcl.data.batches import Batch, DomainStream, joined_batches
+from spcl.data.catalogue import load_dataset
+from spcl.data.identity_sampler import IdentityBatches
+from spcl.data.images import ImageStore
+from spcl.engine import preflight
+from spcl.engine.checkpoint import checkpoint_of, save_atomically
+from spcl.engine.evaluate import EvaluationResult, evaluate_encoder
+from spcl.engine.extract import extract_features
+from spcl.engine.journal import Reporter, write_metrics
+from spcl.engine.official_checkpoints import load_safely
+from spcl.engine.state import RunState
+from spcl.engine.training import TrainingParts, train
+from spcl.errors import InputError
+from spcl.nn.encoder import Encoder, EncoderSettings
+from spcl.nn.weights import find_weights
+from spcl.records import Record, ReIDDataset, cameras_of, identities_of
+from spcl.retrieval.neighbours import nearest_neighbours
+from spcl.runtime import Runtime
+from spcl.selfpaced.hybrid_memory import HybridMemory
+from spcl.selfpaced.pseudo_labels import PseudoLabels, pseudo_labels
+from spcl.selfpaced.slots import Slots
+
+CHECKPOINT_FILE, BEST_FILE = "checkpoint.pth.tar", "model_best.pth.tar"
+METRICS_FILE = "metrics.jsonl"
+
+# What may differ between a run and its continuation: none of it changes a number of the epochs already made.
+_MAY_CHANGE = {
+    ("data", "data_dir"),
+    ("data", "workers"),
+    ("data", "image_memory"),
+    ("data", "check"),
+    ("network", "pretrained"),
+    ("schedule", "epochs"),
+    ("schedule", "eval_step"),
+    ("run", "logs_dir"),
+    ("run", "device"),
+    ("run", "checkpoint_iters"),
+}
+
+
+@dataclass
+class Run:
+    """A run that has passed every check.
+
+    Attributes:
+        config: Its settings.
+        source: The labelled domain; None in unsupervised learning.
+        target: The unlabelled domain, its training identities removed.
+        state: What survives a stop.
+        slots: The layout of the memory.
+        stores: The training images of each domain, in the order of a batch.
+        folder: Where it writes.
+        resumed: Whether it continues a saved state.
+    """
+
+    config: Config
+    source: ReIDDataset | None
+    target: ReIDDataset
+    state: RunState
+    slots: Slots
+    stores: dict[str, ImageStore]
+    folder: Path
+    resumed: bool
+
+    @property
+    def encoder(self) -> Encoder:
+        """The encoder in training."""
+        encoder = self.state.encoder
+        if not isinstance(encoder, Encoder):
+            raise TypeError(f"a run trains an Encoder, not a {type(encoder).__name__}")
+        return encoder
+
+
+def prepare(config: Config, report: Reporter, *, resume: bool = False) -> Run:
+    """Check everything and build a run.
+
+    Raises:
+        InputError: For whatever would stop the run later; says what to do.
+    """
+    if not config.data.target:
+        raise InputError("which images? Give a data set: spcl train DATA, or --source DATA --target DATA")
+    folder = Path(config.run.logs_dir)
+    runtime = Runtime(config.run.device, config.run.precision)
+    weights = find_weights(config.network.arch, config.network.pretrained)
+    root = Path(config.data.data_dir)
+    source = load_dataset(config.data.source, root) if config.data.source else None
+    target = load_dataset(config.data.target, root)
+    preflight.check_training_sets(source, target)
+    if preflight.can_evaluate(target):
+        preflight.check_queries(target, target.protocol)
+    _check_images(config, source, target, report)
+    # From here on nobody can read the target's identities.
+    target = target.without_training_identities()
+    domains = ("target",) if source is None else ("source", "target")
+    torch.manual_seed(randomness.number(config.run.seed, "network"))
+    encoder = Encoder(_encoder_settings(config, domains), weights)
+    num_classes = 0 if source is None else len({record.identity for record in source.train})
+    slots = Slots(num_classes, len(target.train))
+    state = _fresh_state(config, encoder, slots, runtime)
+    has_state = preflight.prepare_log_folder(folder, resume=resume)
+    run = Run(config, source, target, state, slots, _stores(config, source, target), folder, has_state)
+    if has_state:
+        _restore(run)
+    aside = folder / (preflight.CONFIG_FILE + ".tmp")
+    aside.write_text(to_toml(config), encoding="utf-8")
+    aside.replace(folder / preflight.CONFIG_FILE)
+    _describe(run, weights.source, report)
+    return run
+
+
+def fill_memory(run: Run, report: Reporter) -> None:
+    """Source rows become class means, target rows instance features: one pass in evaluation mode."""
+    parts = []
+    for domain, store in run.stores.items():
+        with report.progress(f"features of the {domain}") as advance:
+            features = extract_features(run.encoder, store, run.state.runtime, domain=domain, progress=advance)
+        if domain == "source" and run.source is not None:
+            features = _class_means(features, identities_of(run.source.train), run.slots.num_source_classes)
+        parts.append(features)
+    run.state.memory.fill(torch.cat(parts))
+
+
+def run_training(run: Run, report: Reporter) -> RunState:
+    """Fill the memory where the run is new, and train the epochs that are left."""
+    if not run.resumed:
+        fill_memory(run, report)
+    return train(run.state, training_parts(run, report), report)
+
+
+def training_parts(run: Run, report: Reporter) -> TrainingParts:
+    """What the loop runs on."""
+    config = run.config
+    return TrainingParts(
+        slots=run.slots,
+        label=_labeller(config, report),
+        batches=_batch_maker(run),
+        evaluate=(lambda: evaluate_run(run, report).to_row()) if preflight.can_evaluate(run.target) else None,
+        save=lambda state, epoch_ended, is_best: _save(run, epoch_ended, is_best),
+        domains=tuple(run.stores),
+        temperature=config.memory.temperature,
+        epochs=config.schedule.epochs,
+        iters=config.schedule.iters,
+        eval_step=config.schedule.eval_step,
+        checkpoint_iters=config.run.checkpoint_iters,
+        eps=config.labels.eps,
+    )
+
+
+def evaluate_run(run: Run, report: Reporter, *, with_rerank: bool = False) -> EvaluationResult:
+    """The present accuracy on the target."""
+    return evaluate_encoder(
+        run.encoder,
+        run.target,
+        lambda records: make_store(run.config, records),
+        run.state.runtime,
+        report,
+        with_rerank=with_rerank,
+    )
+
+
+def make_store(config: Config, records: tuple[Record, ...]) -> ImageStore:
+    """The images of records, as the settings want them read."""
+    data = config.data
+    return ImageStore(
+        records,
+        height=data.height,
+        width=data.width,
+        on_broken=data.on_broken,
+        memory=int(data.image_memory * 2**30),
+        num_threads=data.workers,
+    )
+
+
+def _encoder_settings(config: Config, domains: tuple[str, ...]) -> EncoderSettings:
+    network = config.network
+    return EncoderSettings(
+        arch=network.arch,
+        height=config.data.height,
+        width=config.data.width,
+        features=network.features,
+        dropout=network.dropout,
+        pooling=network.pooling,
+        last_stride=network.last_stride,
+        domains=domains,
+        group_size=network.batch_norm_group,
+    )
+
+
+def _fresh_state(config: Config, encoder: Encoder, slots: Slots, runtime: Runtime) -> RunState:
+    encoder = encoder.to(runtime.device)  # before the optimiser takes its parameters
+    schedule = config.schedule
+    parameters = [parameter for parameter in encoder.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.Adam(
+        parameters,
+        lr=schedule.lr,
+        weight_decay=schedule.weight_decay,
+        fused=runtime.device.type in ("cpu", "cuda"),
+    )
+    return RunState(
+        encoder=encoder,
+        optimizer=optimizer,
+        scheduler=torch.optim.lr_scheduler.StepLR(optimizer, schedule.step_size, gamma=0.1),
+        memory=HybridMemory(len(slots), encoder.feature_dim, momentum=config.memory.momentum).to(runtime.device),
+        runtime=runtime,
+    )
+
+
+def _stores(config: Config, source: ReIDDataset | None, target: ReIDDataset) -> dict[str, ImageStore]:
+    stores = {} if source is None else {"source": make_store(config, source.train)}
+    return stores | {"target": make_store(config, target.train)}
+
+
+def _class_means(features: torch.Tensor, classes: NDArray[np.int64], num_classes: int) -> torch.Tensor:
+    index = torch.from_numpy(classes)
+    sums = torch.zeros(num_classes, features.shape[1]).index_add_(0, index, features)
+    return sums / torch.bincount(index, minlength=num_classes).unsqueeze(1)
+
+
+def _labeller(config: Config, report: Reporter) -> Callable[[torch.Tensor, float | None], PseudoLabels]:
+    labels = asdict(config.labels)
+
+    def label(features: torch.Tensor, threshold: float | None) -> PseudoLabels:
+        with report.progress("clustering: neighbours") as advance:
+            neighbours = nearest_neighbours(features, config.labels.k1, progress=advance).indices
+        return pseudo_labels(features, **labels, neighbours=neighbours, independence_threshold=threshold)
+
+    return label
+
+
+def _batch_maker(run: Run) -> Callable[[int, NDArray[np.int64], int], Iterator[Batch]]:
+    config, device = run.config, run.state.runtime.device
+    augmentation = TrainAugmentation(config.data.height, config.data.width, mean=run.encoder.mean, std=run.encoder.std)
+
+    def stream(
+        number: int, store: ImageStore, records: tuple[Record, ...], labels: NDArray[np.int64], slots: NDArray[np.int64]
+    ) -> DomainStream:
+        batches = IdentityBatches(
+            labels,
+            cameras_of(records),
+            batch_size=config.schedule.batch_size,
+            num_instances=config.schedule.num_instances,
+            seed=config.run.seed,
+            domain=number,
+        )
+        return DomainStream(store, batches, slots, augmentation, number, config.run.seed)
+
+    def batches(epoch: int, target_labels: NDArray[np.int64], start_iteration: int) -> Iterator[Batch]:
+        streams = []
+        if run.source is not None:
+            identities = identities_of(run.source.train)
+            streams.append(
+                stream(0, run.stores["source"], run.source.train, identities, run.slots.of_source(identities))
+            )
+        instances = run.slots.of_target(np.arange(len(run.target.train)))
+        streams.append(stream(1, run.stores["target"], run.target.train, target_labels, instances))
+        return joined_batches(
+            streams,
+            epoch=epoch,
+            start_iteration=start_iteration,
+            num_iterations=config.schedule.iters,
+            device=device,
+        )
+
+    return batches
+
+
+def _save(run: Run, epoch_ended: bool, is_best: bool) -> None:
+    """The state last: when it says that an epoch is done, that epoch's other files are there."""
+    state, folder = run.state, run.folder
+    if epoch_ended:
+        facts = {"config": asdict(run.config), "source": run.config.data.source, "target": run.config.data.target}
+        weights = checkpoint_of(run.encoder, epoch=state.epoch, best_mean_ap=state.best_mean_ap, facts=facts)
+        save_atomically(weights, folder / CHECKPOINT_FILE)
+        if is_best:
+            save_atomically(weights, folder / BEST_FILE)
+        write_metrics(folder / METRICS_FILE, state.history)
+    content = {"state": state.state_dict(), "config": asdict(run.config), "data": _fingerprint(run)}
+    save_atomically(content, folder / preflight.RESUME_FILE)
+
+
+def _restore(run: Run) -> None:
+    saved = load_safely(run.folder / preflight.RESUME_FILE)
+    _require_same_config(saved["config"], asdict(run.config), run.folder)
+    if saved["data"] != _fingerprint(run):
+        raise InputError(
+            f"the images are not those that the run in {run.folder} began with; bring them back, or give another "
+            "--logs-dir"
+        )
+    run.state.load_state_dict(saved["state"])
+
+
+def _require_same_config(saved: Mapping[str, Any], wanted: Mapping[str, Any], folder: Path) -> None:
+    changed = [
+        f"{name} was {saved[section].get(name)!r} and is {value!r}"
+        for section, values in wanted.items()
+        for name, value in values.items()
+        if (section, name) not in _MAY_CHANGE and saved[section].get(name) != value
+    ]
+    if changed:
+        raise InputError(
+            f"cannot continue the run in {folder} with other settings: {'; '.join(changed)}. "
+            "Give the same ones, or another --logs-dir"
+        )
+
+
+def _fingerprint(run: Run) -> list[int]:
+    """Which images in which order, by name; their folder may move."""
+    sets = [run.target.train] if run.source is None else [run.source.train, run.target.train]
+    return [crc32("\n".join(record.path.name for record in records).encode()) for records in sets]
+
+
+def _check_images(config: Config, source: ReIDDataset | None, target: ReIDDataset, report: Reporter) -> None:
+    sets = [(f"the source {source.name}", source.train)] if source is not None else []
+    sets += [(f"{target.name} (training)", target.train), (f"{target.name} (test)", target.query + target.gallery)]
+    preflight.check_readable(
+        sets,
+        everything=config.data.check == "all",
+        skip_broken=config.data.on_broken == "skip",
+        seed=config.run.seed,
+        num_threads=config.data.workers,
+        report=report,
+    )
+
+
+def _describe(run: Run, weights: str, report: Reporter) -> None:
+    for title, dataset in (("source", run.source), ("target", run.target)):
+        if dataset is None:
+            continue
+        test = f", {len(dataset.query)} queries, {len(dataset.gallery)} gallery images" if dataset.query else ""
+        report.say(f"{title}: {dataset.name}, {len(dataset.train)} training images{test if title == 'target' else ''}")
+        for note in dataset.notes:
+            report.say(f"  note: {note}")
+    if run.slots.num_source_classes:
+        report.say(f"source classes: {run.slots.num_source_classes}")
+    ignored = run.encoder.ignored_weights
+    left_out = f" (left out: {', '.join(ignored[:3])}{' ...' if len(ignored) > 3 else ''})" if ignored else ""
+    report.say(f"network: {run.config.network.arch}, weights: {weights}{left_out}; device: {run.state.runtime.device}")
+    if not preflight.can_evaluate(run.target):
+        report.say("the target has no queries and gallery: it is trained on and not evaluated")
+    if run.resumed:
+        report.say(
+            f"continuing after epoch {run.state.epoch}, step {run.state.iteration} of {run.config.schedule.iters}"
+        )

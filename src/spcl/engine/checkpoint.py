@@ -1,0 +1,131 @@
+"""Files that survive a crash, and encoders that come back from them: ours and the official project's.
+
+A checkpoint (``checkpoint.pth.tar``, ``model_best.pth.tar``) is an official one, ``state_dict`` under its names with
+``epoch`` and ``best_mAP``, and beside them ``spcl``: what the encoder is, so that it loads without being told. The
+state of a run (``resume.pt``) is a file of its own, for it holds the memory and the optimiser.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from spcl._version import __version__
+from spcl.engine.official_checkpoints import from_official, load_safely, official_facts, to_official
+from spcl.errors import InputError
+from spcl.nn.encoder import Encoder, EncoderSettings
+
+
+def save_atomically(content: Mapping[str, Any], path: Path) -> None:
+    """Write aside, flush to the disk, rename: whatever happens, ``path`` is the old file or the new one."""
+    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with aside.open("wb") as file:
+            torch.save(dict(content), file)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(path)
+    except OSError as error:
+        raise InputError(
+            f"cannot write {path}: {error.strerror or error}; free some space, then use --resume"
+        ) from error
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def checkpoint_of(
+    encoder: Encoder, *, epoch: int, best_mean_ap: float | None, facts: Mapping[str, Any]
+) -> dict[str, Any]:
+    """An encoder as a checkpoint.
+
+    Args:
+        encoder: With its domains, unfolded.
+        epoch: Finished epochs.
+        best_mean_ap: The best evaluation so far, a fraction.
+        facts: What else a reader should know (data, recipe), plain values.
+    """
+    state = {name: value.detach().cpu() for name, value in encoder.state_dict().items()}
+    return {
+        "state_dict": to_official(state),
+        "epoch": epoch,
+        "best_mAP": 0.0 if best_mean_ap is None else best_mean_ap,
+        "spcl": {
+            "version": __version__,
+            "encoder": encoder.settings.to_dict(),
+            "mean": list(encoder.mean),
+            "std": list(encoder.std),
+        }
+        | dict(facts),
+    }
+
+
+def load_network(
+    path: Path,
+    *,
+    arch: str | None = None,
+    size: tuple[int, int] | None = None,
+    features: int | None = None,
+) -> Encoder:
+    """An encoder with all its domains, in evaluation mode.
+
+    Args:
+        path: A checkpoint of ours or of the official scripts.
+        arch: The architecture, where the checkpoint does not tell; otherwise it must agree.
+        size: Height and width of its images; None: the checkpoint's own, 256 x 128 for official ones.
+        features: Length of the embedding layer, if that is to be checked.
+
+    Raises:
+        InputError: If it is no checkpoint, or of another network than asked for; names the keys.
+    """
+    content = load_safely(path)
+    state = content.get("state_dict", content)
+    if not state or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise InputError(f"{path} holds no state_dict of tensors; it has the keys {', '.join(map(str, content))}")
+    settings = _settings(content, state, path, arch, size)
+    if features is not None and features != settings.features:
+        raise InputError(f"{path} has an embedding layer of {settings.features}, not {features} (0: none)")
+    encoder = Encoder(settings)
+    _load_strictly(encoder, from_official(state), path)
+    return encoder.eval()
+
+
+def _settings(
+    content: Mapping[str, Any],
+    state: Mapping[str, torch.Tensor],
+    path: Path,
+    arch: str | None,
+    size: tuple[int, int] | None,
+) -> EncoderSettings:
+    if "spcl" in content:
+        values = dict(content["spcl"]["encoder"])
+        if arch is not None and arch != values["arch"]:
+            raise InputError(f"{path} is a checkpoint of {values['arch']}, not of {arch}")
+        if size is not None:
+            values |= {"height": size[0], "width": size[1]}
+        return EncoderSettings.from_dict(values)
+    facts = official_facts(state)
+    known = facts.arch or arch
+    if known is None:
+        raise InputError(f"{path} does not tell its architecture; name it (-a/--arch)")
+    if arch is not None and arch != known:
+        raise InputError(f"{path} is a checkpoint of {known}, not of {arch}")
+    height, width = size or (256, 128)
+    return EncoderSettings(arch=known, height=height, width=width, features=facts.features, domains=facts.domains)
+
+
+def _load_strictly(encoder: Encoder, state: Mapping[str, torch.Tensor], path: Path) -> None:
+    wanted = encoder.state_dict()
+    missing = [name for name in wanted if name not in state]
+    unknown = [name for name in state if name not in wanted]
+    unfit = [name for name in wanted if name in state and wanted[name].shape != state[name].shape]
+    for names, what in ((missing, "lacks"), (unknown, "also holds"), (unfit, "has another shape for")):
+        if names:
+            raise InputError(
+                f"{path} is not a checkpoint of {encoder.settings.arch} with domains {', '.join(encoder.domains)}: it "
+                f"{what} {', '.join(names[:4])}{f' and {len(names) - 4} more' if len(names) > 4 else ''}"
+            )
+    encoder.load_state_dict(dict(state))

@@ -1,0 +1,155 @@
+"""How well an encoder ranks a gallery: features, then the protocol, optionally after re-ranking."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from spcl.data.from_lists import vehicleid_draw
+from spcl.data.images import ImageStore
+from spcl.engine.extract import extract_features
+from spcl.engine.journal import Reporter
+from spcl.nn.encoder import Encoder
+from spcl.records import Record, ReIDDataset, cameras_of, identities_of
+from spcl.retrieval.ranking import RankingResult, average_results, rank_features, rank_metrics
+from spcl.retrieval.rerank import rerank
+from spcl.runtime import Runtime
+
+VEHICLEID_DRAWS = 10
+
+
+@dataclass(frozen=True)
+class EvaluationResult:
+    """An evaluation.
+
+    Attributes:
+        plain: By cosine distance.
+        reranked: After re-ranking; None where that was not asked for.
+        num_queries: Queries in all; ``plain.num_valid_queries`` of them can match.
+        num_gallery: Gallery images.
+        broken: Paths of images that could not be read, and were left grey.
+    """
+
+    plain: RankingResult
+    reranked: RankingResult | None
+    num_queries: int
+    num_gallery: int
+    broken: tuple[str, ...]
+
+    def to_row(self) -> dict[str, Any]:
+        """Give mAP and top-1/5/10 as fractions, the protocol and the number of valid queries."""
+        row = _row(self.plain) | {"protocol": self.plain.protocol, "valid_queries": self.plain.num_valid_queries}
+        if self.reranked is not None:
+            row["reranked"] = _row(self.reranked)
+        return row
+
+
+def evaluate_encoder(
+    encoder: Encoder,
+    dataset: ReIDDataset,
+    store_of: Callable[[tuple[Record, ...]], ImageStore],
+    runtime: Runtime,
+    report: Reporter,
+    *,
+    protocol: str | None = None,
+    domain: str | None = None,
+    with_rerank: bool = False,
+    batch_size: int = 256,
+) -> EvaluationResult:
+    """Rate an encoder on a data set's queries and gallery.
+
+    Args:
+        encoder: On the runtime's device.
+        dataset: With queries and gallery.
+        store_of: Gives the images of records; asked once for all of them.
+        runtime: Device and precision.
+        report: Shows progress.
+        protocol: None: the data set's own.
+        domain: Whose batch norm is used; None: the encoder's own choice.
+        with_rerank: Rate once more after k-reciprocal re-ranking.
+        batch_size: Images at a time.
+
+    Raises:
+        ValueError: If no query has a match.
+    """
+    chosen = protocol or dataset.protocol
+    records = dataset.query + dataset.gallery
+    store = store_of(records)
+    with report.progress("evaluation: features") as advance:
+        features = extract_features(encoder, store, runtime, domain=domain, batch_size=batch_size, progress=advance)
+    row_of = {id(record): row for row, record in enumerate(records)}
+    results, reranked = [], []
+    for query, gallery in _draws(dataset, chosen):
+        query_rows, gallery_rows = (
+            np.array([row_of[id(record)] for record in part], dtype=np.int64) for part in (query, gallery)
+        )
+        plain, better = _rate(features, records, query_rows, gallery_rows, chosen, with_rerank, runtime, report)
+        results.append(plain)
+        reranked += [better] if better is not None else []
+    return EvaluationResult(
+        plain=results[0] if len(results) == 1 else average_results(results),
+        reranked=None if not reranked else reranked[0] if len(reranked) == 1 else average_results(reranked),
+        num_queries=len(dataset.query),
+        num_gallery=len(dataset.gallery),
+        broken=tuple(str(records[row].path) for row in sorted(store.broken)),
+    )
+
+
+def _draws(dataset: ReIDDataset, protocol: str) -> list[tuple[tuple[Record, ...], tuple[Record, ...]]]:
+    """Queries and galleries to rate: the data set's, or VehicleID's ten draws of one gallery image an identity."""
+    if protocol != "vehicleid":
+        return [(dataset.query, dataset.gallery)]
+    return [vehicleid_draw(dataset.query + dataset.gallery, seed) for seed in range(VEHICLEID_DRAWS)]
+
+
+def _rate(
+    features: torch.Tensor,
+    records: tuple[Record, ...],
+    query: NDArray[np.int64],
+    gallery: NDArray[np.int64],
+    protocol: str,
+    with_rerank: bool,
+    runtime: Runtime,
+    report: Reporter,
+) -> tuple[RankingResult, RankingResult | None]:
+    identities, cameras = identities_of(records), cameras_of(records)
+    labels = (identities[query], identities[gallery], cameras[query], cameras[gallery])
+    rows, columns = features[torch.from_numpy(query)], features[torch.from_numpy(gallery)]
+    with report.progress("evaluation: ranking") as advance:
+        plain = rank_features(rows, columns, *labels, protocol=protocol, device=runtime.device, progress=advance)
+    if not with_rerank:
+        return plain, None
+    with report.progress("evaluation: re-ranking") as advance:
+        distance = rerank(rows.to(runtime.device), columns.to(runtime.device), progress=advance)
+    return plain, rank_metrics(distance, *labels, protocol=protocol)
+
+
+def _row(result: RankingResult) -> dict[str, float]:
+    return {
+        "mAP": result.mean_ap,
+        "top1": result.top(1),
+        "top5": result.top(5),
+        "top10": result.top(10),
+    }
+
+
+def evaluation_lines(result: EvaluationResult, name: str) -> list[str]:
+    """An evaluation in words: every report names its protocol and how many queries counted."""
+    plain = result.plain
+    lines = [
+        f"{name}: protocol {plain.protocol}, {plain.num_valid_queries} of {result.num_queries} queries can match, "
+        f"{result.num_gallery} gallery images"
+        + (f", mean of {VEHICLEID_DRAWS} draws of the gallery" if plain.protocol == "vehicleid" else "")
+    ]
+    for title, rated in (("", plain), (" after re-ranking", result.reranked)):
+        if rated is not None:
+            lines.append(
+                f"  mAP {100 * rated.mean_ap:.1f}%   top-1 {100 * rated.top(1):.1f}%   "
+                f"top-5 {100 * rated.top(5):.1f}%   top-10 {100 * rated.top(10):.1f}%{title}"
+            )
+    return lines
