@@ -151,6 +151,8 @@ class ScheduleConfig:
     """Epochs after which the learning rate falls to a tenth."""
     eval_step: int = 10
     """Epochs between evaluations; the last epoch is always evaluated."""
+    source_only: bool = False
+    """Train on the labelled source alone and evaluate on the target: the baseline that adaptation must beat."""
 
     def __post_init__(self) -> None:
         _require(self.batch_size >= 2, "batch_size", self.batch_size, "at least 2 images")

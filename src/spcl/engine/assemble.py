@@ -7,7 +7,7 @@ images; ``run`` trains. The command line calls the three in this order.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -43,6 +43,9 @@ from spcl.selfpaced.slots import Slots
 
 CHECKPOINT_FILE, BEST_FILE = "checkpoint.pth.tar", "model_best.pth.tar"
 METRICS_FILE = "metrics.jsonl"
+
+# Each domain has draws of its own; the target's are the same whether or not there is a source.
+_DOMAIN_NUMBERS = {"source": 0, "target": 1}
 
 # What may differ between a run and its continuation: none of it changes a number of the epochs already made.
 _MAY_CHANGE = {
@@ -106,16 +109,18 @@ def prepare(config: Config, report: Reporter, *, resume: bool = False) -> Run:
     root = Path(config.data.data_dir)
     source = load_dataset(config.data.source, root) if config.data.source else None
     target = load_dataset(config.data.target, root)
-    preflight.check_training_sets(source, target)
+    preflight.check_training_sets(source, target, source_only=config.schedule.source_only)
     if preflight.can_evaluate(target):
         preflight.check_queries(target, target.protocol)
     _check_images(config, source, target, report)
     # From here on nobody can read the target's identities.
     target = target.without_training_identities()
-    domains = ("target",) if source is None else ("source", "target")
+    if config.schedule.source_only:
+        target = replace(target, train=())
+    domains = tuple(_training_records(source, target))
     torch.manual_seed(randomness.number(config.run.seed, "network"))
     encoder = Encoder(_encoder_settings(config, domains), weights)
-    num_classes = 0 if source is None else len({record.identity for record in source.train})
+    num_classes = len({record.identity for record in source.train}) if source is not None else 0
     slots = Slots(num_classes, len(target.train))
     state = _fresh_state(config, encoder, slots, runtime)
     has_state = preflight.prepare_log_folder(folder, resume=resume)
@@ -135,8 +140,8 @@ def fill_memory(run: Run, report: Reporter) -> None:
     for domain, store in run.stores.items():
         with report.progress(f"features of the {domain}") as advance:
             features = extract_features(run.encoder, store, run.state.runtime, domain=domain, progress=advance)
-        if domain == "source" and run.source is not None:
-            features = _class_means(features, identities_of(run.source.train), run.slots.num_source_classes)
+        if domain == "source":
+            features = _class_means(features, _source_identities(run), run.slots.num_source_classes)
         parts.append(features)
     run.state.memory.fill(torch.cat(parts))
 
@@ -227,8 +232,13 @@ def _fresh_state(config: Config, encoder: Encoder, slots: Slots, runtime: Runtim
 
 
 def _stores(config: Config, source: ReIDDataset | None, target: ReIDDataset) -> dict[str, ImageStore]:
-    stores = {} if source is None else {"source": make_store(config, source.train)}
-    return stores | {"target": make_store(config, target.train)}
+    return {domain: make_store(config, records) for domain, records in _training_records(source, target).items()}
+
+
+def _training_records(source: ReIDDataset | None, target: ReIDDataset) -> dict[str, tuple[Record, ...]]:
+    """Training images of each domain that has some, in the order of a batch."""
+    records = {"source": () if source is None else source.train, "target": target.train}
+    return {domain: part for domain, part in records.items() if part}
 
 
 def _class_means(features: torch.Tensor, classes: NDArray[np.int64], num_classes: int) -> torch.Tensor:
@@ -252,28 +262,30 @@ def _batch_maker(run: Run) -> Callable[[int, NDArray[np.int64], int], Iterator[B
     config, device = run.config, run.state.runtime.device
     augmentation = TrainAugmentation(config.data.height, config.data.width, mean=run.encoder.mean, std=run.encoder.std)
 
-    def stream(
-        number: int, store: ImageStore, records: tuple[Record, ...], labels: NDArray[np.int64], slots: NDArray[np.int64]
-    ) -> DomainStream:
-        batches = IdentityBatches(
-            labels,
-            cameras_of(records),
-            batch_size=config.schedule.batch_size,
-            num_instances=config.schedule.num_instances,
-            seed=config.run.seed,
-            domain=number,
-        )
-        return DomainStream(store, batches, slots, augmentation, number, config.run.seed)
+    records = _training_records(run.source, run.target)
+    instances = run.slots.of_target(np.arange(run.slots.num_target_instances))
 
     def batches(epoch: int, target_labels: NDArray[np.int64], start_iteration: int) -> Iterator[Batch]:
-        streams = []
-        if run.source is not None:
-            identities = identities_of(run.source.train)
-            streams.append(
-                stream(0, run.stores["source"], run.source.train, identities, run.slots.of_source(identities))
+        labels = {"source": _source_identities(run), "target": target_labels}
+        slots = {"source": run.slots.of_source(labels["source"]), "target": instances}
+        streams = [
+            DomainStream(
+                store,
+                IdentityBatches(
+                    labels[domain],
+                    cameras_of(records[domain]),
+                    batch_size=config.schedule.batch_size,
+                    num_instances=config.schedule.num_instances,
+                    seed=config.run.seed,
+                    domain=_DOMAIN_NUMBERS[domain],
+                ),
+                slots[domain],
+                augmentation,
+                _DOMAIN_NUMBERS[domain],
+                config.run.seed,
             )
-        instances = run.slots.of_target(np.arange(len(run.target.train)))
-        streams.append(stream(1, run.stores["target"], run.target.train, target_labels, instances))
+            for domain, store in run.stores.items()
+        ]
         return joined_batches(
             streams,
             epoch=epoch,
@@ -283,6 +295,10 @@ def _batch_maker(run: Run) -> Callable[[int, NDArray[np.int64], int], Iterator[B
         )
 
     return batches
+
+
+def _source_identities(run: Run) -> NDArray[np.int64]:
+    return identities_of(() if run.source is None else run.source.train)
 
 
 def _save(run: Run, epoch_ended: bool, is_best: bool) -> None:
@@ -326,7 +342,7 @@ def _require_same_config(saved: Mapping[str, Any], wanted: Mapping[str, Any], fo
 
 def _fingerprint(run: Run) -> list[int]:
     """Which images in which order, by name; their folder may move."""
-    sets = [run.target.train] if run.source is None else [run.source.train, run.target.train]
+    sets = _training_records(run.source, run.target).values()
     return [crc32("\n".join(record.path.name for record in records).encode()) for records in sets]
 
 

@@ -50,15 +50,17 @@ def prepare_log_folder(folder: Path, *, resume: bool) -> bool:
     return (folder / RESUME_FILE).exists()
 
 
-def check_training_sets(source: ReIDDataset | None, target: ReIDDataset) -> None:
+def check_training_sets(source: ReIDDataset | None, target: ReIDDataset, *, source_only: bool = False) -> None:
     """Is there something to train on?
 
     Raises:
         InputError: If a training split is empty or a source image has no identity.
     """
-    if not target.train:
+    if source_only and source is None:
+        raise InputError("--source-only needs a labelled source: give --source DATA")
+    if not source_only and not target.train:
         raise InputError(f"{target.name} has no training images; give a data set with a training split, or a folder")
-    if len(target.train) < 2:
+    if not source_only and len(target.train) < 2:
         raise InputError(f"{target.name} has {len(target.train)} training image; at least 2 are needed")
     if source is None:
         return

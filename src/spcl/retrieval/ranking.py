@@ -15,7 +15,7 @@ import torch
 from numba import njit, prange
 from numpy.typing import ArrayLike, NDArray
 
-from spcl.retrieval.neighbours import Features, as_float32
+from spcl.retrieval.neighbours import Features, as_float32, nearest_neighbours
 
 PROTOCOLS = ("market1501", "vehicleid", "no-camera")
 """``market1501``: gallery images of the query's identity in the query's camera are left out. ``vehicleid``: one
@@ -292,3 +292,35 @@ def _places_of_matches(  # type: ignore[no-untyped-def]
                 first_match[query] = place - 1
             total += (match + 1) / place
         precision[query] = total / num_matches
+
+
+def top_gallery(
+    query: Features,
+    gallery: Features,
+    query_ids: ArrayLike,
+    gallery_ids: ArrayLike,
+    query_cameras: ArrayLike | None = None,
+    gallery_cameras: ArrayLike | None = None,
+    *,
+    k: int = 10,
+    protocol: str = "market1501",
+) -> NDArray[np.int64]:
+    """The nearest gallery images of each query that count under a protocol, for pictures.
+
+    Returns:
+        ``[Q, k]`` int64 rows of the gallery, nearest first; -1 where fewer count.
+
+    The arguments and errors are those of ``rank_features``.
+    """
+    labels = _Labels.checked(query_ids, gallery_ids, query_cameras, gallery_cameras, protocol)
+    # As many more as any query can have to leave out.
+    pairs = np.stack([labels.gallery, labels.gallery_cameras])
+    most = int(np.unique(pairs, axis=1, return_counts=True)[1].max(initial=0)) if protocol == "market1501" else 0
+    nearest = nearest_neighbours(gallery, k + most, queries=query).indices
+    left_out = (labels.gallery[nearest] == labels.query[:, None]) & (
+        labels.gallery_cameras[nearest] == labels.query_cameras[:, None]
+    )
+    counted = np.argsort(left_out, axis=1, kind="stable")[:, :k]
+    found = np.take_along_axis(nearest, counted, axis=1)
+    found[np.take_along_axis(left_out, counted, axis=1)] = -1
+    return np.pad(found, ((0, 0), (0, k - found.shape[1])), constant_values=-1)
