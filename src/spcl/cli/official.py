@@ -172,7 +172,7 @@ def train_uda(arguments: Sequence[str] | None = None) -> None:
     if not options.dataset_source:
         raise InputError(
             "a source data set is needed: -ds/--dataset-source NAME or PATH. "
-            "(The official default, DukeMTMC, was withdrawn by its authors.)"
+            "(The official default, DukeMTMC, was withdrawn by its authors)"
         )
     run_training_command(options.to_config(options.dataset_source, options.dataset_target), resume=options.resume)
 
@@ -196,6 +196,7 @@ def evaluate(arguments: Sequence[str] | None = None) -> None:
         data_dir=Path(options.data_dir),
         arch=options.arch,
         size=(options.height, options.width),
+        features=options.features,
         expect_domains=options.dsbn,
         domain="source" if options.test_source else "target",
         rerank=options.rerank,

@@ -39,17 +39,17 @@ class Camera:
         """The camera of a domain with this number."""
         rng = generator(seed, f"camera of the {domain}", number)
         strength = 0.15 if domain == "studio" else 1.0
-        cast = np.exp(strength * rng.normal(0, 0.13, 3))
+        cast = np.exp(strength * rng.normal(0, 0.075, 3))
         return cls(
             domain=domain,
             # Neighbouring cameras look from different sides.
             view=(number * 0.382 + rng.uniform(0, 0.1)) % 1.0,
-            gain=float(np.exp(strength * rng.normal(-0.12, 0.24))),
-            gamma=float(np.exp(strength * rng.normal(0.05, 0.18))),
+            gain=float(np.exp(strength * rng.normal(-0.08, 0.18))),
+            gamma=float(np.exp(strength * rng.normal(0.03, 0.14))),
             cast=(float(cast[0]), float(cast[1]), float(cast[2])),
-            saturation=float(1.0 - strength * rng.uniform(0.05, 0.4)),
+            saturation=float(1.0 - strength * rng.uniform(0.05, 0.3)),
             blur=float(strength * rng.uniform(0.1, 0.9)),
-            noise=float(1.0 + strength * rng.uniform(2, 9)),
+            noise=float(1.0 + strength * rng.uniform(1, 6)),
             scale=float(1.0 - strength * rng.uniform(0, 0.16)),
             shear=float(strength * rng.uniform(-0.1, 0.1)),
             seed=seed * 1009 + number,
@@ -149,7 +149,7 @@ def developed(image: Image.Image, camera: Camera, rng: np.random.Generator) -> I
     pixels = np.asarray(image, dtype=np.float32) / 255
     grey = pixels.mean(axis=2, keepdims=True)
     pixels = grey + camera.saturation * (pixels - grey)
-    strength = 0.04 if camera.domain == "studio" else 0.12
+    strength = 0.04 if camera.domain == "studio" else 0.1
     light = camera.gain * np.exp(strength * rng.standard_normal())
     pixels = np.clip(pixels, 0, 1) ** camera.gamma * light * np.asarray(camera.cast, dtype=np.float32)
     pixels = pixels * 255 + camera.noise * rng.standard_normal(pixels.shape, dtype=np.float32)

@@ -1,0 +1,102 @@
+"""The sparse distance equals the dense one, and stores what it should: no more, no less."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from spcl.retrieval import jaccard as module
+from spcl.retrieval.jaccard import jaccard_distance
+from spcl.retrieval.k_reciprocal import average_over_neighbours, k_reciprocal_encoding, reciprocal_sets
+from spcl.retrieval.neighbours import nearest_neighbours
+from tests.oracles.dense_labels import dense_encoding, dense_jaccard, expanded
+
+
+def rows_with_duplicates(seed: int, num: int, duplicates: int) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    rows = rng.standard_normal((num, 4)).astype(np.float32)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    return np.concatenate([rows, rows[:duplicates]])
+
+
+sets_of_rows = st.builds(rows_with_duplicates, st.integers(0, 10**6), st.integers(1, 50), st.integers(0, 8))
+
+
+@settings(max_examples=40, deadline=None)
+@given(rows=sets_of_rows, k1=st.integers(1, 25))
+def test_expanded_sets_equal_the_definition(rows, k1):
+    neighbours = nearest_neighbours(rows, k1 + 1).indices
+    indptr, indices = reciprocal_sets(neighbours, k1=k1)
+    for row in range(len(rows)):
+        assert indices[indptr[row] : indptr[row + 1]].tolist() == expanded(neighbours, row, k1)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    rows=sets_of_rows,
+    k1=st.integers(1, 20),
+    k2=st.integers(1, 8),
+    cutoff=st.sampled_from([0.0, 0.3, 0.62, 0.9]),
+)
+def test_equals_the_dense_distance(rows, k1, k2, cutoff):
+    neighbours = nearest_neighbours(rows, k1).indices
+    dense = dense_jaccard(rows, neighbours, k1, k2)
+    sparse = jaccard_distance(rows, k1=k1, k2=k2, cutoff=cutoff, neighbours=neighbours)
+    stored = np.zeros(dense.shape, dtype=bool)
+    row_of = np.repeat(np.arange(len(rows)), np.diff(sparse.indptr))
+    stored[row_of, sparse.indices] = True
+    assert np.abs(sparse.data - dense[row_of, sparse.indices]).max(initial=0) <= 2e-6
+    # A pair within rounding of the cutoff may be stored or not.
+    assert not (stored & (dense > cutoff + 2e-6)).any()
+    assert not (~stored & (dense < cutoff - 2e-6)).any()
+    assert np.array_equal(stored, stored.T)
+    assert (np.diff(sparse.indices)[np.diff(row_of) == 0] > 0).all()
+
+
+def test_stored_zeros_survive():
+    rows = np.tile(np.eye(3, dtype=np.float32), (4, 1))
+    distance = jaccard_distance(rows, k1=4, k2=1)
+    assert distance.nnz == 3 * 16
+    assert (distance.data < 1e-6).all()
+
+
+def test_the_encoding_sums_to_one():
+    rows = rows_with_duplicates(0, 60, 3)
+    neighbours = nearest_neighbours(rows, 10).indices
+    encoding = k_reciprocal_encoding(rows, neighbours, k1=10, k2=4)
+    np.testing.assert_allclose(encoding.toarray(), dense_encoding(rows, neighbours, 10, 4), atol=1e-6)
+    np.testing.assert_allclose(encoding.sum(axis=1), 1, atol=1e-5)
+
+
+def test_k2_of_one_is_no_average_even_where_the_first_neighbour_is_another():
+    rows = np.ones((4, 2), dtype=np.float32) / np.sqrt(2, dtype=np.float32)
+    neighbours = np.array([[1, 0], [0, 1], [3, 2], [2, 3]])
+    encoding = k_reciprocal_encoding(rows, neighbours, k1=2, k2=1)
+    assert average_over_neighbours(encoding, neighbours, k2=1) is encoding
+
+
+def test_missing_neighbours_are_left_out():
+    rows = rows_with_duplicates(1, 20, 0)
+    full = nearest_neighbours(rows, 5).indices
+    padded = np.concatenate([full, np.full((20, 3), -1)], axis=1)
+    expected = jaccard_distance(rows, k1=7, k2=3, neighbours=full)
+    found = jaccard_distance(rows, k1=7, k2=3, neighbours=padded)
+    assert (expected != found).nnz == 0
+
+
+def test_rows_in_several_portions_and_growing_buffers(monkeypatch):
+    rows = rows_with_duplicates(2, 200, 0)
+    expected = jaccard_distance(rows, k1=15, k2=4, cutoff=0.95)
+    monkeypatch.setattr(module, "_ROWS_AT_ONCE", 7)
+    found = jaccard_distance(rows, k1=15, k2=4, cutoff=0.95)
+    assert np.array_equal(expected.indptr, found.indptr)
+    assert np.array_equal(expected.indices, found.indices)
+    assert np.array_equal(expected.data, found.data)
+
+
+@pytest.mark.parametrize("cutoff", [1.0, -0.1])
+def test_a_cutoff_out_of_range_is_named(cutoff):
+    with pytest.raises(ValueError, match="cutoff is"):
+        jaccard_distance(np.eye(3, dtype=np.float32), cutoff=cutoff)

@@ -1,0 +1,114 @@
+"""Ranking: equal to sorting everything, exact about ties, bounded in memory."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from spcl.retrieval.ranking import average_results, rank_features, rank_metrics, top_gallery
+from tests.oracles.dense_ranking import rank_by_sorting
+from tests.shared import shared_path
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 10**6),
+    sizes=st.tuples(st.integers(1, 12), st.integers(1, 40)),
+    identities=st.integers(1, 6),
+    cameras=st.integers(1, 4),
+    levels=st.sampled_from([3, 10**6]),
+)
+def test_equals_sorting_everything(seed, sizes, identities, cameras, levels):
+    rng = np.random.default_rng(seed)
+    distance = rng.integers(0, levels, sizes) / levels
+    labels = [rng.integers(0, identities, size) for size in sizes] + [rng.integers(0, cameras, size) for size in sizes]
+    mean_ap, cmc, precision = rank_by_sorting(distance, *labels, 10)
+    if np.isnan(precision).all():
+        with pytest.raises(ValueError, match="has a match"):
+            rank_metrics(distance, *labels, max_rank=10)
+        return
+    for array in (distance, distance.astype(np.float32), torch.from_numpy(distance)):
+        result = rank_metrics(array, *labels, max_rank=10)
+        np.testing.assert_allclose(result.per_query_ap, precision, atol=1e-12)
+        np.testing.assert_allclose(result.cmc, cmc, atol=1e-12)
+        assert result.mean_ap == pytest.approx(mean_ap)
+        assert result.num_valid_queries == (~np.isnan(precision)).sum()
+
+
+def test_reference_arrays():
+    arrays = np.load(shared_path("reference", "ranking.npz"))
+    labels = [arrays[name] for name in ("query_ids", "gallery_ids", "query_cams", "gallery_cams")]
+    for prefix, distance in (("", "distance"), ("reranked_", "reranked")):
+        result = rank_metrics(arrays[distance], *labels)
+        assert result.mean_ap == pytest.approx(float(arrays[f"{prefix}mean_ap"]), abs=1e-12)
+        np.testing.assert_allclose(result.cmc, arrays[f"{prefix}cmc"], atol=1e-12)
+
+
+def test_blocks_of_one_query_equal_the_whole():
+    rng = np.random.default_rng(0)
+    query, gallery = rng.standard_normal((9, 6)), rng.standard_normal((50, 6))
+    labels = rng.integers(0, 5, 9), rng.integers(0, 5, 50), rng.integers(0, 3, 9), rng.integers(0, 3, 50)
+    whole = rank_features(query, gallery, *labels)
+    calls = []
+    blocks = rank_features(query, gallery, *labels, block_bytes=1, progress=lambda *at: calls.append(at))
+    assert np.array_equal(whole.per_query_ap, blocks.per_query_ap, equal_nan=True)
+    assert calls[-1] == (9, 9)
+    distance = 1 - query.astype(np.float32) @ gallery.T.astype(np.float32)
+    assert whole.mean_ap == pytest.approx(rank_metrics(distance, *labels).mean_ap)
+
+
+def test_by_hand():
+    # Nearest is the query's own camera and is left out; then a wrong one, then the match: precision 1/2.
+    result = rank_metrics([[0.0, 0.1, 0.2]], [5], [5, 6, 5], [0], [0, 1, 1], max_rank=3)
+    assert result.mean_ap == 0.5
+    assert result.cmc.tolist() == [0, 1, 1]
+    assert result.top(1) == 0
+    # Without cameras the first counts: precision (1 + 2/3) / 2.
+    free = rank_metrics([[0.0, 0.1, 0.2]], [5], [5, 6, 5], max_rank=3, protocol="no-camera")
+    assert free.mean_ap == pytest.approx(5 / 6)
+    assert free.protocol == "no-camera"
+
+
+def test_input_is_untouched():
+    distance = np.random.default_rng(0).random((3, 5))
+    before = distance.copy()
+    rank_metrics(distance, [0, 1, 2], [0, 1, 2, 0, 1], [0] * 3, [1] * 5)
+    assert np.array_equal(distance, before)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"protocol": "mars"}, "expected one of market1501"),
+        ({"query_cameras": None}, "compares cameras"),
+        ({"query_cameras": [-1]}, "some are unknown"),
+        ({"gallery_ids": [1, 2], "gallery_cameras": [1, 1]}, "distance has shape"),
+        ({"gallery_ids": [1, 2]}, "1 and 3 cameras for 1 queries and 2 gallery"),
+        ({"query_ids": [9]}, "none of the 1 queries has a match"),
+        ({"query_ids": [0.5]}, "expected a row of integers"),
+        ({"max_rank": 0}, "max_rank is 0"),
+    ],
+)
+def test_bad_input_is_named(changed, message):
+    values = {"query_ids": [0], "gallery_ids": [0, 1, 0], "query_cameras": [0], "gallery_cameras": [1, 1, 1]}
+    with pytest.raises(ValueError, match=message):
+        rank_metrics([[0.1, 0.2, 0.3]], **(values | changed))
+
+
+def test_draws_are_averaged():
+    results = [rank_metrics([[0.1, 0.2]], [0], ids, max_rank=2, protocol="vehicleid") for ids in ([0, 1], [1, 0])]
+    mean = average_results(results)
+    assert mean.mean_ap == pytest.approx(0.75)
+    assert mean.cmc.tolist() == [0.5, 1.0]
+
+
+def test_top_gallery_leaves_out_what_the_protocol_leaves_out():
+    gallery = np.eye(4, dtype=np.float32)
+    query = np.array([[4, 3, 2, 1]], dtype=np.float32)
+    found = top_gallery(query, gallery, [7], [7, 7, 8, 7], [0], [0, 1, 0, 0], k=4)
+    assert found.tolist() == [[1, 2, -1, -1]]
+    free = top_gallery(query, gallery, [7], [7, 7, 8, 7], k=3, protocol="no-camera")
+    assert free.tolist() == [[0, 1, 2]]
