@@ -56,7 +56,7 @@ class Demo:
     """Test identities of the street."""
     images_per_camera: int = 6
     """Images of an identity by each of the four cameras."""
-    epochs: int = 8
+    epochs: int = 6
     """Epochs of each training."""
     iters: int = 30
     """Steps of an epoch."""
@@ -147,6 +147,8 @@ def _config(options: Demo, out: Path, height: int, width: int) -> Config:
         labels=LabelConfig(k1=20),
         schedule=ScheduleConfig(
             batch_size=options.batch_size,
+            # So few steps need larger ones than the paper's 0.00035.
+            lr=0.001,
             epochs=options.epochs,
             iters=options.iters,
             step_size=max(1, 2 * options.epochs // 3),

@@ -178,7 +178,7 @@ def _units(spec: SyntheticSpec) -> float:
 
 def _draw_pedestrian(canvas: Canvas, traits: np.random.Generator, camera: Camera, rng: np.random.Generator) -> None:
     who = pedestrian.Pedestrian.drawn(traits)
-    angle = (camera.view + rng.normal(0, 0.09)) % 1.0
+    angle = (camera.view + rng.normal(0, 0.25)) % 1.0
     view = "front" if angle < 0.3 else "side" if angle < 0.65 else "back"
     pose = pedestrian.Pose(view, stride=float(rng.uniform(-1, 1)), lean=float(rng.normal(0, 1.5)))
     pedestrian.draw_pedestrian(canvas, who, pose)

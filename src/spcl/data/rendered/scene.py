@@ -39,12 +39,12 @@ class Camera:
         """The camera of a domain with this number."""
         rng = generator(seed, f"camera of the {domain}", number)
         strength = 0.15 if domain == "studio" else 1.0
-        cast = np.exp(strength * rng.normal(0, 0.075, 3))
+        cast = np.exp(strength * rng.normal(0, 0.06, 3))
         return cls(
             domain=domain,
             # Neighbouring cameras look from different sides.
             view=(number * 0.382 + rng.uniform(0, 0.1)) % 1.0,
-            gain=float(np.exp(strength * rng.normal(-0.08, 0.18))),
+            gain=float(np.exp(strength * rng.normal(-0.08, 0.15))),
             gamma=float(np.exp(strength * rng.normal(0.03, 0.14))),
             cast=(float(cast[0]), float(cast[1]), float(cast[2])),
             saturation=float(1.0 - strength * rng.uniform(0.05, 0.3)),

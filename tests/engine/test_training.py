@@ -1,0 +1,254 @@
+"""The loop: reproducible, resumable to the bit, blind to the target's identities, one for USL and UDA."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from spcl.config import to_toml
+from spcl.data.catalogue import load_dataset
+from spcl.engine import assemble, training
+from spcl.engine.assemble import prepare, run_training
+from spcl.engine.journal import SilentReporter
+from spcl.errors import InputError
+from spcl.records import ReIDDataset
+from tests.engine.small_runs import assert_bit_equal, small_config, trained, weights_of
+from tests.fakes import draw, write_fake
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """A labelled source and a target, both in Market-1501's layout."""
+    root = tmp_path_factory.mktemp("data")
+    return write_fake("personx", root), write_fake("market1501", root, num_identities=10)
+
+
+def test_the_same_command_gives_the_same_weights(data, tmp_path):
+    source, target = data
+    first = trained(small_config(target, tmp_path / "a", source))
+    second = trained(small_config(target, tmp_path / "b", source))
+    assert_bit_equal(first, second)
+    other = trained(small_config(target, tmp_path / "c", source, run={"seed": 2}))
+    assert not torch.equal(weights_of(first)["memory.features"], weights_of(other)["memory.features"])
+
+
+class StopError(Exception):
+    pass
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize("checkpoint_iters", [0, 1])
+def test_a_stopped_run_ends_with_the_same_bits(data, tmp_path, monkeypatch, steps, checkpoint_iters):
+    source, target = data
+    # Dropout draws from the network's own generator: it must continue, too.
+    changed = {"network": {"dropout": 0.3}, "run": {"checkpoint_iters": checkpoint_iters}}
+    whole = trained(small_config(target, tmp_path / "whole", source, **changed))
+    config = small_config(target, tmp_path / "stopped", source, **changed)
+    taken = 0
+    original = training.step
+
+    def step(*arguments):
+        nonlocal taken
+        if taken == steps:
+            raise StopError
+        taken += 1
+        return original(*arguments)
+
+    monkeypatch.setattr(training, "step", step)
+    with pytest.raises(StopError):
+        trained(config)
+    monkeypatch.setattr(training, "step", original)
+    resumed = trained(config, resume=True)
+    assert_bit_equal(whole, resumed)
+    rows = [json.loads(line) for line in (tmp_path / "stopped/metrics.jsonl").read_text().splitlines()]
+    assert [row["epoch"] for row in rows] == [1, 2]
+    assert [row["mAP"] for row in rows] == [row["mAP"] for row in whole.state.history]
+
+
+def test_a_killed_process_continues(data, tmp_path):
+    source, target = data
+    whole = trained(small_config(target, tmp_path / "whole", source, schedule={"epochs": 3}))
+    config = small_config(target, tmp_path / "killed", source, schedule={"epochs": 3}, run={"checkpoint_iters": 1})
+    settings = tmp_path / "settings.toml"
+    settings.write_text(to_toml(config))
+    process = subprocess.Popen([sys.executable, "-m", "spcl", "train", "--config", str(settings)])
+    deadline = time.monotonic() + 120
+    while not (tmp_path / "killed/resume.pt").exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert (tmp_path / "killed/resume.pt").exists()
+    assert_bit_equal(whole, trained(config, resume=True))
+
+
+def test_a_killed_run_that_saved_nothing_starts_over(data, tmp_path):
+    _, target = data
+    config = small_config(target, tmp_path / "run")
+    prepare(config, SilentReporter())
+    assert_bit_equal(trained(config, resume=True), trained(small_config(target, tmp_path / "other")))
+
+
+def test_a_finished_run_can_be_lengthened(data, tmp_path):
+    _, target = data
+    long = trained(small_config(target, tmp_path / "long", schedule={"epochs": 3}))
+    config = small_config(target, tmp_path / "short")
+    trained(config)
+    longer = replace(config, schedule=replace(config.schedule, epochs=3))
+    assert_bit_equal(long, trained(longer, resume=True))
+
+
+def test_other_settings_or_images_are_not_continued(data, tmp_path):
+    source, target = data
+    config = small_config(target, tmp_path / "run")
+    trained(config)
+    with pytest.raises(InputError, match=r"eps was 0\.6 and is 0\.5"):
+        prepare(replace(config, labels=replace(config.labels, eps=0.5)), SilentReporter(), resume=True)
+    with pytest.raises(InputError, match="target was"):
+        prepare(small_config(source, tmp_path / "run"), SilentReporter(), resume=True)
+    with pytest.raises(InputError, match="holds a run already"):
+        prepare(config, SilentReporter())
+
+
+def test_identities_of_the_target_are_never_read(data, tmp_path, monkeypatch):
+    source, target = data
+    expected = trained(small_config(target, tmp_path / "true", source))
+    loaded = load_dataset
+
+    def with_other_identities(kind):
+        def load(name, root=None):
+            dataset = loaded(name, root)
+            if name == str(source):
+                return dataset
+            rng = np.random.default_rng(0)
+            identities = rng.permutation([record.identity for record in dataset.train]).tolist()
+            if kind == "removed":
+                identities = [None] * len(identities)
+            train = tuple(replace(r, identity=i) for r, i in zip(dataset.train, identities, strict=True))
+            return replace(dataset, train=train)
+
+        return load
+
+    for kind in ("shuffled", "removed"):
+        monkeypatch.setattr(assemble, "load_dataset", with_other_identities(kind))
+        assert_bit_equal(expected, trained(small_config(target, tmp_path / kind, source)))
+
+
+def test_unsupervised_learning_is_adaptation_from_an_empty_source(data, tmp_path, monkeypatch):
+    _, target = data
+    unsupervised = trained(small_config(target, tmp_path / "usl"))
+    monkeypatch.setattr(assemble.preflight, "check_training_sets", lambda *_, **__: None)
+    monkeypatch.setattr(
+        assemble, "load_dataset", lambda name, root=None: ReIDDataset("empty") if name == "none" else load_dataset(name)
+    )
+    adapted = trained(small_config(target, tmp_path / "uda", "none"))
+    assert adapted.source is not None
+    assert_bit_equal(unsupervised, adapted)
+
+
+def test_unlabelled_crops_are_enough(tmp_path):
+    for number in range(24):
+        draw(tmp_path / "crops" / f"{number:03d}.png", number % 4, number)
+    run = trained(small_config(tmp_path / "crops", tmp_path / "run"))
+    assert run.state.epoch == 2
+    assert run.state.best_mean_ap is None
+    assert not (tmp_path / "run/model_best.pth.tar").exists()
+    assert (tmp_path / "run/checkpoint.pth.tar").exists()
+
+
+def test_the_source_alone(data, tmp_path):
+    source, target = data
+    run = trained(small_config(target, tmp_path / "run", source, schedule={"source_only": True}))
+    assert run.encoder.domains == ("source",)
+    assert len(run.state.memory.features) == run.slots.num_source_classes
+    assert "mAP" in run.state.history[-1]
+
+
+def test_training_learns(data, tmp_path):
+    source, target = data
+    # With labels the loss must fall; with pseudo labels it changes its meaning each epoch.
+    schedule = {"epochs": 4, "iters": 12, "lr": 0.002, "source_only": True}
+    # A batch-norm group must hold several identities, or it takes away what tells them apart.
+    run = trained(
+        small_config(target, tmp_path / "run", source, schedule=schedule, network={"batch_norm_group": 0})
+    )
+    losses = [row["loss"] for row in run.state.history]
+    assert losses[-1] < 0.5 * losses[0]
+
+
+@pytest.mark.parametrize(("num", "same"), [(3, False), (5, False), (12, True)])
+def test_degenerate_sets_train(tmp_path, num, same):
+    """Fewer images than a batch, than k1, than a cluster; all images identical."""
+    for number in range(num):
+        draw(tmp_path / "crops" / f"{number}.png", 0 if same else number, 0)
+    report = SilentReporter()
+    run = trained(small_config(tmp_path / "crops", tmp_path / "run"), report=report)
+    assert run.state.epoch == 2
+    assert all(torch.isfinite(value).all() for value in run.encoder.state_dict().values())
+    wanted = "one cluster" if same else "no clusters"
+    assert any(wanted in warning for warning in report.warnings) or num == 12
+
+
+def test_a_row_tells_what_the_epoch_did(data, tmp_path):
+    source, target = data
+    run = trained(small_config(target, tmp_path / "run", source))
+    row = run.state.history[-1]
+    assert set(row["losses"]) == {"source", "target"}
+    assert row["loss"] == pytest.approx(sum(row["losses"].values()))
+    assert set(row["seconds"]) == {"label", "train", "evaluate"}
+    assert row["protocol"] == "market1501"
+    assert row["valid_queries"] > 0
+    assert {"mAP", "top1", "top5", "top10", "num_clusters", "num_unclustered", "cluster_size_quartiles"} <= set(row)
+
+
+def test_each_domain_weighs_the_same_and_the_memory_moves_after_the_step(data, tmp_path):
+    source, target = data
+    report = SilentReporter()
+    run = prepare(small_config(target, tmp_path / "run", source), report)
+    assemble.fill_memory(run, report)
+    before = run.state.memory.features.clone()
+    parts = assemble.training_parts(run, report)
+    labels = parts.label(run.state.memory.features[run.slots.num_source_classes :], None).labels
+    run.state.memory.relabel(torch.from_numpy(run.slots.class_of_each(labels)))
+    batch = next(iter(parts.batches(0, labels, 0)))
+    run.encoder.train()
+    losses = training.step(run.state, batch, parts.temperature)
+    assert losses.shape == (2,)
+    moved = (run.state.memory.features != before).any(dim=1)
+    assert set(moved.nonzero()[:, 0].tolist()) == set(batch.slots.tolist())
+    assert batch.domain_sizes == (8, 8)
+    assert int(batch.slots[:8].max()) < run.slots.num_source_classes <= int(batch.slots[8:].min())
+
+
+def test_bfloat16_trains(data, tmp_path):
+    _, target = data
+    run = trained(small_config(target, tmp_path / "run", run={"precision": "bf16"}))
+    assert run.state.memory.features.dtype == torch.float32
+    assert np.isfinite(run.state.history[-1]["loss"])
+
+
+def test_interrupting_says_how_to_continue(data, tmp_path, monkeypatch, capsys):
+    from spcl.cli import train as command
+
+    _, target = data
+    monkeypatch.setattr(training, "step", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        command.run_training_command(small_config(target, tmp_path / "run"), resume=False)
+    assert "--resume continues" in capsys.readouterr().out
+
+
+def test_run_training_is_idempotent_on_a_finished_run(data, tmp_path):
+    _, target = data
+    config = small_config(target, tmp_path / "run")
+    first = trained(config)
+    report = SilentReporter()
+    run = prepare(config, report, resume=True)
+    run_training(run, report)
+    assert_bit_equal(first, run)
