@@ -7,3 +7,8 @@ line prints it without a traceback and exits with code 2.
 
 class InputError(ValueError):
     """Something the user gave cannot be used; the message says what, why and what to do next."""
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, on one line; its kind where it says nothing."""
+    return next(iter(str(error).splitlines()), "") or type(error).__name__

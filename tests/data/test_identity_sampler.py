@@ -1,0 +1,88 @@
+"""The sampler: the official draws without a loop, and batches that are a function of epoch and iteration."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from spcl.data.identity_sampler import IdentityBatches, identity_pass
+from spcl.errors import InputError
+from tests.oracles.identity_sampler import loop_pass
+
+
+def split_by_class(rows, labels):
+    """Consecutive rows of one class."""
+    cuts = np.flatnonzero(np.diff(labels[rows])) + 1
+    return np.split(rows, cuts)
+
+
+@settings(max_examples=80, deadline=None)
+@given(seed=st.integers(0, 10**6), num=st.integers(1, 60), classes=st.integers(1, 12), k=st.integers(1, 5))
+def test_structure(seed, num, classes, k):
+    rng = np.random.default_rng(seed)
+    labels, cameras = rng.integers(0, classes, num), rng.integers(-1, 3, num)
+    rows = identity_pass(labels, cameras, num_instances=k, rng=rng)
+    groups = split_by_class(rows, labels)
+    assert sorted(labels[group[0]] for group in groups) == sorted(set(labels.tolist()))
+    for group in groups:
+        first, others = group[0], group[1:]
+        members = np.flatnonzero(labels == labels[first])
+        assert len(group) == (1 if len(members) == 1 else k)
+        elsewhere = [r for r in members if r != first and (cameras[r] != cameras[first] or cameras[r] == -1)]
+        allowed = elsewhere or [r for r in members if r != first]
+        assert set(others.tolist()) <= {int(r) for r in allowed}
+        if len(allowed) >= k:
+            assert len(set(others.tolist())) == len(others)
+
+
+def test_draws_are_those_of_the_official_loop():
+    """How often each image is drawn, over many passes, with and without repetition, with one and several cameras."""
+    labels = np.array([0] * 6 + [1] * 3 + [2] * 4 + [3])
+    cameras = np.array([0, 0, 1, 1, 2, 2, 0, 1, 1, 0, 0, 0, 0, 1])
+    counts = np.zeros((2, len(labels)))
+    rng = np.random.default_rng(0)
+    for _ in range(6000):
+        counts[0] += np.bincount(identity_pass(labels, cameras, num_instances=4, rng=rng), minlength=len(labels))
+        counts[1] += np.bincount(loop_pass(labels, cameras, 4, rng), minlength=len(labels))
+    np.testing.assert_allclose(counts[0] / 6000, counts[1] / 6000, atol=0.06)
+
+
+def batches(labels, **changed):
+    options = {"batch_size": 8, "num_instances": 4, "seed": 1, "domain": 0} | changed
+    return IdentityBatches(labels, np.full(len(labels), -1), **options)
+
+
+def test_a_batch_is_a_function_of_epoch_and_iteration():
+    labels = np.repeat(np.arange(7), 3)
+    one = batches(labels)
+    expected = {(e, i): one.batch(e, i).tolist() for e in range(2) for i in range(9)}
+    order = np.random.default_rng(0).permutation(list(expected))
+    other = batches(labels)
+    for epoch, iteration in order.tolist():
+        assert other.batch(epoch, iteration).tolist() == expected[epoch, iteration]
+    assert expected[0, 0] != expected[1, 0]
+    assert batches(labels, seed=2).batch(0, 0).tolist() != expected[0, 0]
+    assert batches(labels, domain=1).batch(0, 0).tolist() != expected[0, 0]
+
+
+def test_full_batches_only_and_the_rest_of_a_pass_is_dropped():
+    labels = np.repeat(np.arange(5), 4)  # a pass is 20 images: two batches of 8, four left over
+    drawn = [batches(labels).batch(0, iteration) for iteration in range(6)]
+    assert {len(rows) for rows in drawn} == {8}
+    for first in (0, 2, 4):
+        classes = labels[np.concatenate(drawn[first : first + 2])]
+        assert len(set(classes.tolist())) == 4
+
+
+@pytest.mark.parametrize("num", [1, 2, 5])
+def test_fewer_images_than_a_batch(num):
+    rows = batches(np.arange(num)).batch(0, 3)
+    assert len(rows) == 8
+    assert set(rows.tolist()) == set(range(num))
+
+
+def test_no_image_is_an_error():
+    with pytest.raises(InputError, match="no images"):
+        batches(np.empty(0, dtype=np.int64))

@@ -1,0 +1,127 @@
+"""Images: every kind of file is read upright as RGB, resized once; what cannot be read is named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from torchvision.transforms import InterpolationMode, Resize
+
+from spcl.data.images import ImageStore, check_images, open_image
+from spcl.errors import InputError
+from spcl.records import Record
+from tests.fakes import draw
+
+
+def gradient(size=(20, 40)) -> np.ndarray:
+    x, y = np.meshgrid(np.linspace(0, 255, size[0]), np.linspace(0, 255, size[1]))
+    return np.stack([x, y, 255 - x], axis=2).astype(np.uint8)
+
+
+def store(paths, **options) -> ImageStore:
+    return ImageStore([Record(path) for path in paths], **({"height": 32, "width": 16, "num_threads": 2} | options))
+
+
+@pytest.mark.parametrize("memory", [0, 2**30])
+def test_resized_as_the_official_transform(tmp_path, memory):
+    paths = [draw(tmp_path / f"{number}.png", number, size=(30, 50)) for number in range(5)]
+    images = store(paths, memory=memory)
+    rows = np.array([3, 0, 3, 4])
+    expected = [np.asarray(Resize((32, 16), InterpolationMode.BICUBIC)(Image.open(paths[row]))) for row in rows]
+    for _ in range(2):
+        assert np.array_equal(images.read(rows), np.stack(expected))
+
+
+def test_kept_images_are_not_read_again(tmp_path):
+    path = draw(tmp_path / "a.png", 1)
+    kept, again = store([path]), store([path], memory=0)
+    first = kept.read(np.array([0])), again.read(np.array([0]))
+    path.unlink()
+    assert np.array_equal(kept.read(np.array([0])), first[0])
+    with pytest.raises(InputError, match="no such file"):
+        again.read(np.array([0]))
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "P", "RGBA", "CMYK", "1", "I;16"])
+def test_modes(tmp_path, mode):
+    path = tmp_path / ("x.tif" if mode in ("CMYK", "I;16") else "x.png")
+    if mode == "I;16":
+        grey = np.asarray(Image.fromarray(gradient()).convert("L")).astype(np.uint16) * 257
+        Image.fromarray(grey).save(path)
+    else:
+        Image.fromarray(gradient()).convert(mode).save(path)
+    image = open_image(path)
+    assert image.mode == "RGB"
+    assert image.size == (20, 40)
+    expected = (
+        gradient()
+        if mode in ("RGBA", "CMYK", "P")
+        else np.asarray(Image.fromarray(gradient()).convert("L").convert("RGB"))
+    )
+    if mode != "1":
+        assert np.abs(np.asarray(image, dtype=int) - expected.astype(int)).mean() < 20
+
+
+def test_transparent_pixels_are_white(tmp_path):
+    Image.new("RGBA", (4, 4), (255, 0, 0, 0)).save(tmp_path / "x.png")
+    assert open_image(tmp_path / "x.png").getpixel((0, 0)) == (255, 255, 255)
+
+
+def test_turned_upright(tmp_path):
+    image = Image.fromarray(gradient((20, 40)))
+    exif = image.getexif()
+    exif[0x0112] = 6
+    image.save(tmp_path / "x.jpg", exif=exif)
+    assert open_image(tmp_path / "x.jpg").size == (40, 20)
+
+
+def test_first_frame_of_an_animation(tmp_path):
+    frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue")]
+    frames[0].save(tmp_path / "x.webp", save_all=True, append_images=frames[1:], lossless=True)
+    assert open_image(tmp_path / "x.webp").getpixel((2, 2)) == (255, 0, 0)
+
+
+def test_one_pixel(tmp_path):
+    Image.new("RGB", (1, 1), (9, 9, 9)).save(tmp_path / "x.png")
+    assert store([tmp_path / "x.png"]).read(np.array([0])).shape == (1, 32, 16, 3)
+
+
+def broken(tmp_path: Path) -> list[Path]:
+    whole = draw(tmp_path / "whole.jpg", 1, size=(64, 64))
+    (tmp_path / "empty.jpg").write_bytes(b"")
+    (tmp_path / "text.jpg").write_text("no image")
+    (tmp_path / "cut.jpg").write_bytes(whole.read_bytes()[:400])
+    return [whole, *(tmp_path / name for name in ("empty.jpg", "text.jpg", "cut.jpg", "gone.jpg"))]
+
+
+def test_broken_images_are_named(tmp_path):
+    paths = broken(tmp_path)
+    for path in paths[1:]:
+        with pytest.raises(InputError, match=f"cannot read the image .*{path.name}.*--on-broken skip"):
+            store([path]).read(np.array([0]))
+
+
+def test_broken_images_are_skipped_and_counted(tmp_path):
+    images = store(broken(tmp_path), on_broken="skip")
+    pixels = images.read(np.arange(5))
+    assert sorted(images.broken) == [1, 2, 3, 4]
+    assert (pixels[1] == pixels[1, 0, 0]).all()
+    assert pixels[0].std() > 5
+
+
+def test_checking_before_the_start(tmp_path):
+    records = [Record(path) for path in broken(tmp_path)]
+    calls = []
+    found = check_images(records, sample=None, progress=lambda *at: calls.append(at))
+    assert [path.name for path, _ in found] == ["empty.jpg", "text.jpg", "cut.jpg", "gone.jpg"]
+    assert all(reason for _, reason in found)
+    assert calls[-1] == (5, 5)
+    assert len(check_images(records[:1] * 9, sample=3)) == 0
+
+
+def test_images_that_are_not_on_disk():
+    path = Path("nowhere/x.jpg")
+    images = store([path], arrays={path: gradient()})
+    assert images.read(np.array([0])).shape == (1, 32, 16, 3)

@@ -1,0 +1,202 @@
+"""Data sets from names, folders and tables: what is read, and what is said when it cannot be."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+
+from spcl.data.catalogue import REGISTERED, describe_datasets, load_dataset
+from spcl.data.from_folders import split_for_evaluation
+from spcl.data.from_lists import vehicleid_draw
+from spcl.errors import InputError
+from spcl.records import Record
+from tests.fakes import CAMERAS, draw, write_fake
+
+
+@pytest.mark.parametrize("name", list(REGISTERED))
+def test_registered_sets_are_numbered_from_zero(name, tmp_path):
+    write_fake(name, tmp_path)
+    dataset = load_dataset(name, tmp_path)
+    expected = 6 if name == "vehiclex" else 3
+    assert sorted({record.identity for record in dataset.train}) == list(range(expected))
+    assert list(dataset.train) == sorted(dataset.train, key=lambda record: record.path)
+    cameras = {record.camera for record in dataset.train}
+    if name == "vehicleid":
+        assert cameras == {None}
+    elif name == "personx":
+        assert cameras == set(range(6))
+    else:
+        first = {"vehiclex": 6}.get(name, 1)
+        assert cameras == {camera - first for camera in CAMERAS[name]}
+    if name != "vehiclex":
+        identities = {record.identity for record in dataset.query}
+        assert len(identities) == 3
+        assert identities <= {record.identity for record in dataset.gallery}
+    assert any("published" in note for note in dataset.notes)
+
+
+def test_market_leaves_junk_out_and_keeps_distractors(tmp_path):
+    write_fake("market1501", tmp_path)
+    gallery = load_dataset("market1501", tmp_path).gallery
+    assert sum(record.identity == 0 for record in gallery) == 2
+    assert all(record.identity != -1 for record in gallery)
+
+
+def test_msmt17_trains_on_both_of_its_lists(tmp_path):
+    write_fake("msmt17", tmp_path)
+    assert len(load_dataset("msmt17", tmp_path).train) == 3 * 3 * 2
+
+
+def test_vehicleid_draws_one_gallery_image_of_each_identity(tmp_path):
+    write_fake("vehicleid", tmp_path)
+    dataset = load_dataset("vehicleid", tmp_path)
+    assert len(dataset.gallery) == len({record.identity for record in dataset.gallery}) == 3
+    assert dataset.protocol == "vehicleid"
+    assert len(load_dataset("vehicleid:1600", tmp_path).gallery) == 3
+    with pytest.raises(InputError, match="not '900'"):
+        load_dataset("vehicleid:900", tmp_path)
+    with pytest.raises(InputError, match=r"test_list_2400\.txt"):
+        load_dataset("vehicleid:2400", tmp_path)
+    draws = {vehicleid_draw(dataset.query + dataset.gallery, seed)[1] for seed in range(10)}
+    assert len(draws) > 1
+    assert vehicleid_draw(dataset.query, 3) == vehicleid_draw(dataset.query, 3)
+
+
+def test_what_is_missing_is_named(tmp_path):
+    with pytest.raises(InputError, match=r"(?s)looked for .*bounding_box_train.*Expected:\n  market1501/Market"):
+        load_dataset("market1501", tmp_path)
+    with pytest.raises(InputError, match="did you mean 'market1501'"):
+        load_dataset("market1502", tmp_path)
+    folder = write_fake("msmt17", tmp_path)
+    (folder / "list_query.txt").write_text("0000/x.jpg\n")
+    with pytest.raises(InputError, match=r"list_query.txt, line 1 is '0000/x.jpg'"):
+        load_dataset("msmt17", tmp_path)
+    (folder / "list_query.txt").write_text("0003/0003_000_01_x.jpg 3\n")
+    with pytest.raises(InputError, match=r"1 of \d+ listed images are missing, first .*0003_000_01_x.jpg"):
+        load_dataset("msmt17", tmp_path)
+
+
+def test_names_that_tell_nothing_are_named(tmp_path):
+    folder = write_fake("market1501", tmp_path)
+    draw(folder / "query" / "holiday.jpg", 1)
+    with pytest.raises(InputError, match=r"holiday.jpg does not tell identity and camera"):
+        load_dataset("market1501", tmp_path)
+
+
+def test_describe_lists_all_and_says_why(tmp_path):
+    write_fake("veri", tmp_path)
+    (tmp_path / "personx/PersonX").mkdir(parents=True)
+    statuses = {status.name: status for status in describe_datasets(tmp_path)}
+    assert set(statuses) == set(REGISTERED)
+    assert statuses["market1501"].problem == "not found"
+    assert "bounding_box_train" in statuses["personx"].problem
+    assert statuses["veri"].problem is None
+    assert statuses["veri"].counts["train"] == (3, 18)
+
+
+def test_any_folder_in_the_market_layout(tmp_path):
+    folder = write_fake("market1501", tmp_path)
+    dataset = load_dataset(folder)
+    assert {record.camera for record in dataset.train} == {0, 1, 2}
+    assert len(dataset.query) == 9
+
+
+def test_a_folder_per_identity(tmp_path):
+    for name in ("anna", "bert"):
+        for shot in range(3):
+            draw(tmp_path / "cows" / name / f"{shot}.PNG", len(name) + shot)
+    dataset = load_dataset(tmp_path / "cows")
+    assert [record.identity for record in dataset.train] == [0, 0, 0, 1, 1, 1]
+    assert {record.camera for record in dataset.train} == {None}
+    assert dataset.protocol == "no-camera"
+    divided = split_for_evaluation(dataset)
+    assert len(divided.query) == 2
+    assert len(divided.gallery) == 4
+    assert not {record.path for record in divided.query} & {record.path for record in divided.gallery}
+
+
+def test_a_folder_per_identity_with_splits_and_cameras(tmp_path):
+    for split in ("train", "query", "gallery"):
+        for name in ("7", "12"):
+            draw(tmp_path / split / name / f"x_c{3 if split == 'query' else 5}_0.jpg", int(name))
+    dataset = load_dataset(tmp_path)
+    assert [record.identity for record in dataset.query] == [1, 0]  # folders in text order, numbers in their own
+    assert {record.camera for record in dataset.query} == {0}
+    assert {record.camera for record in dataset.gallery} == {1}
+    assert dataset.protocol == "market1501"
+
+
+def test_a_flat_folder_is_unlabelled(tmp_path):
+    for number in range(4):
+        draw(tmp_path / f"{number}.jpg", number)
+    dataset = load_dataset(tmp_path)
+    assert [record.identity for record in dataset.train] == [None] * 4
+    with pytest.raises(InputError, match="no identities"):
+        split_for_evaluation(dataset)
+    draw(tmp_path / "inside" / "x.jpg", 1)
+    with pytest.raises(InputError, match="both images and folders"):
+        load_dataset(tmp_path)
+
+
+def test_an_empty_folder_is_named(tmp_path):
+    with pytest.raises(InputError, match="is empty"):
+        load_dataset(tmp_path)
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_a_manifest(tmp_path, suffix):
+    rows = []
+    for number in range(6):
+        draw(tmp_path / "crops" / f"{number}.png", number)
+        rows.append(
+            {
+                "path": f"crops/{number}.png",
+                "identity": ["b", "a", None][number % 3],
+                "camera": 10 * number,
+                "split": ["train", "query", "gallery"][number // 2],
+            }
+        )
+    table = pd.DataFrame(rows)
+    path = tmp_path / f"all.{suffix}"
+    table.to_csv(path, index=False) if suffix == "csv" else table.to_parquet(path)
+    dataset = load_dataset(path)
+    assert dataset.train == (
+        Record(tmp_path / "crops/0.png", 1, 0),
+        Record(tmp_path / "crops/1.png", 0, 1),
+    )
+    assert [record.identity for record in dataset.query] == [None, 1]
+    assert [record.camera for record in dataset.gallery] == [4, 5]
+
+
+def test_a_manifest_for_each_split(tmp_path):
+    for split, identities in (("train", (9, 9)), ("query", (3,)), ("gallery", (3, 4))):
+        lines = ["path,identity,camera"]
+        for number, identity in enumerate(identities):
+            draw(tmp_path / split / f"{number}.png", identity)
+            lines.append(f"{split}/{number}.png,{identity},{number}")
+        (tmp_path / f"set_{split}.csv").write_text("\n".join(lines))
+    by_prefix = load_dataset(tmp_path / "set")
+    parts = ",".join(f"{split}={tmp_path}/set_{split}.csv" for split in ("train", "query", "gallery"))
+    by_parts = load_dataset(parts)
+    for dataset in (by_prefix, by_parts):
+        assert [record.identity for record in dataset.train] == [0, 0]
+        assert [record.identity for record in dataset.query] == [0]
+        assert [record.identity for record in dataset.gallery] == [0, 1]
+        assert dataset.protocol == "market1501"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("image,identity\na.png,1\n", "has no column 'path'; it has image, identity"),
+        ("path,split\na.png,test\n", "column split holds 'test'"),
+        ("path\nb.png\n", "1 of 1 listed images are missing, first .*b.png"),
+        ("path,identity\n", "has no rows"),
+        ("path,identity\n,3\n", "no path in row 1"),
+    ],
+)
+def test_a_bad_manifest_is_named(tmp_path, text, message):
+    draw(tmp_path / "a.png", 1)
+    (tmp_path / "bad.csv").write_text(text)
+    with pytest.raises(InputError, match=message):
+        load_dataset(tmp_path / "bad.csv")

