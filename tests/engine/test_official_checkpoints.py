@@ -60,10 +60,10 @@ def test_nothing_is_executed(tmp_path, legacy):
     mark, path = tmp_path / "executed", tmp_path / "bad.pth.tar"
     content = {"state_dict": {}, "epoch": Malicious(mark)}
     if legacy:
-        path.write_bytes(pickle.dumps(content))
+        path.write_bytes(pickle.dumps(content, protocol=2))
     else:
         torch.save(content, path)
-    with pytest.raises(InputError, match=r"is refused|cannot be read"):
+    with pytest.raises(InputError, match=r"is refused: it holds \w+\.system"):
         load_safely(path)
     assert not mark.exists()
 

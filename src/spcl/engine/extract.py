@@ -65,6 +65,8 @@ def extract_features(
 
 def _read_ahead(store: ImageStore, batch_size: int) -> Iterator[NDArray[np.uint8]]:
     parts = [np.arange(at, min(at + batch_size, len(store))) for at in range(0, len(store), batch_size)]
+    if not parts:
+        return
     with ThreadPoolExecutor(max_workers=1) as reader:
         waiting = [reader.submit(store.read, part) for part in parts[:1]]
         for following in [*parts[1:], None]:

@@ -96,12 +96,13 @@ def load_safely(path: Path) -> dict[str, Any]:
         with torch.serialization.safe_globals(_numpy_scalar_types()):
             content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        reason = str(error)
-        refused = re.search(r"Unsupported (?:global|operand|class)[^`\n]*?:? ?(?:GLOBAL )?([\w.]+)", reason)
-        what = f": it holds {refused[1]}" if refused else ""
+        # torch names what it refuses in one of several sentences; all have the word before the name.
+        refused = re.search(r"(?:GLOBAL|global|class|Unsupported class) ([A-Za-z_]\w*(?:\.\w+)+)", str(error))
+        if refused is None:
+            raise InputError(f"{path} cannot be read as a checkpoint; is it one?") from error
         raise InputError(
-            f"{path} is refused{what}. A checkpoint may hold tensors and plain values only; anything else could run "
-            "code when it is loaded"
+            f"{path} is refused: it holds {refused[1]}. A checkpoint may hold tensors and plain values only; anything "
+            "else could run code when it is loaded"
         ) from error
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError) as error:
         raise InputError(f"{path} cannot be read as a checkpoint: {first_line(error)}") from error

@@ -1,0 +1,196 @@
+"""The command line: settings over one another, clear refusals with exit code 2, results where they are said to be."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import subprocess
+import sys
+
+import pytest
+
+from spcl.cli.main import main, run_guarded
+from spcl.cli.train import _parse
+from spcl.config import load_config
+from tests.fakes import draw, write_fake
+
+SMALL = shlex.split(
+    "--arch timm/test_resnet --pretrained none --height 32 --width 16 --batch-size 8 --iters 2 --epochs 2"
+    " --eval-step 1 --k1 6 --k2 2 --device cpu"
+)
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_fake("market1501", tmp_path / "examples/data")
+    return tmp_path
+
+
+def refused(words: list[str], capsys) -> str:
+    with pytest.raises(SystemExit) as stopped:
+        main(words)
+    assert stopped.value.code == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert "Traceback" not in error
+    return error
+
+
+def test_train_evaluate_and_what_is_left(folder, capsys):
+    main(["train", "market1501", *SMALL, "--logs-dir", "runs/a"])
+    printed = capsys.readouterr().out
+    assert "target: market1501, 18 training images, 9 queries" in printed
+    assert "published are 751 / 12936" in printed
+    assert "last epoch: runs/a/checkpoint.pth.tar" in printed
+    assert "best epoch: runs/a/model_best.pth.tar" in printed
+    assert "target mAP: last" in printed
+    rows = [json.loads(line) for line in (folder / "runs/a/metrics.jsonl").read_text().splitlines()]
+    assert load_config(folder / "runs/a/config.toml").schedule.iters == 2
+    main(["evaluate", "runs/a/checkpoint.pth.tar", "market1501", "--json"])
+    figures = json.loads(capsys.readouterr().out)
+    assert figures["mAP"] == pytest.approx(rows[-1]["mAP"], abs=1e-6)
+    assert figures["protocol"] == "market1501"
+    main(["evaluate", "runs/a/checkpoint.pth.tar", "market1501", "--rerank", "--protocol", "no-camera"])
+    printed = capsys.readouterr().out
+    assert "protocol no-camera, 9 of 9 queries can match" in printed
+    assert "after re-ranking" in printed
+
+
+def test_the_file_lies_over_the_recipe_and_the_line_over_the_file(tmp_path):
+    (tmp_path / "mine.toml").write_text('[labels]\nk1 = 12\neps = 0.5\n[run]\nlogs_dir = "x"\n')
+    options = _parse(["x", "--recipe", "person", "--config", str(tmp_path / "mine.toml"), "--eps", "0.4"])
+    settings = options.settings
+    assert (settings.network.pooling, settings.labels.k1, settings.labels.eps) == ("gem", 12, 0.4)
+
+
+def test_a_source_and_a_target_by_name(folder, capsys):
+    write_fake("personx", folder / "examples/data")
+    main(["train", "--source", "personx", "--target", "market1501", *SMALL, "--logs-dir", "uda"])
+    main(["evaluate", "uda/model_best.pth.tar", "personx", "--domain", "source"])
+    assert "personx: protocol market1501" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["trian"], "there is no command 'trian'; did you mean 'train'?"),
+        (["train", *SMALL], "which images? Give a data set"),
+        (["train", "nowhere/x", *SMALL], "there is no data set 'nowhere/x'"),
+        (["train", "market1501", *SMALL, "--target", "veri"], "two targets"),
+        (["train", "market1501", *SMALL, "--recipe", "spc"], "there is no recipe 'spc'; there are person, quick, spcl"),
+        (["train", "market1501", *SMALL, "--config", "no.toml"], "cannot read the settings file no.toml"),
+        (["train", "market1501", *SMALL[2:], "--arch", "resnet49"], "there is no network 'resnet49'"),
+        (["train", "market1501", *SMALL, "--device", "cuda:77"], "device 'cuda:77' is not there"),
+        (["train", "market1501", *SMALL, "--source-only"], "--source-only needs a labelled source"),
+        (["train", "empty", *SMALL], "is empty"),
+        (["evaluate", "no.pth.tar", "market1501"], "there is no checkpoint no.pth.tar"),
+        (["evaluate", "notes.txt", "market1501"], "cannot be read"),
+    ],
+)
+def test_refusals(folder, capsys, words, message):
+    (folder / "empty").mkdir()
+    (folder / "notes.txt").write_text("no checkpoint")
+    assert message in refused(words, capsys)
+
+
+@pytest.mark.parametrize("words", [["--eps", "0.99"], ["--batch-size", "1"], ["--momentum", "2"]])
+def test_values_out_of_range_are_refused(folder, capsys, words):
+    with pytest.raises(SystemExit) as stopped:
+        main(["train", "market1501", "--logs-dir", "x", *words])
+    assert stopped.value.code == 2
+    error = capsys.readouterr().err
+    assert "expected" in error
+    assert "Traceback" not in error
+    assert not (folder / "x").exists()
+
+
+def test_unknown_flags_are_refused(folder, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(["train", "market1501", "--epsilon", "1"])
+    assert stopped.value.code == 2
+
+
+def test_a_run_is_never_overwritten(folder, capsys):
+    main(["train", "market1501", *SMALL, "--logs-dir", "a"])
+    before = (folder / "a/checkpoint.pth.tar").stat().st_mtime_ns
+    assert "a holds a run already; continue it with --resume" in refused(
+        ["train", "market1501", *SMALL, "--logs-dir", "a"], capsys
+    )
+    main(["train", "market1501", *SMALL, "--logs-dir", "a", "--resume"])
+    assert "this run is finished: 2 epochs" in capsys.readouterr().out
+    assert (folder / "a/checkpoint.pth.tar").stat().st_mtime_ns == before
+    (folder / "file").write_text("")
+    assert "is a file" in refused(["train", "market1501", *SMALL, "--logs-dir", "file"], capsys)
+
+
+def test_broken_images(folder, capsys):
+    for number in range(12):
+        draw(folder / "crops" / f"{number}.jpg", number % 3, number)
+    (folder / "crops" / "3.jpg").write_bytes(b"broken")
+    error = refused(["train", "crops", *SMALL, "--logs-dir", "a", "--check", "all"], capsys)
+    assert "1 image(s) of crops (training) cannot be read: crops/3.jpg" in error
+    assert "--on-broken skip" in error
+    main(["train", "crops", *SMALL, "--logs-dir", "a", "--on-broken", "skip"])
+    assert "They are left out" in capsys.readouterr().out
+
+
+def test_queries_that_cannot_match_are_found_before_training(folder, capsys):
+    lines = ["path,identity,camera,split"]
+    for number in range(12):
+        draw(folder / "c" / f"{number}.png", number % 3, number)
+        lines.append(f"c/{number}.png,{number % 3},0,{('train', 'query', 'gallery')[number % 3]}")
+    (folder / "m.csv").write_text("\n".join(lines))
+    assert "no query of m can match under the protocol market1501" in refused(
+        ["train", "m.csv", *SMALL, "--logs-dir", "a"], capsys
+    )
+    assert not (folder / "a").exists()
+
+
+def test_datasets(folder, capsys):
+    main(["datasets"])
+    printed = capsys.readouterr().out
+    assert "market1501" in printed
+    assert "published: 751 / 12936" in printed
+    assert "not found" in printed
+
+
+def test_help_and_version(capsys):
+    for words, code in ((["--help"], 0), ([], 2), (["--version"], 0)):
+        with pytest.raises(SystemExit) as stopped:
+            main(words)
+        assert stopped.value.code == code
+    assert "spcl 0." in capsys.readouterr().out
+
+
+def test_control_c_and_a_closed_pipe():
+    def interrupted():
+        raise KeyboardInterrupt
+
+    with pytest.raises(SystemExit) as stopped:
+        run_guarded(interrupted)
+    assert stopped.value.code == 130
+
+
+def test_as_a_module():
+    done = subprocess.run([sys.executable, "-m", "spcl", "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("spcl ")
+
+
+def test_demo_in_small(folder, capsys):
+    words = shlex.split(
+        "demo --arch timm/test_resnet --pretrained none --train-identities 4 --test-identities 3"
+        " --images-per-camera 2 --epochs 1 --iters 2 --batch-size 8"
+    )
+    main(words)
+    summary = json.loads((folder / "runs/demo/summary.json").read_text())
+    for name in ("untrained", "source_only", "spcl"):
+        assert 0 <= summary[name]["mAP"] <= 1
+        assert 0 <= summary[name]["top1"] <= 1
+    assert {"render", "source_only", "spcl", "spcl: train", "all"} <= set(summary["seconds"])
+    assert (folder / "runs/demo/ranked.png").stat().st_size > 10000
+    assert "On the street" in capsys.readouterr().out
+    main(words)  # a finished demo shows its figures again
+    assert json.loads((folder / "runs/demo/summary.json").read_text())["spcl"] == summary["spcl"]
+    assert "a demo with other settings; give another --out, or --restart" in refused([*words, "--seed", "5"], capsys)
+    main([*words, "--seed", "5", "--restart"])

@@ -1,0 +1,109 @@
+"""Extraction and evaluation: whatever the batches, each image once, the protocol and its draws."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import spcl
+from spcl.data.images import ImageStore
+from spcl.engine.checkpoint import checkpoint_of, save_atomically
+from spcl.engine.evaluate import evaluate_encoder, evaluation_lines
+from spcl.engine.extract import extract_features
+from spcl.engine.journal import SilentReporter
+from spcl.errors import InputError
+from spcl.nn.encoder import Encoder, EncoderSettings
+from spcl.retrieval.ranking import rank_metrics
+from spcl.runtime import Runtime
+from tests.fakes import draw, write_fake
+
+
+@pytest.fixture
+def encoder():
+    torch.manual_seed(0)
+    settings = EncoderSettings(arch="timm/test_resnet", height=32, width=16, domains=("source", "target"))
+    return Encoder(settings)
+
+
+def store_of(records):
+    return ImageStore(records, height=32, width=16, num_threads=2)
+
+
+def test_features_do_not_depend_on_the_batches(encoder, tmp_path):
+    write_fake("market1501", tmp_path)
+    records = spcl.load_dataset("market1501", tmp_path).train
+    encoder.train()
+    whole = extract_features(encoder, store_of(records), Runtime("cpu"))
+    calls = []
+    parts = extract_features(
+        encoder, store_of(records), Runtime("cpu"), batch_size=4, progress=lambda *at: calls.append(at)
+    )
+    torch.testing.assert_close(whole, parts)
+    assert calls[-1] == (len(records), len(records))
+    torch.testing.assert_close(whole.norm(dim=1), torch.ones(len(records)))
+    assert encoder.training
+    assert encoder.evaluation_domain == "target"
+    assert extract_features(encoder, store_of(()), Runtime("cpu")).shape == (0, encoder.feature_dim)
+
+
+def test_figures_are_those_of_the_features(encoder, tmp_path):
+    write_fake("market1501", tmp_path)
+    dataset = spcl.load_dataset("market1501", tmp_path)
+    result = evaluate_encoder(encoder, dataset, store_of, Runtime("cpu"), SilentReporter(), with_rerank=True)
+    features = [
+        extract_features(encoder, store_of(part), Runtime("cpu")).numpy() for part in (dataset.query, dataset.gallery)
+    ]
+    labels = [
+        np.array([getattr(record, name) for record in part])
+        for name in ("identity", "camera")
+        for part in (dataset.query, dataset.gallery)
+    ]
+    assert result.plain.mean_ap == pytest.approx(rank_metrics(1 - features[0] @ features[1].T, *labels).mean_ap)
+    reranked = rank_metrics(spcl.rerank(*features), *labels)
+    assert result.reranked.mean_ap == pytest.approx(reranked.mean_ap)
+    lines = evaluation_lines(result, "x")
+    assert lines[0] == "x: protocol market1501, 9 of 9 queries can match, 11 gallery images"
+    assert "after re-ranking" in lines[2]
+
+
+def test_vehicleid_is_averaged_over_ten_draws(encoder, tmp_path):
+    write_fake("vehicleid", tmp_path)
+    dataset = spcl.load_dataset("vehicleid", tmp_path)
+    result = evaluate_encoder(encoder, dataset, store_of, Runtime("cpu"), SilentReporter())
+    assert result.plain.protocol == "vehicleid"
+    assert np.isnan(result.plain.per_query_ap).all()
+    assert "mean of 10 draws" in evaluation_lines(result, "vehicleid")[0]
+
+
+def test_embedding_images_of_every_kind(encoder, tmp_path):
+    paths = [draw(tmp_path / f"{number}.png", number, size=(20, 50)) for number in range(3)]
+    save_atomically(checkpoint_of(encoder, epoch=1, best_mean_ap=None, facts={}), tmp_path / "c.pth.tar")
+    embedder = spcl.load_encoder(tmp_path / "c.pth.tar")
+    features = embedder.embed(paths, batch_size=2)
+    assert features.shape == (3, embedder.feature_dim)
+    assert features.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(features, axis=1), 1, atol=1e-5)
+    records = [spcl.Record(path) for path in paths]
+    np.testing.assert_allclose(features, extract_features(encoder, store_of(records), Runtime("cpu")), atol=1e-5)
+    mixed = [str(paths[0]), Image.open(paths[1]), np.asarray(Image.open(paths[2]))]
+    np.testing.assert_allclose(embedder.embed(mixed), features, atol=1e-5)
+    np.testing.assert_allclose(embedder.embed(tmp_path), features, atol=1e-5)
+    np.testing.assert_allclose(embedder.embed(mixed[1]), features[1:2], atol=1e-5)
+    assert embedder.embed([]).shape == (0, embedder.feature_dim)
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        (Path("nowhere.jpg"), "cannot read the image nowhere.jpg: there is no such file"),
+        (np.zeros((4, 4, 3)), r"float64 of shape \(4, 4, 3\); expected uint8"),
+    ],
+)
+def test_what_cannot_be_embedded_is_named(encoder, tmp_path, image, message):
+    save_atomically(checkpoint_of(encoder, epoch=1, best_mean_ap=None, facts={}), tmp_path / "c.pth.tar")
+    with pytest.raises(InputError, match=message):
+        spcl.load_encoder(tmp_path / "c.pth.tar").embed([image])
