@@ -2,9 +2,9 @@
 
 python benchmarks/label_stage.py --n 30000 --dim 2048
 
-Features come from a mixture with heavy-tailed cluster sizes and a tenth of noise points. The search is compared, in the same
-run, with the plain blocked product of the same size (no selection of neighbours): what the hardware needs at least for a full
-product. Best of ``--repeat`` for each.
+Features come from a mixture with heavy-tailed cluster sizes and a tenth of noise points. The search is compared, in the
+same run, with the plain blocked product of the same size (no selection of neighbours): what the hardware needs for it.
+Best of ``--repeat`` for each.
 """
 
 from __future__ import annotations

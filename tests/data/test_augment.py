@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import random
+
 import numpy as np
 import torch
 from PIL import Image, ImageOps
+from scipy.stats import ks_2samp
 
 from spcl.data.augment import AugmentationDraw, TrainAugmentation
 from spcl.data.augment import test_transform as normalise
@@ -68,15 +71,27 @@ def test_distributions():
 
 def test_boxes_are_drawn_as_the_official_loop_draws_them():
     height, width = 64, 32
-    rng = np.random.default_rng(3)
+    rng = random.Random(3)
     expected = []
     while len(expected) < 20000:
         area, aspect = rng.uniform(0.02, 0.4) * height * width, rng.uniform(0.3, 1 / 0.3)
         h, w = round(np.sqrt(area * aspect)), round(np.sqrt(area / aspect))
         if w < width and h < height:
-            expected.append((h, w))
-    always = TrainAugmentation(height, width, mean=MEAN, std=STD, erase=1.0).draw(20000, rng)
-    for column, values in zip((2, 3), np.array(expected).T, strict=True):
-        np.testing.assert_allclose(
-            np.percentile(always.erase[:, column], (10, 50, 90)), np.percentile(values, (10, 50, 90)), atol=1.01
-        )
+            expected.append((rng.randint(0, height - h), rng.randint(0, width - w), h, w))
+    augmentation = TrainAugmentation(height, width, mean=MEAN, std=STD, erase=1.0)
+    found = augmentation.draw(20000, np.random.default_rng(3)).erase
+    boxes = np.array(expected)
+    for name, ours, theirs in (
+        *zip(("top", "left", "height", "width"), found.T, boxes.T, strict=True),
+        ("rows below", height - found[:, 0] - found[:, 2], height - boxes[:, 0] - boxes[:, 2]),
+        ("columns right", width - found[:, 1] - found[:, 3], width - boxes[:, 1] - boxes[:, 3]),
+        ("area", found[:, 2] * found[:, 3], boxes[:, 2] * boxes[:, 3]),
+    ):
+        assert ks_2samp(ours, theirs).statistic < 0.02, name
+    assert (found[:, 0] + found[:, 2] == height).any()
+    assert (found[:, 1] + found[:, 3] == width).any()
+
+
+def test_a_box_that_never_fits_is_no_box():
+    draw = TrainAugmentation(8, 8, mean=MEAN, std=STD, erase=1.0, erase_area=(1.0, 1.0), erase_aspect=1.0)
+    assert not draw.draw(16, np.random.default_rng(0)).erase.any()

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import threading
+import time
+from dataclasses import replace
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -58,6 +61,21 @@ def test_a_continued_epoch_has_the_same_batches(streams):
     assert not torch.equal(listed(streams, epoch=1)[0].images, whole[0].images)
 
 
+def test_draws_differ_by_domain_epoch_and_iteration(streams):
+    """The same images, four times: what differs between the results is the augmentation alone."""
+
+    class Same:
+        def batch(self, epoch, iteration):
+            return np.arange(8)
+
+    same = replace(streams[0], batches=Same())
+    other = replace(same, number=1)
+    results = [same.read(0, 0, CPU), same.read(0, 1, CPU), same.read(1, 0, CPU), other.read(0, 0, CPU)]
+    for one, two in combinations([images for images, _ in results], 2):
+        assert not torch.equal(one, two)
+    assert torch.equal(same.read(0, 0, CPU)[0], results[0][0])
+
+
 def readers():
     return [thread for thread in threading.enumerate() if thread.name == "read batches ahead"]
 
@@ -70,6 +88,32 @@ def test_leaving_the_loop_ends_the_thread(streams):
 
 def test_an_error_in_the_thread_is_raised_here(streams, tmp_path):
     (tmp_path / "1-3.png").write_text("broken")
-    with pytest.raises(InputError, match=r"1-3\.png"):
+    with pytest.raises(InputError, match=r"1-3\.png") as caught:
         listed(streams, num_iterations=20)
     assert not readers()
+    assert "open_image" in [entry.name for entry in caught.traceback]
+
+
+@pytest.mark.parametrize("read_ahead", [1, 3])
+def test_no_more_is_read_ahead_than_asked_for(streams, read_ahead, monkeypatch):
+    read = []
+    original = DomainStream.read
+
+    def counted(self, epoch, iteration, device):
+        read.append(iteration)
+        return original(self, epoch, iteration, device)
+
+    monkeypatch.setattr(DomainStream, "read", counted)
+    loop = joined_batches(streams[:1], epoch=0, start_iteration=0, num_iterations=50, device=CPU, read_ahead=read_ahead)
+    for used in range(1, 6):
+        next(loop)
+        time.sleep(0.02)
+        assert used <= len(read) <= used + read_ahead
+    loop.close()
+    assert not readers()
+    assert len(read) <= 5 + read_ahead
+
+
+def test_reading_nothing_ahead_is_an_error(streams):
+    with pytest.raises(ValueError, match="read_ahead is 0"):
+        listed(streams, read_ahead=0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -49,6 +51,53 @@ def test_draws_are_those_of_the_official_loop():
     np.testing.assert_allclose(counts[0] / 6000, counts[1] / 6000, atol=0.06)
 
 
+@pytest.mark.parametrize(
+    ("size", "cameras"),
+    [
+        (5, [0, 1, 1, 1, 1]),
+        (4, [0, 0, 0, 0]),
+        (3, [0, 1, 2]),
+        (2, [0, 1]),
+        (6, [0, 0, 0, 1, 1, 1]),
+        (5, [0, 0, 0, 1, 1]),
+    ],
+)
+def test_repetition_is_that_of_the_official_loop(size, cameras):
+    """What is drawn together from one class: the first image and, in any order, the others."""
+    labels, cameras, passes = np.zeros(size, dtype=np.int64), np.array(cameras), 4000
+
+    def shares(one_pass):
+        drawn = Counter((rows[0], *sorted(rows[1:])) for rows in (one_pass().tolist() for _ in range(passes)))
+        return {combination: count / passes for combination, count in drawn.items()}
+
+    rng = np.random.default_rng(4)
+    ours = shares(lambda: identity_pass(labels, cameras, num_instances=4, rng=rng))
+    theirs = shares(lambda: loop_pass(labels, cameras, 4, rng))
+    for combination in ours.keys() | theirs.keys():
+        share = (ours.get(combination, 0) + theirs.get(combination, 0)) / 2
+        assert abs(ours.get(combination, 0) - theirs.get(combination, 0)) < 5 * np.sqrt(2 * share / passes) + 1e-3
+
+
+def test_classes_come_in_random_order():
+    labels = np.repeat(np.arange(6), 2)
+    rng = np.random.default_rng(5)
+    places = np.zeros((6, 6))
+    for _ in range(3000):
+        order = labels[identity_pass(labels, np.zeros(12, np.int64), num_instances=2, rng=rng)][::2]
+        places[order, np.arange(6)] += 1
+    np.testing.assert_allclose(places / 3000, 1 / 6, atol=0.04)
+
+
+def test_labels_need_not_be_contiguous_and_inputs_are_left_alone():
+    labels, cameras = np.array([7, 100, 7, 3, 100]), np.array([0, 0, 1, 0, 1])
+    copies = labels.copy(), cameras.copy()
+    rows = identity_pass(labels, cameras, num_instances=2, rng=np.random.default_rng(0))
+    assert sorted(rows.tolist()) == [0, 1, 2, 3, 4]
+    assert rows.dtype == np.int64
+    assert np.array_equal(labels, copies[0])
+    assert np.array_equal(cameras, copies[1])
+
+
 def batches(labels, **changed):
     options = {"batch_size": 8, "num_instances": 4, "seed": 1, "domain": 0} | changed
     return IdentityBatches(labels, np.full(len(labels), -1), **options)
@@ -74,6 +123,8 @@ def test_full_batches_only_and_the_rest_of_a_pass_is_dropped():
     for first in (0, 2, 4):
         classes = labels[np.concatenate(drawn[first : first + 2])]
         assert len(set(classes.tolist())) == 4
+    passes = [np.concatenate(drawn[first : first + 2]).tolist() for first in (0, 2, 4)]
+    assert passes[0] != passes[1] != passes[2] != passes[0]
 
 
 @pytest.mark.parametrize("num", [1, 2, 5])
@@ -86,3 +137,25 @@ def test_fewer_images_than_a_batch(num):
 def test_no_image_is_an_error():
     with pytest.raises(InputError, match="no images"):
         batches(np.empty(0, dtype=np.int64))
+
+
+@pytest.mark.parametrize("changed", [{"batch_size": 0}, {"num_instances": 0}])
+def test_an_empty_batch_is_an_error(changed):
+    with pytest.raises(InputError, match="1 at least"):
+        batches(np.arange(3), **changed)
+
+
+def test_cameras_of_other_images_are_an_error():
+    with pytest.raises(ValueError, match="3 labels and 4 cameras"):
+        IdentityBatches(np.arange(3), np.zeros(4, np.int64), batch_size=2, num_instances=1, seed=0, domain=0)
+
+
+def test_an_image_of_unknown_camera_is_of_another_camera_than_every_other():
+    """With one other image drawn: after an unknown one, any; after a known one, unknown or other, never the same."""
+    labels, cameras = np.zeros(5, dtype=np.int64), np.array([-1, -1, 0, 0, 1])
+    rng = np.random.default_rng(6)
+    drawn = Counter(tuple(identity_pass(labels, cameras, num_instances=2, rng=rng).tolist()) for _ in range(5000))
+    others = {0: [1, 2, 3, 4], 1: [0, 2, 3, 4], 2: [0, 1, 4], 3: [0, 1, 4], 4: [0, 1, 2, 3]}
+    assert drawn.keys() == {(first, other) for first, allowed in others.items() for other in allowed}
+    for (first, _), count in drawn.items():
+        assert abs(count / 5000 - 1 / (5 * len(others[first]))) < 0.015

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -64,6 +66,49 @@ def test_modes(tmp_path, mode):
         assert np.abs(np.asarray(image, dtype=int) - expected.astype(int)).mean() < 20
 
 
+@pytest.mark.parametrize(
+    ("name", "dtype", "largest"),
+    [("x.png", np.uint16, 65535), ("x.tif", np.uint16, 65535), ("x.tif", np.int32, 2**31 - 1)],
+)
+def test_deep_greys_are_scaled(tmp_path, name, dtype, largest):
+    shares = np.linspace(0, 1, 16).reshape(4, 4)
+    Image.fromarray((shares * largest).astype(dtype)).save(tmp_path / name)
+    assert np.abs(np.asarray(open_image(tmp_path / name))[..., 0] - shares * 255).max() <= 1
+
+
+def test_dark_sixteen_bits_stay_dark(tmp_path):
+    """The scale is the format's, not each image's: a night shot is not turned into a day shot."""
+    Image.fromarray(np.full((4, 4), 255, dtype=np.uint16)).save(tmp_path / "x.png")
+    assert np.asarray(open_image(tmp_path / "x.png")).max() == 1
+
+
+def test_floating_point_pixels_are_refused(tmp_path):
+    Image.fromarray(np.full((4, 4), 0.5, dtype=np.float32)).save(tmp_path / "x.tif")
+    with pytest.raises(InputError, match="floating-point"):
+        open_image(tmp_path / "x.tif")
+
+
+def test_cmyk_photograph(tmp_path):
+    Image.fromarray(gradient()).convert("CMYK").save(tmp_path / "x.jpg", quality=95)
+    assert np.abs(np.asarray(open_image(tmp_path / "x.jpg"), dtype=int) - gradient()).mean() < 5
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+@pytest.mark.parametrize("side", [9_500, 50_000])
+def test_gigantic_images_are_refused_before_they_are_decoded(tmp_path, side):
+    (tmp_path / "x.ppm").write_bytes(b"P6 %d %d 255 " % (side, side))
+    with pytest.raises(InputError, match="89 megapixels"):
+        open_image(tmp_path / "x.ppm")
+
+
+def test_threads_leave_the_warning_filters_alone(tmp_path):
+    path = draw(tmp_path / "a.png", 1, size=(4, 4))
+    before = list(warnings.filters)
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(open_image, [path] * 500))
+    assert list(warnings.filters) == before
+
+
 def test_transparent_pixels_are_white(tmp_path):
     Image.new("RGBA", (4, 4), (255, 0, 0, 0)).save(tmp_path / "x.png")
     assert open_image(tmp_path / "x.png").getpixel((0, 0)) == (255, 255, 255)
@@ -109,6 +154,7 @@ def test_broken_images_are_skipped_and_counted(tmp_path):
     assert sorted(images.broken) == [1, 2, 3, 4]
     assert (pixels[1] == pixels[1, 0, 0]).all()
     assert pixels[0].std() > 5
+    assert images.broken[4] == "there is no such file"
 
 
 def test_checking_before_the_start(tmp_path):
@@ -116,7 +162,8 @@ def test_checking_before_the_start(tmp_path):
     calls = []
     found = check_images(records, sample=None, progress=lambda *at: calls.append(at))
     assert [path.name for path, _ in found] == ["empty.jpg", "text.jpg", "cut.jpg", "gone.jpg"]
-    assert all(reason for _, reason in found)
+    assert all(reason and "Repair" not in reason and str(tmp_path) not in reason for _, reason in found)
+    assert found[-1][1] == "there is no such file"
     assert calls[-1] == (5, 5)
     assert len(check_images(records[:1] * 9, sample=3)) == 0
 

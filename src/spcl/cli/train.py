@@ -10,8 +10,9 @@ from typing import Annotated
 import tyro
 
 from spcl.config import Config, load_config, load_recipe, overlay
-from spcl.engine.assemble import BEST_FILE, CHECKPOINT_FILE, prepare, run_training
+from spcl.engine.assemble import prepare, run_training
 from spcl.engine.journal import ConsoleReporter, Reporter
+from spcl.engine.run_files import BEST_FILE, CHECKPOINT_FILE
 from spcl.errors import InputError
 
 

@@ -76,28 +76,25 @@ def joined_batches(
 ) -> Iterator[Batch]:
     """The batches of an epoch, from ``start_iteration`` to ``num_iterations``.
 
-    A thread reads ahead while the network works. An error there is raised here; leaving the loop ends the thread.
+    A thread reads up to ``read_ahead`` (at least 1) batches ahead while the network works. An error there is raised
+    here, with the traceback it has; leaving the loop ends the thread.
     """
-    ready: queue.Queue[Batch | BaseException | None] = queue.Queue(maxsize=read_ahead)
+    if read_ahead < 1:
+        raise ValueError(f"read_ahead is {read_ahead}; at least one batch must be read before it is used")
+    ready: queue.SimpleQueue[Batch | BaseException | None] = queue.SimpleQueue()
+    room = threading.Semaphore(read_ahead)
     stopped = threading.Event()
-
-    def offer(item: Batch | BaseException | None) -> bool:
-        while not stopped.is_set():
-            try:
-                ready.put(item, timeout=0.1)
-                return True
-            except queue.Full:
-                continue
-        return False
 
     def read() -> None:
         try:
             for iteration in range(start_iteration, num_iterations):
-                if not offer(_joined(streams, epoch, iteration, device)):
+                room.acquire()
+                if stopped.is_set():
                     return
-            offer(None)
+                ready.put(_joined(streams, epoch, iteration, device))
+            ready.put(None)
         except BaseException as error:
-            offer(error)
+            ready.put(error)
 
     reader = threading.Thread(target=read, name="read batches ahead", daemon=True)
     reader.start()
@@ -105,9 +102,11 @@ def joined_batches(
         while (item := ready.get()) is not None:
             if isinstance(item, BaseException):
                 raise item
+            room.release()
             yield item
     finally:
         stopped.set()
+        room.release()
         reader.join()
 
 

@@ -93,7 +93,8 @@ class IdentityBatches:
         domain: Number of the domain: each has draws of its own.
 
     Raises:
-        InputError: If there is no image.
+        InputError: If there is no image, or a batch or class of none is asked for.
+        ValueError: If there are not as many cameras as labels.
     """
 
     def __init__(
@@ -108,6 +109,12 @@ class IdentityBatches:
     ) -> None:
         if not len(labels):
             raise InputError("there are no images to draw batches from")
+        if len(labels) != len(cameras):
+            raise ValueError(f"{len(labels)} labels and {len(cameras)} cameras; each image has one of both")
+        if batch_size < 1 or num_instances < 1:
+            raise InputError(
+                f"a batch of {batch_size} images, {num_instances} of a class, cannot be drawn; both are 1 at least"
+            )
         self._labels, self._cameras = labels, cameras
         self._batch_size, self._num_instances = batch_size, num_instances
         self._seed, self._domain = seed, domain

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import threading
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -26,6 +25,27 @@ OnBroken = Literal["error", "skip"]
 
 _MISSING_COLOUR = (124, 116, 104)
 """The ImageNet mean: what a left-out image looks like, zero after normalisation."""
+
+_MOST_PIXELS = 89_478_485
+"""Above it Pillow warns of decompression bombs; crops of one object are far below."""
+
+_DEEP_MODES = ("I;16", "I;16L", "I;16B", "I;16N", "I")
+
+
+class UnreadableImageError(InputError):
+    """An image file that cannot be used.
+
+    Attributes:
+        path: Which.
+        reason: Why, without the path and the advice that the message adds.
+    """
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(
+            f"cannot read the image {path}: {reason}. "
+            "Repair or remove it, or leave such images out with --on-broken skip"
+        )
+        self.path, self.reason = path, reason
 
 
 class ImageStore:
@@ -95,11 +115,11 @@ class ImageStore:
             if path in self._arrays:
                 return resized(Image.fromarray(self._arrays[path]), self._size)
             return resized(open_image(path), self._size)
-        except InputError as error:
+        except UnreadableImageError as error:
             if self._on_broken == "error":
                 raise
             with self._lock:
-                self.broken[row] = str(error)
+                self.broken[row] = error.reason
             return np.full((self._size[1], self._size[0], 3), _MISSING_COLOUR, dtype=np.uint8)
 
 
@@ -107,14 +127,14 @@ def open_image(path: Path) -> Image.Image:
     """An image as RGB: upright, its first frame, without transparency.
 
     Raises:
-        InputError: If it is not there or is no image; names the file and what to do.
+        UnreadableImageError: If it is not there or is no image; an ``InputError`` that names the file and what to do.
     """
     try:
-        with warnings.catch_warnings():
-            # Pillow warns of very large images before it refuses gigantic ones; crops are neither.
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as image:
-                return _to_rgb(image)
+        with Image.open(path) as image:
+            # Not by turning Pillow's warning into an error: warning filters belong to the process, this to a thread.
+            if image.width * image.height > _MOST_PIXELS:
+                raise Image.DecompressionBombError
+            return _to_rgb(image)
     except FileNotFoundError:
         reason = "there is no such file"
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
@@ -123,9 +143,7 @@ def open_image(path: Path) -> Image.Image:
         reason = "it is not an image, or of a kind that Pillow does not know"
     except (OSError, ValueError, SyntaxError, EOFError) as error:
         reason = str(error) or type(error).__name__
-    raise InputError(
-        f"cannot read the image {path}: {reason}. Repair or remove it, or leave such images out with --on-broken skip"
-    )
+    raise UnreadableImageError(path, reason)
 
 
 def resized(image: Image.Image, size: tuple[int, int]) -> NDArray[np.uint8]:
@@ -172,23 +190,35 @@ def check_images(
 def _reason_unreadable(path: Path) -> str | None:
     try:
         open_image(path)
-    except InputError as error:
-        return str(error).partition(": ")[2].partition(". Repair")[0]
+    except UnreadableImageError as error:
+        return error.reason
     return None
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
+    image_format = image.format
     if getattr(image, "is_animated", False):
         image.seek(0)
     # Broken metadata is no reason to refuse the pixels.
     with contextlib.suppress(Exception):
         image = ImageOps.exif_transpose(image)
-    if image.mode in ("I;16", "I;16L", "I;16B", "I;16N", "I"):
-        # Pillow clips 16 bits to 8 instead of scaling them.
-        deep = np.asarray(image).astype(np.float64)
-        image = Image.fromarray((deep / (65535 if deep.max(initial=0) > 255 else 255) * 255).round().astype(np.uint8))
+    if image.mode == "F":
+        raise ValueError("its pixels are floating-point numbers of unknown range; convert it to 8 or 16 bits")
+    if image.mode in _DEEP_MODES:
+        image = _to_eight_bits(image, image_format)
     if image.mode in ("RGBA", "LA", "PA") or (image.mode == "P" and "transparency" in image.info):
         rgba = image.convert("RGBA")
         ground = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
         return Image.alpha_composite(ground, rgba).convert("RGB")
     return image.convert("RGB")
+
+
+def _to_eight_bits(image: Image.Image, image_format: str | None) -> Image.Image:
+    """A grey image of 16 or 32 bits, scaled to 8: Pillow clips instead."""
+    deep = np.asarray(image).astype(np.float64).clip(min=0)
+    # Older Pillows give 16-bit PNG the mode of 32-bit images, "I", which also holds fewer bits than it could.
+    if image.mode != "I" or image_format == "PNG":
+        largest = 65535
+    else:
+        largest = next(limit for limit in (255, 65535, 2**31 - 1) if deep.max(initial=0) <= limit)
+    return Image.fromarray((deep / largest * 255).round().astype(np.uint8))

@@ -6,10 +6,9 @@ images; ``run`` trains. The command line calls the three in this order.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 from zlib import crc32
 
 import numpy as np
@@ -23,12 +22,10 @@ from spcl.data.batches import Batch, DomainStream, joined_batches
 from spcl.data.catalogue import load_dataset
 from spcl.data.identity_sampler import IdentityBatches
 from spcl.data.images import ImageStore
-from spcl.engine import preflight
-from spcl.engine.checkpoint import checkpoint_of, save_atomically
+from spcl.engine import preflight, run_files
 from spcl.engine.evaluate import EvaluationResult, evaluate_encoder
 from spcl.engine.extract import extract_features
-from spcl.engine.journal import Reporter, write_metrics
-from spcl.engine.official_checkpoints import load_safely
+from spcl.engine.journal import Reporter
 from spcl.engine.state import RunState
 from spcl.engine.training import TrainingParts, train
 from spcl.errors import InputError
@@ -41,25 +38,8 @@ from spcl.selfpaced.hybrid_memory import HybridMemory
 from spcl.selfpaced.pseudo_labels import PseudoLabels, pseudo_labels
 from spcl.selfpaced.slots import Slots
 
-CHECKPOINT_FILE, BEST_FILE = "checkpoint.pth.tar", "model_best.pth.tar"
-METRICS_FILE = "metrics.jsonl"
-
 # Each domain has draws of its own; the target's are the same whether or not there is a source.
 _DOMAIN_NUMBERS = {"source": 0, "target": 1}
-
-# What may differ between a run and its continuation: none of it changes a number of the epochs already made.
-_MAY_CHANGE = {
-    ("data", "data_dir"),
-    ("data", "workers"),
-    ("data", "image_memory"),
-    ("data", "check"),
-    ("network", "pretrained"),
-    ("schedule", "epochs"),
-    ("schedule", "eval_step"),
-    ("run", "logs_dir"),
-    ("run", "device"),
-    ("run", "checkpoint_iters"),
-}
 
 
 @dataclass
@@ -123,13 +103,11 @@ def prepare(config: Config, report: Reporter, *, resume: bool = False) -> Run:
     num_classes = len({record.identity for record in source.train}) if source is not None else 0
     slots = Slots(num_classes, len(target.train))
     state = _fresh_state(config, encoder, slots, runtime)
-    has_state = preflight.prepare_log_folder(folder, resume=resume)
+    has_state = run_files.prepare_log_folder(folder, resume=resume)
     run = Run(config, source, target, state, slots, _stores(config, source, target), folder, has_state)
     if has_state:
-        _restore(run)
-    aside = folder / (preflight.CONFIG_FILE + ".tmp")
-    aside.write_text(to_toml(config), encoding="utf-8")
-    aside.replace(folder / preflight.CONFIG_FILE)
+        run_files.restore(folder, state, _identity(run))
+    run_files.write_settings(folder, to_toml(config))
     _describe(run, weights.source, report)
     return run
 
@@ -161,7 +139,9 @@ def training_parts(run: Run, report: Reporter) -> TrainingParts:
         label=_labeller(config, report),
         batches=_batch_maker(run),
         evaluate=(lambda: evaluate_run(run, report).to_row()) if preflight.can_evaluate(run.target) else None,
-        save=lambda state, epoch_ended, is_best: _save(run, epoch_ended, is_best),
+        save=lambda state, epoch_ended, is_best: run_files.save(
+            run.folder, state, _identity(run), epoch_ended=epoch_ended, is_best=is_best
+        ),
         domains=tuple(run.stores),
         temperature=config.memory.temperature,
         epochs=config.schedule.epochs,
@@ -301,49 +281,13 @@ def _source_identities(run: Run) -> NDArray[np.int64]:
     return identities_of(() if run.source is None else run.source.train)
 
 
-def _save(run: Run, epoch_ended: bool, is_best: bool) -> None:
-    """The state last: when it says that an epoch is done, that epoch's other files are there."""
-    state, folder = run.state, run.folder
-    if epoch_ended:
-        facts = {"config": asdict(run.config), "source": run.config.data.source, "target": run.config.data.target}
-        weights = checkpoint_of(run.encoder, epoch=state.epoch, best_mean_ap=state.best_mean_ap, facts=facts)
-        save_atomically(weights, folder / CHECKPOINT_FILE)
-        if is_best:
-            save_atomically(weights, folder / BEST_FILE)
-        write_metrics(folder / METRICS_FILE, state.history)
-    content = {"state": state.state_dict(), "config": asdict(run.config), "data": _fingerprint(run)}
-    save_atomically(content, folder / preflight.RESUME_FILE)
-
-
-def _restore(run: Run) -> None:
-    saved = load_safely(run.folder / preflight.RESUME_FILE)
-    _require_same_config(saved["config"], asdict(run.config), run.folder)
-    if saved["data"] != _fingerprint(run):
-        raise InputError(
-            f"the images are not those that the run in {run.folder} began with; bring them back, or give another "
-            "--logs-dir"
-        )
-    run.state.load_state_dict(saved["state"])
-
-
-def _require_same_config(saved: Mapping[str, Any], wanted: Mapping[str, Any], folder: Path) -> None:
-    changed = [
-        f"{name} was {saved[section].get(name)!r} and is {value!r}"
-        for section, values in wanted.items()
-        for name, value in values.items()
-        if (section, name) not in _MAY_CHANGE and saved[section].get(name) != value
-    ]
-    if changed:
-        raise InputError(
-            f"cannot continue the run in {folder} with other settings: {'; '.join(changed)}. "
-            "Give the same ones, or another --logs-dir"
-        )
-
-
-def _fingerprint(run: Run) -> list[int]:
-    """Which images in which order, by name; their folder may move."""
+def _identity(run: Run) -> run_files.RunIdentity:
     sets = _training_records(run.source, run.target).values()
-    return [crc32("\n".join(record.path.name for record in records).encode()) for records in sets]
+    return run_files.RunIdentity(
+        settings=asdict(run.config),
+        # Which images in which order, by name; their folder may move.
+        images=[crc32("\n".join(record.path.name for record in records).encode()) for records in sets],
+    )
 
 
 def _check_images(config: Config, source: ReIDDataset | None, target: ReIDDataset, report: Reporter) -> None:

@@ -1,15 +1,12 @@
 """Everything that can be wrong is found before the first step.
 
-Folders, counts, readable images, queries that can match, the log folder. (Weights are checked by ``nn/weights.py``, the
-data sets' own layouts by ``data/``.) Each error says what to do; nothing here changes anything but the log folder,
-which it makes.
+Counts, readable images, queries that can match. (``nn/weights.py`` checks weights, ``data/`` the data sets' layouts,
+``run_files.py`` the log folder.) Each error says what to do; nothing here changes anything.
 """
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
@@ -18,36 +15,7 @@ from spcl.engine.journal import Reporter
 from spcl.errors import InputError
 from spcl.records import UNKNOWN, Record, ReIDDataset, cameras_of, identities_of
 
-RESUME_FILE = "resume.pt"
-CONFIG_FILE = "config.toml"
-
 _SAMPLE = 64
-
-
-def prepare_log_folder(folder: Path, *, resume: bool) -> bool:
-    """Make the folder of a run, and make sure that it is this run's.
-
-    Returns:
-        Whether there is a state to continue from.
-
-    Raises:
-        InputError: If it holds a run and ``resume`` is not asked for, or cannot be written to.
-    """
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"the log folder {folder} is a file; give another --logs-dir")
-    holds_run = (folder / RESUME_FILE).exists() or (folder / CONFIG_FILE).exists()
-    if holds_run and not resume:
-        raise InputError(
-            f"{folder} holds a run already; continue it with --resume, or give another --logs-dir. "
-            "Nothing is ever overwritten in silence"
-        )
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise InputError(f"cannot write to the log folder {folder}: {error.strerror or error}") from error
-    return (folder / RESUME_FILE).exists()
 
 
 def check_training_sets(source: ReIDDataset | None, target: ReIDDataset, *, source_only: bool = False) -> None:

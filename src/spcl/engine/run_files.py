@@ -1,0 +1,123 @@
+"""The folder of a run: whose it is, what is written into it, how a run is continued from it."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from spcl.engine.checkpoint import checkpoint_of, save_atomically
+from spcl.engine.journal import write_metrics
+from spcl.engine.official_checkpoints import load_safely
+from spcl.engine.state import RunState
+from spcl.errors import InputError
+from spcl.nn.encoder import Encoder
+
+CHECKPOINT_FILE, BEST_FILE = "checkpoint.pth.tar", "model_best.pth.tar"
+RESUME_FILE, CONFIG_FILE, METRICS_FILE = "resume.pt", "config.toml", "metrics.jsonl"
+
+# What may differ between a run and its continuation: none of it changes a number of the epochs already made.
+_MAY_CHANGE = {
+    ("data", "data_dir"),
+    ("data", "workers"),
+    ("data", "image_memory"),
+    ("data", "check"),
+    ("network", "pretrained"),
+    ("schedule", "epochs"),
+    ("schedule", "eval_step"),
+    ("run", "logs_dir"),
+    ("run", "device"),
+    ("run", "checkpoint_iters"),
+}
+
+
+@dataclass(frozen=True)
+class RunIdentity:
+    """What must be the same when a run is continued.
+
+    Attributes:
+        settings: All settings, by section.
+        images: A number for the training images of each domain.
+    """
+
+    settings: Mapping[str, Any]
+    images: list[int]
+
+
+def prepare_log_folder(folder: Path, *, resume: bool) -> bool:
+    """Make the folder of a run, and make sure that it is this run's.
+
+    Returns:
+        Whether there is a state to continue from.
+
+    Raises:
+        InputError: If it holds a run and ``resume`` is not asked for, or cannot be written to.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"the log folder {folder} is a file; give another --logs-dir")
+    holds_run = any((folder / name).exists() for name in (RESUME_FILE, CONFIG_FILE, CHECKPOINT_FILE, BEST_FILE))
+    if holds_run and not resume:
+        raise InputError(
+            f"{folder} holds a run already; continue it with --resume, or give another --logs-dir. "
+            "Nothing is ever overwritten in silence"
+        )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise InputError(f"cannot write to the log folder {folder}: {error.strerror or error}") from error
+    return (folder / RESUME_FILE).exists()
+
+
+def write_settings(folder: Path, text: str) -> None:
+    """Write the resolved settings, aside and renamed."""
+    aside = folder / (CONFIG_FILE + ".tmp")
+    aside.write_text(text, encoding="utf-8")
+    aside.replace(folder / CONFIG_FILE)
+
+
+def save(folder: Path, state: RunState, identity: RunIdentity, *, epoch_ended: bool, is_best: bool) -> None:
+    """Save a run. The state comes last: when it says that an epoch is done, that epoch's other files are there."""
+    if epoch_ended:
+        if not isinstance(state.encoder, Encoder):
+            raise TypeError(f"a run trains an Encoder, not a {type(state.encoder).__name__}")
+        facts = {"config": dict(identity.settings)}
+        weights = checkpoint_of(state.encoder, epoch=state.epoch, best_mean_ap=state.best_mean_ap, facts=facts)
+        save_atomically(weights, folder / CHECKPOINT_FILE)
+        if is_best:
+            save_atomically(weights, folder / BEST_FILE)
+        write_metrics(folder / METRICS_FILE, state.history)
+    content = {"state": state.state_dict(), "config": dict(identity.settings), "images": identity.images}
+    save_atomically(content, folder / RESUME_FILE)
+
+
+def restore(folder: Path, state: RunState, identity: RunIdentity) -> None:
+    """Continue a state from what a run saved.
+
+    Raises:
+        InputError: If the run was made with other settings or other images; names them.
+    """
+    saved = load_safely(folder / RESUME_FILE)
+    _require_same_settings(saved["config"], identity.settings, folder)
+    if saved["images"] != identity.images:
+        raise InputError(
+            f"the images are not those that the run in {folder} began with; bring them back, or give another --logs-dir"
+        )
+    state.load_state_dict(saved["state"])
+
+
+def _require_same_settings(saved: Mapping[str, Any], wanted: Mapping[str, Any], folder: Path) -> None:
+    changed = [
+        f"{name} was {saved[section].get(name)!r} and is {value!r}"
+        for section, values in wanted.items()
+        for name, value in values.items()
+        if (section, name) not in _MAY_CHANGE and saved[section].get(name) != value
+    ]
+    if changed:
+        raise InputError(
+            f"cannot continue the run in {folder} with other settings: {'; '.join(changed)}. "
+            "Give the same ones, or another --logs-dir"
+        )

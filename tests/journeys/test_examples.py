@@ -1,0 +1,40 @@
+"""The Python examples run as they are."""
+
+from __future__ import annotations
+
+import runpy
+import sys
+
+import pytest
+import torch
+
+from spcl.engine.checkpoint import checkpoint_of, save_atomically
+from spcl.nn.encoder import Encoder, EncoderSettings
+from tests.fakes import draw
+from tests.shared import PROJECT_ROOT
+
+
+def test_group_features(capsys):
+    runpy.run_path(str(PROJECT_ROOT / "examples/cluster_features.py"), run_name="__main__")
+    assert capsys.readouterr().out.startswith("20 groups, 0 images without one")
+
+
+def test_embed_images(tmp_path, monkeypatch, capsys):
+    torch.manual_seed(0)
+    encoder = Encoder(EncoderSettings(arch="timm/test_resnet", height=32, width=16))
+    save_atomically(checkpoint_of(encoder, epoch=1, best_mean_ap=None, facts={}), tmp_path / "c.pth.tar")
+    images = [str(draw(tmp_path / f"{number}.png", 1, number)) for number in range(2)]
+    monkeypatch.setattr(sys, "argv", ["embed_images.py", str(tmp_path / "c.pth.tar"), *images])
+    runpy.run_path(str(PROJECT_ROOT / "examples/embed_images.py"), run_name="__main__")
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[0].startswith(f"2 features of length {encoder.feature_dim}")
+    assert 0.5 < float(printed[1]) <= 1.0
+
+
+def test_the_scripts_run_as_programs(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["spcl_train_uda.py", "--help"])
+    for name in ("spcl_train_uda.py", "spcl_train_usl.py", "test.py"):
+        with pytest.raises(SystemExit) as stopped:
+            runpy.run_path(str(PROJECT_ROOT / "examples" / name), run_name="__main__")
+        assert stopped.value.code == 0
+        assert "--pretrained" in capsys.readouterr().out
