@@ -39,17 +39,19 @@ class Camera:
         """The camera of a domain with this number."""
         rng = generator(seed, f"camera of the {domain}", number)
         strength = 0.15 if domain == "studio" else 1.0
-        cast = np.exp(strength * rng.normal(0, 0.06, 3))
+        # What a whole domain has in common (dusk: darker, bluer, paler) is the gap that labels of the other domain do
+        # not bridge; what its cameras have of their own is what an encoder must see through.
+        cast = np.exp(strength * (np.array([-0.1, 0.0, 0.12]) + rng.normal(0, 0.04, 3)))
         return cls(
             domain=domain,
             # Neighbouring cameras look from different sides.
             view=(number * 0.382 + rng.uniform(0, 0.1)) % 1.0,
-            gain=float(np.exp(strength * rng.normal(-0.08, 0.15))),
-            gamma=float(np.exp(strength * rng.normal(0.03, 0.14))),
+            gain=float(np.exp(strength * rng.normal(-0.45, 0.1))),
+            gamma=float(np.exp(strength * rng.normal(0.1, 0.08))),
             cast=(float(cast[0]), float(cast[1]), float(cast[2])),
-            saturation=float(1.0 - strength * rng.uniform(0.05, 0.3)),
-            blur=float(strength * rng.uniform(0.1, 0.9)),
-            noise=float(1.0 + strength * rng.uniform(1, 6)),
+            saturation=float(1.0 - strength * rng.uniform(0.25, 0.4)),
+            blur=float(strength * rng.uniform(0.5, 0.9)),
+            noise=float(1.0 + strength * rng.uniform(3, 6)),
             scale=float(1.0 - strength * rng.uniform(0, 0.16)),
             shear=float(strength * rng.uniform(-0.1, 0.1)),
             seed=seed * 1009 + number,
