@@ -28,7 +28,7 @@ lint: setup  ## Style, types, import contract
 	$(BIN)/lint-imports --no-logo
 
 bench: setup  ## Measure what docs/benchmarks.md claims
-	$(BIN)/python benchmarks/label_stage.py
+	$(BIN)/python -m spcl bench cluster
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

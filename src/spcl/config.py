@@ -103,6 +103,8 @@ class LabelConfig:
     """How far the tight and the loose clustering lie from eps."""
     min_samples: int = 4
     """DBSCAN: neighbours, itself included, that make a core sample."""
+    search: Literal["auto", "torch", "faiss", "approximate"] = "auto"
+    """Of the neighbours: torch and faiss compare every pair; approximate those of near regions; auto goes by size."""
 
     def __post_init__(self) -> None:
         _require(self.k1 >= 1, "k1", self.k1, "at least 1")

@@ -6,6 +6,7 @@ same code then runs on a CPU, one NVIDIA GPU or Apple's.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
@@ -104,3 +105,18 @@ def _available_device(name: str) -> torch.device:
     if device.type not in there or not there[device.type]():
         raise InputError(f"device {name!r} is not there; use --device auto or --device cpu")
     return device
+
+
+def product_speed(device: torch.device, size: int = 2048, depth: int = 2048) -> float:
+    """Multiplications and additions a second of a plain float32 matrix product; takes a fraction of a second."""
+    # No random numbers: a run's own must not depend on a measurement.
+    first, second = torch.ones(size, depth, device=device), torch.ones(depth, size, device=device)
+    out = torch.empty(size, size, device=device)
+    best = float("inf")
+    for _ in range(4):  # the first is slower: threads start, pages are touched
+        started = time.perf_counter()
+        torch.mm(first, second, out=out)
+        if device.type != "cpu":
+            float(out[0, 0])  # waits for the device
+        best = min(best, time.perf_counter() - started)
+    return 2 * size * size * depth / best

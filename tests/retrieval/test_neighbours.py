@@ -8,8 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spcl.retrieval import neighbours as module
-from spcl.retrieval.neighbours import nearest_neighbours
+from spcl.retrieval import exact_search
+from spcl.retrieval.neighbours import choose_engine, nearest_neighbours, neighbours_and_lowest
 
 
 def unit_rows(rng: np.random.Generator, num: int, dim: int) -> np.ndarray:
@@ -42,9 +42,12 @@ def test_self_search_equals_brute_force_with_ties(seed, num, k, block):
     found = nearest_neighbours(features, k, block_bytes=block)
     assert np.array_equal(found.indices, indices)
     assert np.array_equal(found.similarities, similarities)
-    on_any_device = module._search_itself_topk(torch.from_numpy(features), min(k, num), block, None)
-    assert np.array_equal(on_any_device.indices, indices)
-    assert np.array_equal(on_any_device.similarities, similarities)
+    # The way of other devices, on this one.
+    best, places = exact_search._search_topk(
+        torch.from_numpy(features), torch.from_numpy(features), min(k, num), block, None, 0, None
+    )
+    assert np.array_equal(places, indices)
+    assert np.array_equal(best[:, 1:], similarities[:, 1:])
 
 
 @settings(max_examples=30, deadline=None)
@@ -60,9 +63,99 @@ def test_queries_equal_brute_force_with_ties(seed, num, k, block):
 
 def test_several_blocks_of_columns(monkeypatch):
     features = unit_rows(np.random.default_rng(0), 300, 16)
-    monkeypatch.setattr(module, "_COLUMNS_AT_ONCE", 64)
-    found = nearest_neighbours(features, 9, queries=features[:50] + 0.01)
-    assert np.array_equal(found.indices, brute_force(features, 9, features[:50] + 0.01)[0])
+    monkeypatch.setattr(exact_search, "_COLUMNS_AT_ONCE", 64)
+    queries = torch.from_numpy(features[:50] + 0.01)
+    expected = brute_force(features, 9, features[:50] + 0.01)[0]
+    _, places = exact_search._search_topk(torch.from_numpy(features), queries, 9, 2**20, None, None, None)
+    assert np.array_equal(places, expected)
+    assert np.array_equal(nearest_neighbours(features, 9, queries=queries).indices, expected)
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 10**6), num=st.integers(1, 60), cut=st.integers(0, 60), block=st.sampled_from([400, 10**6]))
+def test_parts_of_a_search_are_the_search(seed, num, cut, block):
+    features = integer_rows(np.random.default_rng(seed), num, 3)
+    cut = min(cut, num)
+    whole = nearest_neighbours(features, 7)
+    parts = [nearest_neighbours(features, 7, rows=part, block_bytes=block) for part in (range(cut), range(cut, num))]
+    assert np.array_equal(np.concatenate([part.indices for part in parts]), whole.indices)
+    assert np.array_equal(np.concatenate([part.similarities for part in parts]), whole.similarities)
+    rows = torch.from_numpy(features)
+    _, places = exact_search._search_topk(rows, rows[cut:], min(7, num), block, None, cut, None)
+    assert np.array_equal(places, whole.indices[cut:])
+
+
+@pytest.mark.parametrize("block", [4000, 2**20])
+def test_the_farthest_row_comes_with_the_neighbours(block):
+    features = torch.from_numpy(unit_rows(np.random.default_rng(3), 90, 8))
+    found, lowest = neighbours_and_lowest(features, 5, block_bytes=block)
+    assert np.array_equal(found.indices, nearest_neighbours(features, 5).indices)
+    assert np.allclose(lowest, (features @ features.T).amin(dim=1), atol=1e-6)
+    on_any_device = np.empty(90, dtype=np.float32)
+    exact_search._search_topk(features, features, 5, block, None, 0, on_any_device)
+    assert np.allclose(on_any_device, lowest, atol=1e-6)
+
+
+def test_faiss_finds_the_same():
+    pytest.importorskip("faiss")
+    features = unit_rows(np.random.default_rng(4), 500, 24)
+    features[7] = features[3]
+    for options in ({}, {"rows": range(100, 180)}, {"queries": features[:33]}):
+        ours = nearest_neighbours(features, 8, engine="torch", **options)
+        theirs = nearest_neighbours(features, 8, engine="faiss", **options)
+        assert np.array_equal(ours.indices, theirs.indices)
+        assert np.allclose(ours.similarities, theirs.similarities, atol=1e-6)
+        assert theirs.engine == "faiss"
+
+
+def test_faiss_is_asked_for_by_name(monkeypatch):
+    monkeypatch.setattr("spcl.retrieval.faiss_search.is_installed", lambda: False)
+    with pytest.raises(ModuleNotFoundError, match=r"spcl\[faiss\]"):
+        nearest_neighbours(np.eye(3, dtype=np.float32), 2, engine="faiss")
+
+
+def clustered_rows(num: int) -> np.ndarray:
+    rng = np.random.default_rng(5)
+    centres = rng.standard_normal((num // 40, 16))
+    rows = centres[rng.integers(0, len(centres), num)] + 0.3 * rng.standard_normal((num, 16))
+    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+
+
+def test_the_approximate_engine_finds_most_and_says_how_many():
+    features = clustered_rows(6000)
+    features[100] = features[5]
+    exact = nearest_neighbours(features, 20, engine="torch")
+    found = nearest_neighbours(features, 20, engine="approximate")
+    true_recall = np.mean([len(np.intersect1d(a, b)) / 20 for a, b in zip(exact.indices, found.indices, strict=True)])
+    assert found.engine == "approximate"
+    assert true_recall >= 0.95
+    assert abs(found.recall - true_recall) < 0.02
+    assert np.array_equal(found.indices[:, 0], np.arange(6000))
+    present = found.indices >= 0
+    similarity = np.einsum("nd,nkd->nk", features, features[found.indices])
+    assert np.allclose(found.similarities[present], similarity[present], atol=1e-5)
+    assert (np.diff(found.similarities[:, 1:], axis=1) <= 0).all()
+    again = nearest_neighbours(features, 20, engine="approximate", rows=range(1000, 1500))
+    assert np.array_equal(again.indices, found.indices[1000:1500])
+
+
+def test_where_regions_do_not_help_the_search_is_exact():
+    features = unit_rows(np.random.default_rng(6), 4500, 64)  # no structure: neighbours are anywhere
+    found = nearest_neighbours(features, 10, engine="approximate")
+    assert (found.engine, found.recall) == ("torch", 1.0)
+    assert np.array_equal(found.indices, nearest_neighbours(features, 10).indices)
+
+
+def test_the_engine_goes_by_size():
+    assert choose_engine(30_000, 2048, "cpu") == "torch"
+    assert choose_engine(1_000_000, 128, "cpu") == "approximate"
+    assert choose_engine(1_000_000, 2048, "cuda") == "torch"
+    with pytest.raises(ValueError, match="expected one of auto, torch, faiss, approximate"):
+        nearest_neighbours(np.eye(3, dtype=np.float32), 2, engine="annoy")
+    with pytest.raises(ValueError, match="searches a set in itself"):
+        nearest_neighbours(np.eye(3, dtype=np.float32), 2, engine="approximate", queries=np.eye(3, dtype=np.float32))
+    with pytest.raises(ValueError, match="expected consecutive ones from 0 to 3"):
+        nearest_neighbours(np.eye(3, dtype=np.float32), 2, rows=range(2, 5))
 
 
 def test_identical_rows_come_back_with_the_row_itself_first():

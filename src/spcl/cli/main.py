@@ -18,6 +18,7 @@ COMMANDS = {
     "train": "train an encoder: unlabelled images alone, or with a labelled source beside them",
     "evaluate": "mAP and top-k of a checkpoint on a data set",
     "datasets": "which data sets are known, where each is looked for, what was found",
+    "bench": "how fast this machine clusters and ranks, against what its hardware allows",
     "demo": "the main job on built-in images: from a clean studio to a street without labels",
 }
 

@@ -26,16 +26,15 @@ from spcl.engine import preflight, run_files
 from spcl.engine.evaluate import EvaluationResult, evaluate_encoder
 from spcl.engine.extract import extract_features
 from spcl.engine.journal import Reporter
+from spcl.engine.label_stage import check_label_stage, make_labeller
 from spcl.engine.state import RunState
 from spcl.engine.training import TrainingParts, train
 from spcl.errors import InputError
 from spcl.nn.encoder import Encoder, EncoderSettings
 from spcl.nn.weights import find_weights
 from spcl.records import Record, ReIDDataset, cameras_of, identities_of
-from spcl.retrieval.neighbours import nearest_neighbours
 from spcl.runtime import Runtime
 from spcl.selfpaced.hybrid_memory import HybridMemory
-from spcl.selfpaced.pseudo_labels import PseudoLabels, pseudo_labels
 from spcl.selfpaced.slots import Slots
 
 # Each domain has draws of its own; the target's are the same whether or not there is a source.
@@ -102,6 +101,14 @@ def prepare(config: Config, report: Reporter, *, resume: bool = False) -> Run:
     encoder = Encoder(_encoder_settings(config, domains), weights)
     num_classes = len({record.identity for record in source.train}) if source is not None else 0
     slots = Slots(num_classes, len(target.train))
+    check_label_stage(
+        slots.num_target_instances,
+        encoder.feature_dim,
+        k1=config.labels.k1,
+        engine=config.labels.search,
+        device=runtime.device,
+        report=report,
+    )
     state = _fresh_state(config, encoder, slots, runtime)
     has_state = run_files.prepare_log_folder(folder, resume=resume)
     run = Run(config, source, target, state, slots, _stores(config, source, target), folder, has_state)
@@ -136,7 +143,7 @@ def training_parts(run: Run, report: Reporter) -> TrainingParts:
     config = run.config
     return TrainingParts(
         slots=run.slots,
-        label=_labeller(config, report),
+        label=make_labeller(**asdict(config.labels), report=report),
         batches=_batch_maker(run),
         evaluate=(lambda: evaluate_run(run, report).to_row()) if preflight.can_evaluate(run.target) else None,
         save=lambda state, epoch_ended, is_best: run_files.save(
@@ -225,17 +232,6 @@ def _class_means(features: torch.Tensor, classes: NDArray[np.int64], num_classes
     index = torch.from_numpy(classes)
     sums = torch.zeros(num_classes, features.shape[1]).index_add_(0, index, features)
     return sums / torch.bincount(index, minlength=num_classes).unsqueeze(1)
-
-
-def _labeller(config: Config, report: Reporter) -> Callable[[torch.Tensor, float | None], PseudoLabels]:
-    labels = asdict(config.labels)
-
-    def label(features: torch.Tensor, threshold: float | None) -> PseudoLabels:
-        with report.progress("clustering: neighbours") as advance:
-            neighbours = nearest_neighbours(features, config.labels.k1, progress=advance).indices
-        return pseudo_labels(features, **labels, neighbours=neighbours, independence_threshold=threshold)
-
-    return label
 
 
 def _batch_maker(run: Run) -> Callable[[int, NDArray[np.int64], int], Iterator[Batch]]:

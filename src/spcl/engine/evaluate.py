@@ -16,8 +16,8 @@ from spcl.engine.extract import extract_features
 from spcl.engine.journal import Reporter
 from spcl.nn.encoder import Encoder
 from spcl.records import Record, ReIDDataset, cameras_of, identities_of
-from spcl.retrieval.ranking import RankingResult, average_results, rank_features, rank_metrics
-from spcl.retrieval.rerank import rerank
+from spcl.retrieval.ranking import RankingResult, average_results, rank_features
+from spcl.retrieval.rerank import rank_reranked
 from spcl.runtime import Runtime
 
 VEHICLEID_DRAWS = 10
@@ -125,8 +125,10 @@ def _rate(
     if not with_rerank:
         return plain, None
     with report.progress("evaluation: re-ranking") as advance:
-        distance = rerank(rows.to(runtime.device), columns.to(runtime.device), progress=advance)
-    return plain, rank_metrics(distance, *labels, protocol=protocol)
+        better = rank_reranked(
+            rows.to(runtime.device), columns.to(runtime.device), *labels, protocol=protocol, progress=advance
+        )
+    return plain, better
 
 
 def _row(result: RankingResult) -> dict[str, float]:

@@ -15,8 +15,9 @@ from numba import get_num_threads, njit, prange
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+from spcl.retrieval.arrays import Features
 from spcl.retrieval.k_reciprocal import k_reciprocal_encoding
-from spcl.retrieval.neighbours import Features, nearest_neighbours
+from spcl.retrieval.neighbours import nearest_neighbours
 
 _ROWS_AT_ONCE = 16384
 

@@ -15,7 +15,7 @@ from numba import njit, prange
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from spcl.retrieval.neighbours import Features, as_float32
+from spcl.retrieval.arrays import Features, as_float32
 
 _ROWS_AT_ONCE = 32768
 

@@ -12,17 +12,22 @@ from typing import Any
 
 import numpy as np
 import torch
-from numba import njit, prange
 from numpy.typing import ArrayLike, NDArray
 
-from spcl.retrieval.neighbours import Features, as_float32, nearest_neighbours
+from spcl.retrieval.arrays import Features, as_float32
+from spcl.retrieval.matches import PROTOCOLS, RankingLabels, places_of_matches
+from spcl.retrieval.neighbours import nearest_neighbours
 
-PROTOCOLS = ("market1501", "vehicleid", "no-camera")
-"""``market1501``: gallery images of the query's identity in the query's camera are left out. ``vehicleid``: one
-gallery image per identity, drawn several times and averaged (the evaluation makes the draws). ``no-camera``: every
-gallery image counts."""
+__all__ = [
+    "PROTOCOLS",
+    "RankingResult",
+    "average_results",
+    "rank_blocks",
+    "rank_features",
+    "rank_metrics",
+    "top_gallery",
+]
 
-_UNKNOWN = -1
 _BLOCK_BYTES = 64 * 2**20
 
 
@@ -85,15 +90,51 @@ def rank_metrics(
     Reference: ``spcl/evaluation_metrics/ranking.py``.
     """
     array = distance.detach().cpu().numpy() if isinstance(distance, torch.Tensor) else np.asarray(distance)
-    labels = _Labels.checked(query_ids, gallery_ids, query_cameras, gallery_cameras, protocol)
-    if array.shape != (len(labels.query), len(labels.gallery)):
+    height = max(1, _BLOCK_BYTES // max(1, 8 * (array.shape[1] if array.ndim == 2 else 1)))
+    return rank_blocks(
+        lambda: ((at, np.ascontiguousarray(array[at : at + height])) for at in range(0, len(array), height)),
+        array.shape,
+        query_ids,
+        gallery_ids,
+        query_cameras,
+        gallery_cameras,
+        max_rank=max_rank,
+        protocol=protocol,
+    )
+
+
+def rank_blocks(
+    blocks: Callable[[], Iterator[tuple[int, NDArray[Any]]]],
+    shape: tuple[int, ...],
+    query_ids: ArrayLike,
+    gallery_ids: ArrayLike,
+    query_cameras: ArrayLike | None = None,
+    gallery_cameras: ArrayLike | None = None,
+    *,
+    max_rank: int = 50,
+    protocol: str = "market1501",
+) -> RankingResult:
+    """Rate distances that come in blocks of queries.
+
+    Args:
+        blocks: Called once everything else is checked; gives (number of the first query, distances ``[some, G]``).
+        shape: Of all the distances, ``(Q, G)``.
+        query_ids: ``[Q]`` identities.
+        gallery_ids: ``[G]`` identities.
+        query_cameras: ``[Q]`` cameras; may be None where the protocol does not look at them.
+        gallery_cameras: ``[G]`` likewise.
+        max_rank: Length of the CMC.
+        protocol: One of ``PROTOCOLS``.
+
+    The result and the errors are those of ``rank_metrics``.
+    """
+    labels = RankingLabels.checked(query_ids, gallery_ids, query_cameras, gallery_cameras, protocol)
+    if shape != (len(labels.query), len(labels.gallery)):
         raise ValueError(
-            f"distance has shape {array.shape}; expected {(len(labels.query), len(labels.gallery))} "
+            f"distance has shape {shape}; expected {(len(labels.query), len(labels.gallery))} "
             "for so many queries and gallery images"
         )
-    height = max(1, _BLOCK_BYTES // max(1, 8 * array.shape[1]))
-    blocks = ((at, np.ascontiguousarray(array[at : at + height])) for at in range(0, len(array), height))
-    return _rate(blocks, labels, max_rank, protocol)
+    return _rate(blocks(), labels, max_rank, protocol)
 
 
 def rank_features(
@@ -127,7 +168,7 @@ def rank_features(
 
     The result and the errors are those of ``rank_metrics``.
     """
-    labels = _Labels.checked(query_ids, gallery_ids, query_cameras, gallery_cameras, protocol)
+    labels = RankingLabels.checked(query_ids, gallery_ids, query_cameras, gallery_cameras, protocol)
     rows, columns = as_float32(query, "query"), as_float32(gallery, "gallery")
     if len(rows) != len(labels.query) or len(columns) != len(labels.gallery):
         raise ValueError(
@@ -163,51 +204,9 @@ def average_results(results: Sequence[RankingResult]) -> RankingResult:
     )
 
 
-@dataclass(frozen=True)
-class _Labels:
-    """Identities and cameras as arrays; without cameras, those that leave nothing out."""
-
-    query: NDArray[np.int64]
-    gallery: NDArray[np.int64]
-    query_cameras: NDArray[np.int64]
-    gallery_cameras: NDArray[np.int64]
-
-    @classmethod
-    def checked(
-        cls,
-        query_ids: ArrayLike,
-        gallery_ids: ArrayLike,
-        query_cameras: ArrayLike | None,
-        gallery_cameras: ArrayLike | None,
-        protocol: str,
-    ) -> _Labels:
-        if protocol not in PROTOCOLS:
-            raise ValueError(f"protocol is {protocol!r}; expected one of {', '.join(PROTOCOLS)}")
-        query, gallery = _integers(query_ids, "query_ids"), _integers(gallery_ids, "gallery_ids")
-        if protocol != "market1501":
-            # Cameras that never agree: nothing is left out.
-            return cls(query, gallery, np.zeros_like(query), np.ones_like(gallery))
-        if query_cameras is None or gallery_cameras is None:
-            raise ValueError('the protocol market1501 compares cameras; give them, or use protocol="no-camera"')
-        cameras = _integers(query_cameras, "query_cameras"), _integers(gallery_cameras, "gallery_cameras")
-        if len(cameras[0]) != len(query) or len(cameras[1]) != len(gallery):
-            raise ValueError(
-                f"{len(cameras[0])} and {len(cameras[1])} cameras for {len(query)} queries and {len(gallery)} "
-                "gallery images"
-            )
-        if (cameras[0] == _UNKNOWN).any() or (cameras[1] == _UNKNOWN).any():
-            raise ValueError('the protocol market1501 needs every camera; some are unknown: use protocol="no-camera"')
-        return cls(query, gallery, *cameras)
-
-
-def _integers(values: ArrayLike, name: str) -> NDArray[np.int64]:
-    array = np.asarray(values.cpu() if isinstance(values, torch.Tensor) else values)
-    if array.ndim != 1 or (array.size and not np.issubdtype(array.dtype, np.integer)):
-        raise ValueError(f"{name} are {array.dtype} of shape {array.shape}; expected a row of integers")
-    return array.astype(np.int64)
-
-
-def _rate(blocks: Iterator[tuple[int, NDArray[Any]]], labels: _Labels, max_rank: int, protocol: str) -> RankingResult:
+def _rate(
+    blocks: Iterator[tuple[int, NDArray[Any]]], labels: RankingLabels, max_rank: int, protocol: str
+) -> RankingResult:
     if max_rank < 1:
         raise ValueError(f"max_rank is {max_rank}; it must be at least 1")
     num_queries = len(labels.query)
@@ -219,7 +218,7 @@ def _rate(blocks: Iterator[tuple[int, NDArray[Any]]], labels: _Labels, max_rank:
     stops = np.searchsorted(ordered, labels.query, side="right")
     for at, distance in blocks:
         part = slice(at, at + len(distance))
-        _places_of_matches(
+        places_of_matches(
             distance,
             labels.query_cameras[part],
             labels.gallery_cameras,
@@ -245,55 +244,6 @@ def _rate(blocks: Iterator[tuple[int, NDArray[Any]]], labels: _Labels, max_rank:
     )
 
 
-@njit(cache=True, parallel=True)
-def _places_of_matches(  # type: ignore[no-untyped-def]
-    distance, query_cameras, gallery_cameras, by_identity, starts, stops, precision, first_match
-):
-    """Average precision and place of the first match of each query of a block, written into the last two arrays.
-
-    Gallery images of the query's identity and camera are skipped. A gallery image stands before a match when it is
-    nearer, or as near and earlier in the gallery. For many images and few matches, each image is put between two
-    matches by a binary search over the ordered matches.
-    """
-    num_gallery = distance.shape[1]
-    for query in prange(distance.shape[0]):
-        row = distance[query]
-        members = by_identity[starts[query] : stops[query]]
-        kept = members[gallery_cameras[members] != query_cameras[query]]
-        num_matches = len(kept)
-        if num_matches == 0:
-            continue
-        # Stable sort of matches in gallery order: by distance, then by place in the gallery.
-        matches = kept[np.argsort(row[kept], kind="mergesort")]
-        values = row[matches]
-        skipped = np.zeros(num_gallery, dtype=np.bool_)
-        for member in members:
-            skipped[member] = gallery_cameras[member] == query_cameras[query]
-        before = np.zeros(num_matches + 1, dtype=np.int64)
-        farthest = values[num_matches - 1]
-        for image in range(num_gallery):
-            value = row[image]
-            if value > farthest or skipped[image]:
-                continue
-            low, high = 0, num_matches
-            while low < high:
-                middle = (low + high) // 2
-                if values[middle] < value or (values[middle] == value and matches[middle] < image):
-                    low = middle + 1
-                else:
-                    high = middle
-            # It stands before match number ``low`` and all later ones (a match, before itself as well).
-            before[low] += 1
-        total = 0.0
-        place = 0
-        for match in range(num_matches):
-            place += before[match]
-            if match == 0:
-                first_match[query] = place - 1
-            total += (match + 1) / place
-        precision[query] = total / num_matches
-
-
 def top_gallery(
     query: Features,
     gallery: Features,
@@ -312,7 +262,7 @@ def top_gallery(
 
     The arguments and errors are those of ``rank_features``.
     """
-    labels = _Labels.checked(query_ids, gallery_ids, query_cameras, gallery_cameras, protocol)
+    labels = RankingLabels.checked(query_ids, gallery_ids, query_cameras, gallery_cameras, protocol)
     # As many more as any query can have to leave out.
     pairs = np.stack([labels.gallery, labels.gallery_cameras])
     most = int(np.unique(pairs, axis=1, return_counts=True)[1].max(initial=0)) if protocol == "market1501" else 0

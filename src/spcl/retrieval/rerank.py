@@ -9,16 +9,18 @@ does not reorder it), and the maxima from a pass of their own.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
 
 import numpy as np
 import torch
 from numba import njit, prange
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array
 
+from spcl.retrieval.arrays import Features, Progress, as_float32
 from spcl.retrieval.k_reciprocal import average_over_neighbours, reciprocal_sets
-from spcl.retrieval.neighbours import Features, as_float32, nearest_neighbours
+from spcl.retrieval.neighbours import neighbours_and_lowest
+from spcl.retrieval.ranking import RankingResult, rank_blocks
 
 _BLOCK_BYTES = 64 * 2**20
 
@@ -30,7 +32,7 @@ def rerank(
     k1: int = 20,
     k2: int = 6,
     lambda_value: float = 0.3,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> NDArray[np.float32]:
     """Re-ranked distances.
 
@@ -51,6 +53,57 @@ def rerank(
     Cost: the neighbour search over Q + G images; memory for the result and one block.
     Reference: ``spcl/utils/rerank.py: re_ranking``.
     """
+    blocks = reranked_blocks(query, gallery, k1=k1, k2=k2, lambda_value=lambda_value, progress=progress)
+    distance = np.empty((len(query), len(gallery)), dtype=np.float32)
+    for at, block in blocks:
+        distance[at : at + len(block)] = block
+    return distance
+
+
+def rank_reranked(
+    query: Features,
+    gallery: Features,
+    query_ids: ArrayLike,
+    gallery_ids: ArrayLike,
+    query_cameras: ArrayLike | None = None,
+    gallery_cameras: ArrayLike | None = None,
+    *,
+    k1: int = 20,
+    k2: int = 6,
+    lambda_value: float = 0.3,
+    max_rank: int = 50,
+    protocol: str = "market1501",
+    progress: Progress | None = None,
+) -> RankingResult:
+    """Rate features after re-ranking, block by block: the Q x G distances are never in memory at once.
+
+    The arguments are those of ``rerank`` and ``rank_features``, and so are the errors.
+    """
+    return rank_blocks(
+        lambda: reranked_blocks(query, gallery, k1=k1, k2=k2, lambda_value=lambda_value, progress=progress),
+        (len(query), len(gallery)),
+        query_ids,
+        gallery_ids,
+        query_cameras,
+        gallery_cameras,
+        max_rank=max_rank,
+        protocol=protocol,
+    )
+
+
+def reranked_blocks(
+    query: Features,
+    gallery: Features,
+    *,
+    k1: int = 20,
+    k2: int = 6,
+    lambda_value: float = 0.3,
+    progress: Progress | None = None,
+) -> Iterator[tuple[int, NDArray[np.float32]]]:
+    """Re-ranked distances in blocks: (number of the first query, ``[some queries, G]`` float32), in order.
+
+    The settings are checked at once, the work is done as blocks are asked for.
+    """
     if not 0 <= lambda_value <= 1:
         raise ValueError(f"lambda_value is {lambda_value}; it must lie between 0 and 1")
     if k1 < 1 or k2 < 1:
@@ -58,39 +111,59 @@ def rerank(
     queries, database = as_float32(query, "query"), as_float32(gallery, "gallery").to(as_float32(query, "query").device)
     if queries.shape[1] != database.shape[1]:
         raise ValueError(f"query has {queries.shape[1]} columns, gallery {database.shape[1]}; they must be equal")
-    together = torch.cat([queries, database])
-    neighbours = nearest_neighbours(together, k1 + 1, progress=progress).indices
-    largest = _largest_distance(together)
-    indptr, indices = reciprocal_sets(neighbours, k1=k1)
+    return _blocks(queries, database, k1, k2, lambda_value, progress)
+
+
+def _blocks(
+    queries: torch.Tensor, database: torch.Tensor, k1: int, k2: int, share: float, progress: Progress | None
+) -> Iterator[tuple[int, NDArray[np.float32]]]:
+    encoding, largest = _encoding(torch.cat([queries, database]), k1, k2, progress)
+    gallery_by_column = encoding[len(queries) :].tocsc()
+    arrays = (
+        encoding.indptr.astype(np.int64),
+        encoding.indices.astype(np.int32),
+        encoding.data,
+        gallery_by_column.indptr.astype(np.int64),
+        gallery_by_column.indices.astype(np.int32),
+        gallery_by_column.data,
+    )
+    height = max(1, _BLOCK_BYTES // (4 * max(1, len(database))))
+    for at in range(0, len(queries), height):
+        stop = min(at + height, len(queries))
+        block = np.zeros((stop - at, len(database)), dtype=np.float32)
+        _jaccard_rows(*arrays, at, block)
+        _mix_with_original(block, queries[at:stop], database, largest[at:stop], share)
+        yield at, block
+
+
+def _encoding(
+    together: torch.Tensor, k1: int, k2: int, progress: Progress | None
+) -> tuple[csr_array, NDArray[np.float32]]:
+    """The encodings of queries and gallery as one set, and each row's largest distance."""
+    found, lowest = neighbours_and_lowest(together, k1 + 1, progress=progress)
+    # The largest squared distance, squared again.
+    largest = np.square(2 - 2 * lowest)
+    indptr, indices = reciprocal_sets(found.indices, k1=k1)
     weights = _weights(together.cpu().numpy(), largest, indptr, indices)
     encoding = csr_array((weights, indices, indptr), shape=(len(together), len(together)))
-    encoding = average_over_neighbours(encoding, neighbours, k2=k2)
-    result = _jaccard_to_gallery(encoding, len(queries))
-    _mix_with_original(result, queries, database, largest, lambda_value)
-    return result
-
-
-def _largest_distance(features: torch.Tensor) -> NDArray[np.float32]:
-    """Each row's largest squared distance, squared again, to any row: ``[M]`` float32."""
-    height = max(1, _BLOCK_BYTES // (4 * max(1, len(features))))
-    smallest = [(features[at : at + height] @ features.T).amin(dim=1) for at in range(0, len(features), height)]
-    return np.asarray((2 - 2 * torch.cat(smallest)).square().cpu().numpy(), dtype=np.float32)
+    return average_over_neighbours(encoding, found.indices, k2=k2), largest
 
 
 def _mix_with_original(
-    result: NDArray[np.float32],
+    block: NDArray[np.float32],
     queries: torch.Tensor,
     database: torch.Tensor,
     largest: NDArray[np.float32],
     share: float,
 ) -> None:
-    """Add the share of the original distance, in place and in blocks."""
-    height = max(1, _BLOCK_BYTES // (4 * max(1, len(database))))
-    for at in range(0, len(queries), height):
-        original = (2 - 2 * queries[at : at + height] @ database.T).square().cpu().numpy()
-        original /= _not_zero(largest[at : at + len(original)])[:, None]
-        result[at : at + height] *= np.float32(1 - share)
-        result[at : at + height] += np.float32(share) * original
+    """Add the share of the original distance, in place."""
+    if share == 0:
+        return
+    original = (2 - 2 * queries @ database.T).square().cpu().numpy()
+    original /= _not_zero(largest)[:, None]
+    original *= np.float32(share)
+    block *= np.float32(1 - share)
+    block += original
 
 
 def _not_zero(largest: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -118,34 +191,17 @@ def _weights(features, largest, indptr, indices):  # type: ignore[no-untyped-def
     return weights
 
 
-def _jaccard_to_gallery(encoding: csr_array, num_queries: int) -> NDArray[np.float32]:
-    """Jaccard distance ``[Q, G]`` between the encodings of the queries and of the gallery."""
-    gallery_by_column = encoding[num_queries:].tocsc()
-    distance: NDArray[np.float32] = _jaccard_rows(
-        encoding.indptr.astype(np.int64),
-        encoding.indices.astype(np.int32),
-        encoding.data,
-        gallery_by_column.indptr.astype(np.int64),
-        gallery_by_column.indices.astype(np.int32),
-        gallery_by_column.data,
-        num_queries,
-        gallery_by_column.shape[0],
-    )
-    return distance
-
-
 @njit(cache=True, parallel=True)
 def _jaccard_rows(  # type: ignore[no-untyped-def]
-    indptr, indices, data, col_indptr, col_rows, col_data, num_queries, num_gallery
+    indptr, indices, data, col_indptr, col_rows, col_data, first, distance
 ):
-    distance = np.zeros((num_queries, num_gallery), dtype=np.float32)
-    for query in prange(num_queries):
-        overlap = distance[query]
-        for place in range(indptr[query], indptr[query + 1]):
+    """Jaccard distance of the rows ``first ...`` to the gallery, into ``distance``, which comes as zeros."""
+    for at in prange(distance.shape[0]):
+        overlap = distance[at]
+        for place in range(indptr[first + at], indptr[first + at + 1]):
             column, own = indices[place], data[place]
-            for at in range(col_indptr[column], col_indptr[column + 1]):
-                overlap[col_rows[at]] += min(own, col_data[at])
-        for image in range(num_gallery):
+            for entry in range(col_indptr[column], col_indptr[column + 1]):
+                overlap[col_rows[entry]] += min(own, col_data[entry])
+        for image in range(distance.shape[1]):
             common = overlap[image]
             overlap[image] = np.float32(1) - common / (np.float32(2) - common)
-    return distance

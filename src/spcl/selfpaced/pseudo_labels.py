@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from spcl.retrieval.arrays import Features, as_float32
 from spcl.retrieval.jaccard import jaccard_distance
-from spcl.retrieval.neighbours import Features, as_float32
 from spcl.selfpaced.clustering import Scales, cluster_at_three_scales
 from spcl.selfpaced.reliability import (
     cluster_agreement,
@@ -98,9 +98,18 @@ def pseudo_labels(
         return PseudoLabels(nothing, Scales(nothing, nothing, nothing), empty, empty, independence_threshold, 0, 0)
     distance = jaccard_distance(rows, k1=k1, k2=k2, cutoff=eps + eps_gap, neighbours=neighbours)
     scales = cluster_at_three_scales(distance, eps=eps, eps_gap=eps_gap, min_samples=min_samples)
+    return labels_of_scales(scales, independence_threshold)
+
+
+def labels_of_scales(scales: Scales, threshold: float | None) -> PseudoLabels:
+    """What is reliable in given clusters.
+
+    Args:
+        scales: Cluster labels at the three scales.
+        threshold: The threshold of an earlier epoch; None: set from these clusters.
+    """
     independence = cluster_agreement(scales.normal, scales.loose)
     compactness = cluster_agreement(scales.normal, scales.tight)
-    threshold = independence_threshold
     if threshold is None:
         threshold = first_threshold(scales.normal, independence)
     labels = reliable_labels(scales, independence, compactness, threshold)

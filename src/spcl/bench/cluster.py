@@ -1,0 +1,120 @@
+"""The label stage: the neighbour search against what the hardware needs for it, and each step after it."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from spcl.bench.features import mixture
+from spcl.bench.measuring import PeakMemory, machine, shortest
+from spcl.engine.journal import Reporter
+from spcl.retrieval.arrays import Neighbours
+from spcl.retrieval.jaccard import jaccard_of_encoding
+from spcl.retrieval.k_reciprocal import k_reciprocal_encoding
+from spcl.retrieval.neighbours import Engine, nearest_neighbours
+from spcl.runtime import product_speed
+from spcl.selfpaced.clustering import cluster_at_three_scales
+from spcl.selfpaced.pseudo_labels import labels_of_scales, pseudo_labels
+
+
+def bench_cluster(
+    num: int,
+    dim: int,
+    *,
+    k1: int = 30,
+    k2: int = 6,
+    eps: float = 0.6,
+    eps_gap: float = 0.02,
+    min_samples: int = 4,
+    engine: Engine = "auto",
+    device: str = "cpu",
+    repeat: int = 3,
+    with_full_product: bool = True,
+    seed: int = 0,
+    report: Reporter,
+) -> dict[str, Any]:
+    """Measure the label stage on a mixture of ``num`` rows of length ``dim``.
+
+    Args:
+        num: N.
+        dim: D.
+        k1: As in ``pseudo_labels``.
+        k2: Likewise.
+        eps: Likewise.
+        eps_gap: Likewise.
+        min_samples: Likewise.
+        engine: Of the search.
+        device: Where the search multiplies.
+        repeat: The best of so many is told.
+        with_full_product: Measure also the search that does not use the symmetry.
+        seed: Of the features.
+        report: Shows progress.
+
+    Returns:
+        Sizes, ``seconds`` by step, ratios, ``peak_memory_gb`` of the process during one whole stage, GFLOP/s.
+    """
+    where = torch.device(device)
+    pseudo_labels(mixture(600, dim), k1=k1, k2=k2, eps=eps, eps_gap=eps_gap)  # compile
+    report.say(f"features: a mixture of {num} x {dim}")
+    rows = mixture(num, dim, seed)
+    on_device = torch.from_numpy(rows).to(where)
+
+    def search() -> Neighbours:
+        with report.progress("search") as advance:
+            return nearest_neighbours(on_device, k1, engine=engine, progress=advance)
+
+    def stage() -> NDArray[np.int64]:
+        found = search()
+        return pseudo_labels(
+            rows, k1=k1, k2=k2, eps=eps, eps_gap=eps_gap, min_samples=min_samples, neighbours=found.indices
+        ).labels
+
+    memory = PeakMemory()
+    whole, labels = shortest(stage, repeat)
+    peak = memory.read()
+    seconds: dict[str, float] = {}
+    seconds["search"], found = shortest(search, repeat)
+    seconds["encoding"], encoding = shortest(lambda: k_reciprocal_encoding(rows, found.indices, k1=k1, k2=k2), repeat)
+    num_entries = encoding.nnz
+    seconds["jaccard"], distance = shortest(partial(jaccard_of_encoding, encoding, cutoff=eps + eps_gap), repeat)
+    num_distances = distance.nnz
+    cluster = partial(cluster_at_three_scales, distance, eps=eps, eps_gap=eps_gap, min_samples=min_samples)
+    seconds["dbscan x 3"], scales = shortest(cluster, repeat)
+    seconds["reliability"], _ = shortest(lambda: labels_of_scales(scales, None), repeat)
+    after = sum(seconds[step] for step in ("encoding", "jaccard", "dbscan x 3", "reliability"))
+    result: dict[str, Any] = {
+        "machine": machine(where),
+        "n": num,
+        "dim": dim,
+        "k1": k1,
+        "k2": k2,
+        "engine": found.engine,
+        "recall": found.recall,
+        "seconds": seconds,
+        "after_the_search_seconds": after,
+        "whole_stage_seconds": whole,
+        "after_the_search_by_search": after / seconds["search"],
+        "peak_memory_gb": None if peak is None else peak / 1e9,
+        "features_gb": rows.nbytes / 1e9,
+        "clusters": int((np.bincount(labels) > 1).sum()),
+        "unclustered": int((np.bincount(labels) == 1).sum()),
+        "encoding_entries_per_row": num_entries / num,
+        "distances_per_row": num_distances / num,
+    }
+    if found.engine == "torch":
+        result["product_gflops"] = product_speed(where, depth=dim) / 1e9
+        # Each pair once: N^2 D multiplications and additions on the CPU, twice as many elsewhere.
+        result["search_gflops"] = (1 if where.type == "cpu" else 2) * num * num * dim / seconds["search"] / 1e9
+    if with_full_product and found.engine == "torch":
+
+        def full() -> Neighbours:
+            with report.progress("full product with top-k") as advance:
+                return nearest_neighbours(on_device, k1, queries=on_device, progress=advance)
+
+        seconds["full product with top-k"], _ = shortest(full, repeat)
+        result["search_by_full_product"] = seconds["search"] / seconds["full product with top-k"]
+    return result

@@ -1,0 +1,127 @@
+"""``spcl bench``: how fast this machine is at what takes the time."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any, Literal
+
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from spcl.bench.cluster import bench_cluster
+from spcl.bench.rank import bench_rank
+from spcl.engine.journal import ConsoleReporter, SilentReporter
+from spcl.errors import InputError
+from spcl.retrieval.faiss_search import is_installed
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """The label stage of an epoch: neighbours, Jaccard distance, clusters at three scales, reliability."""
+
+    n: int = 30000
+    """Images."""
+    dim: int = 2048
+    """Length of a feature."""
+    k1: int = 30
+    """Neighbours in the k-reciprocal encoding."""
+    k2: int = 6
+    """Neighbours in the local query expansion."""
+    engine: Literal["auto", "torch", "faiss", "approximate"] = "auto"
+    """Of the neighbour search; auto goes by size."""
+    device: str = "cpu"
+    """Where the search multiplies: cpu, cuda or mps."""
+    repeat: int = 3
+    """The best of so many is told."""
+    no_full_product: bool = False
+    """Leave out the search without symmetry, which the search is compared with."""
+    json: bool = False
+    """Print JSON."""
+
+
+@dataclass(frozen=True)
+class Rank:
+    """An evaluation: mAP and CMC of queries against a gallery, plain and after re-ranking."""
+
+    queries: int = 3368
+    """Query images; the default is Market-1501's size."""
+    gallery: int = 19732
+    """Gallery images."""
+    dim: int = 2048
+    """Length of a feature."""
+    no_rerank: bool = False
+    """Leave re-ranking out."""
+    device: str = "cpu"
+    """Where products are made: cpu, cuda or mps."""
+    repeat: int = 1
+    """The best of so many is told."""
+    json: bool = False
+    """Print JSON."""
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Run ``spcl bench`` with these words."""
+    options = tyro.cli(
+        Annotated[Cluster, tyro.conf.subcommand("cluster")] | Annotated[Rank, tyro.conf.subcommand("rank")],
+        args=list(arguments),
+        prog="spcl bench",
+        config=(tyro.conf.FlagCreatePairsOff, tyro.conf.OmitArgPrefixes),
+    )
+    _check(options)
+    report = SilentReporter() if options.json else ConsoleReporter()
+    if isinstance(options, Cluster):
+        figures = bench_cluster(
+            options.n,
+            options.dim,
+            k1=options.k1,
+            k2=options.k2,
+            engine=options.engine,
+            device=options.device,
+            repeat=options.repeat,
+            with_full_product=not options.no_full_product,
+            report=report,
+        )
+    else:
+        figures = bench_rank(
+            options.queries,
+            options.gallery,
+            options.dim,
+            with_rerank=not options.no_rerank,
+            device=options.device,
+            repeat=options.repeat,
+            report=report,
+        )
+    if options.json:
+        print(json.dumps(figures, indent=1))
+    else:
+        _show(figures, ConsoleReporter().console)
+
+
+def _check(options: Any) -> None:
+    for name, value in asdict(options).items():
+        if isinstance(value, int) and not isinstance(value, bool) and value < 1:
+            raise InputError(f"--{name} is {value}; expected at least 1")
+    if getattr(options, "engine", "") == "faiss" and not is_installed():
+        raise InputError('faiss is not installed: pip install "spcl[faiss]", or leave --engine out')
+
+
+def _show(figures: dict[str, Any], console: Console) -> None:
+    table = Table(show_header=False)
+    table.add_column("what")
+    table.add_column("figure", justify="right")
+    for name, value in figures.items():
+        entries = (
+            {f"{name}: {key}": entry for key, entry in value.items()} if isinstance(value, dict) else {name: value}
+        )
+        for title, entry in entries.items():
+            table.add_row(title.replace("_", " "), _text(entry))
+    console.print(table)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return "-" if value is None else str(value)

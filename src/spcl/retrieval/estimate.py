@@ -1,0 +1,75 @@
+"""What a label stage will take on this machine, told before it starts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from spcl.retrieval.exact_search import BLOCK_BYTES
+from spcl.retrieval.neighbours import Engine, choose_engine
+
+_ENCODED_PER_NEIGHBOUR = 4.0
+"""Entries of an encoding row by k1, after the local query expansion; an upper value of what was measured."""
+
+_STORED_PER_NEIGHBOUR = 3.0
+"""Stored distances of a row by k1, likewise."""
+
+_SECONDS_PER_ENTRY = 8e-8
+"""Of everything after the search, by entry of the encodings, one core's work on a machine of 2025."""
+
+_APPROXIMATE_SHARE = 0.08
+"""Share of all products that the approximate search makes, where regions help."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """An estimate.
+
+    Attributes:
+        engine: What ``auto`` takes, or what was asked for.
+        seconds: Of one label stage; right within a factor of two or three.
+        memory: Bytes beside what the process has, the features included.
+    """
+
+    engine: str
+    seconds: float
+    memory: int
+
+    def words(self) -> str:
+        """In one line."""
+        how = "every pair compared" if self.engine != "approximate" else "only pairs of near regions compared"
+        return f"{self.engine} search ({how}), about {self.seconds:.0f} s and {self.memory / 1e9:.1f} GB an epoch"
+
+
+def estimate_label_stage(
+    num: int,
+    dim: int,
+    *,
+    k1: int,
+    flops_per_second: float,
+    engine: Engine = "auto",
+    device_type: str = "cpu",
+) -> Estimate:
+    """Time and memory of the search and everything after it.
+
+    Args:
+        num: N.
+        dim: D.
+        k1: Neighbours in the k-reciprocal encoding.
+        flops_per_second: Of a plain float32 matrix product on the device.
+        engine: Of the search.
+        device_type: Where it multiplies.
+    """
+    chosen = choose_engine(num, dim, device_type) if engine == "auto" else engine
+    k1 = min(k1, num)
+    products = float(num) * num * dim
+    if chosen == "approximate":
+        flops = 2 * _APPROXIMATE_SHARE * products
+    else:
+        # The CPU engine multiplies each pair once.
+        flops = products if chosen == "torch" and device_type == "cpu" else 2 * products
+    encoded, stored = num * k1 * _ENCODED_PER_NEIGHBOUR, num * k1 * _STORED_PER_NEIGHBOUR
+    after = encoded * _SECONDS_PER_ENTRY
+    memory = 4 * num * dim + num * k1 * (8 + 4 + 4) + 2 * 8 * encoded + 2 * 8 * stored + 2 * BLOCK_BYTES
+    if chosen == "approximate":
+        memory += 4 * num * dim / 4
+    return Estimate(chosen, flops / flops_per_second + after, int(memory))

@@ -1,0 +1,271 @@
+"""The exact search, with torch: every pair is compared, block by block.
+
+On the CPU a set is searched in itself with each pair of blocks multiplied once: the product serves the rows of both.
+Elsewhere the device's own top-k is used on each row of blocks.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from numba import njit, prange
+from numpy.typing import NDArray
+
+from spcl.retrieval.arrays import Neighbours, Progress
+
+BLOCK_BYTES = 64 * 2**20
+"""The most memory a block of similarities takes, unless told otherwise."""
+
+_COLUMNS_AT_ONCE = 65536
+_BLOCK_ROWS = 2048
+_NEVER = -(2**62)
+"""An own column that no block has."""
+
+
+def search(
+    database: torch.Tensor,
+    queries: torch.Tensor,
+    k: int,
+    block_bytes: int,
+    progress: Progress | None,
+    *,
+    own_from: int | None = None,
+    lowest: NDArray[np.float32] | None = None,
+) -> Neighbours:
+    """The ``k`` nearest rows of each query.
+
+    Args:
+        database: ``[N, D]`` float32.
+        queries: ``[Q, D]`` float32, on the same device.
+        k: At most N.
+        block_bytes: The most memory one block of similarities may take.
+        progress: Called with (steps done, in all).
+        own_from: Where the queries are rows of the database, the number of the first; each then finds itself first.
+        lowest: ``[Q]`` float32 to write each query's smallest similarity to, where that is wanted.
+    """
+    itself = own_from == 0 and len(queries) == len(database)
+    if database.device.type != "cpu":
+        best, indices = _search_topk(database, queries, k, block_bytes, progress, own_from, lowest)
+    elif itself:
+        best, indices = _search_itself(database, k, block_bytes, progress, lowest)
+    else:
+        best, indices = _search_queries(database, queries, k, block_bytes, progress, own_from, lowest)
+    if own_from is not None and len(best):
+        # The row itself was put first with an infinite similarity; write the true one.
+        best[:, 0] = torch.linalg.vecdot(queries, queries).cpu().numpy()
+    return Neighbours(indices, best)
+
+
+# --- on the CPU ----------------------------------------------------------------------------------------------
+
+
+def _empty_lists(num_rows: int, num_columns: int, k: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    return np.full((num_rows, k), -np.inf, dtype=np.float32), np.full((num_rows, k), num_columns, dtype=np.int64)
+
+
+def _search_itself(
+    database: torch.Tensor, k: int, block_bytes: int, progress: Progress | None, lowest: NDArray[np.float32] | None
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Each pair of blocks once: its product serves the rows of both."""
+    num_rows = len(database)
+    block = max(1, min(_BLOCK_ROWS, num_rows, math.isqrt(max(1, block_bytes // 4))))
+    best, indices = _empty_lists(num_rows, num_rows, k)
+    if lowest is not None:
+        lowest[:] = np.inf
+    buffer = torch.empty(block * block, dtype=torch.float32)
+    starts = range(0, num_rows, block)
+    total, done = len(starts) * (len(starts) + 1) // 2, 0
+    for first in starts:
+        rows = database[first : first + block]
+        for second in range(first, num_rows, block):
+            columns = database[second : second + block]
+            product = buffer[: len(rows) * len(columns)].view(len(rows), len(columns))
+            torch.mm(rows, columns.T, out=product)
+            if lowest is not None:
+                _lower(lowest[first : first + block], product.amin(dim=1))
+                _lower(lowest[second : second + block], product.amin(dim=0))
+            _offer_rows(product.numpy(), second, first - second, best[first:], indices[first:])
+            if second != first:
+                _offer_columns(product.numpy(), first, second, best, indices)
+            done += 1
+            if progress is not None:
+                progress(done, total)
+    return best, indices
+
+
+def _search_queries(
+    database: torch.Tensor,
+    queries: torch.Tensor,
+    k: int,
+    block_bytes: int,
+    progress: Progress | None,
+    own_from: int | None,
+    lowest: NDArray[np.float32] | None,
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    block = max(1, min(_BLOCK_ROWS, max(len(queries), len(database)), math.isqrt(max(1, block_bytes // 4))))
+    best, indices = _empty_lists(len(queries), len(database), k)
+    if lowest is not None:
+        lowest[:] = np.inf
+    buffer = torch.empty(block * block, dtype=torch.float32)
+    for first in range(0, len(queries), block):
+        rows = queries[first : first + block]
+        for second in range(0, len(database), block):
+            columns = database[second : second + block]
+            product = buffer[: len(rows) * len(columns)].view(len(rows), len(columns))
+            torch.mm(rows, columns.T, out=product)
+            if lowest is not None:
+                _lower(lowest[first : first + block], product.amin(dim=1))
+            shift = _NEVER if own_from is None else own_from + first - second
+            _offer_rows(product.numpy(), second, shift, best[first:], indices[first:])
+        if progress is not None:
+            progress(min(first + block, len(queries)), len(queries))
+    return best, indices
+
+
+def _lower(lowest: NDArray[np.float32], seen: torch.Tensor) -> None:
+    np.minimum(lowest, seen.numpy(), out=lowest)
+
+
+@njit(cache=True, inline="always")
+def insert(best, indices, similarity, index):  # type: ignore[no-untyped-def]
+    """Put a candidate in its place in a list ordered by similarity, then by row number."""
+    place = len(best) - 1
+    while place > 0 and (
+        best[place - 1] < similarity or (best[place - 1] == similarity and indices[place - 1] > index)
+    ):
+        best[place] = best[place - 1]
+        indices[place] = indices[place - 1]
+        place -= 1
+    best[place] = similarity
+    indices[place] = index
+
+
+@njit(cache=True, parallel=True)
+def _offer_rows(product, second, own_shift, best, indices):  # type: ignore[no-untyped-def]
+    """Offer each row of the block its columns, which are the rows ``second ...`` of the database, as neighbours.
+
+    The column ``row + own_shift``, if there is one, is the row itself: it comes first.
+    """
+    k = best.shape[1]
+    num_columns = product.shape[1]
+    for row in prange(product.shape[0]):
+        values = product[row]
+        own = row + own_shift
+        worst = best[row, k - 1]
+        for start in range(0, num_columns, 64):
+            stop = min(start + 64, num_columns)
+            # Few blocks of 64 hold a candidate: a plain maximum is vectorised, a loop with a branch is not.
+            highest = np.float32(-np.inf)
+            for column in range(start, stop):
+                highest = max(highest, values[column])
+            if highest < worst and not start <= own < stop:
+                continue
+            for column in range(start, stop):
+                similarity = values[column]
+                if column == own:
+                    similarity = np.float32(np.inf)
+                index = second + column
+                if similarity > worst or (similarity == worst and index < indices[row, k - 1]):
+                    insert(best[row], indices[row], similarity, index)
+                    worst = best[row, k - 1]
+
+
+@njit(cache=True, parallel=True)
+def _offer_columns(product, first, second, best, indices):  # type: ignore[no-untyped-def]
+    """Offer each column of the block its rows as neighbours: the other half of the symmetric product."""
+    k = best.shape[1]
+    num_rows, num_columns = product.shape
+    stripe = 64
+    for part in prange((num_columns + stripe - 1) // stripe):
+        start = part * stripe
+        stop = min(start + stripe, num_columns)
+        worst = np.empty(stripe, dtype=np.float32)
+        for column in range(start, stop):
+            worst[column - start] = best[second + column, k - 1]
+        for row in range(num_rows):
+            values = product[row]
+            candidates = 0
+            for column in range(start, stop):
+                candidates += values[column] >= worst[column - start]
+            if candidates == 0:
+                continue
+            index = first + row
+            for column in range(start, stop):
+                own = second + column
+                similarity = values[column]
+                if similarity > worst[column - start] or (
+                    similarity == worst[column - start] and index < indices[own, k - 1]
+                ):
+                    insert(best[own], indices[own], similarity, index)
+                    worst[column - start] = best[own, k - 1]
+
+
+# --- any device: blocks of rows against blocks of columns, with the device's own top-k ---------------------
+
+
+def _blocks(num_rows: int, num_columns: int, block_bytes: int) -> Iterator[tuple[slice, list[slice]]]:
+    width = max(1, min(num_columns, _COLUMNS_AT_ONCE))
+    height = max(1, min(num_rows, block_bytes // (4 * width)))
+    columns = [slice(start, min(start + width, num_columns)) for start in range(0, num_columns, width)]
+    for start in range(0, num_rows, height):
+        yield slice(start, min(start + height, num_rows)), columns
+
+
+def _search_topk(
+    database: torch.Tensor,
+    queries: torch.Tensor,
+    k: int,
+    block_bytes: int,
+    progress: Progress | None,
+    own_from: int | None,
+    lowest: NDArray[np.float32] | None,
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    best = torch.empty((len(queries), k), dtype=torch.float32)
+    indices = torch.empty((len(queries), k), dtype=torch.int64)
+    for rows, columns in _blocks(len(queries), len(database), block_bytes):
+        values, places, smallest = None, None, None
+        for part in columns:
+            product = queries[rows] @ database[part].T
+            if lowest is not None:
+                smallest = product.amin(dim=1) if smallest is None else torch.minimum(smallest, product.amin(dim=1))
+            if own_from is not None:
+                _mark_own(product, rows, part, own_from)
+            top, at = _stable_topk(product, min(k, product.shape[1]))
+            at = at + part.start
+            if values is not None and places is not None:
+                top, order = _stable_topk(torch.cat([values, top], dim=1), min(k, values.shape[1] + top.shape[1]))
+                at = torch.cat([places, at], dim=1).gather(1, order)
+            values, places = top, at
+        if values is not None and places is not None:
+            best[rows], indices[rows] = values.cpu(), places.cpu()
+        if lowest is not None and smallest is not None:
+            lowest[rows] = smallest.cpu().numpy()
+        if progress is not None:
+            progress(rows.stop, len(queries))
+    return best.numpy(), indices.numpy()
+
+
+def _mark_own(product: torch.Tensor, rows: slice, columns: slice, own_from: int) -> None:
+    low, high = max(rows.start + own_from, columns.start), min(rows.stop + own_from, columns.stop)
+    if low < high:
+        own = torch.arange(low, high, device=product.device)
+        product[own - own_from - rows.start, own - columns.start] = torch.inf
+
+
+def _stable_topk(values: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Top-k with ties in order of position, which the device's own top-k does not promise."""
+    top, at = torch.topk(values, k, dim=1)
+    # Ties at the border may have been cut anywhere: take the first positions among those equal to the k-th value.
+    border = top[:, -1:]
+    tied = (values == border).sum(dim=1) > (top == border).sum(dim=1)
+    if bool(tied.any()):
+        rows = tied.nonzero()[:, 0]
+        order = torch.sort(values[rows], dim=1, descending=True, stable=True)
+        top[rows], at[rows] = order.values[:, :k], order.indices[:, :k]
+    by_position = torch.argsort(at, dim=1)
+    top, at = top.gather(1, by_position), at.gather(1, by_position)
+    order = torch.sort(top, dim=1, descending=True, stable=True)
+    return order.values, at.gather(1, order.indices)

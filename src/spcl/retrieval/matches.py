@@ -1,0 +1,115 @@
+"""Which gallery images count for a query under a protocol, and where in its ranking the true matches stand."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numba import njit, prange
+from numpy.typing import ArrayLike, NDArray
+
+PROTOCOLS = ("market1501", "vehicleid", "no-camera")
+"""``market1501``: gallery images of the query's identity in the query's camera are left out. ``vehicleid``: one
+gallery image per identity, drawn several times and averaged (the evaluation makes the draws). ``no-camera``: every
+gallery image counts."""
+
+_UNKNOWN = -1
+
+
+@dataclass(frozen=True)
+class RankingLabels:
+    """Identities and cameras as arrays; without cameras, those that leave nothing out."""
+
+    query: NDArray[np.int64]
+    gallery: NDArray[np.int64]
+    query_cameras: NDArray[np.int64]
+    gallery_cameras: NDArray[np.int64]
+
+    @classmethod
+    def checked(
+        cls,
+        query_ids: ArrayLike,
+        gallery_ids: ArrayLike,
+        query_cameras: ArrayLike | None,
+        gallery_cameras: ArrayLike | None,
+        protocol: str,
+    ) -> RankingLabels:
+        """From a user's arguments.
+
+        Raises:
+            ValueError: If the protocol is unknown, or needs cameras that are not known, or lengths differ.
+        """
+        if protocol not in PROTOCOLS:
+            raise ValueError(f"protocol is {protocol!r}; expected one of {', '.join(PROTOCOLS)}")
+        query, gallery = _integers(query_ids, "query_ids"), _integers(gallery_ids, "gallery_ids")
+        if protocol != "market1501":
+            # Cameras that never agree: nothing is left out.
+            return cls(query, gallery, np.zeros_like(query), np.ones_like(gallery))
+        if query_cameras is None or gallery_cameras is None:
+            raise ValueError('the protocol market1501 compares cameras; give them, or use protocol="no-camera"')
+        cameras = _integers(query_cameras, "query_cameras"), _integers(gallery_cameras, "gallery_cameras")
+        if len(cameras[0]) != len(query) or len(cameras[1]) != len(gallery):
+            raise ValueError(
+                f"{len(cameras[0])} and {len(cameras[1])} cameras for {len(query)} queries and {len(gallery)} "
+                "gallery images"
+            )
+        if (cameras[0] == _UNKNOWN).any() or (cameras[1] == _UNKNOWN).any():
+            raise ValueError('the protocol market1501 needs every camera; some are unknown: use protocol="no-camera"')
+        return cls(query, gallery, *cameras)
+
+
+def _integers(values: ArrayLike, name: str) -> NDArray[np.int64]:
+    array = np.asarray(values.cpu() if isinstance(values, torch.Tensor) else values)
+    if array.ndim != 1 or (array.size and not np.issubdtype(array.dtype, np.integer)):
+        raise ValueError(f"{name} are {array.dtype} of shape {array.shape}; expected a row of integers")
+    return array.astype(np.int64)
+
+
+@njit(cache=True, parallel=True)
+def places_of_matches(  # type: ignore[no-untyped-def]
+    distance, query_cameras, gallery_cameras, by_identity, starts, stops, precision, first_match
+):
+    """Average precision and place of the first match of each query of a block, written into the last two arrays.
+
+    Gallery images of the query's identity and camera are skipped. A gallery image stands before a match when it is
+    nearer, or as near and earlier in the gallery. For many images and few matches, each image is put between two
+    matches by a binary search over the ordered matches.
+    """
+    num_gallery = distance.shape[1]
+    for query in prange(distance.shape[0]):
+        row = distance[query]
+        members = by_identity[starts[query] : stops[query]]
+        kept = members[gallery_cameras[members] != query_cameras[query]]
+        num_matches = len(kept)
+        if num_matches == 0:
+            continue
+        # Stable sort of matches in gallery order: by distance, then by place in the gallery.
+        matches = kept[np.argsort(row[kept], kind="mergesort")]
+        values = row[matches]
+        skipped = np.zeros(num_gallery, dtype=np.bool_)
+        for member in members:
+            skipped[member] = gallery_cameras[member] == query_cameras[query]
+        before = np.zeros(num_matches + 1, dtype=np.int64)
+        farthest = values[num_matches - 1]
+        for image in range(num_gallery):
+            value = row[image]
+            if value > farthest or skipped[image]:
+                continue
+            low, high = 0, num_matches
+            while low < high:
+                middle = (low + high) // 2
+                if values[middle] < value or (values[middle] == value and matches[middle] < image):
+                    low = middle + 1
+                else:
+                    high = middle
+            # It stands before match number ``low`` and all later ones (a match, before itself as well).
+            before[low] += 1
+        total = 0.0
+        place = 0
+        for match in range(num_matches):
+            place += before[match]
+            if match == 0:
+                first_match[query] = place - 1
+            total += (match + 1) / place
+        precision[query] = total / num_matches
