@@ -49,7 +49,9 @@ class DataConfig:
     workers: int = 4
     """Threads that decode images."""
     image_memory: float = 4.0
-    """Resized images are kept in memory up to this size, GiB per set; beyond it they are decoded each time."""
+    """Resized images are kept in memory up to this size, GiB per set; beyond it, in a file of the cache folder."""
+    cache_dir: str = ""
+    """Folder for resized images that do not fit in memory; empty: ~/.cache/spcl; none: they are decoded each time."""
     check: Literal["sample", "all"] = "sample"
     """Which images are opened before the first step."""
     on_broken: Literal["error", "skip"] = "error"
@@ -153,6 +155,8 @@ class ScheduleConfig:
     """Epochs after which the learning rate falls to a tenth."""
     eval_step: int = 10
     """Epochs between evaluations; the last epoch is always evaluated."""
+    accumulate: int = 1
+    """Parts that a batch is encoded in, one after the other, where it is too large for the device; same result."""
     source_only: bool = False
     """Train on the labelled source alone and evaluate on the target: the baseline that adaptation must beat."""
 
@@ -161,7 +165,7 @@ class ScheduleConfig:
         _require(self.num_instances >= 1, "num_instances", self.num_instances, "at least 1")
         _require(self.lr > 0, "lr", self.lr, "a positive number")
         _require(self.weight_decay >= 0, "weight_decay", self.weight_decay, "0 or more")
-        for name in ("epochs", "iters", "step_size", "eval_step"):
+        for name in ("epochs", "iters", "step_size", "eval_step", "accumulate"):
             _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
 
 
@@ -177,6 +181,10 @@ class RunConfig:
     """auto, cpu, cuda, cuda:N or mps."""
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     """Precision of the network; the loss and the memory are always float32."""
+    compile: bool = False
+    """Compile the network (torch.compile): minutes at the start, faster steps on a GPU."""
+    memory: Literal["auto", "replicated", "sharded"] = "auto"
+    """The hybrid memory of several processes: whole on each, or a part on each; auto: by its size."""
     checkpoint_iters: int = 0
     """Steps between two saves inside an epoch; 0: at the end of each epoch only."""
 

@@ -6,7 +6,13 @@ line prints it without a traceback and exits with code 2.
 
 
 class InputError(ValueError):
-    """Something the user gave cannot be used; the message says what, why and what to do next."""
+    """Something the user gave cannot be used; the message says what, why and what to do next.
+
+    Attributes:
+        is_shared: Every process of the run has it: one of them tells it.
+    """
+
+    is_shared: bool = False
 
 
 def first_line(error: BaseException) -> str:

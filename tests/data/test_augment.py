@@ -47,8 +47,8 @@ def test_pixel_for_pixel():
             for i in range(40)
         ]
     )
-    found = augmentation().apply(torch.from_numpy(images), draw)
-    torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
+    for apply in (augmentation()._apply_on_host, augmentation()._apply_on_device):
+        torch.testing.assert_close(apply(torch.from_numpy(images), draw), expected, atol=1e-5, rtol=0)
 
 
 def test_nothing_drawn_is_the_test_transform():

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from spcl.data.augment import TrainAugmentation
-from spcl.data.batches import DomainStream, joined_batches
+from spcl.data.batches import DomainStream, Share, joined_batches
 from spcl.data.identity_sampler import IdentityBatches
 from spcl.data.images import ImageStore
 from spcl.errors import InputError
@@ -61,6 +61,29 @@ def test_a_continued_epoch_has_the_same_batches(streams):
     assert not torch.equal(listed(streams, epoch=1)[0].images, whole[0].images)
 
 
+@pytest.mark.parametrize("of", [2, 4])
+def test_shares_are_the_whole_batch(streams, of):
+    for number, whole in enumerate(listed(streams, num_iterations=3)):
+        shares = [listed(streams, num_iterations=3, share=Share(rank, of))[number] for rank in range(of)]
+        for at, domain in enumerate((slice(0, 8), slice(8, 16))):
+            parts = [part.images.split(list(part.domain_sizes))[at] for part in shares]
+            assert torch.equal(torch.cat(parts), whole.images[domain])
+            slots = [part.slots.split(list(part.domain_sizes))[at] for part in shares]
+            assert torch.equal(torch.cat(slots), whole.slots[domain])
+        assert all(torch.equal(part.all_slots, whole.slots) for part in shares)
+
+
+@pytest.mark.parametrize("count", [1, 2, 4])
+def test_a_batch_in_parts(streams, count):
+    batch = listed(streams, num_iterations=1)[0]
+    parts = batch.split(count)
+    assert [part.domain_sizes for part in parts] == [(8 // count, 8 // count)] * count
+    for at, domain in enumerate((slice(0, 8), slice(8, 16))):
+        images = torch.cat([part.images.split(list(part.domain_sizes))[at] for part in parts])
+        assert torch.equal(images, batch.images[domain])
+    assert torch.equal(parts[-1].all_slots, batch.slots)
+
+
 def test_draws_differ_by_domain_epoch_and_iteration(streams):
     """The same images, four times: what differs between the results is the augmentation alone."""
 
@@ -71,7 +94,7 @@ def test_draws_differ_by_domain_epoch_and_iteration(streams):
     same = replace(streams[0], batches=Same())
     other = replace(same, number=1)
     results = [same.read(0, 0, CPU), same.read(0, 1, CPU), same.read(1, 0, CPU), other.read(0, 0, CPU)]
-    for one, two in combinations([images for images, _ in results], 2):
+    for one, two in combinations([images for images, _, _ in results], 2):
         assert not torch.equal(one, two)
     assert torch.equal(same.read(0, 0, CPU)[0], results[0][0])
 
@@ -99,9 +122,9 @@ def test_no_more_is_read_ahead_than_asked_for(streams, read_ahead, monkeypatch):
     read = []
     original = DomainStream.read
 
-    def counted(self, epoch, iteration, device):
+    def counted(self, epoch, iteration, device, share):
         read.append(iteration)
-        return original(self, epoch, iteration, device)
+        return original(self, epoch, iteration, device, share)
 
     monkeypatch.setattr(DomainStream, "read", counted)
     loop = joined_batches(streams[:1], epoch=0, start_iteration=0, num_iterations=50, device=CPU, read_ahead=read_ahead)

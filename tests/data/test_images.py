@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from PIL import Image
 from torchvision.transforms import InterpolationMode, Resize
 
+from spcl.data import images
 from spcl.data.images import ImageStore, check_images, open_image
 from spcl.errors import InputError
 from spcl.records import Record
@@ -172,3 +174,37 @@ def test_images_that_are_not_on_disk():
     path = Path("nowhere/x.jpg")
     images = store([path], arrays={path: gradient()})
     assert images.read(np.array([0])).shape == (1, 32, 16, 3)
+
+
+def test_images_that_do_not_fit_in_memory_are_kept_in_a_file(tmp_path, monkeypatch):
+    paths = [draw(tmp_path / f"{row}.png", row) for row in range(6)]
+    (tmp_path / "4.png").write_bytes(b"broken")
+    records = [Record(path) for path in paths]
+    options = {"height": 16, "width": 8, "memory": 0, "on_broken": "skip", "cache_dir": tmp_path / "cache"}
+    rows = np.array([5, 0, 4, 0])
+    expected = ImageStore(records, height=16, width=8, memory=0, on_broken="skip").read(rows)
+    first = ImageStore(records, **options)
+    assert np.array_equal(first.read(rows), expected)
+    assert list(first.broken) == [4]
+    opened, original = [], images.open_image
+    monkeypatch.setattr(images, "open_image", lambda path: opened.append(path) or original(path))
+    again = ImageStore(records, **options)
+    assert np.array_equal(again.read(rows), expected)
+    assert opened == [paths[4]]  # only the broken one is tried again
+    assert list(again.broken) == [4]
+    draw(paths[0], 3)  # another image under the same name
+    os.utime(paths[0], ns=(1, 1))
+    changed = ImageStore(records, **options)
+    assert not np.array_equal(changed.read(rows)[1], expected[1])
+    assert len(list((tmp_path / "cache").glob("*.u8"))) == 2
+
+
+def test_a_cache_that_cannot_be_is_named(tmp_path, monkeypatch):
+    records = [Record(draw(tmp_path / "0.png", 0))]
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match=r"cannot write the image cache in .*file.*--cache-dir none"):
+        ImageStore(records, height=16, width=8, memory=0, cache_dir=tmp_path / "file")
+    usage = type("Usage", (), {"free": 100})
+    monkeypatch.setattr("spcl.data.image_cache.shutil.disk_usage", lambda folder: usage)
+    with pytest.raises(InputError, match=r"another disk \(--cache-dir DIR\)"):
+        ImageStore(records, height=16, width=8, memory=0, cache_dir=tmp_path / "cache")

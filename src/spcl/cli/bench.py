@@ -13,6 +13,7 @@ from rich.table import Table
 
 from spcl.bench.cluster import bench_cluster
 from spcl.bench.rank import bench_rank
+from spcl.bench.train import bench_train
 from spcl.engine.journal import ConsoleReporter, SilentReporter
 from spcl.errors import InputError
 from spcl.retrieval.faiss_search import is_installed
@@ -62,10 +63,44 @@ class Rank:
     """Print JSON."""
 
 
+@dataclass(frozen=True)
+class Train:
+    """A training step, against forward, backward and Adam of the same network on ready tensors."""
+
+    arch: str = "timm/test_resnet"
+    """The network."""
+    height: int = 64
+    """Height of the images, pixels."""
+    width: int = 64
+    """Width of the images, pixels."""
+    features: int = 512
+    """Length of the embedding layer; 0: none."""
+    batch_size: int = 64
+    """Images of each of the two domains in a batch."""
+    slots: int = 20000
+    """Rows of the memory."""
+    batch_norm_group: int = 16
+    """Images of a batch-norm group."""
+    iters: int = 20
+    """Steps of a measurement."""
+    repeat: int = 3
+    """The best of so many is told."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:N or mps."""
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    """Of the network."""
+    compile: bool = False
+    """Compile the network."""
+    json: bool = False
+    """Print JSON."""
+
+
 def main(arguments: Sequence[str]) -> None:
     """Run ``spcl bench`` with these words."""
     options = tyro.cli(
-        Annotated[Cluster, tyro.conf.subcommand("cluster")] | Annotated[Rank, tyro.conf.subcommand("rank")],
+        Annotated[Cluster, tyro.conf.subcommand("cluster")]
+        | Annotated[Rank, tyro.conf.subcommand("rank")]
+        | Annotated[Train, tyro.conf.subcommand("train")],
         args=list(arguments),
         prog="spcl bench",
         config=(tyro.conf.FlagCreatePairsOff, tyro.conf.OmitArgPrefixes),
@@ -82,6 +117,22 @@ def main(arguments: Sequence[str]) -> None:
             device=options.device,
             repeat=options.repeat,
             with_full_product=not options.no_full_product,
+            report=report,
+        )
+    elif isinstance(options, Train):
+        figures = bench_train(
+            arch=options.arch,
+            height=options.height,
+            width=options.width,
+            features=options.features,
+            batch_size=options.batch_size,
+            num_slots=options.slots,
+            group_size=options.batch_norm_group,
+            iters=options.iters,
+            repeat=options.repeat,
+            device=options.device,
+            precision=options.precision,
+            compiled=options.compile,
             report=report,
         )
     else:
@@ -102,7 +153,11 @@ def main(arguments: Sequence[str]) -> None:
 
 def _check(options: Any) -> None:
     for name, value in asdict(options).items():
-        if isinstance(value, int) and not isinstance(value, bool) and value < 1:
+        if (
+            isinstance(value, int)
+            and not isinstance(value, bool)
+            and value < (name not in ("features", "batch_norm_group"))
+        ):
             raise InputError(f"--{name} is {value}; expected at least 1")
     if getattr(options, "engine", "") == "faiss" and not is_installed():
         raise InputError('faiss is not installed: pip install "spcl[faiss]", or leave --engine out')

@@ -19,7 +19,7 @@ from spcl.engine.journal import ConsoleReporter, SilentReporter
 from spcl.engine.preflight import can_evaluate, check_queries
 from spcl.errors import InputError
 from spcl.records import Record
-from spcl.runtime import Runtime
+from spcl.runtime import Runtime, end_processes, is_main_process
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ def run_evaluation(
             num_threads=workers,
         )
 
-    report = SilentReporter() if as_json else ConsoleReporter()
+    report = SilentReporter() if as_json or not is_main_process() else ConsoleReporter()
     result = evaluate_encoder(
         network.folded(domain).to(runtime.device).eval(),
         dataset,
@@ -134,6 +134,9 @@ def run_evaluation(
         with_rerank=rerank,
         batch_size=batch_size,
     )
+    end_processes()
+    if not is_main_process():
+        return
     if as_json:
         print(json.dumps(result.to_row() | {"num_queries": result.num_queries, "num_gallery": result.num_gallery}))
         return

@@ -1,11 +1,13 @@
 """``spcl COMMAND ...``: finds the command, and turns every error of the user's into one clear message.
 
-Exit codes: 0 done; 2 the input cannot be used (the message says what to do); 130 stopped with Ctrl-C.
+Exit codes: 0 done; 1 another process of the run is gone; 2 the input cannot be used (the message says what to do);
+130 stopped with Ctrl-C.
 """
 
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
@@ -41,10 +43,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def run_guarded(program: Callable[[], None]) -> None:
-    """Run a program; the user's errors become a message and exit code 2, Ctrl-C becomes exit code 130."""
+    """Run a program; the user's errors become a message and exit code 2, Ctrl-C becomes exit code 130.
+
+    A process of several that is told to end, or loses another, says so and how to go on.
+    """
+    has_others = int(os.environ.get("WORLD_SIZE", "1")) > 1
+    if has_others:
+        signal.signal(signal.SIGTERM, _end_with_the_others)
     try:
         program()
     except InputError as error:
+        if error.is_shared and os.environ.get("RANK", "0") != "0":
+            raise SystemExit(2) from None
         _fail(str(error))
     except KeyboardInterrupt:
         print("\nstopped", file=sys.stderr)
@@ -53,6 +63,20 @@ def run_guarded(program: Callable[[], None]) -> None:
         # The reader (head, less) has gone: that is no error, but the interpreter must not write again on exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(0) from None
+    except RuntimeError as error:
+        if has_others and import_module("spcl.runtime").lost_another_process(error):
+            _end_with_the_others()
+        raise
+
+
+def _end_with_the_others(*_: object) -> None:
+    print(
+        "error: another process of this run has ended, so this one ends too; the same command with --resume continues",
+        file=sys.stderr,
+        flush=True,
+    )
+    # At once: leaving in order would wait for a process that is gone.
+    os._exit(1)
 
 
 def _fail(message: str) -> None:

@@ -11,9 +11,10 @@ import tyro
 
 from spcl.config import Config, load_config, load_recipe, overlay
 from spcl.engine.assemble import prepare, run_training
-from spcl.engine.journal import ConsoleReporter, Reporter
+from spcl.engine.journal import ConsoleReporter, Reporter, SilentReporter
 from spcl.engine.run_files import BEST_FILE, CHECKPOINT_FILE
 from spcl.errors import InputError
+from spcl.runtime import end_processes, is_main_process
 
 
 @dataclass(frozen=True)
@@ -48,8 +49,12 @@ def main(arguments: Sequence[str]) -> None:
 
 def run_training_command(config: Config, *, resume: bool, report: Reporter | None = None) -> None:
     """Prepare, train, and say where the results are and which is which."""
-    report = report or ConsoleReporter()
-    run = prepare(config, report, resume=resume)
+    report = report or (ConsoleReporter() if is_main_process() else SilentReporter())
+    try:
+        run = prepare(config, report, resume=resume)
+    except InputError as error:
+        error.is_shared = True  # the checks before the start find the same in every process
+        raise
     folder = run.folder
     if run.state.epoch >= config.schedule.epochs:
         report.say(f"this run is finished: {run.state.epoch} epochs; ask for more with --epochs")
@@ -66,6 +71,7 @@ def run_training_command(config: Config, *, resume: bool, report: Reporter | Non
             f"target mAP: last {100 * last:.1f}%, best {100 * state.best_mean_ap:.1f}% "
             "(the best was chosen on the test set: the last is the honest figure)"
         )
+    end_processes()
 
 
 def _parse(arguments: Sequence[str]) -> Train:

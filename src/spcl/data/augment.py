@@ -2,7 +2,7 @@
 
 Reference: ``Resize, RandomHorizontalFlip(0.5), Pad(10), RandomCrop, ToTensor, Normalize, RandomErasing(0.5)``. Resizing
 is done in ``images.py``; here is the rest. What is drawn (``AugmentationDraw``) is apart from how it is applied: a draw
-can be repeated, and is applied on any device without a loop over images.
+can be repeated, and is applied to a whole batch, by a compiled pass on the host or by operations on the device.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numba import njit
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -33,6 +34,10 @@ class AugmentationDraw:
     top: NDArray[np.int64]
     left: NDArray[np.int64]
     erase: NDArray[np.int64]
+
+    def part(self, rows: slice) -> AugmentationDraw:
+        """What was drawn for some of the images."""
+        return AugmentationDraw(self.flip[rows], self.top[rows], self.left[rows], self.erase[rows])
 
 
 @dataclass(frozen=True)
@@ -80,9 +85,33 @@ class TrainAugmentation:
         Returns:
             ``[B, 3, H, W]`` float32, normalised.
         """
+        if images.device.type == "cpu":
+            return self._apply_on_host(images, draw)
+        return self._apply_on_device(images, draw)
+
+    def _apply_on_host(self, images: Tensor, draw: AugmentationDraw) -> Tensor:
+        """One compiled pass over the pixels."""
+        scale, shift = _scale_and_shift(self.mean, self.std)
+        output = torch.empty(len(images), 3, self.height, self.width)
+        _transform(
+            images.numpy(),
+            draw.flip,
+            draw.top - self.pad,
+            draw.left - self.pad,
+            draw.erase,
+            np.array(scale, dtype=np.float32),
+            np.array(shift, dtype=np.float32),
+            np.array(self.mean, dtype=np.float32),
+            output.numpy(),
+        )
+        return output
+
+    def _apply_on_device(self, images: Tensor, draw: AugmentationDraw) -> Tensor:
+        """The same as operations on the whole batch."""
         device = images.device
         flip, top, left, boxes = (
-            torch.from_numpy(part).to(device) for part in (draw.flip, draw.top, draw.left, draw.erase)
+            torch.from_numpy(part).to(device, non_blocking=True)
+            for part in (draw.flip, draw.top, draw.left, draw.erase)
         )
         # The pixel that lands in each place: columns count from the other side where the image is mirrored.
         rows = torch.arange(self.height, device=device) + top[:, None] - self.pad
@@ -125,6 +154,40 @@ class TrainAugmentation:
 
 def test_transform(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
     """Normalise: ``[B, H, W, 3]`` uint8 to ``[B, 3, H, W]`` float32, ``(pixel / 255 - mean) / std``."""
-    scale = torch.tensor([1 / (255 * value) for value in std], device=images.device).view(1, 3, 1, 1)
-    shift = torch.tensor([m / s for m, s in zip(mean, std, strict=True)], device=images.device).view(1, 3, 1, 1)
+    scale, shift = (
+        torch.tensor(values, device=images.device).view(1, 3, 1, 1) for values in _scale_and_shift(mean, std)
+    )
     return images.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format) * scale - shift
+
+
+def _scale_and_shift(mean: Sequence[float], std: Sequence[float]) -> tuple[list[float], list[float]]:
+    return [1 / (255 * value) for value in std], [m / s for m, s in zip(mean, std, strict=True)]
+
+
+# One thread, without the interpreter's lock: it works beside the network, which has the other cores.
+@njit(cache=True, nogil=True)
+def _transform(images, flip, top, left, boxes, scale, shift, fill, output):  # type: ignore[no-untyped-def]
+    """Crop of the padded image, mirrored, normalised, a box erased: each pixel is read and written once."""
+    height, width = images.shape[1], images.shape[2]
+    for image in range(len(images)):
+        first_row, last_row = boxes[image, 0], boxes[image, 0] + boxes[image, 2]
+        first_column, last_column = boxes[image, 1], boxes[image, 1] + boxes[image, 3]
+        low, high = max(0, -left[image]), min(width, width - left[image])
+        for y in range(height):
+            row = y + top[image]
+            is_inside = 0 <= row < height
+            for channel in range(3):
+                line = output[image, channel, y]
+                line[:] = -shift[channel]
+                if is_inside:
+                    if flip[image]:
+                        start = width - 1 - low - left[image]
+                        for x in range(low, high):
+                            pixel = np.float32(images[image, row, start - (x - low), channel])
+                            line[x] = pixel * scale[channel] - shift[channel]
+                    else:
+                        for x in range(low, high):
+                            pixel = np.float32(images[image, row, x + left[image], channel])
+                            line[x] = pixel * scale[channel] - shift[channel]
+                if first_row <= y < last_row:
+                    line[first_column:last_column] = fill[channel]

@@ -27,14 +27,49 @@ class Batch:
     """A training batch.
 
     Attributes:
-        images: ``[B, 3, H, W]`` float32, normalised and augmented, one domain after the other.
-        slots: ``[B]`` int64, the memory row of each image.
-        domain_sizes: Images of each domain.
+        images: ``[B, 3, H, W]`` float32, normalised and augmented, one domain after the other: this process's share.
+        slots: ``[B]`` int64 on the host, the memory row of each image.
+        domain_sizes: Images of each domain, here.
+        all_slots: Memory rows of the whole batch, of all processes, on the host, one domain after the other.
     """
 
     images: Tensor
     slots: Tensor
     domain_sizes: tuple[int, ...]
+    all_slots: Tensor
+
+    def split(self, count: int) -> list[Batch]:
+        """The batch in ``count`` parts with the same share of each domain, in order."""
+        if count == 1:
+            return [self]
+        images = [part.chunk(count) for part in torch.split(self.images, list(self.domain_sizes))]
+        slots = [part.chunk(count) for part in torch.split(self.slots, list(self.domain_sizes))]
+        return [
+            Batch(
+                torch.cat([chunks[at] for chunks in images]),
+                torch.cat([chunks[at] for chunks in slots]),
+                tuple(len(chunks[at]) for chunks in slots),
+                self.all_slots,
+            )
+            for at in range(count)
+        ]
+
+
+@dataclass(frozen=True)
+class Share:
+    """Which part of every batch is wanted: one process's.
+
+    Attributes:
+        rank: Its number.
+        of: Into how many equal parts each domain's images are cut.
+    """
+
+    rank: int = 0
+    of: int = 1
+
+    def rows(self, batch_size: int) -> slice:
+        """Its rows of a domain's part of a batch."""
+        return slice(batch_size * self.rank // self.of, batch_size * (self.rank + 1) // self.of)
 
 
 @dataclass(frozen=True)
@@ -57,12 +92,18 @@ class DomainStream:
     number: int
     seed: int
 
-    def read(self, epoch: int, iteration: int, device: torch.device) -> tuple[Tensor, NDArray[np.int64]]:
-        """Its images of one step, augmented on the device, and their memory rows."""
+    def read(
+        self, epoch: int, iteration: int, device: torch.device, share: Share = Share()
+    ) -> tuple[Tensor, NDArray[np.int64], NDArray[np.int64]]:
+        """Its images of one step, augmented on the device, their memory rows, and those of the whole batch.
+
+        What is drawn for an image does not depend on how many processes share the batch.
+        """
         rows = self.batches.batch(epoch, iteration)
-        pixels = torch.from_numpy(self.store.read(rows)).to(device)
+        own = share.rows(len(rows))
         draw = self.augmentation.draw(len(rows), generator(self.seed, "augmentation", self.number, epoch, iteration))
-        return self.augmentation.apply(pixels, draw), self.slots[rows]
+        pixels = torch.from_numpy(self.store.read(rows[own])).to(device, non_blocking=True)
+        return self.augmentation.apply(pixels, draw.part(own)), self.slots[rows[own]], self.slots[rows]
 
 
 def joined_batches(
@@ -72,6 +113,7 @@ def joined_batches(
     start_iteration: int,
     num_iterations: int,
     device: torch.device,
+    share: Share = Share(),
     read_ahead: int = 2,
 ) -> Iterator[Batch]:
     """The batches of an epoch, from ``start_iteration`` to ``num_iterations``.
@@ -91,7 +133,7 @@ def joined_batches(
                 room.acquire()
                 if stopped.is_set():
                     return
-                ready.put(_joined(streams, epoch, iteration, device))
+                ready.put(_joined(streams, epoch, iteration, device, share))
             ready.put(None)
         except BaseException as error:
             ready.put(error)
@@ -110,11 +152,11 @@ def joined_batches(
         reader.join()
 
 
-def _joined(streams: Sequence[DomainStream], epoch: int, iteration: int, device: torch.device) -> Batch:
-    parts = [stream.read(epoch, iteration, device) for stream in streams]
-    slots = torch.from_numpy(np.concatenate([slots for _, slots in parts]))
+def _joined(streams: Sequence[DomainStream], epoch: int, iteration: int, device: torch.device, share: Share) -> Batch:
+    parts = [stream.read(epoch, iteration, device, share) for stream in streams]
     return Batch(
-        images=torch.cat([images for images, _ in parts]),
-        slots=slots.to(device),
-        domain_sizes=tuple(len(slots) for _, slots in parts),
+        images=torch.cat([images for images, _, _ in parts]) if len(parts) > 1 else parts[0][0],
+        slots=torch.from_numpy(np.concatenate([slots for _, slots, _ in parts])),
+        domain_sizes=tuple(len(slots) for _, slots, _ in parts),
+        all_slots=torch.from_numpy(np.concatenate([slots for _, _, slots in parts])),
     )

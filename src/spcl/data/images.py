@@ -1,7 +1,8 @@
 """From records to decoded, resized images, and their cache.
 
 Resizing is the only transform that is not random, so it is done once: an image is kept as uint8 pixels of the size the
-network sees, for as long as the whole set fits the memory it is given. Everything random is in ``augment.py``.
+network sees, in memory where the whole set fits, otherwise in a file (``image_cache.py``). Everything random is in
+``augment.py``.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from spcl.data.image_cache import open_image_cache
 from spcl.errors import InputError
 from spcl.randomness import generator
 from spcl.records import Record
@@ -49,19 +51,23 @@ class UnreadableImageError(InputError):
 
 
 class ImageStore:
-    """The images of a list of records, decoded and resized, read by row number.
+    """The images of a list of records, decoded and resized once, read by row number.
 
     Args:
         records: Whose images.
         height: Of the resized images, pixels.
         width: Of the resized images, pixels.
         on_broken: ``error``: an image that cannot be read raises; ``skip``: it is noted in ``broken`` and is grey.
-        memory: Keep the images when all of them fit into so many bytes.
+        memory: Keep the images in memory when all of them fit into so many bytes.
+        cache_dir: Otherwise, the folder of a file that keeps them; None: they are decoded each time.
         num_threads: That decode at the same time.
         arrays: Images that are not on disk: ``[H, W, 3]`` uint8 by path.
 
     Attributes:
         broken: Row numbers of the images that could not be read, and why.
+
+    Raises:
+        InputError: If the file does not fit on its disk.
     """
 
     def __init__(
@@ -72,6 +78,7 @@ class ImageStore:
         width: int,
         on_broken: OnBroken = "error",
         memory: int = 4 * 2**30,
+        cache_dir: Path | None = None,
         num_threads: int = 4,
         arrays: Mapping[Path, NDArray[np.uint8]] | None = None,
     ) -> None:
@@ -83,9 +90,11 @@ class ImageStore:
         self._lock = threading.Lock()
         self.broken: dict[int, str] = {}
         self._kept: NDArray[np.uint8] | None = None
+        self._is_kept = np.zeros(len(records), dtype=np.bool_)
         if len(records) * height * width * 3 <= memory:
             self._kept = np.empty((len(records), height, width, 3), dtype=np.uint8)
-        self._is_kept = np.zeros(len(records), dtype=np.bool_)
+        elif cache_dir is not None:
+            self._kept, self._is_kept = open_image_cache(cache_dir, self._paths, height, width)
 
     def __len__(self) -> int:
         return len(self._paths)
@@ -106,8 +115,9 @@ class ImageStore:
             return images
         for row, image in zip(wanted.tolist(), decoded, strict=True):
             self._kept[row] = image
-            self._is_kept[row] = True
-        return self._kept[rows]
+            # Pixels before the mark, so that a stop leaves no mark without pixels; a broken image is tried again.
+            self._is_kept[row] = row not in self.broken
+        return np.asarray(self._kept[rows])
 
     def _decode(self, row: int) -> NDArray[np.uint8]:
         path = self._paths[row]

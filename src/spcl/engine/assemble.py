@@ -18,13 +18,15 @@ from numpy.typing import NDArray
 from spcl import randomness
 from spcl.config import Config, to_toml
 from spcl.data.augment import TrainAugmentation
-from spcl.data.batches import Batch, DomainStream, joined_batches
+from spcl.data.batches import Batch, DomainStream, Share, joined_batches
 from spcl.data.catalogue import load_dataset
 from spcl.data.identity_sampler import IdentityBatches
+from spcl.data.image_cache import default_cache_dir
 from spcl.data.images import ImageStore
 from spcl.engine import preflight, run_files
 from spcl.engine.evaluate import EvaluationResult, evaluate_encoder
 from spcl.engine.extract import extract_features
+from spcl.engine.fresh_state import fresh_state
 from spcl.engine.journal import Reporter
 from spcl.engine.label_stage import check_label_stage, make_labeller
 from spcl.engine.state import RunState
@@ -34,7 +36,6 @@ from spcl.nn.encoder import Encoder, EncoderSettings
 from spcl.nn.weights import find_weights
 from spcl.records import Record, ReIDDataset, cameras_of, identities_of
 from spcl.runtime import Runtime
-from spcl.selfpaced.hybrid_memory import HybridMemory
 from spcl.selfpaced.slots import Slots
 
 # Each domain has draws of its own; the target's are the same whether or not there is a source.
@@ -84,6 +85,14 @@ def prepare(config: Config, report: Reporter, *, resume: bool = False) -> Run:
         raise InputError("which images? Give a data set: spcl train DATA, or --source DATA --target DATA")
     folder = Path(config.run.logs_dir)
     runtime = Runtime(config.run.device, config.run.precision)
+    preflight.check_batches(
+        config.schedule.batch_size,
+        config.network.batch_norm_group,
+        num_processes=runtime.num_processes,
+        accumulate=config.schedule.accumulate,
+    )
+    # One process downloads; the others find what it left.
+    runtime.on_main(lambda: find_weights(config.network.arch, config.network.pretrained).source)
     weights = find_weights(config.network.arch, config.network.pretrained)
     root = Path(config.data.data_dir)
     source = load_dataset(config.data.source, root) if config.data.source else None
@@ -109,12 +118,23 @@ def prepare(config: Config, report: Reporter, *, resume: bool = False) -> Run:
         device=runtime.device,
         report=report,
     )
-    state = _fresh_state(config, encoder, slots, runtime)
-    has_state = run_files.prepare_log_folder(folder, resume=resume)
+    schedule = config.schedule
+    state = fresh_state(
+        encoder,
+        len(slots),
+        runtime,
+        lr=schedule.lr,
+        weight_decay=schedule.weight_decay,
+        step_size=schedule.step_size,
+        momentum=config.memory.momentum,
+        memory_kind=config.run.memory,
+        compiled=config.run.compile,
+    )
+    has_state = runtime.on_main(lambda: run_files.prepare_log_folder(folder, resume=resume))
     run = Run(config, source, target, state, slots, _stores(config, source, target), folder, has_state)
     if has_state:
         run_files.restore(folder, state, _identity(run))
-    run_files.write_settings(folder, to_toml(config))
+    runtime.on_main(lambda: run_files.write_settings(folder, to_toml(config)))
     _describe(run, weights.source, report)
     return run
 
@@ -143,7 +163,7 @@ def training_parts(run: Run, report: Reporter) -> TrainingParts:
     config = run.config
     return TrainingParts(
         slots=run.slots,
-        label=make_labeller(**asdict(config.labels), report=report),
+        label=make_labeller(**asdict(config.labels), runtime=run.state.runtime, report=report),
         batches=_batch_maker(run),
         evaluate=(lambda: evaluate_run(run, report).to_row()) if preflight.can_evaluate(run.target) else None,
         save=lambda state, epoch_ended, is_best: run_files.save(
@@ -155,6 +175,7 @@ def training_parts(run: Run, report: Reporter) -> TrainingParts:
         iters=config.schedule.iters,
         eval_step=config.schedule.eval_step,
         checkpoint_iters=config.run.checkpoint_iters,
+        accumulate=config.schedule.accumulate,
         eps=config.labels.eps,
     )
 
@@ -180,6 +201,7 @@ def make_store(config: Config, records: tuple[Record, ...]) -> ImageStore:
         width=data.width,
         on_broken=data.on_broken,
         memory=int(data.image_memory * 2**30),
+        cache_dir=None if data.cache_dir == "none" else Path(data.cache_dir) if data.cache_dir else default_cache_dir(),
         num_threads=data.workers,
     )
 
@@ -196,25 +218,6 @@ def _encoder_settings(config: Config, domains: tuple[str, ...]) -> EncoderSettin
         last_stride=network.last_stride,
         domains=domains,
         group_size=network.batch_norm_group,
-    )
-
-
-def _fresh_state(config: Config, encoder: Encoder, slots: Slots, runtime: Runtime) -> RunState:
-    encoder = encoder.to(runtime.device)  # before the optimiser takes its parameters
-    schedule = config.schedule
-    parameters = [parameter for parameter in encoder.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.Adam(
-        parameters,
-        lr=schedule.lr,
-        weight_decay=schedule.weight_decay,
-        fused=runtime.device.type in ("cpu", "cuda"),
-    )
-    return RunState(
-        encoder=encoder,
-        optimizer=optimizer,
-        scheduler=torch.optim.lr_scheduler.StepLR(optimizer, schedule.step_size, gamma=0.1),
-        memory=HybridMemory(len(slots), encoder.feature_dim, momentum=config.memory.momentum).to(runtime.device),
-        runtime=runtime,
     )
 
 
@@ -235,7 +238,7 @@ def _class_means(features: torch.Tensor, classes: NDArray[np.int64], num_classes
 
 
 def _batch_maker(run: Run) -> Callable[[int, NDArray[np.int64], int], Iterator[Batch]]:
-    config, device = run.config, run.state.runtime.device
+    config, runtime = run.config, run.state.runtime
     augmentation = TrainAugmentation(config.data.height, config.data.width, mean=run.encoder.mean, std=run.encoder.std)
 
     records = _training_records(run.source, run.target)
@@ -267,7 +270,8 @@ def _batch_maker(run: Run) -> Callable[[int, NDArray[np.int64], int], Iterator[B
             epoch=epoch,
             start_iteration=start_iteration,
             num_iterations=config.schedule.iters,
-            device=device,
+            device=runtime.device,
+            share=Share(runtime.rank, runtime.num_processes),
         )
 
     return batches

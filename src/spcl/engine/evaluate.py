@@ -120,14 +120,27 @@ def _rate(
     identities, cameras = identities_of(records), cameras_of(records)
     labels = (identities[query], identities[gallery], cameras[query], cameras[gallery])
     rows, columns = features[torch.from_numpy(query)], features[torch.from_numpy(gallery)]
+    part = runtime.part(len(rows))
+
+    def join(figures: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.asarray(runtime.gather_parts(torch.from_numpy(figures), len(rows)).numpy())
+
     with report.progress("evaluation: ranking") as advance:
-        plain = rank_features(rows, columns, *labels, protocol=protocol, device=runtime.device, progress=advance)
+        plain = rank_features(
+            rows,
+            columns,
+            *labels,
+            protocol=protocol,
+            device=runtime.device,
+            progress=advance,
+            part=part,
+            join=join,
+        )
     if not with_rerank:
         return plain, None
+    on_device = rows.to(runtime.device), columns.to(runtime.device)
     with report.progress("evaluation: re-ranking") as advance:
-        better = rank_reranked(
-            rows.to(runtime.device), columns.to(runtime.device), *labels, protocol=protocol, progress=advance
-        )
+        better = runtime.on_main(lambda: rank_reranked(*on_device, *labels, protocol=protocol, progress=advance))
     return plain, better
 
 

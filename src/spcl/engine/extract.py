@@ -1,4 +1,7 @@
-"""Features of many images: evaluation mode, large batches, the next one read while this one is encoded."""
+"""Features of many images: evaluation mode, large batches, the next one read while this one is encoded.
+
+Several processes take a part of the images each.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch.nn import functional as F
 
 from spcl.data.augment import test_transform
 from spcl.data.images import ImageStore
@@ -25,6 +29,7 @@ def extract_features(
     *,
     domain: str | None = None,
     batch_size: int = 256,
+    flip: bool = False,
     progress: Advance | None = None,
 ) -> torch.Tensor:
     """The feature of each image of a store, in its order.
@@ -37,34 +42,45 @@ def extract_features(
         runtime: Device and precision.
         domain: Whose batch norm is used; None: the encoder's own choice (the target's).
         batch_size: Images at a time.
+        flip: Average the features of each image and its mirror image.
         progress: Called with (images done, images in all).
 
     Returns:
-        ``[len(store), D]`` float32 on the CPU, unit rows.
+        ``[len(store), D]`` float32 on the CPU, unit rows, on every process.
     """
     was_training, was_domain = encoder.training, encoder.evaluation_domain
     encoder.eval()
     if domain is not None:
         encoder.evaluation_domain = domain
-    features = torch.empty(len(store), encoder.feature_dim)
+    own = runtime.part(len(store))
+    features = torch.empty(len(own), encoder.feature_dim)
     done = 0
     try:
-        for images in _read_ahead(store, batch_size):
-            inputs = test_transform(torch.from_numpy(images).to(runtime.device), encoder.mean, encoder.std)
-            with runtime.autocast():
-                encoded = encoder(inputs)
-            features[done : done + len(images)] = encoded.float().cpu()
+        for images in _read_ahead(store, own, batch_size):
+            pixels = torch.from_numpy(images).to(runtime.device)
+            encoded = _encoded(encoder, pixels, runtime)
+            if flip:
+                # The mean of an image and its mirror image.
+                encoded = F.normalize(encoded + _encoded(encoder, pixels.flip(2), runtime), dim=1)
+            features[done : done + len(images)] = encoded.cpu()
             done += len(images)
             if progress is not None:
-                progress(done, len(store))
+                progress(done, len(own))
     finally:
         encoder.evaluation_domain = was_domain
         encoder.train(was_training)
-    return features
+    return runtime.gather_parts(features, len(store))
 
 
-def _read_ahead(store: ImageStore, batch_size: int) -> Iterator[NDArray[np.uint8]]:
-    parts = [np.arange(at, min(at + batch_size, len(store))) for at in range(0, len(store), batch_size)]
+def _encoded(encoder: Encoder, pixels: torch.Tensor, runtime: Runtime) -> torch.Tensor:
+    inputs = test_transform(pixels, encoder.mean, encoder.std)
+    with runtime.autocast():
+        encoded: torch.Tensor = encoder(inputs)
+    return encoded.float()
+
+
+def _read_ahead(store: ImageStore, rows: range, batch_size: int) -> Iterator[NDArray[np.uint8]]:
+    parts = [np.arange(at, min(at + batch_size, rows.stop)) for at in range(rows.start, rows.stop, batch_size)]
     if not parts:
         return
     with ThreadPoolExecutor(max_workers=1) as reader:

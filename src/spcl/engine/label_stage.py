@@ -12,7 +12,7 @@ from spcl.errors import InputError
 from spcl.retrieval.estimate import estimate_label_stage
 from spcl.retrieval.faiss_search import is_installed
 from spcl.retrieval.neighbours import Engine, nearest_neighbours
-from spcl.runtime import product_speed
+from spcl.runtime import Runtime, product_speed
 from spcl.selfpaced.pseudo_labels import PseudoLabels, pseudo_labels
 
 _TOLD_FROM = 20_000
@@ -20,24 +20,40 @@ _TOLD_FROM = 20_000
 
 
 def make_labeller(
-    *, k1: int, k2: int, eps: float, eps_gap: float, min_samples: int, search: Engine, report: Reporter
+    *,
+    k1: int,
+    k2: int,
+    eps: float,
+    eps_gap: float,
+    min_samples: int,
+    search: Engine,
+    runtime: Runtime,
+    report: Reporter,
 ) -> Callable[[torch.Tensor, float | None], PseudoLabels]:
-    """A function from target features ``[N, D]`` and the frozen threshold to the labels of an epoch."""
+    """A function from target features ``[N, D]`` and the frozen threshold to the labels of an epoch.
+
+    Several processes search for a part of the rows each; what comes after the search is a fraction of it, and is done
+    by one.
+    """
 
     def label(features: torch.Tensor, threshold: float | None) -> PseudoLabels:
+        own = runtime.part(len(features))
         with report.progress("clustering: neighbours") as advance:
-            found = nearest_neighbours(features, k1, engine=search, progress=advance)
+            found = nearest_neighbours(features, k1, rows=own, engine=search, progress=advance)
         if found.recall < 1:
             report.say(f"approximate neighbours: {100 * found.recall:.1f}% of the true ones, on a sample")
-        return pseudo_labels(
-            features,
-            k1=k1,
-            k2=k2,
-            eps=eps,
-            eps_gap=eps_gap,
-            min_samples=min_samples,
-            neighbours=found.indices,
-            independence_threshold=threshold,
+        neighbours = runtime.gather_parts(torch.from_numpy(found.indices), len(features)).numpy()
+        return runtime.on_main(
+            lambda: pseudo_labels(
+                features,
+                k1=k1,
+                k2=k2,
+                eps=eps,
+                eps_gap=eps_gap,
+                min_samples=min_samples,
+                neighbours=neighbours,
+                independence_threshold=threshold,
+            )
         )
 
     return label

@@ -117,3 +117,42 @@ def check_readable(
         if not skip_broken:
             raise InputError(f"{message}. Repair or remove them, or leave them out with --on-broken skip")
         report.warn(f"{message}. They are left out")
+
+
+def check_batches(batch_size: int, group_size: int, *, num_processes: int, accumulate: int) -> None:
+    """Can the batch be cut into equal shares without cutting a batch-norm group?
+
+    Args:
+        batch_size: Images of a domain in a batch, of all processes.
+        group_size: Images of a batch-norm group; 0: all of the batch.
+        num_processes: That share the batch.
+        accumulate: Parts that each encodes its share in.
+
+    Raises:
+        InputError: If not; names the nearest sizes that work.
+    """
+    parts = num_processes * accumulate
+    if parts == 1 or _is_cut_evenly(batch_size, group_size, parts):
+        return
+    over = f"{num_processes} process(es)" + (f" x {accumulate} parts" if accumulate > 1 else "")
+    if not group_size:
+        raise InputError(
+            f"batch norm over the whole batch (--batch-norm-group 0) cannot be shared by {over}; "
+            f"give groups, such as --batch-norm-group {max(2, batch_size // parts)}"
+        )
+    sizes = [
+        size for size in range(2, 4 * batch_size + 2 * parts * group_size) if _is_cut_evenly(size, group_size, parts)
+    ]
+    nearest = sorted(sorted(sizes, key=lambda size: abs(size - batch_size))[:3])
+    raise InputError(
+        f"a batch of {batch_size} images in batch-norm groups of {group_size} cannot be shared evenly by {over}; "
+        f"--batch-size {', '.join(map(str, nearest))} can, or another --batch-norm-group"
+    )
+
+
+def _is_cut_evenly(batch_size: int, group_size: int, parts: int) -> bool:
+    """The groups of the whole batch are equal, and each part holds whole ones."""
+    if not group_size:
+        return parts == 1
+    num_groups = max(1, batch_size // group_size)
+    return batch_size % num_groups == 0 and num_groups % parts == 0

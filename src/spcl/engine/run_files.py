@@ -23,6 +23,7 @@ _MAY_CHANGE = {
     ("data", "data_dir"),
     ("data", "workers"),
     ("data", "image_memory"),
+    ("data", "cache_dir"),
     ("data", "check"),
     ("network", "pretrained"),
     ("schedule", "epochs"),
@@ -30,6 +31,8 @@ _MAY_CHANGE = {
     ("run", "logs_dir"),
     ("run", "device"),
     ("run", "checkpoint_iters"),
+    ("run", "compile"),
+    ("run", "memory"),
 }
 
 
@@ -80,18 +83,25 @@ def write_settings(folder: Path, text: str) -> None:
 
 
 def save(folder: Path, state: RunState, identity: RunIdentity, *, epoch_ended: bool, is_best: bool) -> None:
-    """Save a run. The state comes last: when it says that an epoch is done, that epoch's other files are there."""
-    if epoch_ended:
-        if not isinstance(state.encoder, Encoder):
-            raise TypeError(f"a run trains an Encoder, not a {type(state.encoder).__name__}")
-        facts = {"config": dict(identity.settings)}
-        weights = checkpoint_of(state.encoder, epoch=state.epoch, best_mean_ap=state.best_mean_ap, facts=facts)
-        save_atomically(weights, folder / CHECKPOINT_FILE)
-        if is_best:
-            save_atomically(weights, folder / BEST_FILE)
-        write_metrics(folder / METRICS_FILE, state.history)
+    """Save a run; called by every process, written by one.
+
+    The state comes last: when it says that an epoch is done, that epoch's other files are there.
+    """
     content = {"state": state.state_dict(), "config": dict(identity.settings), "images": identity.images}
-    save_atomically(content, folder / RESUME_FILE)
+
+    def write() -> None:
+        if epoch_ended:
+            if not isinstance(state.encoder, Encoder):
+                raise TypeError(f"a run trains an Encoder, not a {type(state.encoder).__name__}")
+            facts = {"config": dict(identity.settings)}
+            weights = checkpoint_of(state.encoder, epoch=state.epoch, best_mean_ap=state.best_mean_ap, facts=facts)
+            save_atomically(weights, folder / CHECKPOINT_FILE)
+            if is_best:
+                save_atomically(weights, folder / BEST_FILE)
+            write_metrics(folder / METRICS_FILE, state.history)
+        save_atomically(content, folder / RESUME_FILE)
+
+    state.runtime.on_main(write)
 
 
 def restore(folder: Path, state: RunState, identity: RunIdentity) -> None:

@@ -7,15 +7,17 @@ independence threshold, the network's random generators, and what the run has re
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from spcl.runtime import Runtime
+from spcl.selfpaced.contrastive_loss import contrastive_loss
 from spcl.selfpaced.hybrid_memory import HybridMemory
+from spcl.selfpaced.sharded_memory import ShardedMemory
 
 
 @dataclass
@@ -23,6 +25,8 @@ class RunState:
     """The state of a training run.
 
     Attributes:
+        network: The encoder as the training step calls it: compiled, distributed over processes; the same weights.
+        loss: Of encoded images against the memory.
         epoch: The epoch in progress, from 0; the number of finished ones when ``iteration`` is 0.
         iteration: Steps already made in this epoch; its labels are in ``memory`` when this is above 0.
         independence_threshold: Frozen by the first epoch that had clusters; None before.
@@ -35,8 +39,10 @@ class RunState:
     encoder: nn.Module
     optimizer: torch.optim.Optimizer
     scheduler: torch.optim.lr_scheduler.LRScheduler
-    memory: HybridMemory
+    memory: HybridMemory | ShardedMemory
     runtime: Runtime
+    network: nn.Module
+    loss: Callable[..., Tensor] = contrastive_loss
     epoch: int = 0
     iteration: int = 0
     independence_threshold: float | None = None

@@ -20,7 +20,8 @@ from torch import Tensor
 from spcl.data.batches import Batch
 from spcl.engine.journal import Reporter, cluster_warning, epoch_header, epoch_line
 from spcl.engine.state import RunState
-from spcl.selfpaced.contrastive_loss import contrastive_loss
+from spcl.nn.domain_batchnorm import running_statistics
+from spcl.runtime import Runtime
 from spcl.selfpaced.pseudo_labels import PseudoLabels
 from spcl.selfpaced.slots import Slots
 
@@ -41,6 +42,7 @@ class TrainingParts:
         iters: Steps of an epoch.
         eval_step: Epochs between two evaluations.
         checkpoint_iters: Steps between two saves inside an epoch; 0: none.
+        accumulate: Parts that a process encodes its share of a batch in.
         eps: The clustering's, for the words of a warning.
     """
 
@@ -55,6 +57,7 @@ class TrainingParts:
     iters: int
     eval_step: int
     checkpoint_iters: int
+    accumulate: int
     eps: float
 
 
@@ -86,7 +89,7 @@ def _label(state: RunState, parts: TrainingParts, report: Reporter) -> None:
     """Start an epoch: pseudo labels from the memory's target rows, and the memory relabelled by them."""
     state.row = {"epoch": state.epoch + 1, "losses": {}, "seconds": {}}
     with _timed(state.row, "label"):
-        rows = state.memory.features[parts.slots.num_source_classes :]
+        rows = state.memory.rows()[parts.slots.num_source_classes :]
         found = parts.label(rows, state.independence_threshold)
         state.memory.relabel(torch.from_numpy(parts.slots.class_of_each(found.labels)))
     state.independence_threshold = found.independence_threshold
@@ -115,29 +118,58 @@ def _steps(state: RunState, parts: TrainingParts, report: Reporter) -> None:
         report.progress(f"epoch {state.epoch + 1} of {parts.epochs}: training") as advance,
     ):
         for batch in parts.batches(state.epoch, target_labels, state.iteration):
-            totals += step(state, batch, parts.temperature)
+            totals += step(state, batch, parts.temperature, parts.accumulate)
             state.iteration += 1
             advance(state.iteration, parts.iters)
             if parts.checkpoint_iters and state.iteration % parts.checkpoint_iters == 0:
-                _report_losses(state, parts.domains, totals)
+                _gather(state, parts.domains, totals)
                 parts.save(state, False, False)
-    _report_losses(state, parts.domains, totals)
+    _gather(state, parts.domains, totals)
 
 
-def step(state: RunState, batch: Batch, temperature: float) -> Tensor:
+def step(state: RunState, batch: Batch, temperature: float, accumulate: int = 1) -> Tensor:
     """One step: encode, the loss of each domain's part, Adam, then the memory moves.
 
+    Args:
+        state: The run.
+        batch: This process's share of a batch.
+        temperature: Of the loss.
+        accumulate: Parts that the share is encoded in, one after the other; the result is that of one.
+
     Returns:
-        ``[number of domains]`` float32 on the device, the mean loss of each domain's part.
+        ``[number of domains]`` float32 on the device, the mean loss of each domain's images here.
     """
-    with state.runtime.autocast():
-        features = state.encoder(batch.images, batch.domain_sizes)
-    losses = contrastive_loss(features, batch.slots, state.memory, temperature=temperature)
-    # The official objective is the sum of the domains' means: each weighs the same, whatever its size.
-    by_domain = torch.stack([part.mean() for part in torch.split(losses, list(batch.domain_sizes))])
-    state.runtime.step(by_domain.sum(), state.optimizer)
-    state.memory.update(features, batch.slots)
-    return by_domain.detach()
+    runtime = state.runtime
+    parts = batch.split(accumulate)
+    features: list[Tensor] = []
+    totals = torch.zeros(len(batch.domain_sizes), device=runtime.device)
+
+    def losses() -> Iterator[Tensor]:
+        for number, part in enumerate(parts):
+            with runtime.without_sync(state.network, when=number + 1 < len(parts)):
+                with runtime.autocast():
+                    encoded = state.network(part.images, part.domain_sizes)
+                each = state.loss(encoded, part.slots, state.memory, temperature=temperature)
+                # The official objective is the sum of the domains' means: each weighs the same, whatever its size.
+                by_domain = torch.stack([mine.mean() for mine in torch.split(each, list(part.domain_sizes))])
+                features.append(encoded.detach().float())
+                totals.add_(by_domain.detach() / len(parts))
+                yield by_domain.sum() / len(parts)
+
+    runtime.step(losses(), state.optimizer)
+    state.memory.update(_of_whole_batch(features, parts, runtime), batch.all_slots)
+    return totals
+
+
+def _of_whole_batch(features: Sequence[Tensor], parts: Sequence[Batch], runtime: Runtime) -> Tensor:
+    """The features of all processes, one domain after the other, in the order of ``Batch.all_slots``."""
+    if len(parts) == 1 and runtime.num_processes == 1:
+        return features[0]
+    by_domain = zip(
+        *(torch.split(encoded, list(part.domain_sizes)) for encoded, part in zip(features, parts, strict=True)),
+        strict=True,
+    )
+    return torch.cat([runtime.gather_equal(torch.cat(mine)).flatten(0, 1) for mine in by_domain])
 
 
 def _evaluate(state: RunState, parts: TrainingParts) -> bool:
@@ -158,10 +190,16 @@ def _target_labels(state: RunState, slots: Slots) -> NDArray[np.int64]:
     return np.asarray(labels - slots.num_source_classes, dtype=np.int64)
 
 
-def _report_losses(state: RunState, domains: Sequence[str], totals: Tensor) -> None:
-    means = (totals / max(1, state.iteration)).tolist()
-    state.row["losses"] = dict(zip(domains, means, strict=True))
-    state.row["loss"] = sum(means)
+def _gather(state: RunState, domains: Sequence[str], totals: Tensor) -> None:
+    """Bring together what the processes have of their own: losses, and the statistics of batch norm.
+
+    Running statistics move linearly, so that their mean over the processes is what one process would have.
+    """
+    state.runtime.average(running_statistics(state.encoder))
+    means = totals / max(1, state.iteration)
+    state.runtime.average([means])
+    state.row["losses"] = dict(zip(domains, means.tolist(), strict=True))
+    state.row["loss"] = sum(means.tolist())
 
 
 @contextmanager

@@ -148,6 +148,12 @@ def fold(module: nn.Module, domain: str) -> nn.Module:
     return module
 
 
+def running_statistics(module: nn.Module) -> list[Tensor]:
+    """Running means and variances of every batch norm of a network."""
+    norms = [layer for layer in module.modules() if isinstance(layer, _BatchNorm)]
+    return [buffer for norm in norms if norm.running_mean is not None for buffer in _running(norm)]
+
+
 def _running(norm: _BatchNorm) -> tuple[Tensor, Tensor]:
     if norm.running_mean is None or norm.running_var is None:
         raise ValueError("a batch norm without running statistics cannot be made domain-specific")

@@ -150,6 +150,8 @@ def rank_features(
     device: str | torch.device | None = None,
     block_bytes: int = _BLOCK_BYTES,
     progress: Callable[[int, int], None] | None = None,
+    part: range | None = None,
+    join: Callable[[NDArray[np.float64]], NDArray[np.float64]] | None = None,
 ) -> RankingResult:
     """Rate features by cosine distance, block by block: the Q x G distances are never in memory at once.
 
@@ -165,6 +167,8 @@ def rank_features(
         device: Where to multiply; None: where the gallery lies.
         block_bytes: The most memory a block of distances may take.
         progress: Called with (queries done, queries in all).
+        part: Where several processes share the queries: which are rated here.
+        join: Given with ``part``: makes of this part's figures, ``[len(part), 2]``, those of all queries, ``[Q, 2]``.
 
     The result and the errors are those of ``rank_metrics``.
     """
@@ -179,13 +183,16 @@ def rank_features(
     columns = columns.to(where)
     height = max(1, block_bytes // max(1, 4 * len(columns)))
 
-    def blocks() -> Iterator[tuple[int, NDArray[Any]]]:
-        for at in range(0, len(rows), height):
-            yield at, (1 - rows[at : at + height].to(where) @ columns.T).cpu().numpy()
-            if progress is not None:
-                progress(min(at + height, len(rows)), len(rows))
+    wanted = range(len(rows)) if part is None else part
 
-    return _rate(blocks(), labels, max_rank, protocol)
+    def blocks() -> Iterator[tuple[int, NDArray[Any]]]:
+        for at in range(wanted.start, wanted.stop, height):
+            stop = min(at + height, wanted.stop)
+            yield at, (1 - rows[at:stop].to(where) @ columns.T).cpu().numpy()
+            if progress is not None:
+                progress(stop - wanted.start, len(wanted))
+
+    return _rate(blocks(), labels, max_rank, protocol, wanted, join)
 
 
 def average_results(results: Sequence[RankingResult]) -> RankingResult:
@@ -205,7 +212,12 @@ def average_results(results: Sequence[RankingResult]) -> RankingResult:
 
 
 def _rate(
-    blocks: Iterator[tuple[int, NDArray[Any]]], labels: RankingLabels, max_rank: int, protocol: str
+    blocks: Iterator[tuple[int, NDArray[Any]]],
+    labels: RankingLabels,
+    max_rank: int,
+    protocol: str,
+    part: range | None = None,
+    join: Callable[[NDArray[np.float64]], NDArray[np.float64]] | None = None,
 ) -> RankingResult:
     if max_rank < 1:
         raise ValueError(f"max_rank is {max_rank}; it must be at least 1")
@@ -217,21 +229,31 @@ def _rate(
     starts = np.searchsorted(ordered, labels.query, side="left")
     stops = np.searchsorted(ordered, labels.query, side="right")
     for at, distance in blocks:
-        part = slice(at, at + len(distance))
+        rows = slice(at, at + len(distance))
         places_of_matches(
             distance,
-            labels.query_cameras[part],
+            labels.query_cameras[rows],
             labels.gallery_cameras,
             by_identity,
-            starts[part],
-            stops[part],
-            precision[part],
-            first_match[part],
+            starts[rows],
+            stops[rows],
+            precision[rows],
+            first_match[rows],
         )
+    if part is not None and join is not None:
+        own = slice(part.start, part.stop)
+        precision, places = join(np.stack([precision[own], first_match[own].astype(np.float64)], axis=1)).T
+        first_match = places.astype(np.int64)
+    return _summary(precision, first_match, max_rank, protocol)
+
+
+def _summary(
+    precision: NDArray[np.float64], first_match: NDArray[np.int64], max_rank: int, protocol: str
+) -> RankingResult:
     valid = first_match >= 0
     if not valid.any():
         raise ValueError(
-            f"none of the {num_queries} queries has a match in the gallery under the protocol {protocol}"
+            f"none of the {len(precision)} queries has a match in the gallery under the protocol {protocol}"
             + ("; matches of the query's own camera do not count there" if protocol == "market1501" else "")
         )
     found = np.bincount(np.minimum(first_match[valid], max_rank), minlength=max_rank + 1)[:max_rank]

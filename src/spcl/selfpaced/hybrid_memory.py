@@ -51,6 +51,10 @@ class HybridMemory(nn.Module):
         memory.relabel(labels)
         return memory
 
+    def rows(self) -> Tensor:
+        """All rows, ``[K, D]``: where the next labels come from."""
+        return self.features
+
     @torch.no_grad()
     def fill(self, features: Tensor) -> None:
         """Set all rows, ``[K, D]``, normalised here. Every row becomes a class of its own until ``relabel``."""
@@ -84,14 +88,14 @@ class HybridMemory(nn.Module):
 
         Args:
             inputs: ``[B, D]`` features of the batch.
-            slots: ``[B]`` int64, their memory rows.
+            slots: ``[B]`` int64, their memory rows; on the host, so that no step waits for the device.
 
         Paper: equations 2 and 3. Reference: ``spcl/models/hm.py: HM.backward``.
         """
+        device = self.features.device
         inputs = inputs.detach().to(self.features.dtype)
-        slots = slots.to(self.features.device)
-        for positions in _in_turns(slots):
-            rows = slots[positions]
+        for positions, rows in in_turns(slots):
+            positions, rows = positions.to(device, non_blocking=True), rows.to(device, non_blocking=True)
             old = self.features[rows]
             moved = F.normalize(self.momentum * old + (1.0 - self.momentum) * inputs[positions], dim=1)
             self.features[rows] = moved
@@ -107,15 +111,26 @@ class HybridMemory(nn.Module):
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
 
-def _in_turns(slots: Tensor) -> list[Tensor]:
-    """Positions ``0 .. B - 1`` in groups: the first occurrences of each slot, then the second, and so on."""
+def in_turns(slots: Tensor) -> list[tuple[Tensor, Tensor]]:
+    """A batch in turns: the first occurrence of each slot, then the second, and so on.
+
+    Args:
+        slots: ``[B]`` int64.
+
+    Returns:
+        For each turn, positions in the batch and their slots; in a turn no slot comes twice.
+    """
+    if not len(slots):
+        return []
     order = torch.argsort(slots, stable=True)
     ordered = slots[order]
     positions = torch.arange(len(slots), device=slots.device)
     is_first = torch.ones_like(ordered, dtype=torch.bool)
     is_first[1:] = ordered[1:] != ordered[:-1]
-    first = torch.cummax(torch.where(is_first, positions, 0), dim=0).values if len(slots) else positions
+    if bool(is_first.all()):
+        return [(positions, slots)]
+    first = torch.cummax(torch.where(is_first, positions, 0), dim=0).values
     turn = torch.empty_like(positions)
     turn[order] = positions - first
-    num_turns = int(turn.max()) + 1 if len(slots) else 0
-    return [(turn == number).nonzero()[:, 0] for number in range(num_turns)]
+    turns = [(turn == number).nonzero()[:, 0] for number in range(int(turn.max()) + 1)]
+    return [(at, slots[at]) for at in turns]

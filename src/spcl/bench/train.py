@@ -1,0 +1,224 @@
+"""A training step against the pure forward and backward pass of the same network, in the same run."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from spcl.bench.measuring import machine
+from spcl.data.augment import TrainAugmentation
+from spcl.data.batches import Batch, DomainStream, joined_batches
+from spcl.data.identity_sampler import IdentityBatches
+from spcl.data.images import ImageStore
+from spcl.engine.fresh_state import fresh_state
+from spcl.engine.journal import Reporter
+from spcl.engine.state import RunState
+from spcl.engine.training import step
+from spcl.nn.encoder import Encoder, EncoderSettings
+from spcl.nn.weights import find_weights
+from spcl.records import Record
+from spcl.runtime import Runtime
+
+_DOMAINS = ("source", "target")
+_WARM_STEPS = 3
+
+
+def bench_train(
+    *,
+    arch: str = "timm/test_resnet",
+    height: int = 64,
+    width: int = 64,
+    features: int = 512,
+    batch_size: int = 64,
+    num_slots: int = 20000,
+    group_size: int = 16,
+    iters: int = 20,
+    repeat: int = 3,
+    device: str = "auto",
+    precision: str = "fp32",
+    compiled: bool = False,
+    report: Reporter,
+) -> dict[str, Any]:
+    """Measure steps on random images.
+
+    Args:
+        arch: The network, with random weights.
+        height: Of the images, pixels.
+        width: Of the images, pixels.
+        features: Length of the embedding layer; 0: none.
+        batch_size: Images of each of the two domains.
+        num_slots: K, rows of the memory.
+        group_size: Images of a batch-norm group.
+        iters: Steps of a measurement.
+        repeat: The best of so many is told.
+        device: As in training.
+        precision: As in training.
+        compiled: Whether the network is compiled.
+        report: Shows progress.
+
+    Returns:
+        ``step_ms`` of the real loop, ``pure_ms`` of forward, backward and Adam on ready tensors, their ratio, images a
+        second, and what data, memory and loss take alone.
+    """
+    runtime = Runtime(device, precision)
+    torch.manual_seed(0)
+    encoder = Encoder(
+        EncoderSettings(
+            arch=arch, height=height, width=width, features=features, domains=_DOMAINS, group_size=group_size
+        ),
+        find_weights(arch, "none"),
+    )
+    state = fresh_state(
+        encoder,
+        num_slots,
+        runtime,
+        lr=0.00035,
+        weight_decay=5e-4,
+        step_size=20,
+        momentum=0.2,
+        memory_kind="replicated",
+        compiled=compiled,
+    )
+    streams, labels = _streams(num_slots, height, width, batch_size, encoder)
+    state.memory.fill(torch.randn(num_slots, encoder.feature_dim))
+    state.memory.relabel(torch.from_numpy(labels))
+    encoder.train()
+    batch = next(_batches(streams, 0, 1, runtime.device))
+    measured: dict[str, Callable[[], float]] = {
+        "step": lambda: _loop(state, streams, iters),
+        "pure": lambda: _pure(state, batch, iters),
+        "data alone": lambda: _data(streams, iters, runtime.device),
+        "loss and memory alone": lambda: _memory(state, batch, iters),
+    }
+    best = dict.fromkeys(measured, float("inf"))
+    # In turns, so that a slow moment of the machine does not fall on one of them alone.
+    with report.progress("measuring steps") as advance:
+        for turn in range(repeat):
+            for number, (name, call) in enumerate(measured.items()):
+                best[name] = min(best[name], call())
+                advance(turn * len(measured) + number + 1, repeat * len(measured))
+    images = len(_DOMAINS) * batch_size
+    return {
+        "machine": machine(runtime.device),
+        "arch": arch,
+        "size": [height, width],
+        "batch": [batch_size] * len(_DOMAINS),
+        "slots": num_slots,
+        "classes": int(labels.max()) + 1,
+        "feature_dim": encoder.feature_dim,
+        "precision": precision,
+        "compiled": compiled,
+        "milliseconds": {name: 1000 * seconds for name, seconds in best.items()},
+        "images_per_second": {
+            "step": images / best["step"],
+            "pure": images / best["pure"],
+            "data alone": images / best["data alone"],
+        },
+        "step_by_pure": best["step"] / best["pure"],
+        "hours_of_50_epochs_x_400_steps": 50 * 400 * best["step"] / 3600,
+    }
+
+
+def _streams(
+    num_slots: int, height: int, width: int, batch_size: int, encoder: Encoder
+) -> tuple[list[DomainStream], np.ndarray[Any, np.dtype[np.int64]]]:
+    """Random images of two domains, all in memory: a fifth of the memory's classes are the source's."""
+    rng = np.random.default_rng(0)
+    num_classes = max(2, num_slots // 12)
+    num_source = max(1, num_classes // 5)
+    num_images = num_slots - num_source
+    target = rng.integers(0, num_classes - num_source, num_images)
+    target = np.unique(target, return_inverse=True)[1].reshape(-1)
+    parts = {"source": np.repeat(np.arange(num_source), 8), "target": target}
+    slots = {"source": parts["source"], "target": num_source + np.arange(num_images)}
+    augmentation = TrainAugmentation(height, width, mean=encoder.mean, std=encoder.std)
+    streams = []
+    for number, (domain, labels) in enumerate(parts.items()):
+        pixels = rng.integers(0, 256, (len(labels), height, width, 3), dtype=np.uint8)
+        paths = [Path(f"{domain}/{row}") for row in range(len(labels))]
+        store = ImageStore(
+            [Record(path) for path in paths],
+            height=height,
+            width=width,
+            memory=pixels.nbytes,
+            arrays=dict(zip(paths, pixels, strict=True)),
+        )
+        store.read(np.arange(len(labels)))
+        batches = IdentityBatches(
+            labels, np.full(len(labels), -1), batch_size=batch_size, num_instances=4, seed=0, domain=number
+        )
+        streams.append(DomainStream(store, batches, slots[domain], augmentation, number, 0))
+    return streams, np.concatenate([np.arange(num_source), num_source + target])
+
+
+def _batches(streams: list[DomainStream], start: int, count: int, device: torch.device) -> Iterator[Batch]:
+    return joined_batches(streams, epoch=0, start_iteration=start, num_iterations=start + count, device=device)
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _loop(state: RunState, streams: list[DomainStream], iters: int) -> float:
+    """Seconds a step of the loop as it trains."""
+    device = state.runtime.device
+    started = 0.0
+    for number, batch in enumerate(_batches(streams, 0, _WARM_STEPS + iters, device)):
+        if number == _WARM_STEPS:
+            _wait(device)
+            started = time.perf_counter()
+        step(state, batch, 0.05)
+    _wait(device)
+    return (time.perf_counter() - started) / iters
+
+
+def _pure(state: RunState, batch: Batch, iters: int) -> float:
+    """Seconds of forward, backward and Adam on images that are ready, with a loss that costs nothing."""
+    device = state.runtime.device
+    weights = torch.randn(len(batch.images), state.memory.features.shape[1], device=device)
+    started = 0.0
+    for number in range(_WARM_STEPS + iters):
+        if number == _WARM_STEPS:
+            _wait(device)
+            started = time.perf_counter()
+        with state.runtime.autocast():
+            encoded = state.network(batch.images, batch.domain_sizes)
+        state.runtime.step([(encoded.float() * weights).sum()], state.optimizer)
+    _wait(device)
+    return (time.perf_counter() - started) / iters
+
+
+def _data(streams: list[DomainStream], iters: int, device: torch.device) -> float:
+    """Seconds a batch: read, augment, join, with nothing else to do."""
+    started = 0.0
+    for number, _ in enumerate(_batches(streams, 0, _WARM_STEPS + iters, device)):
+        if number == _WARM_STEPS - 1:
+            _wait(device)
+            started = time.perf_counter()
+    _wait(device)
+    return (time.perf_counter() - started) / iters
+
+
+def _memory(state: RunState, batch: Batch, iters: int) -> float:
+    """Seconds of the loss, its gradient and the memory's update, on features that are ready."""
+    device = state.runtime.device
+    features = torch.nn.functional.normalize(
+        torch.randn(len(batch.images), state.memory.features.shape[1], device=device), dim=1
+    ).requires_grad_()
+    started = 0.0
+    for number in range(_WARM_STEPS + iters):
+        if number == _WARM_STEPS:
+            _wait(device)
+            started = time.perf_counter()
+        features.grad = None
+        total: torch.Tensor = state.loss(features, batch.slots, state.memory, temperature=0.05).sum()
+        total.backward()  # type: ignore[no-untyped-call]
+        state.memory.update(features, batch.all_slots)
+    _wait(device)
+    return (time.perf_counter() - started) / iters

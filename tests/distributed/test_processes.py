@@ -1,0 +1,109 @@
+"""Two processes give what one gives."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import time
+
+import pytest
+import torch
+
+from tests.distributed.launching import environment, run, two_processes
+from tests.engine.small_runs import small_config, trained, weights_of
+from tests.fakes import write_fake
+from tests.shared import PROJECT_ROOT
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    root = tmp_path_factory.mktemp("data")
+    return write_fake("personx", root), write_fake("market1501", root, num_identities=10)
+
+
+@pytest.fixture(scope="module")
+def shared_runs(data, tmp_path_factory):
+    """The runs of ``two_ranks.py``, whose other checks have passed when this gives something."""
+    source, target = data
+    logs = tmp_path_factory.mktemp("runs")
+    script = str(PROJECT_ROOT / "tests" / "distributed" / "two_ranks.py")
+    done = run(two_processes(script, str(target), str(source), str(logs)))
+    assert done.returncode == 0, done.stdout + done.stderr
+    return logs
+
+
+@pytest.mark.parametrize("name", ["replicated", "sharded", "accumulated"])
+def test_the_run_of_two_processes_is_that_of_one(data, shared_runs, tmp_path, name):
+    source, target = data
+    changed = {"schedule": {"batch_size": 16}} if name == "accumulated" else {}
+    alone = trained(small_config(target, tmp_path / name, source, **changed))
+    shared = torch.load(shared_runs / f"{name}.pt", weights_only=True)
+    for ours, theirs in zip(alone.state.history, shared["history"], strict=True):
+        for key in ("num_clusters", "num_unclustered", "cluster_size_quartiles", "independence_threshold"):
+            assert ours[key] == theirs[key]
+        assert ours["mAP"] == pytest.approx(theirs["mAP"], abs=1e-3)
+        assert ours["losses"] == pytest.approx(theirs["losses"], rel=1e-4)
+    for key, value in weights_of(alone).items():
+        if key == "memory.labels":
+            assert torch.equal(value, shared["weights"][key])
+        torch.testing.assert_close(
+            value, shared["weights"][key], atol=1e-5, rtol=1e-4, msg=lambda text, k=key: f"{k}: {text}"
+        )
+
+
+def test_accumulation_alone_gives_the_same(data, tmp_path):
+    source, target = data
+    whole = trained(small_config(target, tmp_path / "whole", source))
+    parts = trained(small_config(target, tmp_path / "parts", source, schedule={"accumulate": 2}))
+    assert torch.equal(whole.state.memory.labels, parts.state.memory.labels)
+    for key, value in weights_of(whole).items():
+        torch.testing.assert_close(value, weights_of(parts)[key], atol=1e-5, rtol=1e-4)
+
+
+def train_command(target, logs, *more: str) -> list[str]:
+    small = ["--arch", "timm/test_resnet", "--pretrained", "none", "--height", "32", "--width", "16", "--k1", "6"]
+    steps = ["--batch-size", "8", "--batch-norm-group", "4", "--epochs", "2", "--iters", "3", "--device", "cpu"]
+    return two_processes("-m", "spcl", "train", str(target), "--logs-dir", str(logs), *small, *steps, *more)
+
+
+def test_torchrun_trains_and_prints_once(data, tmp_path):
+    done = run(train_command(data[1], tmp_path / "run"))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("last epoch:") == 1
+    assert (tmp_path / "run" / "model_best.pth.tar").exists()
+
+
+def test_an_error_is_told_once(data, tmp_path):
+    done = run(train_command(data[1], tmp_path / "run", "--batch-size", "12"))
+    assert done.returncode != 0
+    errors = re.findall(r"^error: (.*)", done.stderr, flags=re.MULTILINE)
+    assert len(errors) == 1
+    assert "--batch-size 8, 16, 24 can" in errors[0]
+    assert "Traceback" not in done.stderr.split("torch.distributed")[0]
+
+
+def test_killing_one_ends_the_others_and_the_run_resumes(data, tmp_path):
+    logs = tmp_path / "run"
+    command = train_command(data[1], logs, "--iters", "500", "--checkpoint-iters", "2")
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment(), start_new_session=True
+    )
+    deadline = time.monotonic() + 120
+    while not (logs / "resume.pt").exists():
+        assert time.monotonic() < deadline
+        assert process.poll() is None, process.stdout.read()
+        time.sleep(0.2)
+    children = subprocess.run(
+        ["pgrep", "-P", str(process.pid)], capture_output=True, text=True, check=True
+    ).stdout.split()
+    os.kill(int(children[-1]), signal.SIGKILL)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode != 0
+    assert "another process of this run has ended" in output
+    assert "--resume" in output
+    # Elsewhere, with another number of processes, it goes on.
+    done = run([*command[:1], *command[command.index("-m", 2) :], "--resume", "--epochs", "1"])
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"continuing after epoch 0, step \d+ of 500", done.stdout)

@@ -1,0 +1,122 @@
+"""What each of two processes checks: run by ``test_processes.py``, not by pytest."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from spcl.engine.assemble import fill_memory, prepare, run_training
+from spcl.engine.journal import SilentReporter
+from spcl.engine.label_stage import make_labeller
+from spcl.errors import InputError
+from spcl.runtime import Runtime, end_processes
+from spcl.selfpaced.contrastive_loss import contrastive_loss
+from spcl.selfpaced.hybrid_memory import HybridMemory
+from spcl.selfpaced.pseudo_labels import pseudo_labels
+from spcl.selfpaced.sharded_memory import ShardedMemory, sharded_contrastive_loss
+from tests.engine.small_runs import small_config, weights_of
+
+
+def collectives(runtime: Runtime) -> None:
+    rows = torch.arange(14.0).reshape(7, 2)
+    own = runtime.part(7)
+    assert torch.equal(runtime.gather_parts(rows[own.start : own.stop].clone(), 7), rows)
+    assert runtime.gather_parts(torch.empty(len(runtime.part(1)), 3) + 4, 1).tolist() == [[4.0] * 3]
+    assert runtime.gather_equal(torch.tensor([runtime.rank])).tolist() == [[0], [1]]
+    assert runtime.sum(torch.tensor([1.0 + runtime.rank])).tolist() == [3.0]
+    assert runtime.largest(torch.tensor([1.0 + runtime.rank])).tolist() == [2.0]
+    mean = torch.tensor([4.0 * runtime.rank])
+    runtime.average([mean])
+    assert mean.tolist() == [2.0]
+    assert runtime.gather_objects(runtime.rank) == [0, 1]
+    assert runtime.on_main(lambda: runtime.rank) == 0
+
+    def fail() -> None:
+        raise InputError("only the main process saw this")
+
+    with pytest.raises(InputError, match="only the main"):
+        runtime.on_main(fail)
+
+
+def memory_in_parts(runtime: Runtime) -> None:
+    """Rows spread over the processes: loss, gradient, update and state are those of a whole memory."""
+    rng = np.random.default_rng(0)
+    num_slots, dim, batch = 23, 6, 8
+    rows = torch.from_numpy(rng.standard_normal((num_slots, dim)).astype(np.float32))
+    labels = torch.from_numpy(np.concatenate([np.arange(9), np.arange(9), rng.integers(0, 9, 5)]))
+    labels[labels == 4] = 3  # an empty class
+    whole, parts = HybridMemory(num_slots, dim), ShardedMemory(num_slots, dim, runtime=runtime)
+    for memory in (whole, parts):
+        memory.fill(rows)
+        memory.relabel(labels)
+    for turn in range(3):
+        inputs = torch.nn.functional.normalize(
+            torch.from_numpy(rng.standard_normal((2 * batch, dim)).astype(np.float32)), dim=1
+        )
+        slots = torch.from_numpy(rng.integers(0, num_slots, 2 * batch))
+        slots[3] = slots[5] = slots[0]
+        own = slice(runtime.rank * batch, (runtime.rank + 1) * batch)
+        ours, theirs = inputs[own].clone().requires_grad_(), inputs[own].clone().requires_grad_()
+        loss = sharded_contrastive_loss(ours, slots[own], parts)
+        expected = contrastive_loss(theirs, slots[own], whole)
+        torch.testing.assert_close(loss, expected)
+        weights = torch.arange(1.0, batch + 1)
+        (loss * weights).sum().backward()
+        (expected * weights).sum().backward()
+        torch.testing.assert_close(ours.grad, theirs.grad)
+        for memory in (whole, parts):
+            memory.update(inputs, slots)
+        torch.testing.assert_close(parts.rows(), whole.features)
+        state = parts.state_dict()
+        for name, value in whole.state_dict().items():
+            torch.testing.assert_close(state[name], value, msg=f"{name} after update {turn}")
+    assert len(parts.features) < num_slots
+    again = ShardedMemory(num_slots, dim, runtime=runtime)
+    again.load_state_dict(whole.state_dict())
+    torch.testing.assert_close(again.rows(), whole.features)
+    torch.testing.assert_close(again.class_means, parts.class_means)
+
+
+def labels_of_an_epoch(runtime: Runtime) -> None:
+    rng = np.random.default_rng(1)
+    centres = rng.standard_normal((12, 16))
+    rows = centres[rng.integers(0, 12, 301)] + 0.25 * rng.standard_normal((301, 16))
+    features = torch.from_numpy((rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32))
+    settings = {"k1": 12, "k2": 4, "eps": 0.6, "eps_gap": 0.02, "min_samples": 4}
+    label = make_labeller(**settings, search="auto", runtime=runtime, report=SilentReporter())
+    found, expected = label(features, None), pseudo_labels(features, **settings)
+    assert np.array_equal(found.labels, expected.labels)
+    assert found.independence_threshold == expected.independence_threshold
+    assert found.num_clusters > 3
+
+
+def training(runtime: Runtime, target: Path, source: Path, logs: Path) -> None:
+    """Two epochs; leaves the weights, the labels and the figures of each epoch."""
+    for name, changed in (
+        ("replicated", {}),
+        ("sharded", {"run": {"memory": "sharded"}}),
+        ("accumulated", {"schedule": {"accumulate": 2, "batch_size": 16}}),
+    ):
+        config = small_config(target, logs / name, source, **changed)
+        run = prepare(config, SilentReporter())
+        fill_memory(run, SilentReporter())
+        run.resumed = True
+        run_training(run, SilentReporter())
+        weights = {key: value for key, value in weights_of(run).items() if not key.startswith("memory")}
+        weights |= {f"memory.{key}": value for key, value in run.state.memory.state_dict().items()}
+        if runtime.is_main:
+            torch.save({"weights": weights, "history": run.state.history}, logs / f"{name}.pt")
+
+
+if __name__ == "__main__":
+    shared = Runtime("cpu")
+    assert shared.num_processes == 2
+    collectives(shared)
+    memory_in_parts(shared)
+    labels_of_an_epoch(shared)
+    training(shared, *(Path(argument) for argument in sys.argv[1:]))
+    end_processes()
