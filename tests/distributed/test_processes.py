@@ -39,6 +39,8 @@ def test_the_run_of_two_processes_is_that_of_one(data, shared_runs, tmp_path, na
     source, target = data
     changed = {"schedule": {"batch_size": 16}} if name == "accumulated" else {}
     alone = trained(small_config(target, tmp_path / name, source, **changed))
+    # Another order of summation moves a gradient near zero to its other side, and Adam divides by its size.
+    closest = 1e-5 if name == "replicated" else 1e-4
     shared = torch.load(shared_runs / f"{name}.pt", weights_only=True)
     for ours, theirs in zip(alone.state.history, shared["history"], strict=True):
         for key in ("num_clusters", "num_unclustered", "cluster_size_quartiles", "independence_threshold"):
@@ -49,7 +51,7 @@ def test_the_run_of_two_processes_is_that_of_one(data, shared_runs, tmp_path, na
         if key == "memory.labels":
             assert torch.equal(value, shared["weights"][key])
         torch.testing.assert_close(
-            value, shared["weights"][key], atol=1e-5, rtol=1e-4, msg=lambda text, k=key: f"{k}: {text}"
+            value, shared["weights"][key], atol=closest, rtol=1e-4, msg=lambda text, k=key: f"{k}: {text}"
         )
 
 
@@ -59,7 +61,7 @@ def test_accumulation_alone_gives_the_same(data, tmp_path):
     parts = trained(small_config(target, tmp_path / "parts", source, schedule={"accumulate": 2}))
     assert torch.equal(whole.state.memory.labels, parts.state.memory.labels)
     for key, value in weights_of(whole).items():
-        torch.testing.assert_close(value, weights_of(parts)[key], atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(value, weights_of(parts)[key], atol=1e-4, rtol=1e-4)
 
 
 def train_command(target, logs, *more: str) -> list[str]:
@@ -80,8 +82,9 @@ def test_an_error_is_told_once(data, tmp_path):
     assert done.returncode != 0
     errors = re.findall(r"^error: (.*)", done.stderr, flags=re.MULTILINE)
     assert len(errors) == 1
-    assert "--batch-size 8, 16, 24 can" in errors[0]
-    assert "Traceback" not in done.stderr.split("torch.distributed")[0]
+    assert "--batch-size 8, 10, 16 can" in errors[0]
+    # The launcher shows a traceback of its own; none of ours is in it.
+    assert "spcl/" not in done.stderr
 
 
 def test_killing_one_ends_the_others_and_the_run_resumes(data, tmp_path):

@@ -25,7 +25,7 @@ def collectives(runtime: Runtime) -> None:
     rows = torch.arange(14.0).reshape(7, 2)
     own = runtime.part(7)
     assert torch.equal(runtime.gather_parts(rows[own.start : own.stop].clone(), 7), rows)
-    assert runtime.gather_parts(torch.empty(len(runtime.part(1)), 3) + 4, 1).tolist() == [[4.0] * 3]
+    assert runtime.gather_parts(torch.full((len(runtime.part(1)), 3), 4.0), 1).tolist() == [[4.0] * 3]
     assert runtime.gather_equal(torch.tensor([runtime.rank])).tolist() == [[0], [1]]
     assert runtime.sum(torch.tensor([1.0 + runtime.rank])).tolist() == [3.0]
     assert runtime.largest(torch.tensor([1.0 + runtime.rank])).tolist() == [2.0]
@@ -67,7 +67,8 @@ def memory_in_parts(runtime: Runtime) -> None:
         weights = torch.arange(1.0, batch + 1)
         (loss * weights).sum().backward()
         (expected * weights).sum().backward()
-        torch.testing.assert_close(ours.grad, theirs.grad)
+        # Differences of large numbers: logits reach 20, and the weights above make the gradient hundreds long.
+        torch.testing.assert_close(ours.grad, theirs.grad, atol=1e-6 * float(theirs.grad.norm()), rtol=1e-4)
         for memory in (whole, parts):
             memory.update(inputs, slots)
         torch.testing.assert_close(parts.rows(), whole.features)

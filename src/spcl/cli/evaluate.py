@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import torch
 import tyro
 
 from spcl.data.catalogue import load_dataset
@@ -125,7 +126,7 @@ def run_evaluation(
 
     report = SilentReporter() if as_json or not is_main_process() else ConsoleReporter()
     result = evaluate_encoder(
-        network.folded(domain).to(runtime.device).eval(),
+        network.folded(domain).to(runtime.device).to(memory_format=torch.channels_last).eval(),
         dataset,
         store_of,
         runtime,

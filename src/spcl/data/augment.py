@@ -83,7 +83,7 @@ class TrainAugmentation:
             draw: For as many images.
 
         Returns:
-            ``[B, 3, H, W]`` float32, normalised.
+            ``[B, 3, H, W]`` float32, normalised, channels last in memory.
         """
         if images.device.type == "cpu":
             return self._apply_on_host(images, draw)
@@ -92,7 +92,7 @@ class TrainAugmentation:
     def _apply_on_host(self, images: Tensor, draw: AugmentationDraw) -> Tensor:
         """One compiled pass over the pixels."""
         scale, shift = _scale_and_shift(self.mean, self.std)
-        output = torch.empty(len(images), 3, self.height, self.width)
+        output = torch.empty(len(images), self.height, self.width, 3)
         _transform(
             images.numpy(),
             draw.flip,
@@ -104,7 +104,7 @@ class TrainAugmentation:
             np.array(self.mean, dtype=np.float32),
             output.numpy(),
         )
-        return output
+        return output.permute(0, 3, 1, 2)
 
     def _apply_on_device(self, images: Tensor, draw: AugmentationDraw) -> Tensor:
         """The same as operations on the whole batch."""
@@ -153,11 +153,14 @@ class TrainAugmentation:
 
 
 def test_transform(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
-    """Normalise: ``[B, H, W, 3]`` uint8 to ``[B, 3, H, W]`` float32, ``(pixel / 255 - mean) / std``."""
+    """Normalise: ``[B, H, W, 3]`` uint8 to ``[B, 3, H, W]`` float32, ``(pixel / 255 - mean) / std``.
+
+    The channels of a pixel stay side by side in memory (channels last), as convolutions want them.
+    """
     scale, shift = (
         torch.tensor(values, device=images.device).view(1, 3, 1, 1) for values in _scale_and_shift(mean, std)
     )
-    return images.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format) * scale - shift
+    return images.permute(0, 3, 1, 2).to(torch.float32) * scale - shift
 
 
 def _scale_and_shift(mean: Sequence[float], std: Sequence[float]) -> tuple[list[float], list[float]]:
@@ -167,7 +170,10 @@ def _scale_and_shift(mean: Sequence[float], std: Sequence[float]) -> tuple[list[
 # One thread, without the interpreter's lock: it works beside the network, which has the other cores.
 @njit(cache=True, nogil=True)
 def _transform(images, flip, top, left, boxes, scale, shift, fill, output):  # type: ignore[no-untyped-def]
-    """Crop of the padded image, mirrored, normalised, a box erased: each pixel is read and written once."""
+    """Crop of the padded image, mirrored, normalised, a box erased: each pixel is read and written once.
+
+    ``images`` and ``output`` are ``[B, H, W, 3]``.
+    """
     height, width = images.shape[1], images.shape[2]
     for image in range(len(images)):
         first_row, last_row = boxes[image, 0], boxes[image, 0] + boxes[image, 2]
@@ -175,19 +181,29 @@ def _transform(images, flip, top, left, boxes, scale, shift, fill, output):  # t
         low, high = max(0, -left[image]), min(width, width - left[image])
         for y in range(height):
             row = y + top[image]
-            is_inside = 0 <= row < height
-            for channel in range(3):
-                line = output[image, channel, y]
-                line[:] = -shift[channel]
-                if is_inside:
-                    if flip[image]:
-                        start = width - 1 - low - left[image]
-                        for x in range(low, high):
-                            pixel = np.float32(images[image, row, start - (x - low), channel])
-                            line[x] = pixel * scale[channel] - shift[channel]
-                    else:
-                        for x in range(low, high):
-                            pixel = np.float32(images[image, row, x + left[image], channel])
-                            line[x] = pixel * scale[channel] - shift[channel]
-                if first_row <= y < last_row:
-                    line[first_column:last_column] = fill[channel]
+            line = output[image, y]
+            if not 0 <= row < height:
+                low_here, high_here = width, width
+            else:
+                low_here, high_here = low, high
+            for x in range(low_here):
+                for channel in range(3):
+                    line[x, channel] = -shift[channel]
+            for x in range(high_here, width):
+                for channel in range(3):
+                    line[x, channel] = -shift[channel]
+            if flip[image]:
+                last = width - 1 - left[image]
+                for x in range(low_here, high_here):
+                    for channel in range(3):
+                        pixel = np.float32(images[image, row, last - x, channel])
+                        line[x, channel] = pixel * scale[channel] - shift[channel]
+            else:
+                for x in range(low_here, high_here):
+                    for channel in range(3):
+                        pixel = np.float32(images[image, row, x + left[image], channel])
+                        line[x, channel] = pixel * scale[channel] - shift[channel]
+            if first_row <= y < last_row:
+                for x in range(first_column, last_column):
+                    for channel in range(3):
+                        line[x, channel] = fill[channel]

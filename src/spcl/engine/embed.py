@@ -34,7 +34,7 @@ class Encoder(nn.Module):
     def __init__(self, network: Network, domain: str) -> None:
         """Fold a network with all its domains into an encoder of one."""
         super().__init__()
-        self.network = network.folded(domain).eval()
+        self.network = network.folded(domain).eval().to(memory_format=torch.channels_last)
         self.size = (network.settings.height, network.settings.width)
         self.feature_dim = network.feature_dim
         self.domain = domain

@@ -145,10 +145,10 @@ def step(state: RunState, batch: Batch, temperature: float, accumulate: int = 1)
     totals = torch.zeros(len(batch.domain_sizes), device=runtime.device)
 
     def losses() -> Iterator[Tensor]:
-        for number, part in enumerate(parts):
-            with runtime.without_sync(state.network, when=number + 1 < len(parts)):
+        for number, part in enumerate(parts, start=1):
+            with runtime.without_sync(state.network, when=number < len(parts)):
                 with runtime.autocast():
-                    encoded = state.network(part.images, part.domain_sizes)
+                    encoded = state.network(part.images, part.domain_sizes, (number, len(parts)))
                 each = state.loss(encoded, part.slots, state.memory, temperature=temperature)
                 # The official objective is the sum of the domains' means: each weighs the same, whatever its size.
                 by_domain = torch.stack([mine.mean() for mine in torch.split(each, list(part.domain_sizes))])

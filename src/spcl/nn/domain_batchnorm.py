@@ -13,6 +13,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -28,11 +29,111 @@ class DomainRouting:
         domains: Their names, in the order of their parts in a batch.
         sizes: Images of each in the batch at hand.
         evaluation: The domain whose statistics are used in evaluation mode.
+        part: Which part of the step's batch is at hand, from 1, and of how many: of several parts that are encoded one
+            after the other, the running statistics see the mean, as they do of one.
     """
 
     domains: tuple[str, ...]
     evaluation: str
     sizes: tuple[int, ...] = field(default=())
+    part: tuple[int, int] = (1, 1)
+
+
+class Group(NamedTuple):
+    """Images that share statistics.
+
+    Attributes:
+        rows: Of the batch.
+        domain: Number of their domain.
+        mean: ``[C]`` float32, written in the forward pass.
+        variance: ``[C]`` float32, unbiased, likewise.
+    """
+
+    rows: slice
+    domain: int
+    mean: Tensor
+    variance: Tensor
+
+
+class _GroupNorms(torch.autograd.Function):
+    """Batch norm of each group, written into one output: three times as fast as joining the groups' outputs."""
+
+    @staticmethod
+    def forward(ctx: Any, inputs: Tensor, groups: list[Group], eps: float, *parameters: Tensor | None) -> Tensor:
+        outputs = torch.empty_like(inputs)
+        saved = []
+        for rows, domain, mean, variance in groups:
+            weight, bias = parameters[2 * domain : 2 * domain + 2]
+            batch_mean, inverse = torch.empty_like(mean), torch.empty_like(mean)
+            # Momentum 1 leaves the group's own mean and unbiased variance in the buffers.
+            torch.ops.aten.native_batch_norm.out(
+                inputs[rows],
+                weight,
+                bias,
+                mean,
+                variance,
+                True,
+                1.0,
+                eps,
+                out=outputs[rows],
+                save_mean=batch_mean,
+                save_invstd=inverse,
+            )
+            saved += [batch_mean, inverse]
+        ctx.groups, ctx.eps = [(rows, domain) for rows, domain, _, _ in groups], eps
+        ctx.save_for_backward(inputs, *saved, *parameters)
+        return outputs
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        inputs, *saved = ctx.saved_tensors
+        count = 2 * len(ctx.groups)
+        statistics, parameters = saved[:count], saved[count:]
+        given = gradients[0]
+        if given.stride() != inputs.stride():
+            given = torch.empty_like(inputs).copy_(given)
+        to_inputs = torch.empty_like(inputs)
+        to_parameters: list[Tensor | None] = [None] * len(parameters)
+        for at, (rows, domain) in enumerate(ctx.groups):
+            here, *own = torch.ops.aten.native_batch_norm_backward(
+                given[rows],
+                inputs[rows],
+                parameters[2 * domain],
+                None,
+                None,
+                *statistics[2 * at : 2 * at + 2],
+                True,
+                ctx.eps,
+                [True, parameters[2 * domain] is not None, parameters[2 * domain + 1] is not None],
+            )
+            to_inputs[rows] = here
+            for place, gradient in zip((2 * domain, 2 * domain + 1), own, strict=True):
+                if parameters[place] is not None:
+                    before = to_parameters[place]
+                    to_parameters[place] = gradient if before is None else before + gradient
+        return (to_inputs, None, None, *to_parameters)
+
+
+def _group_by_group(inputs: Tensor, groups: list[Group], eps: float, *parameters: Tensor | None) -> Tensor:
+    """The same from ordinary operations, which ``torch.compile`` can fuse."""
+    return torch.cat(
+        [
+            F.batch_norm(
+                inputs[rows], mean, variance, parameters[2 * domain], parameters[2 * domain + 1], True, 1.0, eps
+            )
+            for rows, domain, mean, variance in groups
+        ]
+    )
+
+
+def _lengths(size: int, count: int) -> list[int]:
+    """Sizes of ``count`` nearly equal groups."""
+    return [size // count + (at < size % count) for at in range(count)]
+
+
+def _empty_statistics(norm: _BatchNorm) -> tuple[Tensor, Tensor]:
+    mean, variance = _running(norm)
+    return torch.zeros_like(mean), torch.zeros_like(variance)
 
 
 class DomainBatchNorm(nn.Module):
@@ -59,11 +160,7 @@ class DomainBatchNorm(nn.Module):
         """``[B, C, ...]`` to the same shape: each domain's part by its own layer."""
         if not self.training:
             return self._after(self._norm(self.routing.evaluation)(inputs))
-        outputs = []
-        for domain, part in zip(self.routing.domains, torch.split(inputs, self._sizes(len(inputs))), strict=True):
-            if len(part):
-                outputs += self._in_groups(self._norm(domain), part)
-        return self._after(outputs[0] if len(outputs) == 1 else torch.cat(outputs))
+        return self._after(self._in_groups(inputs))
 
     def folded(self, domain: str) -> nn.Module:
         """The plain layer of one domain, of the kind that was replaced."""
@@ -71,23 +168,40 @@ class DomainBatchNorm(nn.Module):
         plain.load_state_dict(self._norm(domain).state_dict(), strict=False)
         return plain.train(self.training)
 
-    def _in_groups(self, norm: _BatchNorm, part: Tensor) -> list[Tensor]:
-        num_groups = max(1, len(part) // self.group_size) if self.group_size else 1
-        statistics, outputs = [], []
-        for group in part.tensor_split(num_groups):
-            # Momentum 1 leaves the group's own mean and unbiased variance in the buffers.
-            mean, variance = (torch.zeros_like(buffer) for buffer in _running(norm))
-            outputs.append(F.batch_norm(group, mean, variance, norm.weight, norm.bias, True, 1.0, norm.eps))
-            statistics.append((mean, variance))
-        self._move_running(norm, statistics)
+    def _in_groups(self, inputs: Tensor) -> Tensor:
+        """Normalise each group with its own statistics, and move the running ones."""
+        norms = [self._norm(domain) for domain in self.routing.domains]
+        groups: list[Group] = []
+        start = 0
+        for number, size in enumerate(self._sizes(len(inputs))):
+            count = max(1, size // self.group_size) if self.group_size else 1
+            for length in _lengths(size, count) if size else ():
+                groups.append(Group(slice(start, start + length), number, *_empty_statistics(norms[number])))
+                start += length
+        parameters = [parameter for norm in norms for parameter in (norm.weight, norm.bias)]
+        # The function of its own was measured on the host; elsewhere, and compiled, ordinary operations do.
+        if torch.compiler.is_compiling() or inputs.device.type != "cpu":
+            outputs = _group_by_group(inputs, groups, norms[0].eps, *parameters)
+        else:
+            outputs = _GroupNorms.apply(inputs, groups, norms[0].eps, *parameters)
+        for number, norm in enumerate(norms):
+            seen = [(group.mean, group.variance) for group in groups if group.domain == number]
+            if seen:
+                self._move_running(norm, seen)
         return outputs
 
     @torch.no_grad()
     def _move_running(self, norm: _BatchNorm, statistics: Sequence[tuple[Tensor, Tensor]]) -> None:
-        """The running statistics move once a step, towards the mean of the groups': one group is plain batch norm."""
-        if norm.num_batches_tracked is not None:
+        """The running statistics move once a step, towards the mean of the groups': one group is plain batch norm.
+
+        Where a step has A parts, part p moves them by ``w / (A - (A - p) w)``: after the last, each part has weighed
+        ``w / A`` and the old value ``1 - w``.
+        """
+        part, of = self.routing.part
+        if norm.num_batches_tracked is not None and part == of:
             norm.num_batches_tracked.add_(1)
         weight = 0.1 if norm.momentum is None else norm.momentum
+        weight = weight / (of - (of - part) * weight)
         for running, seen in zip(_running(norm), zip(*statistics, strict=True), strict=True):
             running.lerp_(seen[0] if len(seen) == 1 else torch.stack(seen).mean(dim=0), weight)
 

@@ -115,12 +115,15 @@ class Encoder(nn.Module):
             raise InputError(f"the encoder has no domain {domain!r}; it has {', '.join(self.domains)}")
         self.routing.evaluation = domain
 
-    def forward(self, images: Tensor, domain_sizes: Sequence[int] | None = None) -> Tensor:
+    def forward(
+        self, images: Tensor, domain_sizes: Sequence[int] | None = None, part: tuple[int, int] = (1, 1)
+    ) -> Tensor:
         """Encode a batch.
 
         Args:
             images: ``[B, 3, H, W]`` normalised images; in training, the domains' parts one after the other.
             domain_sizes: Images of each domain, in training; None: equal parts. Not needed in evaluation.
+            part: In training, which part of a step's batch this is, from 1, and of how many.
 
         Returns:
             ``[B, D]`` unit rows (before dropout, in training).
@@ -130,6 +133,7 @@ class Encoder(nn.Module):
         """
         if self.training:
             self.routing.sizes = self._split(len(images), domain_sizes)
+            self.routing.part = part
         features: Tensor = self.neck(self.embedding(self.pooling(self.trunk(images))))
         features = F.normalize(features, dim=1)
         if self.settings.dropout:
