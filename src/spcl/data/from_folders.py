@@ -86,7 +86,7 @@ def _files(folder: Path) -> list[tuple[Path, str | None]]:
 
 def _dataset(folder: Path, found: dict[str, list[tuple[Path, str | None]]]) -> ReIDDataset:
     every = [path for files in found.values() for path, _ in files]
-    cameras = _cameras(every)
+    cameras = cameras_of_names(every)
     splits = {}
     for group in (("train",), ("query", "gallery")):
         names = [name for split in group for _, name in found.get(split, []) if name is not None]
@@ -109,10 +109,16 @@ def _dataset(folder: Path, found: dict[str, list[tuple[Path, str | None]]]) -> R
     )
 
 
-def _cameras(paths: Sequence[Path]) -> dict[Path, int]:
+def camera_in_name(path: Path) -> int | None:
+    """The camera that a file's name tells, as it is written there (``_c3`` is 3); None where it tells none."""
+    found = _CAMERA.search(path.stem)
+    return int(found[1]) if found else None
+
+
+def cameras_of_names(paths: Sequence[Path]) -> dict[Path, int]:
     """The camera of each file, numbered from 0; empty where one of them does not name its camera."""
-    written = {path: found[1] for path in paths if (found := _CAMERA.search(path.stem))}
+    written = {path: number for path in paths if (number := camera_in_name(path)) is not None}
     if len(written) != len(paths):
         return {}
-    numbers = number_in_order(list(written.values()))
-    return {path: numbers[camera] for path, camera in written.items()}
+    places = {number: place for place, number in enumerate(sorted(set(written.values())))}
+    return {path: places[number] for path, number in written.items()}

@@ -93,6 +93,26 @@ def load_network(
     return encoder.eval()
 
 
+def load_facts(path: Path) -> dict[str, Any]:
+    """What a checkpoint of ours says beside its weights, plain values; nothing for an official one."""
+    facts = load_safely(path).get("spcl", {})
+    return dict(facts) if isinstance(facts, Mapping) else {}
+
+
+def add_facts(path: Path, facts: Mapping[str, Any]) -> None:
+    """Write plain values into a checkpoint, beside what it says; an official one becomes one of ours.
+
+    The weights stay as they are, and the file is written aside and renamed.
+    """
+    content = load_safely(path)
+    if "spcl" not in content:
+        network = load_network(path)
+        ours = checkpoint_of(network, epoch=0, best_mean_ap=None, facts={})["spcl"]
+        state = content.get("state_dict", content)
+        content = (content if "state_dict" in content else {"state_dict": state}) | {"spcl": ours}
+    save_atomically(content | {"spcl": content["spcl"] | dict(facts)}, path)
+
+
 def _settings(
     content: Mapping[str, Any],
     state: Mapping[str, torch.Tensor],

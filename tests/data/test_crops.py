@@ -1,0 +1,53 @@
+"""Whatever a user points at becomes records."""
+
+from __future__ import annotations
+
+import pytest
+
+from spcl.data.crops import find_crops
+from spcl.errors import InputError
+from tests.fakes import draw, write_fake
+
+
+def test_a_folder_with_all_below_it(tmp_path):
+    for name in ("b/2_c3.jpg", "a_c9.jpg", "b/deep/er/1_c3.PNG", ".hidden/x_c1.jpg"):
+        draw(tmp_path / name, 1)
+    (tmp_path / "b" / "notes.txt").write_text("no image")
+    found = find_crops(tmp_path)
+    assert [str(record.path.relative_to(tmp_path)) for record in found] == [
+        "a_c9.jpg",
+        "b/2_c3.jpg",
+        "b/deep/er/1_c3.PNG",
+    ]
+    assert [record.camera for record in found] == [1, 0, 0]
+    assert all(record.identity is None for record in found)
+
+
+def test_a_file_a_list_and_files_without_cameras(tmp_path):
+    path = draw(tmp_path / "one.jpg", 1)
+    assert [record.path for record in find_crops(path)] == [path]
+    both = find_crops([path, draw(tmp_path / "two_c1.jpg", 1)])
+    assert [record.camera for record in both] == [None, None]
+
+
+def test_identities_only_when_asked_for_and_never_shared_by_train_and_test(tmp_path):
+    folder = write_fake("market1501", tmp_path)
+    assert {record.identity for record in find_crops("market1501", data_dir=tmp_path)} == {None}
+    labelled = find_crops(folder, labelled=True)
+    train = {record.identity for record in labelled if "train" in str(record.path)}
+    assert train
+    assert train.isdisjoint({record.identity for record in labelled if "train" not in str(record.path)})
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda path: path.mkdir(), "no images in .* is empty"),
+        (lambda path: None, "there are no images at .* does not exist"),
+        (lambda path: path.write_text("x"), "neither an image .* nor a table"),
+    ],
+)
+def test_nothing_is_told(tmp_path, make, message):
+    make(tmp_path / "given")
+    with pytest.raises(InputError, match=message):
+        find_crops(tmp_path / "given")
