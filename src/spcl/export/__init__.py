@@ -1,0 +1,1 @@
+"""Encoders as files for other programs."""
