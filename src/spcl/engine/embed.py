@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -20,7 +20,7 @@ from spcl.data.crops import find_crops
 from spcl.data.images import ImageStore, OnBroken, open_image, resized
 from spcl.engine.checkpoint import load_facts, load_network
 from spcl.engine.extract import extract_features
-from spcl.engine.journal import Reporter, SilentReporter
+from spcl.engine.journal import Advance, Reporter, SilentReporter
 from spcl.errors import InputError
 from spcl.nn.encoder import Encoder as Network
 from spcl.nn.encoder import EncoderSettings
@@ -181,8 +181,82 @@ def embed_records(
     Raises:
         InputError: If none of the images can be read.
     """
+    whole = embed_parts(
+        encoder,
+        records,
+        part=max(1, len(records)),
+        runtime=runtime,
+        report=report,
+        on_broken=on_broken,
+        num_threads=num_threads,
+        flip=flip,
+        name=name,
+    )
+    (result,) = whole
+    return result
+
+
+def embed_parts(
+    encoder: Encoder,
+    records: Sequence[Record],
+    *,
+    part: int = 4096,
+    runtime: Runtime | None = None,
+    report: Reporter | None = None,
+    on_broken: OnBroken = "skip",
+    num_threads: int = 4,
+    flip: bool = False,
+    name: str = "features",
+) -> Iterator[EmbeddedImages]:
+    """As ``embed_records``, a part of the images after the other: memory for one part, whatever their number.
+
+    Args:
+        encoder: Moved to the runtime's device.
+        records: Whose images.
+        part: Images whose features are given at a time.
+        runtime: Device and precision; None: the CPU.
+        report: Shows the progress of the whole.
+        on_broken: ``skip`` or ``error``.
+        num_threads: That decode at the same time.
+        flip: Average the features of each image and its mirror image.
+        name: What the progress is called.
+
+    Yields:
+        The images and features of each part; a part whose images are all broken has none.
+
+    Raises:
+        InputError: After the last part, if none of all the images could be read.
+    """
     report = report or SilentReporter()
     runtime = runtime or Runtime("cpu")
+    encoder.to(runtime.device)
+    first_broken, num_read = None, 0
+    with report.progress(name) as advance:
+        for at in range(0, max(1, len(records)), part):
+            some = records[at : at + part]
+
+            def advance_part(done: int, total: int, at: int = at) -> None:
+                advance(at + done, len(records))
+
+            embedded = _embed_part(encoder, some, runtime, on_broken, num_threads, flip, advance_part)
+            num_read += len(embedded.records)
+            first_broken = first_broken or next(iter(embedded.broken), None)
+            if first_broken and not num_read and at + len(some) == len(records):
+                raise InputError(
+                    f"none of the {len(records)} images can be read; the first, {first_broken[0]}: {first_broken[1]}"
+                )
+            yield embedded
+
+
+def _embed_part(
+    encoder: Encoder,
+    records: Sequence[Record],
+    runtime: Runtime,
+    on_broken: OnBroken,
+    num_threads: int,
+    flip: bool,
+    progress: Advance,
+) -> EmbeddedImages:
     # Each image is read once here: nothing is gained by keeping it.
     store = ImageStore(
         records,
@@ -192,16 +266,10 @@ def embed_records(
         memory=0,
         num_threads=num_threads,
     )
-    encoder.to(runtime.device)
-    with report.progress(name) as advance:
-        features = extract_features(
-            encoder.network, store, runtime, batch_size=encoder.batch_size(), flip=flip, progress=advance
-        ).numpy()
+    features = extract_features(
+        encoder.network, store, runtime, batch_size=encoder.batch_size(), flip=flip, progress=progress
+    ).numpy()
     broken = sorted(store.broken.items())
-    if broken and len(broken) == len(records):
-        raise InputError(
-            f"none of the {len(records)} images can be read; the first, {records[broken[0][0]].path}: {broken[0][1]}"
-        )
     is_good = np.ones(len(records), dtype=np.bool_)
     is_good[[row for row, _ in broken]] = False
     return EmbeddedImages(

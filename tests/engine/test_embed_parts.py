@@ -1,0 +1,64 @@
+"""Many images are embedded part by part, with the features of the whole; broken ones end nothing."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+
+import numpy as np
+import pytest
+import torch
+
+from spcl.data.crops import find_crops
+from spcl.engine.embed import Encoder, embed_parts, embed_records
+from spcl.engine.journal import SilentReporter
+from spcl.errors import InputError
+from spcl.nn.encoder import Encoder as Network
+from spcl.nn.encoder import EncoderSettings
+from tests.fakes import draw
+
+
+@pytest.fixture(scope="module")
+def encoder() -> Encoder:
+    torch.manual_seed(0)
+    return Encoder(Network(EncoderSettings(arch="timm/test_resnet", height=32, width=16)).eval(), "target")
+
+
+@pytest.fixture
+def records(tmp_path):
+    for number in range(7):
+        draw(tmp_path / f"{number}.jpg", number)
+    for number in (2, 4, 5):
+        (tmp_path / f"{number}.jpg").write_bytes(b"broken")
+    return find_crops(tmp_path)
+
+
+class Steps(SilentReporter):
+    """Keeps what the progress was told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.steps: list[tuple[int, int]] = []
+
+    def progress(self, name):
+        return nullcontext(lambda done, total: self.steps.append((done, total)))
+
+
+def test_parts_are_the_whole(encoder, records):
+    whole = embed_records(encoder, records)
+    report = Steps()
+    # The third part, images 4 and 5, is broken altogether.
+    parts = list(embed_parts(encoder, records, part=2, report=report))
+    assert [len(part.records) for part in parts] == [2, 1, 0, 1]
+    assert [record for part in parts for record in part.records] == list(whole.records)
+    assert [path for part in parts for path in part.broken] == list(whole.broken)
+    assert np.allclose(np.concatenate([part.features for part in parts]), whole.features, atol=1e-6)
+    assert parts[2].features.shape == (0, encoder.feature_dim)
+    assert report.steps == [(2, 7), (4, 7), (6, 7), (7, 7)]
+
+
+def test_none_readable_is_an_error_that_names_the_first(encoder, records):
+    broken = [records[number] for number in (4, 5, 2)]
+    with pytest.raises(InputError, match=r"none of the 3 images can be read; the first, .*4\.jpg"):
+        list(embed_parts(encoder, broken, part=2))
+    with pytest.raises(InputError, match="none of the 3 images"):
+        embed_records(encoder, broken)
