@@ -1,0 +1,39 @@
+"""Files that are whole or not there: written aside, flushed to the disk, renamed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from spcl.errors import InputError
+
+
+@contextmanager
+def written_aside(path: Path, *, next_step: str = "free some space, or give another place") -> Iterator[Path]:
+    """Give a path beside ``path`` to write to; it takes the place of ``path`` when the block ends without an error.
+
+    Whatever happens, ``path`` is the old file or the new one, and nothing else is left. Folders that lead to it are
+    made.
+
+    Args:
+        path: The file to be.
+        next_step: What the user can do when it cannot be written.
+
+    Raises:
+        InputError: If it cannot be written.
+    """
+    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield aside
+        with aside.open("rb+") as file:
+            os.fsync(file.fileno())
+        aside.replace(path)
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror or error}; {next_step}") from error
+    finally:
+        # Where a folder on the way is a file, there is nothing to remove either.
+        if aside.parent.is_dir():
+            aside.unlink(missing_ok=True)
