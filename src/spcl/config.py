@@ -72,6 +72,10 @@ class NetworkConfig:
     """resnet18/34/50/101/152, resnet_ibn50a, resnet_ibn101a, or timm/NAME."""
     pretrained: str = "auto"
     """auto: ImageNet weights, found or downloaded; none: random weights; otherwise a file."""
+    from_checkpoint: str = ""
+    """Start from the whole encoder of this checkpoint, which then tells arch, features, pooling and size."""
+    from_domain: Literal["auto", "target", "source"] = "auto"
+    """Whose batch norm of that checkpoint starts the target's; auto: its target's, or its only one."""
     features: int = 0
     """Length of an embedding layer before the neck; 0: none."""
     dropout: float = 0.0

@@ -13,6 +13,7 @@ from spcl.config import Config, load_config, load_recipe, overlay
 from spcl.engine.assemble import prepare, run_training
 from spcl.engine.journal import ConsoleReporter, Reporter, SilentReporter
 from spcl.engine.run_files import BEST_FILE, CHECKPOINT_FILE
+from spcl.engine.starting_point import settings_from_checkpoint
 from spcl.errors import InputError
 from spcl.runtime import end_processes, is_main_process
 
@@ -75,10 +76,15 @@ def run_training_command(config: Config, *, resume: bool, report: Reporter | Non
 
 
 def _parse(arguments: Sequence[str]) -> Train:
-    """The command line over the file over the recipe: the first two are looked for before the rest is read."""
+    """The command line over the file over the checkpoint over the recipe; the last three are looked for first."""
     words = list(arguments)
     config = load_recipe(_value_of("--recipe", words, "spcl"))
     path = _value_of("--config", words, "")
+    in_file = load_config(Path(path), config).network.from_checkpoint if path else ""
+    checkpoint = _value_of("--from-checkpoint", words, in_file)
+    if checkpoint:
+        told = settings_from_checkpoint(Path(checkpoint), arch=_value_of("--arch", words, "") or None)
+        config = overlay(config, told, f"checkpoint {checkpoint}")
     if path:
         config = load_config(Path(path), config)
     return tyro.cli(

@@ -29,11 +29,11 @@ from spcl.engine.extract import extract_features
 from spcl.engine.fresh_state import fresh_state
 from spcl.engine.journal import Reporter
 from spcl.engine.label_stage import check_label_stage, make_labeller
+from spcl.engine.starting_point import find_start
 from spcl.engine.state import RunState
 from spcl.engine.training import TrainingParts, train
 from spcl.errors import InputError
 from spcl.nn.encoder import Encoder, EncoderSettings
-from spcl.nn.weights import find_weights
 from spcl.records import Record, ReIDDataset, cameras_of, identities_of
 from spcl.runtime import Runtime
 from spcl.selfpaced.slots import Slots
@@ -75,8 +75,14 @@ class Run:
         return encoder
 
 
-def prepare(config: Config, report: Reporter, *, resume: bool = False) -> Run:
+def prepare(config: Config, report: Reporter, *, resume: bool = False, target: ReIDDataset | None = None) -> Run:
     """Check everything and build a run.
+
+    Args:
+        config: Its settings.
+        report: Told what is found.
+        resume: Continue the state in the log folder.
+        target: The unlabelled domain where it is no data set on disk; None: the one that the settings name.
 
     Raises:
         InputError: For whatever would stop the run later; says what to do.
@@ -91,12 +97,17 @@ def prepare(config: Config, report: Reporter, *, resume: bool = False) -> Run:
         num_processes=runtime.num_processes,
         accumulate=config.schedule.accumulate,
     )
-    # One process downloads; the others find what it left.
-    runtime.on_main(lambda: find_weights(config.network.arch, config.network.pretrained).source)
-    weights = find_weights(config.network.arch, config.network.pretrained)
+    start = find_start(
+        runtime,
+        arch=config.network.arch,
+        size=(config.data.height, config.data.width),
+        pretrained=config.network.pretrained,
+        checkpoint=config.network.from_checkpoint,
+        domain=config.network.from_domain,
+    )
     root = Path(config.data.data_dir)
     source = load_dataset(config.data.source, root) if config.data.source else None
-    target = load_dataset(config.data.target, root)
+    target = target or load_dataset(config.data.target, root)
     preflight.check_training_sets(source, target, source_only=config.schedule.source_only)
     if preflight.can_evaluate(target):
         preflight.check_queries(target, target.protocol)
@@ -107,7 +118,7 @@ def prepare(config: Config, report: Reporter, *, resume: bool = False) -> Run:
         target = replace(target, train=())
     domains = tuple(_training_records(source, target))
     torch.manual_seed(randomness.number(config.run.seed, "network"))
-    encoder = Encoder(_encoder_settings(config, domains), weights)
+    encoder = start.encoder(_encoder_settings(config, domains))
     num_classes = len({record.identity for record in source.train}) if source is not None else 0
     slots = Slots(num_classes, len(target.train))
     check_label_stage(
@@ -135,7 +146,7 @@ def prepare(config: Config, report: Reporter, *, resume: bool = False) -> Run:
     if has_state:
         run_files.restore(folder, state, _identity(run))
     runtime.on_main(lambda: run_files.write_settings(folder, to_toml(config)))
-    _describe(run, weights.source, report)
+    _describe(run, start.source, report)
     return run
 
 

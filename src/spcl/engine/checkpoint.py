@@ -7,7 +7,6 @@ state of a run (``resume.pt``) is a file of its own, for it holds the memory and
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,25 +15,16 @@ import torch
 
 from spcl._version import __version__
 from spcl.engine.official_checkpoints import from_official, load_safely, official_facts, to_official
+from spcl.engine.weights_file import is_weights_file, read_weights_file, write_weights_file
+from spcl.engine.whole_files import written_aside
 from spcl.errors import InputError
 from spcl.nn.encoder import Encoder, EncoderSettings
 
 
 def save_atomically(content: Mapping[str, Any], path: Path) -> None:
     """Write aside, flush to the disk, rename: whatever happens, ``path`` is the old file or the new one."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with aside.open("wb") as file:
-            torch.save(dict(content), file)
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(path)
-    except OSError as error:
-        raise InputError(
-            f"cannot write {path}: {error.strerror or error}; free some space, then use --resume"
-        ) from error
-    finally:
-        aside.unlink(missing_ok=True)
+    with written_aside(path, next_step="free some space, then use --resume") as aside, aside.open("wb") as file:
+        torch.save(dict(content), file)
 
 
 def checkpoint_of(
@@ -81,21 +71,28 @@ def load_network(
     Raises:
         InputError: If it is no checkpoint, or of another network than asked for; names the keys.
     """
-    content = load_safely(path)
-    state = content.get("state_dict", content)
-    if not state or not all(isinstance(value, torch.Tensor) for value in state.values()):
-        raise InputError(f"{path} holds no state_dict of tensors; it has the keys {', '.join(map(str, content))}")
+    content, state = _content(path)
     settings = _settings(content, state, path, arch, size)
     if features is not None and features != settings.features:
         raise InputError(f"{path} has an embedding layer of {settings.features}, not {features} (0: none)")
     encoder = Encoder(settings)
-    _load_strictly(encoder, from_official(state), path)
+    values = from_official(state)
+    if len(settings.domains) == 1:
+        # With one domain the official names tell none, and are read as the target's.
+        values = {name.replace(".norms.target.", f".norms.{settings.domains[0]}."): v for name, v in values.items()}
+    _load_strictly(encoder, values, path)
     return encoder.eval()
+
+
+def settings_of(path: Path, *, arch: str | None = None) -> EncoderSettings:
+    """What the encoder of a checkpoint is, without building it; arguments and errors as ``load_network``."""
+    content, state = _content(path)
+    return _settings(content, state, path, arch, None)
 
 
 def load_facts(path: Path) -> dict[str, Any]:
     """What a checkpoint of ours says beside its weights, plain values; nothing for an official one."""
-    facts = load_safely(path).get("spcl", {})
+    facts = _read(path).get("spcl", {})
     return dict(facts) if isinstance(facts, Mapping) else {}
 
 
@@ -104,6 +101,10 @@ def add_facts(path: Path, facts: Mapping[str, Any]) -> None:
 
     The weights stay as they are, and the file is written aside and renamed.
     """
+    if is_weights_file(path):
+        content, header = read_weights_file(path)
+        write_weights_file(content | {"spcl": content["spcl"] | dict(facts)}, path, header)
+        return
     content = load_safely(path)
     if "spcl" not in content:
         network = load_network(path)
@@ -111,6 +112,19 @@ def add_facts(path: Path, facts: Mapping[str, Any]) -> None:
         state = content.get("state_dict", content)
         content = (content if "state_dict" in content else {"state_dict": state}) | {"spcl": ours}
     save_atomically(content | {"spcl": content["spcl"] | dict(facts)}, path)
+
+
+def _content(path: Path) -> tuple[dict[str, Any], Mapping[str, torch.Tensor]]:
+    """A checkpoint and the weights in it."""
+    content = _read(path)
+    state = content.get("state_dict", content)
+    if not state or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise InputError(f"{path} holds no state_dict of tensors; it has the keys {', '.join(map(str, content))}")
+    return content, state
+
+
+def _read(path: Path) -> dict[str, Any]:
+    return read_weights_file(path)[0] if is_weights_file(path) else load_safely(path)
 
 
 def _settings(
