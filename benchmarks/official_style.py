@@ -81,9 +81,7 @@ def random_classes(rng: np.random.Generator, num_slots: int) -> torch.Tensor:
 def compare_memory(num_slots: int, dim: int, batch: int, repeat: int) -> dict[str, float]:
     rng = np.random.default_rng(0)
     rows = F.normalize(torch.from_numpy(rng.standard_normal((num_slots, dim), dtype=np.float32)), dim=1)
-    labels = torch.from_numpy(
-        np.unique(rng.integers(0, num_slots // 12, num_slots), return_inverse=True)[1].reshape(-1)
-    )
+    labels = random_classes(rng, num_slots)
     inputs = F.normalize(torch.from_numpy(rng.standard_normal((2 * batch, dim), dtype=np.float32)), dim=1)
     slots = torch.from_numpy(rng.choice(num_slots, 2 * batch, replace=False))
     ours, theirs = HybridMemory.from_rows(rows, labels), BaselineMemory(rows, labels)
@@ -180,9 +178,7 @@ def compare_step(folder: Path, repeat: int, iters: int = 8, num_slots: int = 200
     optimizer = torch.optim.Adam([p for p in encoder.parameters() if p.requires_grad], lr=0.00035, weight_decay=5e-4)
     rng = np.random.default_rng(0)
     rows = F.normalize(torch.from_numpy(rng.standard_normal((num_slots, 512), dtype=np.float32)), dim=1)
-    labels = torch.from_numpy(
-        np.unique(rng.integers(0, num_slots // 12, num_slots), return_inverse=True)[1].reshape(-1)
-    )
+    labels = random_classes(rng, num_slots)
     memory = BaselineMemory(rows, labels)
     paths = sorted(folder.glob("*.jpg"))
     loader = DataLoader(

@@ -48,6 +48,8 @@ def test_train(capsys):
     found = figures(capsys, "train", *words, "--batch-norm-group", "4", "--features", "16", "--device", "cpu")
     assert set(found["milliseconds"]) == {"step", "pure", "data alone", "loss and memory alone"}
     assert found["step_by_pure"] == pytest.approx(found["milliseconds"]["step"] / found["milliseconds"]["pure"])
+    assert set(found["share_of_the_step"]) == {"data", "forward", "backward", "loss and memory", "optimiser"}
+    assert all(share > 0 for share in found["share_of_the_step"].values())
     assert found["images_per_second"]["step"] == pytest.approx(16_000 / found["milliseconds"]["step"])
 
 

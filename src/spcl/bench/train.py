@@ -62,8 +62,9 @@ def bench_train(
         report: Shows progress.
 
     Returns:
-        ``step_ms`` of the real loop, ``pure_ms`` of forward, backward and Adam on ready tensors, their ratio, images a
-        second, and what data, memory and loss take alone.
+        ``milliseconds`` of a step of the real loop and of ``pure`` forward, backward and Adam on ready tensors, their
+        ratio, images a second, and what each part takes alone: data (which a thread reads ahead), forward, backward,
+        loss and memory, optimiser.
     """
     runtime = Runtime(device, precision)
     torch.manual_seed(0)
@@ -102,6 +103,9 @@ def bench_train(
             for number, (name, call) in enumerate(measured.items()):
                 best[name] = min(best[name], call())
                 advance(turn * len(measured) + number + 1, repeat * len(measured))
+    parts = (
+        {"data": best["data alone"]} | _parts(state, batch, iters) | {"loss and memory": best["loss and memory alone"]}
+    )
     images = len(_DOMAINS) * batch_size
     return {
         "machine": machine(runtime.device),
@@ -114,6 +118,7 @@ def bench_train(
         "precision": precision,
         "compiled": compiled,
         "milliseconds": {name: 1000 * seconds for name, seconds in best.items()},
+        "share_of_the_step": {name: seconds / best["step"] for name, seconds in parts.items()},
         "images_per_second": {
             "step": images / best["step"],
             "pure": images / best["pure"],
@@ -192,6 +197,29 @@ def _pure(state: RunState, batch: Batch, iters: int) -> float:
         state.runtime.step([(encoded.float() * weights).sum()], state.optimizer)
     _wait(device)
     return (time.perf_counter() - started) / iters
+
+
+def _parts(state: RunState, batch: Batch, iters: int) -> dict[str, float]:
+    """Seconds of the forward pass, the backward pass and Adam, waiting for the device after each."""
+    device = state.runtime.device
+    weights = torch.randn(len(batch.images), state.memory.features.shape[1], device=device)
+    marks = np.zeros((_WARM_STEPS + iters, 4))
+    for step_marks in marks:
+        state.optimizer.zero_grad(set_to_none=True)
+        step_marks[0] = time.perf_counter()
+        with state.runtime.autocast():
+            encoded = state.network(batch.images, batch.domain_sizes)
+        total = (encoded.float() * weights).sum()
+        _wait(device)
+        step_marks[1] = time.perf_counter()
+        total.backward()
+        _wait(device)
+        step_marks[2] = time.perf_counter()
+        state.optimizer.step()
+        _wait(device)
+        step_marks[3] = time.perf_counter()
+    mean = np.diff(marks, axis=1)[_WARM_STEPS:].mean(axis=0)
+    return dict(zip(("forward", "backward", "optimiser"), mean.tolist(), strict=True))
 
 
 def _data(streams: list[DomainStream], iters: int, device: torch.device) -> float:
