@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import struct
 import warnings
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -128,6 +130,42 @@ def test_first_frame_of_an_animation(tmp_path):
     frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue")]
     frames[0].save(tmp_path / "x.webp", save_all=True, append_images=frames[1:], lossless=True)
     assert open_image(tmp_path / "x.webp").getpixel((2, 2)) == (255, 0, 0)
+
+
+@pytest.mark.parametrize(("name", "options"), [("x.png", {}), ("x.tif", {}), ("x.tiff", {"compression": "tiff_lzw"})])
+def test_first_frame_of_animated_png_and_first_page_of_tiff(tmp_path, name, options):
+    frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue")]
+    frames[0].save(tmp_path / name, save_all=True, append_images=frames[1:], **options)
+    with Image.open(tmp_path / name) as image:
+        assert image.n_frames == 2
+    assert open_image(tmp_path / name).getpixel((2, 2)) == (255, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("mode", "pixel", "transparency"),
+    [("RGB", (255, 0, 0), (255, 0, 0)), ("L", 7, 7), ("P", 1, 1), ("P", 1, b"\xff\x00")],
+)
+def test_a_colour_that_is_transparent_is_white(tmp_path, mode, pixel, transparency):
+    image = Image.new(mode, (4, 4), pixel)
+    if mode == "P":
+        image.putpalette([0, 0, 0, 200, 10, 10])
+    image.save(tmp_path / "x.png", transparency=transparency)
+    assert open_image(tmp_path / "x.png").getpixel((0, 0)) == (255, 255, 255)
+
+
+def test_sixteen_bit_colour(tmp_path):
+    """Pillow keeps the upper eight bits of each channel; here a PNG is written by hand, for it writes none."""
+    values = np.array([[[0, 0x1234, 0xFFFF], [0x8000, 0xABCD, 0x00FF]]], dtype=">u2")
+    chunks = [
+        (b"IHDR", struct.pack(">IIBBBBB", 2, 1, 16, 2, 0, 0, 0)),
+        (b"IDAT", zlib.compress(b"\0" + values.tobytes())),
+        (b"IEND", b""),
+    ]
+    written = b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body)) for kind, body in chunks
+    )
+    (tmp_path / "x.png").write_bytes(written)
+    assert np.asarray(open_image(tmp_path / "x.png")).tolist() == [[[0, 0x12, 0xFF], [0x80, 0xAB, 0x00]]]
 
 
 def test_one_pixel(tmp_path):

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from spcl.data.image_cache import open_image_cache
-from spcl.errors import InputError
+from spcl.errors import InputError, first_line
 from spcl.randomness import generator
 from spcl.records import Record
 
@@ -141,19 +141,33 @@ def open_image(path: Path) -> Image.Image:
     """
     try:
         with Image.open(path) as image:
-            # Not by turning Pillow's warning into an error: warning filters belong to the process, this to a thread.
-            if image.width * image.height > _MOST_PIXELS:
-                raise Image.DecompressionBombError
-            return _to_rgb(image)
-    except FileNotFoundError:
-        reason = "there is no such file"
-    except (Image.DecompressionBombWarning, Image.DecompressionBombError):
-        reason = "it is larger than 89 megapixels; crops of one object are expected"
-    except UnidentifiedImageError:
-        reason = "it is not an image, or of a kind that Pillow does not know"
-    except (OSError, ValueError, SyntaxError, EOFError) as error:
-        reason = str(error) or type(error).__name__
-    raise UnreadableImageError(path, reason)
+            return _to_rgb(image, first_frame=True)
+    # Decoders raise what they like on broken files (struct.error, IndexError, MemoryError): none may end a long job.
+    except Exception as error:
+        raise UnreadableImageError(path, _reason(error, path)) from error
+
+
+def image_in_memory(image: Image.Image | NDArray[np.uint8], name: str = "the image") -> Image.Image:
+    """An image that is no file, as ``open_image`` would give it: RGB, upright, without transparency.
+
+    Args:
+        image: A PIL image of any mode (of several frames, the one it stands at), or uint8 pixels: ``[H, W, 3]`` (RGB),
+            ``[H, W, 4]`` (RGB and opacity), ``[H, W]`` or ``[H, W, 1]`` (grey). It is not changed.
+        name: What an error calls it.
+
+    Raises:
+        InputError: If it is something else, or cannot be decoded.
+    """
+    if isinstance(image, np.ndarray):
+        image = Image.fromarray(_checked_pixels(image, name))
+    elif not isinstance(image, Image.Image):
+        raise InputError(
+            f"{name} is a {type(image).__name__}; expected a path, a PIL image or an array of uint8 [H, W, 3]"
+        )
+    try:
+        return _to_rgb(image, first_frame=False)
+    except Exception as error:
+        raise InputError(f"{name} cannot be used: {_reason(error)}") from error
 
 
 def resized(image: Image.Image, size: tuple[int, int]) -> NDArray[np.uint8]:
@@ -205,9 +219,48 @@ def _reason_unreadable(path: Path) -> str | None:
     return None
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
+def _reason(error: Exception, path: Path | None = None) -> str:
+    """Why an image cannot be read, in words."""
+    if isinstance(error, FileNotFoundError):
+        return "there is no such file"
+    if isinstance(error, Image.DecompressionBombWarning | Image.DecompressionBombError):
+        return "it is larger than 89 megapixels; crops of one object are expected"
+    if isinstance(error, UnidentifiedImageError):
+        with contextlib.suppress(OSError):
+            if path is not None and path.stat().st_size == 0:
+                return "the file is empty"
+        return "it is not an image, or of a kind that Pillow does not know"
+    if isinstance(error, OSError):
+        return error.strerror or first_line(error)
+    if isinstance(error, ValueError | SyntaxError):
+        return first_line(error)
+    return f"it cannot be decoded ({type(error).__name__}: {first_line(error)})"
+
+
+def _checked_pixels(pixels: NDArray[np.uint8], name: str) -> NDArray[np.uint8]:
+    """Pixels that Pillow takes: contiguous ``[H, W]``, ``[H, W, 3]`` or ``[H, W, 4]``."""
+    if pixels.ndim == 3 and pixels.shape[2] == 1:
+        pixels = pixels[:, :, 0]
+    fits = pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] in (3, 4))
+    if pixels.dtype != np.uint8 or not fits or 0 in pixels.shape:
+        hint = ""
+        if pixels.dtype != np.uint8 and fits:
+            hint = "; give values from 0 to 255 as uint8"
+        elif pixels.ndim == 3 and pixels.shape[0] in (1, 3, 4):
+            hint = "; the channels come last"
+        raise InputError(
+            f"{name} is an array of {pixels.dtype} of shape {list(pixels.shape)}; expected uint8 [H, W, 3] (RGB), "
+            f"[H, W, 4] (with opacity) or [H, W] (grey){hint}"
+        )
+    return np.ascontiguousarray(pixels)
+
+
+def _to_rgb(image: Image.Image, *, first_frame: bool) -> Image.Image:
+    # Not by turning Pillow's warning into an error: warning filters belong to the process, this to a thread.
+    if image.width * image.height > _MOST_PIXELS:
+        raise Image.DecompressionBombError
     image_format = image.format
-    if getattr(image, "is_animated", False):
+    if first_frame and getattr(image, "is_animated", False):
         image.seek(0)
     # Broken metadata is no reason to refuse the pixels.
     with contextlib.suppress(Exception):
@@ -216,7 +269,10 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         raise ValueError("its pixels are floating-point numbers of unknown range; convert it to 8 or 16 bits")
     if image.mode in _DEEP_MODES:
         image = _to_eight_bits(image, image_format)
-    if image.mode in ("RGBA", "LA", "PA") or (image.mode == "P" and "transparency" in image.info):
+    if image.mode in ("La", "RGBa"):
+        image = image.convert({"La": "LA", "RGBa": "RGBA"}[image.mode])
+    # A colour of the palette, or one colour of all, may be the transparent one.
+    if image.mode in ("RGBA", "LA", "PA") or (image.mode in ("1", "L", "P", "RGB") and "transparency" in image.info):
         rgba = image.convert("RGBA")
         ground = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
         return Image.alpha_composite(ground, rgba).convert("RGB")

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from spcl.data.augment import test_transform
 from spcl.data.crops import find_crops
-from spcl.data.images import ImageStore, OnBroken, open_image, resized
+from spcl.data.images import ImageStore, OnBroken, image_in_memory, open_image, resized
 from spcl.engine.checkpoint import load_facts, load_network
 from spcl.engine.extract import extract_features
 from spcl.engine.journal import Advance, Reporter, SilentReporter
@@ -92,8 +92,9 @@ class Encoder(nn.Module):
         """Features of images.
 
         Args:
-            images: Paths, PIL images or uint8 arrays ``[H, W, 3]`` (RGB) in any mixture; one of them; or a folder,
-                whose images and those of all folders below it are taken in the order of their paths.
+            images: Paths, PIL images or uint8 arrays ``[H, W, 3]`` (RGB; also ``[H, W, 4]`` and grey ``[H, W]``) in
+                any mixture; one of them; or a folder, whose images and those of all folders below it are taken in the
+                order of their paths. Whatever their kind, images are prepared as the files of a training are.
             batch_size: Images at a time; None: by their size, so that a batch takes about 2 GB at most.
 
         Returns:
@@ -107,7 +108,10 @@ class Encoder(nn.Module):
         device = next(self.network.parameters()).device
         features = np.empty((len(listed), self.feature_dim), dtype=np.float32)
         for at in range(0, len(listed), together):
-            part = [resized(_opened(image), (self.size[1], self.size[0])) for image in listed[at : at + together]]
+            part = [
+                resized(_opened(image, number), (self.size[1], self.size[0]))
+                for number, image in enumerate(listed[at : at + together], start=at)
+            ]
             pixels = torch.from_numpy(np.stack(part)).to(device)
             encoded = self.network(test_transform(pixels, self.network.mean, self.network.std))
             features[at : at + len(part)] = encoded.float().cpu().numpy()
@@ -283,16 +287,12 @@ def _listed(images: ImageLike | Sequence[ImageLike]) -> list[ImageLike]:
     if isinstance(images, str | Path):
         path = Path(images)
         return [record.path for record in find_crops(path)] if path.is_dir() else [path]
-    if isinstance(images, Image.Image) or (isinstance(images, np.ndarray) and images.ndim == 3):
+    if isinstance(images, Image.Image) or (isinstance(images, np.ndarray) and images.ndim in (2, 3)):
         return [images]
     return list(images)
 
 
-def _opened(image: ImageLike) -> Image.Image:
-    if isinstance(image, Image.Image):
-        return image.convert("RGB")
-    if isinstance(image, np.ndarray):
-        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-            raise InputError(f"an image array is {image.dtype} of shape {image.shape}; expected uint8 [H, W, 3]")
-        return Image.fromarray(image)
-    return open_image(Path(image))
+def _opened(image: ImageLike, number: int) -> Image.Image:
+    if isinstance(image, str | Path):
+        return open_image(Path(image))
+    return image_in_memory(image, f"image {number} of those given (from 0)")
