@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from spcl.data.catalogue import load_dataset
     from spcl.engine.embed import Encoder, load_encoder
     from spcl.errors import InputError
+    from spcl.gallery.gallery import Gallery
     from spcl.records import Record, ReIDDataset
     from spcl.retrieval.jaccard import jaccard_distance
     from spcl.retrieval.ranking import RankingResult, rank_metrics
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Encoder": "spcl.engine.embed",
+    "Gallery": "spcl.gallery.gallery",
     "HybridMemory": "spcl.selfpaced.hybrid_memory",
     "InputError": "spcl.errors",
     "PseudoLabels": "spcl.selfpaced.pseudo_labels",
@@ -40,6 +42,7 @@ _HOMES = {
 
 __all__ = [
     "Encoder",
+    "Gallery",
     "HybridMemory",
     "InputError",
     "PseudoLabels",

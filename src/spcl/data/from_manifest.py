@@ -25,7 +25,7 @@ def load_manifest(path: Path) -> ReIDDataset:
     Raises:
         InputError: If it cannot be read, lacks a column, or holds a split that there is not.
     """
-    table = _read(path)
+    table = read_manifest(path)
     if "split" not in table:
         table["split"] = "train"
     unknown = sorted(set(table["split"].dropna()) - set(SPLITS)) or (["(empty)"] if table["split"].isna().any() else [])
@@ -48,7 +48,7 @@ def load_manifests(paths: Mapping[str, Path], name: str) -> ReIDDataset:
     unknown = sorted(set(paths) - set(SPLITS))
     if unknown:
         raise InputError(f"there is no split {unknown[0]!r}; expected {', '.join(SPLITS)}")
-    return _dataset(name, {split: (path, _read(path)) for split, path in paths.items()})
+    return _dataset(name, {split: (path, read_manifest(path)) for split, path in paths.items()})
 
 
 def manifests_of_prefix(prefix: Path) -> dict[str, Path]:
@@ -61,7 +61,12 @@ def manifests_of_prefix(prefix: Path) -> dict[str, Path]:
     }
 
 
-def _read(path: Path) -> pd.DataFrame:
+def read_manifest(path: Path) -> pd.DataFrame:
+    """A manifest as it is written, column names in lower case; cells of a CSV are text, empty ones missing.
+
+    Raises:
+        InputError: If it cannot be read, has no column ``path``, no rows, or a row without a path.
+    """
     if not path.is_file():
         raise InputError(f"there is no manifest {path}; {what_is_there(path.parent)}")
     try:

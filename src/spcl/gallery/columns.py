@@ -1,0 +1,207 @@
+"""What a gallery knows of an image beside its vector, as Arrow columns: checked, and of one type each.
+
+``path``, ``identity`` and ``camera`` are text, as the user wrote them (a number becomes its digits, so that camera
+``north gate`` may follow camera 3), ``time`` is a time without zone; every other column is text, a whole number, a
+number, true or false, or a time, as its first values are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime, timezone
+from pathlib import PurePath
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from spcl.errors import InputError
+from spcl.retrieval.arrays import Features, as_float32
+
+VECTOR = "vector"
+TIME = pa.timestamp("us")
+OWN_COLUMNS = {"path": pa.string(), "identity": pa.string(), "camera": pa.string(), "time": TIME}
+
+_UNIT_TOLERANCE = 1e-2
+_KINDS = {
+    "text": pa.string(),
+    "whole number": pa.int64(),
+    "number": pa.float64(),
+    "true or false": pa.bool_(),
+    "time": TIME,
+}
+
+
+def vector_type(dim: int) -> pa.DataType:
+    """The type of a vector column: ``dim`` float32 values in each row."""
+    return pa.list_(pa.float32(), dim)
+
+
+def kind_of(data_type: pa.DataType) -> str:
+    """What a column holds, in a user's words."""
+    return next((kind for kind, known in _KINDS.items() if known == data_type), str(data_type))
+
+
+def path_text(path: object) -> str:
+    """A path as a gallery holds it: with forward slashes; text stays as it is."""
+    return path.as_posix() if isinstance(path, PurePath) else str(path)
+
+
+def described(
+    paths: Sequence[object],
+    *,
+    identities: Sequence[Any] | None = None,
+    cameras: Sequence[Any] | None = None,
+    times: Sequence[Any] | None = None,
+    columns: Mapping[str, Sequence[Any]] | None = None,
+) -> pa.Table:
+    """Images as an Arrow table, without vectors.
+
+    Args:
+        paths: Of the images, or other names of theirs; each names one row of a gallery.
+        identities: Text or numbers, None where unknown.
+        cameras: Text or numbers, None where unknown.
+        times: ``datetime``, NumPy or pandas times, or text as in ``2026-01-01 08:00``; None where unknown. Times with
+            a zone become UTC.
+        columns: Further columns by name; ``identity``, ``camera`` and ``time`` among them stand for the arguments.
+
+    Returns:
+        Columns path, identity, camera, time, then the others in their order.
+
+    Raises:
+        InputError: If a column has another length, a name that cannot be a column's, values of several kinds, or a
+            value that is no time.
+    """
+    given: dict[str, Sequence[Any] | None] = {"identity": identities, "camera": cameras, "time": times}
+    others = dict(columns or {})
+    given = {name: others.pop(name, None) if values is None else values for name, values in given.items()}
+    arrays = {"path": pa.array([path_text(path) for path in paths], pa.string())}
+    for name, values in given.items():
+        arrays[name] = pa.nulls(len(paths), OWN_COLUMNS[name]) if values is None else _own(name, values)
+    for name, values in others.items():
+        _check_name(name)
+        arrays[name] = _free(name, values)
+    for name, array in arrays.items():
+        if len(array) != len(paths):
+            raise InputError(f"the column {name!r} has {len(array)} values for {len(paths)} images; expected as many")
+    return pa.table(arrays)
+
+
+def with_vectors(table: pa.Table, features: Features, dim: int) -> pa.Table:
+    """The table and its vectors, after a check of the vectors.
+
+    Raises:
+        InputError: If they have another length, are of another number, or are no unit rows.
+    """
+    rows = checked_features(features, dim)
+    if len(rows) != len(table):
+        raise InputError(f"there are {len(rows)} features for {len(table)} paths; expected as many")
+    vectors = pa.FixedSizeListArray.from_arrays(pa.array(rows.ravel()), dim)
+    return table.append_column(pa.field(VECTOR, vector_type(dim), nullable=False), vectors)
+
+
+def checked_features(features: Features, dim: int) -> NDArray[np.float32]:
+    """Features as ``[N, dim]`` float32; one vector ``[dim]`` is taken as one row.
+
+    Raises:
+        InputError: If they are of another length or no unit rows.
+    """
+    try:
+        rows = as_float32(features if features.ndim != 1 else features[None], "features").cpu().numpy()
+    except (ValueError, TypeError) as error:
+        raise InputError(f"{error}; expected [N, {dim}] float32") from error
+    if rows.shape[1] != dim:
+        raise InputError(f"the features have {rows.shape[1]} values each, the gallery's vectors {dim}: another encoder")
+    lengths = np.linalg.norm(rows, axis=1)
+    wrong = np.flatnonzero(np.abs(lengths - 1) > _UNIT_TOLERANCE)
+    if len(wrong):
+        raise InputError(
+            f"feature {wrong[0]} has the length {lengths[wrong[0]]:.3g}; a gallery holds unit rows: divide each "
+            "feature by its length"
+        )
+    return np.ascontiguousarray(rows)
+
+
+def vectors_of(column: pa.Array | pa.ChunkedArray, dim: int) -> NDArray[np.float32]:
+    """A vector column as ``[N, dim]`` float32, an array of its own."""
+    array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    # flatten() heeds the array's offset, and leaves out null rows: there are none.
+    return np.array(array.flatten().to_numpy(zero_copy_only=False), dtype=np.float32).reshape(-1, dim)
+
+
+def as_time(value: object) -> datetime | None:
+    """A time without zone; text is read as ISO 8601 writes it, midnight where it names a day alone.
+
+    Raises:
+        ValueError: If it is no time.
+    """
+    if value is None or value is pd.NaT or (isinstance(value, str) and not value.strip()):
+        return None
+    if isinstance(value, datetime | date | np.datetime64 | str):
+        moment = pd.Timestamp(value.strip() if isinstance(value, str) else value)
+        if str(moment) == "NaT":
+            return None
+        if moment.tzinfo is not None:
+            moment = moment.tz_convert(timezone.utc).tz_localize(None)
+        plain: datetime = moment.floor("us").to_pydatetime(warn=False)
+        return plain
+    raise ValueError(f"{value!r} is no time")
+
+
+def _own(name: str, values: Sequence[Any]) -> pa.Array:
+    if name == "time":
+        return _times(name, values)
+    return pa.array([_as_text(value) for value in values], pa.string())
+
+
+def _as_text(value: object) -> str | None:
+    if value is None or value is pd.NA or (isinstance(value, float | np.floating) and not np.isfinite(value)):
+        return None
+    if isinstance(value, float | np.floating) and float(value).is_integer():
+        value = int(value)
+    return str(value).strip() or None
+
+
+def _times(name: str, values: Sequence[Any]) -> pa.Array:
+    times = []
+    for row, value in enumerate(values):
+        try:
+            times.append(as_time(value))
+        except (ValueError, OverflowError) as error:
+            raise InputError(
+                f"the column {name!r} holds {value!r} in row {row + 1}, which is no time; "
+                "expected as in 2026-01-01 08:00:00"
+            ) from error
+    return pa.array(times, TIME)
+
+
+def _free(name: str, values: Sequence[Any]) -> pa.Array:
+    plain = [value.item() if isinstance(value, np.generic) else value for value in values]
+    plain = [None if isinstance(value, float) and np.isnan(value) else value for value in plain]
+    given = [value for value in plain if value is not None]
+    if given and all(isinstance(value, datetime | date) for value in given):
+        return _times(name, plain)
+    for kind in (bool, int, float, str):
+        # True is an int to Python, and a whole number is a number: but text is nothing else.
+        allowed = {bool: (bool,), int: (int,), float: (int, float), str: (str,)}[kind]
+        if all(isinstance(value, allowed) and (kind is bool or not isinstance(value, bool)) for value in given):
+            break
+    else:
+        kinds = ", ".join(sorted({type(value).__name__ for value in given}))
+        raise InputError(
+            f"the column {name!r} holds values of several kinds ({kinds}); "
+            "expected text, numbers, true and false, or times"
+        )
+    if not given:
+        return pa.nulls(len(plain), pa.string())
+    types = {bool: pa.bool_(), int: pa.int64(), float: pa.float64(), str: pa.string()}
+    return pa.array(plain, types[kind])
+
+
+def _check_name(name: str) -> None:
+    if not name.isidentifier() or name.startswith("_") or name.lower() in (*OWN_COLUMNS, VECTOR):
+        raise InputError(
+            f"{name!r} cannot be the name of a column: expected letters, digits and _, and not {VECTOR} or path"
+        )

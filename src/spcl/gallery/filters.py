@@ -1,0 +1,162 @@
+"""Filters as users write them, made what the store understands.
+
+SQL, with two liberties: a camera or an identity may be written as a number (``camera != 3``), though both are text, and
+a time as text (``time >= '2026-01-01 08:00'``). Only literals beside a column are changed; the rest is the store's.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from spcl.errors import InputError
+from spcl.gallery.columns import TIME, VECTOR, as_time, kind_of
+
+_TOKEN = re.compile(
+    r"""(?P<space>\s+)
+      | (?P<text>'(?:[^']|'')*')
+      | (?P<number>-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?)
+      | (?P<name>[^\W\d]\w*)
+      | (?P<compare><=|>=|<>|!=|==|=|<|>)
+      | (?P<other>[(),+*/%.\-|])""",
+    re.VERBOSE,
+)
+_ORDERED = ("<", ">", "<=", ">=", "between")
+
+
+@dataclass
+class _Token:
+    kind: str
+    text: str
+
+    @property
+    def word(self) -> str:
+        return self.text.lower()
+
+
+def checked_filter(where: str, schema: pa.Schema) -> str:
+    """A user's filter as the store takes it.
+
+    Args:
+        where: ``camera != 3 and time >= '2026-01-01 08:00'``, say.
+        schema: Of the gallery's table.
+
+    Returns:
+        The filter with its literals in the types of their columns.
+
+    Raises:
+        InputError: If it cannot be read, or a value does not fit its column; names the columns.
+    """
+    if not where.strip():
+        raise InputError(f"the filter is empty; {known_columns(schema)}")
+    tokens = _tokens(where, schema)
+    types = {field.name.lower(): field.type for field in schema}
+    rewritten = [token.text for token in tokens]
+    for at, token in enumerate(tokens):
+        if token.kind not in ("text", "number"):
+            continue
+        place, comparison = _compared_with(tokens, at, types)
+        if place is None:
+            continue
+        column = tokens[place]
+        rewritten[at] = _literal(token, column, types[column.word], comparison, where, schema)
+        is_number = re.fullmatch(r"[-+.\deE]+", rewritten[at]) is not None
+        if is_number and types[column.word] == pa.string():
+            # Letter by letter "10" is less than "9".
+            rewritten[place] = f"try_cast({column.text} as double)"
+        elif is_number and types[column.word] == pa.int64() and "." in rewritten[at]:
+            rewritten[place] = f"cast({column.text} as double)"
+    return " ".join(rewritten)
+
+
+def not_cameras(cameras: Iterable[str]) -> str | None:
+    """The filter that leaves out some cameras, but no image whose camera is unknown; None without any."""
+    listed = ", ".join(quoted(camera) for camera in cameras)
+    return f"(camera is null or camera not in ({listed}))" if listed else None
+
+
+def both(first: str | None, second: str | None) -> str | None:
+    """Images that pass both filters; None is passed by all."""
+    if first is None or second is None:
+        return first or second
+    return f"({first}) and ({second})"
+
+
+def quoted(text: str) -> str:
+    """A text as a literal of SQL."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def known_columns(schema: pa.Schema) -> str:
+    """The columns of a gallery, for an error."""
+    listed = ", ".join(f"{field.name} ({kind_of(field.type)})" for field in schema if field.name != VECTOR)
+    return f"the columns are {listed}"
+
+
+def refused(where: str, reason: str, schema: pa.Schema) -> InputError:
+    """The error for a filter that cannot be used."""
+    return InputError(
+        f"the filter {where!r} cannot be used: {reason}; {known_columns(schema)}. "
+        "Write for example: camera != 3 and time >= '2026-01-01 08:00'"
+    )
+
+
+def _tokens(where: str, schema: pa.Schema) -> list[_Token]:
+    tokens, at = [], 0
+    while at < len(where):
+        found = _TOKEN.match(where, at)
+        if found is None:
+            hint = " (text stands in single quotes)" if where[at] in "\"'" else ""
+            raise refused(where, f"there is {where[at : at + 12]!r} in it{hint}", schema)
+        at = found.end()
+        if found.lastgroup != "space":
+            tokens.append(_Token(str(found.lastgroup), found[0]))
+    return tokens
+
+
+def _compared_with(tokens: list[_Token], at: int, types: dict[str, pa.DataType]) -> tuple[int | None, str]:
+    """Where the column stands that a literal is compared with, and how; None where it is compared with none."""
+    comparison = ""
+    for place in range(at - 1, -1, -1):
+        token = tokens[place]
+        if token.kind == "compare" or token.word in ("in", "between"):
+            comparison = comparison or token.word
+        elif token.kind == "name" and token.word in types:
+            return (place, comparison) if comparison else (None, "")
+        elif not (token.text in "(," or token.kind in ("text", "number") or _joins(tokens, place)):
+            break
+    after = tokens[at + 1 : at + 3]
+    if len(after) == 2 and after[0].kind == "compare" and after[1].word in types:
+        return at + 2, after[0].word
+    return None, ""
+
+
+def _joins(tokens: list[_Token], place: int) -> bool:
+    """``not`` before ``in``, and the ``and`` of ``between ... and ...``."""
+    word = tokens[place].word
+    return word == "not" or (word == "and" and place >= 2 and tokens[place - 2].word == "between")
+
+
+def _literal(
+    token: _Token, column: _Token, data_type: pa.DataType, comparison: str, where: str, schema: pa.Schema
+) -> str:
+    """A literal in the type of the column it is compared with."""
+    text = token.text[1:-1].replace("''", "'") if token.kind == "text" else token.text
+    if data_type == TIME:
+        try:
+            moment = as_time(text) if token.kind == "text" else None
+        except (ValueError, OverflowError):
+            moment = None
+        if moment is None:
+            raise refused(where, f"{token.text} is no time", schema)
+        return f"timestamp '{moment.isoformat(sep=' ', timespec='microseconds')}'"
+    if data_type == pa.string() and token.kind == "number" and comparison not in _ORDERED:
+        return quoted(text)
+    if data_type in (pa.int64(), pa.float64()) and token.kind == "text":
+        if not re.fullmatch(r"-?\d+(\.\d+)?", text):
+            raise refused(where, f"{column.text} holds numbers, and {token.text} is none", schema)
+        return text
+    return token.text

@@ -1,0 +1,107 @@
+"""From images to rows: found, described as the user described them, embedded part by part."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from spcl.data.crops import find_crops
+from spcl.data.written_columns import IdentityFrom, written_columns
+from spcl.engine.embed import Encoder, embed_parts
+from spcl.engine.journal import Reporter
+from spcl.gallery.columns import described, path_text
+from spcl.records import Record
+from spcl.runtime import Runtime
+
+IMAGES_A_PART = 4096
+
+
+@dataclass(frozen=True)
+class FoundImages:
+    """Images before they are read: what is wrong with their descriptions has been told by now.
+
+    Attributes:
+        records: The images.
+        table: Their columns, as ``columns.described`` makes them, a row for each record.
+    """
+
+    records: tuple[Record, ...]
+    table: pa.Table
+
+
+@dataclass(frozen=True)
+class EmbeddedRows:
+    """A part of the images.
+
+    Attributes:
+        table: The columns of those that could be read.
+        features: ``[len(table), D]`` float32, unit rows.
+        broken: Path and reason of each of the others.
+    """
+
+    table: pa.Table
+    features: NDArray[np.float32]
+    broken: tuple[tuple[Path, str], ...]
+
+
+def find_images(
+    images: str | Path | Sequence[str | Path],
+    *,
+    identity_from: IdentityFrom = "table",
+    columns: Mapping[str, Sequence[Any] | None] | None = None,
+    data_dir: str | Path | None = None,
+) -> FoundImages:
+    """The images that a user points at, and what is known of them.
+
+    Args:
+        images: What ``find_crops`` takes.
+        identity_from: Where identities come from, as in ``written_columns``.
+        columns: Columns that stand for those of the images, one value for each; None: left as they are.
+        data_dir: The folder that holds registered data sets.
+
+    Raises:
+        InputError: If there are no images, or a column cannot be used.
+    """
+    records = find_crops(images, data_dir=data_dir)
+    known = written_columns(images, records, identity_from=identity_from)
+    known |= {name: list(values) for name, values in (columns or {}).items() if values is not None}
+    return FoundImages(records, described([record.path for record in records], columns=known))
+
+
+def embedded_rows(
+    encoder: Encoder,
+    found: FoundImages,
+    *,
+    flip: bool = False,
+    runtime: Runtime | None = None,
+    report: Reporter | None = None,
+    num_threads: int = 4,
+) -> Iterator[EmbeddedRows]:
+    """The images part by part, with their features; those that cannot be read are left out and told.
+
+    Raises:
+        InputError: If none can be read.
+    """
+    at = 0
+    for part in embed_parts(
+        encoder,
+        found.records,
+        part=IMAGES_A_PART,
+        flip=flip,
+        runtime=runtime,
+        report=report,
+        num_threads=num_threads,
+        name="images",
+    ):
+        rows = found.table.slice(at, len(part.records) + len(part.broken))
+        at += len(rows)
+        left_out = {path_text(path) for path, _ in part.broken}
+        if left_out:
+            rows = rows.filter(pa.array([name not in left_out for name in rows.column("path").to_pylist()]))
+        yield EmbeddedRows(rows, part.features, part.broken)

@@ -1,0 +1,151 @@
+"""What is read from a gallery: its columns, its vectors, the images most similar to a query."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from spcl.engine.embed import Encoder, ImageLike
+from spcl.errors import InputError
+from spcl.gallery.columns import VECTOR, checked_features, kind_of, vectors_of
+from spcl.gallery.filters import checked_filter
+from spcl.gallery.index import is_worth_it, read_facts
+from spcl.gallery.result import GalleryRows, SearchResult
+from spcl.gallery.search import (
+    RERANK_CANDIDATES,
+    IndexFacts,
+    hits_of,
+    reranked,
+    search_by_index,
+    search_exactly,
+)
+from spcl.gallery.store import Snapshot, Store
+from spcl.retrieval.arrays import Features
+
+
+class ReadableGallery:
+    """The reading half of ``Gallery``: whatever is written meanwhile, each call sees one version.
+
+    Attributes:
+        path: The folder.
+        dim: D, the length of a vector.
+        fingerprint: Of the encoder that the vectors come from; others are refused.
+        encoder: Turns images into vectors; None: only features can be searched for.
+    """
+
+    def __init__(self, store: Store, encoder: Encoder | None = None) -> None:
+        """Use ``create`` or ``open``."""
+        self._store = store
+        self.path = store.folder
+        self.fingerprint = str(store.facts["fingerprint"])
+        self.dim = store.snapshot().dim
+        self.encoder = encoder
+        if encoder is not None:
+            self.check_fingerprint(encoder.fingerprint)
+
+    def __len__(self) -> int:
+        """Images in the newest version."""
+        return self._store.snapshot().count()
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """The columns beside the vector, and what each holds: ``text``, ``number``, ``time`` and so on."""
+        return {field.name: kind_of(field.type) for field in self._store.snapshot().schema if field.name != VECTOR}
+
+    @property
+    def index(self) -> IndexFacts | None:
+        """The index and its measured recall; None while every vector is compared."""
+        return read_facts(self.path, self._store.snapshot())
+
+    def check_fingerprint(self, fingerprint: str) -> None:
+        """Raise an ``InputError`` if it is another encoder's."""
+        if fingerprint != self.fingerprint:
+            raise InputError(
+                f"the gallery {self.path} holds vectors of the encoder {self.fingerprint}, not of {fingerprint}: they "
+                "cannot be compared. Use the checkpoint it was made with, or embed the images again into a new gallery"
+            )
+
+    def search(
+        self,
+        query: Features | ImageLike | Sequence[ImageLike],
+        k: int = 10,
+        *,
+        where: str | None = None,
+        exact: bool | None = None,
+        rerank: bool = False,
+    ) -> SearchResult:
+        """The images most similar to each query.
+
+        Args:
+            query: Features ``[Q, D]`` or ``[D]`` (floating point), or images as ``Encoder.embed`` takes them.
+            k: How many for each.
+            where: A filter that images must pass.
+            exact: None: every vector is compared while that takes some hundredths of a second, the index is used
+                beyond; also where a filter is passed by few. True: every vector. False: the index.
+            rerank: Order the 100 (or 4 k) nearest images of each query by k-reciprocal re-ranking among themselves.
+
+        Returns:
+            SearchResult, one tuple of hits for each query.
+
+        Raises:
+            InputError: If the filter, the query or ``k`` cannot be used, or there is no index to be used.
+        """
+        if k < 1:
+            raise InputError(f"k is {k}; expected 1 or more")
+        queries = self._features(query)
+        snapshot = self._store.snapshot()
+        condition, num_passing = checked_count(snapshot, where) if where is not None else (None, snapshot.count())
+        facts = None if exact else read_facts(self.path, snapshot)
+        if exact is False and facts is None:
+            raise InputError(f"the gallery {self.path} has no index: searches in {num_passing} images are exact")
+        wanted = max(RERANK_CANDIDATES, 4 * k) if rerank else k
+        if facts is None or (exact is None and not is_worth_it(num_passing, self.dim)):
+            found = search_exactly(snapshot, queries, wanted, condition)
+        else:
+            found = search_by_index(snapshot, queries, wanted, facts, condition, num_passing)
+        if rerank:
+            found = reranked(snapshot, queries, found, k)
+        recall = 1.0 if found.engine == "exact" or facts is None else facts.recall
+        return SearchResult(hits_of(snapshot, found), found.engine, recall)
+
+    def read(
+        self, columns: Sequence[str] = ("path", "identity"), where: str | None = None, rows: int = 8192
+    ) -> Iterator[GalleryRows]:
+        """All vectors of one version, in batches, with some columns.
+
+        Args:
+            columns: Names of the columns to read.
+            where: A filter: ``identity is not null``, say.
+            rows: Rows in a batch, at most.
+
+        Raises:
+            InputError: If the filter or a column cannot be used.
+        """
+        snapshot = self._store.snapshot()
+        unknown = [name for name in columns if name not in snapshot.schema.names]
+        if unknown:
+            raise InputError(f"the gallery {self.path} has no column {unknown[0]!r}; it has {', '.join(self.columns)}")
+        condition = None if where is None else checked_count(snapshot, where)[0]
+        for _, batch in snapshot.scan([VECTOR, *columns], condition, rows):
+            vectors = vectors_of(batch.column(VECTOR), self.dim)
+            yield GalleryRows(vectors, {name: batch.column(name).to_pylist() for name in columns})
+
+    def _features(self, query: Features | ImageLike | Sequence[ImageLike]) -> NDArray[np.float32]:
+        is_floating = isinstance(query, np.ndarray) and query.dtype.kind == "f"
+        if isinstance(query, torch.Tensor) or is_floating:
+            return checked_features(query, self.dim)  # type: ignore[arg-type]
+        return self._encoder("search").embed(query)  # type: ignore[arg-type]
+
+    def _encoder(self, verb: str) -> Encoder:
+        if self.encoder is None:
+            raise InputError(f"to {verb} images, open the gallery with their encoder: Gallery.open(path, encoder)")
+        return self.encoder
+
+
+def checked_count(snapshot: Snapshot, where: str) -> tuple[str, int]:
+    """The filter as the store takes it, and how many rows pass it."""
+    condition = checked_filter(where, snapshot.schema)
+    return condition, snapshot.count(condition)

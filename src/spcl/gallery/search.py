@@ -1,0 +1,143 @@
+"""Nearest rows of one version of a gallery: every vector compared, or those that the index points at; re-ranking."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+from torch.utils.dlpack import from_dlpack
+
+from spcl.gallery.columns import OWN_COLUMNS, VECTOR
+from spcl.gallery.result import Engine, Hit
+from spcl.gallery.store import Snapshot
+from spcl.retrieval.neighbours import nearest_neighbours
+from spcl.retrieval.rerank import rerank
+
+RERANK_CANDIDATES = 100
+"""Re-ranking orders so many nearest images of a query anew, or four times as many as are asked for if that is more."""
+
+
+@dataclass(frozen=True)
+class IndexFacts:
+    """What is known of a gallery's index.
+
+    Attributes:
+        rows: Rows of the gallery when it was built.
+        probes: Regions a search looks through.
+        refine: So many candidates for each image asked for are compared by their full vectors.
+        recall: Share of the true 10 nearest images that were found, mean over a sample of the gallery's own.
+        sample: Images in that sample.
+    """
+
+    rows: int
+    probes: int
+    refine: int
+    recall: float
+    sample: int
+
+
+@dataclass(frozen=True)
+class Found:
+    """The rows found for each query, nearest first.
+
+    Attributes:
+        row_ids: For each query ``[n]`` int64.
+        similarities: For each query ``[n]`` float32, cosine.
+        engine: What searched.
+        distances: For each query ``[n]`` float32 after re-ranking; None without.
+    """
+
+    row_ids: list[NDArray[np.int64]]
+    similarities: list[NDArray[np.float32]]
+    engine: Engine
+    distances: list[NDArray[np.float32]] | None = None
+
+
+def search_exactly(snapshot: Snapshot, queries: NDArray[np.float32], k: int, where: str | None = None) -> Found:
+    """Compare every row that passes the filter with all queries, in one pass over the table.
+
+    Cost: Q N D multiplications; memory for one batch of rows.
+    """
+    similarities = np.full((len(queries), 0), -np.inf, dtype=np.float32)
+    rows = np.full((len(queries), 0), -1, dtype=np.int64)
+    for row_ids, batch in snapshot.scan([VECTOR], where):
+        # Through DLPack: torch warns of a NumPy view of Arrow's memory, which is read-only, and a copy takes time.
+        vectors = from_dlpack(batch.column(VECTOR).flatten()).reshape(-1, snapshot.dim)
+        found = nearest_neighbours(vectors, k, queries=queries)
+        similarities = np.concatenate([similarities, found.similarities], axis=1)
+        rows = np.concatenate([rows, row_ids[found.indices]], axis=1)
+        # Stable: of equal ones the first of the table stays first.
+        order = np.argsort(-similarities, axis=1, kind="stable")[:, :k]
+        similarities = np.take_along_axis(similarities, order, axis=1)
+        rows = np.take_along_axis(rows, order, axis=1)
+    return Found(list(rows), list(similarities), "exact")
+
+
+def search_by_index(
+    snapshot: Snapshot, queries: NDArray[np.float32], k: int, facts: IndexFacts, where: str | None, num_passing: int
+) -> Found:
+    """Compare the rows in the regions of the index that lie nearest to each query.
+
+    Args:
+        snapshot: What is searched.
+        queries: ``[Q, D]`` unit rows.
+        k: How many for each.
+        facts: How far the index looks.
+        where: A filter.
+        num_passing: Rows that pass it. The fewer they are, the farther they lie: more regions are looked through.
+    """
+    widened = max(1.0, min(8.0, facts.rows / max(1, num_passing)))
+    rows, similarities = [], []
+    for query in queries:
+        found, squared = snapshot.search_index(
+            query, k, probes=round(facts.probes * widened), refine=facts.refine, where=where
+        )
+        rows.append(found)
+        similarities.append((1 - squared / 2).astype(np.float32))
+    return Found(rows, similarities, "index")
+
+
+def reranked(snapshot: Snapshot, queries: NDArray[np.float32], found: Found, k: int) -> Found:
+    """The candidates of each query in the order of their k-reciprocal distance, cut to ``k``.
+
+    Args:
+        snapshot: Where they were found.
+        queries: ``[Q, D]``.
+        found: Candidates: more than ``k``, for neighbours among them are what re-ranking looks at.
+        k: How many to keep.
+    """
+    rows, similarities, distances = [], [], []
+    for query, row_ids, similarity in zip(queries, found.row_ids, found.similarities, strict=True):
+        if not len(row_ids):
+            distance = np.empty(0, dtype=np.float32)
+        else:
+            distance = rerank(query[None], snapshot.vectors(row_ids))[0]
+        order = np.argsort(distance, kind="stable")[:k]
+        rows.append(row_ids[order])
+        similarities.append(similarity[order])
+        distances.append(distance[order])
+    return Found(rows, similarities, found.engine, distances)
+
+
+def hits_of(snapshot: Snapshot, found: Found) -> tuple[tuple[Hit, ...], ...]:
+    """The rows that were found, with their columns."""
+    names = [name for name in snapshot.schema.names if name != VECTOR]
+    every = np.concatenate([*found.row_ids, np.empty(0, dtype=np.int64)])
+    rows = snapshot.take(every, names).to_pylist() if len(every) else []
+    similarities = [float(value) for values in found.similarities for value in values]
+    distances: list[float | None] = [None] * len(rows)
+    if found.distances is not None:
+        distances = [float(value) for values in found.distances for value in values]
+    hits = [
+        Hit(
+            similarity=similarity,
+            distance=distance,
+            columns={name: row[name] for name in names if name not in OWN_COLUMNS},
+            **{name: row[name] for name in OWN_COLUMNS},
+        )
+        for row, similarity, distance in zip(rows, similarities, distances, strict=True)
+    ]
+    ends = np.cumsum([0, *map(len, found.row_ids)])
+    return tuple(tuple(hits[start:end]) for start, end in pairwise(ends))

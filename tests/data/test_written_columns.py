@@ -1,0 +1,89 @@
+"""Cameras, identities and further columns come back as the user wrote them, not as training numbers them."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+
+from spcl.data.crops import find_crops
+from spcl.data.written_columns import written_columns
+from tests.fakes import draw
+
+
+def columns_of(images, **options):
+    return written_columns(images, find_crops(images), **options)
+
+
+def test_cameras_of_file_names_even_where_not_all_have_one(tmp_path):
+    for name in ("a/0042_c3_1.jpg", "a/0043_c12_1.jpg", "b/plain.jpg"):
+        draw(tmp_path / name, 1)
+    assert columns_of(tmp_path) == {"camera": ["3", "12", None]}
+    assert columns_of(tmp_path / "b") == {}
+    assert columns_of([tmp_path / "a/0042_c3_1.jpg"]) == {"camera": ["3"]}
+
+
+def test_identities_of_folders_and_of_names(tmp_path):
+    for name in ("ann/0042_c3_1.jpg", "ben/-1_c2.jpg", "ben/plain.jpg"):
+        draw(tmp_path / name, 1)
+    assert columns_of(tmp_path, identity_from="folder")["identity"] == ["ann", "ben", "ben"]
+    assert columns_of(tmp_path, identity_from="name")["identity"] == ["0042", "-1", None]
+
+
+def test_the_folder_of_a_bare_file_name(tmp_path, monkeypatch):
+    draw(tmp_path / "ann" / "1.jpg", 1)
+    monkeypatch.chdir(tmp_path / "ann")
+    assert columns_of("1.jpg", identity_from="folder") == {"identity": ["ann"]}
+
+
+@pytest.fixture
+def table(tmp_path):
+    for number in range(4):
+        draw(tmp_path / "c" / f"{number}_c9.jpg", number)
+    return pd.DataFrame(
+        {
+            "Path": [f"c/{number}_c9.jpg" for number in (2, 0, 1, 3)],
+            "identity": ["007", "cow", None, "7"],
+            "camera": ["north gate", "3", "03", None],
+            "time": ["2026-01-01 08:00", None, "2026-01-02", None],
+            "lane": ["1", "2", None, "-3"],
+            "Speed km/h": ["1.5", "2", "3e2", None],
+            "ticket": ["007", "8", "9", "10"],
+            "split": ["train", "query", "gallery", "train"],
+            "nothing": [None] * 4,
+        }
+    )
+
+
+def test_every_column_of_a_csv(tmp_path, table):
+    table.to_csv(tmp_path / "m.csv", index=False)
+    records = find_crops(tmp_path / "m.csv")
+    columns = written_columns(tmp_path / "m.csv", records)
+    # find_crops gives the training images first.
+    assert [record.path.name[0] for record in records] == ["2", "3", "0", "1"]
+    assert columns == {
+        "identity": ["007", "7", "cow", None],
+        "camera": ["north gate", None, "3", "03"],
+        "time": ["2026-01-01 08:00", None, None, "2026-01-02"],
+        "lane": [1, -3, 2, None],
+        "speed_km_h": [1.5, None, 2.0, 300.0],
+        "ticket": ["007", "10", "8", "9"],
+        "split": ["train", "train", "query", "gallery"],
+    }
+
+
+def test_a_parquet_table_keeps_its_types(tmp_path, table):
+    moments = pd.to_datetime(["2026-01-01 08:00", None, "2026-01-02 00:00", None])
+    table.assign(time=moments, lane=[1, 2, 3, 4], camera=[3.0, None, 4.0, 5.0]).to_parquet(tmp_path / "m.parquet")
+    columns = columns_of(tmp_path / "m.parquet")
+    assert columns["time"] == [pd.Timestamp("2026-01-01 08:00"), None, None, pd.Timestamp("2026-01-02")]
+    assert columns["lane"] == [1, 4, 2, 3]
+    assert columns["camera"] == [3.0, 5.0, None, 4.0]
+
+
+def test_a_table_for_each_split(tmp_path, table):
+    table[:2].drop(columns="split").to_csv(tmp_path / "a.csv", index=False)
+    table[2:].drop(columns=["split", "lane"]).to_csv(tmp_path / "b.csv", index=False)
+    columns = columns_of(f"train={tmp_path / 'a.csv'},gallery={tmp_path / 'b.csv'}")
+    # Text in the one table is text in both.
+    assert columns["ticket"] == ["007", "8", "9", "10"]
+    assert columns["lane"] == [1, 2, None, None]

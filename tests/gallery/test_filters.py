@@ -1,0 +1,123 @@
+"""Filters as users write them: equal to the same question in plain Python, or refused with the columns' names."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import pytest
+
+from spcl.errors import InputError
+from spcl.gallery.columns import described
+from spcl.gallery.filters import both, checked_filter, not_cameras
+from spcl.gallery.gallery import Gallery
+from tests.gallery.features import names, unit_rows
+
+START = datetime(2026, 1, 1, 6)
+ROWS = [
+    {
+        "camera": None if number % 7 == 0 else "north gate" if number % 5 == 0 else str(number % 12),
+        "identity": f"cow {number // 10}" if number < 20 else str(number // 10),
+        "time": None if number % 9 == 0 else START + timedelta(minutes=30 * number),
+        "speed": number / 2,
+        "lane": number,
+        "night": number % 2 == 0,
+    }
+    for number in range(40)
+]
+
+
+@pytest.fixture(scope="module")
+def gallery(tmp_path_factory):
+    gallery = Gallery.create(tmp_path_factory.mktemp("filters") / "g", fingerprint="x", dim=8)
+    columns = {name: [row[name] for row in ROWS] for name in ROWS[0]}
+    gallery.add_features(unit_rows(40), names(40), columns=columns)
+    return gallery
+
+
+def is_number(text):
+    return text is not None and text.isdigit()
+
+
+@pytest.mark.parametrize(
+    ("where", "passes"),
+    [
+        ("camera != 3", lambda row: row["camera"] not in (None, "3")),
+        ("Camera <> '3'", lambda row: row["camera"] not in (None, "3")),
+        ("3 = camera", lambda row: row["camera"] == "3"),
+        ("camera = 'north gate'", lambda row: row["camera"] == "north gate"),
+        ("camera > 8", lambda row: is_number(row["camera"]) and int(row["camera"]) > 8),
+        (
+            "camera > 3 and camera < 10.5",
+            lambda row: is_number(row["camera"]) and 3 < int(row["camera"]) < 10.5,
+        ),
+        ("camera between 9 and 11", lambda row: row["camera"] in ("9", "10", "11")),
+        ("camera in (9, '10', 11)", lambda row: row["camera"] in ("9", "10", "11")),
+        ("not camera in (1)", lambda row: row["camera"] not in (None, "1")),
+        ("camera is null", lambda row: row["camera"] is None),
+        (not_cameras(["3", "north gate"]), lambda row: row["camera"] not in ("3", "north gate")),
+        ("identity = 2", lambda row: row["identity"] == "2"),
+        ("identity like 'cow%'", lambda row: row["identity"].startswith("cow")),
+        ("time >= '2026-01-01 08:00'", lambda row: row["time"] and row["time"] >= datetime(2026, 1, 1, 8)),
+        ("'2026-01-02' <= time", lambda row: row["time"] and row["time"] >= datetime(2026, 1, 2)),
+        (
+            "time between '2026-01-01T08:00:00' and '2026-01-01 09:30'",
+            lambda row: row["time"] and datetime(2026, 1, 1, 8) <= row["time"] <= datetime(2026, 1, 1, 9, 30),
+        ),
+        (
+            "time >= '2026-01-01T09:00:00+01:00'",
+            lambda row: row["time"] and row["time"] >= datetime(2026, 1, 1, 8),
+        ),
+        ("speed > '3.5'", lambda row: row["speed"] > 3.5),
+        ("lane > 3.5", lambda row: row["lane"] > 3.5),
+        (
+            "lane = 3 or (lane > 30 and speed < 17)",
+            lambda row: row["lane"] == 3 or (row["lane"] > 30 and row["speed"] < 17),
+        ),
+        ("night and lane < 5", lambda row: row["night"] and row["lane"] < 5),
+        (both("camera = 1", "lane > 10"), lambda row: row["camera"] == "1" and row["lane"] > 10),
+        ("identity = 'it''s'", lambda row: False),
+    ],
+)
+def test_equal_to_plain_python(gallery, where, passes):
+    hits = gallery.search(unit_rows(1)[0], k=40, where=where)[0]
+    expected = {name for name, row in zip(names(40), ROWS, strict=True) if passes(row)}
+    assert {hit.path for hit in hits} == expected
+    assert gallery.search(unit_rows(1)[0], k=40, where=f"not ({where})")[0] is not None
+
+
+@pytest.mark.parametrize(
+    ("where", "reason"),
+    [
+        ("camra = 3", "camra"),
+        ("camera = = 3", "parse|Expected"),
+        ("camera", "boolean"),
+        ("", "the filter is empty"),
+        ('identity = "3"', "text stands in single quotes"),
+        ("1=1; drop table images", "'; drop table' in it"),
+        ("lane = 'x'", "lane holds numbers, and 'x' is none"),
+        ("time > 'yesterday'", "'yesterday' is no time"),
+        ("time > 5", "5 is no time"),
+        ("camera = 'north", "single quotes"),
+        ("vector = 3", "could not convert"),
+    ],
+)
+def test_refusals_name_the_columns(gallery, where, reason):
+    with pytest.raises(InputError, match=reason) as refused:
+        gallery.search(unit_rows(1)[0], where=where)
+    assert "camera (text), time (time), speed (number), lane (whole number)" in str(refused.value)
+    assert ".rs:" not in str(refused.value)
+    with pytest.raises(InputError):
+        gallery.remove(where=where)
+    assert len(gallery) == 40
+
+
+def test_what_stands_beside_no_column_is_left_alone():
+    schema = described(["a"]).schema
+    assert checked_filter("lower(identity) = 'x' and 1 < 2", schema) == "lower ( identity ) = 'x' and 1 < 2"
+
+
+def test_filters_join():
+    assert both(None, None) is None
+    assert both("a", None) == both(None, "a") == "a"
+    assert not_cameras([]) is None
+    assert not_cameras(["o'clock"]) == "(camera is null or camera not in ('o''clock'))"

@@ -1,0 +1,237 @@
+"""A gallery on disk: what is added is found, replaced, removed; strangers are refused; readers see whole versions."""
+
+from __future__ import annotations
+
+import sys
+from datetime import datetime, timezone
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from spcl.errors import InputError
+from spcl.gallery.gallery import Gallery
+from spcl.retrieval.rerank import rerank
+from tests.gallery.features import names, unit_rows
+
+
+@pytest.fixture
+def gallery(tmp_path):
+    return Gallery.create(tmp_path / "g", fingerprint="x", dim=8)
+
+
+def test_exact_search_equals_sorting_all_similarities(gallery):
+    features, queries = unit_rows(300), unit_rows(5, seed=1)
+    for at in range(0, 300, 70):
+        gallery.add_features(features[at : at + 70], names(300)[at : at + 70])
+    result = gallery.search(queries, k=7)
+    assert (result.engine, result.recall, len(result)) == ("exact", 1.0, 5)
+    similarities = queries @ features.T
+    expected = np.argsort(-similarities, axis=1)[:, :7]
+    for hits, rows, values in zip(result, expected, np.take_along_axis(similarities, expected, 1), strict=True):
+        assert [hit.path for hit in hits] == [names(300)[row] for row in rows]
+        assert [hit.similarity for hit in hits] == pytest.approx(values.tolist(), abs=1e-6)
+
+
+def test_one_row_by_hand(gallery):
+    vector = np.eye(8, dtype=np.float32)[0]
+    done = gallery.add_features(
+        vector,
+        ["a.jpg"],
+        identities=[7],
+        cameras=["north gate"],
+        times=["2026-01-01 08:00"],
+        columns={"speed": [3.5]},
+    )
+    assert (done.num_added, done.num_replaced) == (1, 0)
+    (hit,) = gallery.search(torch.from_numpy(np.float32([0.6, 0.8, 0, 0, 0, 0, 0, 0])))[0]
+    assert (hit.path, hit.identity, hit.camera, hit.time) == ("a.jpg", "7", "north gate", datetime(2026, 1, 1, 8))
+    assert hit.similarity == pytest.approx(0.6)
+    assert hit.columns == {"speed": 3.5}
+    assert hit.to_row()["time"] == "2026-01-01 08:00:00"
+    assert gallery.columns == {
+        "path": "text", "identity": "text", "camera": "text", "time": "time", "speed": "number"
+    }  # fmt: skip
+
+
+def test_it_is_there_after_a_reopening(gallery):
+    gallery.add_features(unit_rows(20), names(20))
+    again = Gallery.open(gallery.path)
+    assert (len(again), again.dim, again.fingerprint) == (20, 8, "x")
+    assert again.search(unit_rows(20)[3], k=1)[0][0].path == names(20)[3]
+    assert not list(gallery.path.parent.glob(".*.tmp"))
+
+
+def test_a_path_given_again_is_replaced(gallery):
+    gallery.add_features(unit_rows(20), names(20), cameras=[1] * 20)
+    done = gallery.add_features(unit_rows(10, seed=1), names(10, first=15), cameras=[2] * 10)
+    assert (done.num_added, done.num_replaced) == (5, 5)
+    assert len(gallery) == 25
+    (hit,) = gallery.search(unit_rows(10, seed=1)[0], k=1)[0]
+    assert (hit.path, hit.camera) == (names(20)[15], "2")
+    assert hit.similarity == pytest.approx(1, abs=1e-6)
+    # Twice in one call: the last counts.
+    assert gallery.add_features(unit_rows(2, seed=2), ["new", "new"]).num_added == 1
+    assert gallery.search(unit_rows(2, seed=2)[1], k=1)[0][0].path == "new"
+
+
+def test_removing(gallery):
+    gallery.add_features(unit_rows(20), names(20), cameras=[1, 2] * 10)
+    assert gallery.remove(paths=[*names(2), "it's unknown"]) == 2
+    assert gallery.remove(where="camera = 2") == 9
+    assert len(gallery) == 9
+    assert {hit.camera for hit in gallery.search(unit_rows(1), k=50)[0]} == {"1"}
+    assert gallery.remove(paths=[]) == 0
+    for both in ({}, {"where": "camera = 1", "paths": ["a"]}):
+        with pytest.raises(InputError, match="a filter or paths"):
+            gallery.remove(**both)
+
+
+def test_an_empty_gallery_answers(gallery):
+    assert len(gallery) == 0
+    assert gallery.search(unit_rows(2)).hits == ((), ())
+    assert gallery.search(unit_rows(1), rerank=True).hits == ((),)
+    assert list(gallery.read()) == []
+    assert gallery.index is None
+    assert gallery.add_features(np.empty((0, 8), np.float32), []).num_added == 0
+
+
+def test_new_columns_and_columns_left_out(gallery):
+    gallery.add_features(unit_rows(2), ["a", "b"])
+    gallery.add_features(unit_rows(2, seed=1), ["c", "d"], columns={"weather": ["rain", None], "lane": [1, 2]})
+    gallery.add_features(unit_rows(1, seed=2), ["e"])
+    rows = {hit.path: dict(hit.columns) for hit in gallery.search(unit_rows(1), k=9)[0]}
+    assert rows["a"] == rows["e"] == {"weather": None, "lane": None}
+    assert (rows["c"], rows["d"]) == ({"weather": "rain", "lane": 1}, {"weather": None, "lane": 2})
+    gallery.add_features(unit_rows(1, seed=3), ["f"], columns={"weather": [None]})
+    with pytest.raises(InputError, match="'lane' holds whole number in this gallery; these images have text there"):
+        gallery.add_features(unit_rows(1, seed=3), ["g"], columns={"lane": ["left"]})
+    assert len(gallery) == 6
+
+
+def test_identities_and_times_of_every_kind(gallery):
+    gallery.add_features(
+        unit_rows(6),
+        names(6),
+        identities=["0042", 42, 42.0, None, float("nan"), np.int64(7)],
+        times=[
+            pd.Timestamp("2026-01-01 08:00"),
+            np.datetime64("2026-01-01T08:00"),
+            datetime(2026, 1, 1, 10, tzinfo=timezone.utc),
+            "2026-01-01T10:00:00+02:00",
+            None,
+            "2026-01-01",
+        ],
+    )
+    rows = {hit.path: hit for hit in gallery.search(unit_rows(1), k=9)[0]}
+    assert [rows[name].identity for name in names(6)] == ["0042", "42", "42", None, None, "7"]
+    hours = [rows[name].time and rows[name].time.hour for name in names(6)]
+    assert hours == [8, 8, 10, 8, None, 0]
+
+
+def test_reading_everything_in_batches(gallery):
+    features = unit_rows(50)
+    gallery.add_features(features, names(50), identities=[None if n % 5 == 0 else n // 10 for n in range(50)])
+    parts = list(gallery.read(rows=8))
+    assert max(len(part.features) for part in parts) <= 8
+    assert np.array_equal(np.concatenate([part.features for part in parts]), features)
+    assert [name for part in parts for name in part.columns["path"]] == names(50)
+    known = list(gallery.read(["identity"], where="identity is not null"))
+    assert sum(len(part.features) for part in known) == 40
+    with pytest.raises(InputError, match="no column 'size'; it has path, identity"):
+        list(gallery.read(["size"]))
+
+
+def test_reranking_orders_the_candidates_by_the_distance_of_rerank(gallery):
+    centres = unit_rows(12)
+    rows = np.repeat(centres, 25, axis=0) + 0.25 * unit_rows(300, seed=1)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    gallery.add_features(rows, names(300))
+    query = unit_rows(12)[4:5]
+    plain = gallery.search(query, k=100)[0]
+    candidates = [names(300).index(hit.path) for hit in plain]
+    distance = rerank(query, rows[candidates])[0]
+    hits = gallery.search(query, k=10, rerank=True)[0]
+    assert [hit.path for hit in hits] == [plain[place].path for place in np.argsort(distance, kind="stable")[:10]]
+    assert [hit.distance for hit in hits] == pytest.approx(np.sort(distance)[:10].tolist())
+    assert hits[0].to_row()["distance"] == pytest.approx(float(distance.min()), abs=1e-6)
+
+
+def test_a_reader_sees_one_version_whatever_is_written(gallery):
+    gallery.add_features(unit_rows(100), names(100))
+    reading = gallery.read(rows=10)
+    seen = next(reading).columns["path"]
+    other = Gallery.open(gallery.path)
+    other.remove(where="path >= 'gate/0050.jpg'")
+    other.add_features(unit_rows(30, seed=1), names(30, first=200))
+    other.tidy()
+    for part in reading:
+        seen += part.columns["path"]
+    assert seen == names(100)
+    assert len(gallery) == 80
+    assert {hit.path for hit in gallery.search(unit_rows(1), k=200)[0]} == {*names(50), *names(30, first=200)}
+
+
+@pytest.mark.parametrize(
+    ("features", "message"),
+    [
+        (unit_rows(2, dim=9), "have 9 values each, the gallery's vectors 8"),
+        (3 * unit_rows(2), "feature 0 has the length 3"),
+        (np.full((2, 8), np.nan, np.float32), "not finite"),
+        (unit_rows(3), "3 features for 2 paths"),
+        (np.zeros((2, 8), np.float32), "the length 0"),
+    ],
+)
+def test_features_that_do_not_fit(gallery, features, message):
+    with pytest.raises(InputError, match=message):
+        gallery.add_features(features, ["a", "b"])
+    assert len(gallery) == 0
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"identities": [1]}, "'identity' has 1 values for 2 images"),
+        ({"times": ["soon", None]}, "'time' holds 'soon' in row 1, which is no time"),
+        ({"times": [5, None]}, "'time' holds 5"),
+        ({"columns": {"two words": [1, 2]}}, "'two words' cannot be the name of a column"),
+        ({"columns": {"vector": [1, 2]}}, "'vector' cannot be"),
+        ({"columns": {"size": [1, "x"]}}, r"'size' holds values of several kinds \(int, str\)"),
+        ({"fingerprint": "y"}, "holds vectors of the encoder x, not of y"),
+    ],
+)
+def test_descriptions_that_do_not_fit(gallery, given, message):
+    with pytest.raises(InputError, match=message):
+        gallery.add_features(unit_rows(2), ["a", "b"], **given)
+    assert len(gallery) == 0
+
+
+def test_what_cannot_be_opened_or_made(tmp_path, gallery):
+    with pytest.raises(InputError, match=r"there is no gallery at .*none.*does not exist.*spcl embed"):
+        Gallery.open(tmp_path / "none")
+    (tmp_path / "crops").mkdir()
+    (tmp_path / "crops" / "a.jpg").touch()
+    with pytest.raises(InputError, match=r"crops holds a\.jpg"):
+        Gallery.open(tmp_path / "crops")
+    with pytest.raises(InputError, match="is there already"):
+        Gallery.create(tmp_path / "crops", fingerprint="x", dim=8)
+    with pytest.raises(InputError, match="is there already"):
+        Gallery.create(gallery.path, fingerprint="x", dim=8)
+    with pytest.raises(InputError, match="needs the encoder"):
+        Gallery.create(tmp_path / "new", fingerprint="x")
+    with pytest.raises(InputError, match="open the gallery with their encoder"):
+        gallery.search("a.jpg")
+    with pytest.raises(InputError, match="open the gallery with their encoder"):
+        gallery.add("a.jpg")
+    with pytest.raises(InputError, match="k is 0"):
+        gallery.search(unit_rows(1), k=0)
+    with pytest.raises(InputError, match="has no index"):
+        gallery.search(unit_rows(1), exact=False)
+
+
+def test_without_lancedb(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "lancedb", None)
+    with pytest.raises(InputError, match=r'pip install "spcl\[gallery\]"'):
+        Gallery.create(tmp_path / "g", fingerprint="x", dim=8)
+    assert not (tmp_path / "g").exists()
