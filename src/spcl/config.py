@@ -13,7 +13,8 @@ from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from difflib import get_close_matches
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from types import UnionType
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import tomli_w
 
@@ -103,8 +104,8 @@ class LabelConfig:
     """Neighbours in the k-reciprocal encoding, the image itself included."""
     k2: int = 6
     """Neighbours in the local query expansion."""
-    eps: float = 0.6
-    """DBSCAN: largest distance of two neighbours."""
+    eps: float | Literal["auto"] = 0.6
+    """DBSCAN: largest distance of two neighbours; auto: eps, k1 and k2 are suggested by the first epoch's features."""
     eps_gap: float = 0.02
     """How far the tight and the loose clustering lie from eps."""
     min_samples: int = 4
@@ -117,12 +118,15 @@ class LabelConfig:
         _require(self.k2 >= 1, "k2", self.k2, "at least 1")
         _require(self.eps_gap >= 0, "eps_gap", self.eps_gap, "0 or more")
         _require(
-            self.eps - self.eps_gap >= 0 and self.eps + self.eps_gap < 1,
+            self.eps == "auto" or (self.eps - self.eps_gap >= 0 and self.eps + self.eps_gap < 1),
             "eps",
             self.eps,
             f"a Jaccard distance with eps - {self.eps_gap} at least 0 and eps + {self.eps_gap} below 1",
         )
         _require(self.min_samples >= 1, "min_samples", self.min_samples, "at least 1")
+        if self.eps == "auto":
+            _require(self.min_samples >= 2, "min_samples", self.min_samples, "at least 2 with eps auto")
+            _require(self.eps_gap <= 0.1, "eps_gap", self.eps_gap, "at most 0.1 with eps auto")
 
 
 @dataclass(frozen=True)
@@ -274,6 +278,11 @@ def overlay(base: T, values: Mapping[str, Any], where: str) -> T:
 
 
 def _typed(value: Any, expected: Any, where: str) -> Any:
+    if get_origin(expected) in (Union, UnionType):  # a number, or a word in its place
+        kind, words = get_args(expected)
+        if isinstance(value, str) and value not in get_args(words):
+            raise InputError(f"{where} is {value!r}; expected {kind.__name__} or {', '.join(get_args(words))}")
+        return value if isinstance(value, str) else _typed(value, kind, where)
     if get_origin(expected) is Literal:
         if value not in get_args(expected):
             raise InputError(f"{where} is {value!r}; expected one of {', '.join(map(repr, get_args(expected)))}")

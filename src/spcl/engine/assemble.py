@@ -28,7 +28,7 @@ from spcl.engine.evaluate import EvaluationResult, evaluate_encoder
 from spcl.engine.extract import extract_features
 from spcl.engine.fresh_state import fresh_state
 from spcl.engine.journal import Reporter
-from spcl.engine.label_stage import check_label_stage, make_labeller
+from spcl.engine.label_stage import check_label_stage, make_labeller, make_suggester
 from spcl.engine.starting_point import find_start
 from spcl.engine.state import RunState
 from spcl.engine.training import TrainingParts, train
@@ -37,6 +37,7 @@ from spcl.nn.encoder import Encoder, EncoderSettings
 from spcl.records import Record, ReIDDataset, cameras_of, identities_of
 from spcl.runtime import Runtime
 from spcl.selfpaced.slots import Slots
+from spcl.selfpaced.suggestion import PAPER_EPS, searched
 
 # Each domain has draws of its own; the target's are the same whether or not there is a source.
 _DOMAIN_NUMBERS = {"source": 0, "target": 1}
@@ -124,7 +125,7 @@ def prepare(config: Config, report: Reporter, *, resume: bool = False, target: R
     check_label_stage(
         slots.num_target_instances,
         encoder.feature_dim,
-        k1=config.labels.k1,
+        k1=searched("auto") if config.labels.eps == "auto" else config.labels.k1,
         engine=config.labels.search,
         device=runtime.device,
         report=report,
@@ -171,10 +172,17 @@ def run_training(run: Run, report: Reporter) -> RunState:
 
 def training_parts(run: Run, report: Reporter) -> TrainingParts:
     """What the loop runs on."""
-    config = run.config
+    config, labels = run.config, run.config.labels
+    is_auto = labels.eps == "auto" and run.slots.num_target_instances > 0
+    eps = PAPER_EPS if labels.eps == "auto" else labels.eps
     return TrainingParts(
         slots=run.slots,
-        label=make_labeller(**asdict(config.labels), runtime=run.state.runtime, report=report),
+        label=make_labeller(**asdict(labels) | {"eps": eps}, runtime=run.state.runtime, report=report),
+        suggest=make_suggester(
+            min_samples=labels.min_samples, search=labels.search, runtime=run.state.runtime, report=report
+        )
+        if is_auto
+        else None,
         batches=_batch_maker(run),
         evaluate=(lambda: evaluate_run(run, report).to_row()) if preflight.can_evaluate(run.target) else None,
         save=lambda state, epoch_ended, is_best: run_files.save(
@@ -187,7 +195,7 @@ def training_parts(run: Run, report: Reporter) -> TrainingParts:
         eval_step=config.schedule.eval_step,
         checkpoint_iters=config.run.checkpoint_iters,
         accumulate=config.schedule.accumulate,
-        eps=config.labels.eps,
+        eps=eps,
     )
 
 

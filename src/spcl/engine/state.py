@@ -30,6 +30,7 @@ class RunState:
         epoch: The epoch in progress, from 0; the number of finished ones when ``iteration`` is 0.
         iteration: Steps already made in this epoch; its labels are in ``memory`` when this is above 0.
         independence_threshold: Frozen by the first epoch that had clusters; None before.
+        label_settings: eps, k1 and k2, frozen by the first epoch where they are suggested; None where they are given.
         row: What this epoch has to report so far.
         history: The rows of the finished epochs.
         best_mean_ap: The best evaluation so far, a fraction; None before the first.
@@ -46,12 +47,22 @@ class RunState:
     epoch: int = 0
     iteration: int = 0
     independence_threshold: float | None = None
+    label_settings: dict[str, Any] | None = None
     row: dict[str, Any] = field(default_factory=dict)
     history: list[dict[str, Any]] = field(default_factory=list)
     best_mean_ap: float | None = None
     best_epoch: int = 0
 
-    _PLAIN = ("epoch", "iteration", "independence_threshold", "row", "history", "best_mean_ap", "best_epoch")
+    _PLAIN = (
+        "epoch",
+        "iteration",
+        "independence_threshold",
+        "label_settings",
+        "row",
+        "history",
+        "best_mean_ap",
+        "best_epoch",
+    )
     _STATEFUL = ("encoder", "optimizer", "scheduler", "memory", "runtime")
 
     def state_dict(self) -> dict[str, Any]:
@@ -64,4 +75,5 @@ class RunState:
         for name in self._STATEFUL:
             getattr(self, name).load_state_dict(state[name])
         for name in self._PLAIN:
-            setattr(self, name, state[name])
+            # A state of an earlier version lacks what came later: it keeps what a new one has.
+            setattr(self, name, state.get(name, getattr(self, name)))

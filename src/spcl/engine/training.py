@@ -7,7 +7,7 @@ not know which of the two they run. What differs is data: one domain in a batch,
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -32,7 +32,8 @@ class TrainingParts:
 
     Attributes:
         slots: The layout of the memory.
-        label: Target features ``[N, D]`` and the frozen threshold to the labels of an epoch.
+        label: Target features ``[N, D]``, the frozen threshold and the frozen settings to the labels of an epoch.
+        suggest: Target features to the settings that fit them, which the first epoch freezes; None: they are given.
         batches: (epoch, target labels ``[N]``, first iteration) to the epoch's batches, source images first.
         evaluate: The encoder's present accuracy on the target; None where there is nothing to evaluate on.
         save: Writes the state; called with (state, whether an epoch ended, whether it is the best so far).
@@ -43,11 +44,12 @@ class TrainingParts:
         eval_step: Epochs between two evaluations.
         checkpoint_iters: Steps between two saves inside an epoch; 0: none.
         accumulate: Parts that a process encodes its share of a batch in.
-        eps: The clustering's, for the words of a warning.
+        eps: The clustering's where none is suggested, for the words of a warning.
     """
 
     slots: Slots
-    label: Callable[[Tensor, float | None], PseudoLabels]
+    label: Callable[[Tensor, float | None, Mapping[str, Any] | None], PseudoLabels]
+    suggest: Callable[[Tensor], dict[str, Any]] | None
     batches: Callable[[int, NDArray[np.int64], int], Iterable[Batch]]
     evaluate: Callable[[], dict[str, Any]] | None
     save: Callable[[RunState, bool, bool], None]
@@ -90,7 +92,9 @@ def _label(state: RunState, parts: TrainingParts, report: Reporter) -> None:
     state.row = {"epoch": state.epoch + 1, "losses": {}, "seconds": {}}
     with _timed(state.row, "label"):
         rows = state.memory.rows()[parts.slots.num_source_classes :]
-        found = parts.label(rows, state.independence_threshold)
+        if parts.suggest is not None and state.label_settings is None:
+            state.label_settings = parts.suggest(rows)
+        found = parts.label(rows, state.independence_threshold, state.label_settings)
         state.memory.relabel(torch.from_numpy(parts.slots.class_of_each(found.labels)))
     state.independence_threshold = found.independence_threshold
     sizes = found.cluster_sizes
@@ -101,7 +105,10 @@ def _label(state: RunState, parts: TrainingParts, report: Reporter) -> None:
         "largest_cluster": int(sizes.max(initial=0)),
         "independence_threshold": found.independence_threshold,
     }
-    warning = cluster_warning(found.num_clusters, int(sizes.max(initial=0)), len(found.labels), parts.eps)
+    settings = state.label_settings or {}
+    state.row |= settings
+    eps = settings.get("eps", parts.eps)
+    warning = cluster_warning(found.num_clusters, int(sizes.max(initial=0)), len(found.labels), eps)
     if warning is not None:
         report.warn(f"epoch {state.epoch + 1}: {warning}")
 
