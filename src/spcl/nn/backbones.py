@@ -68,7 +68,7 @@ class TimmTrunk(nn.Module):
     def __init__(self, name: str, last_stride: int, size: tuple[int, int]) -> None:
         super().__init__()
         options: dict[str, Any] = {"num_classes": 0}
-        if _takes_image_size(name):
+        if takes_image_size(name):
             options["img_size"] = size
         if last_stride == 1:
             options["output_stride"] = 16
@@ -152,7 +152,7 @@ def _keep_resolution(block: Any) -> None:
         block.downsample[0].stride = (1, 1)
 
 
-def _takes_image_size(name: str) -> bool:
+def takes_image_size(name: str) -> bool:
     """Whether a timm model has to know the size of its images (transformers do)."""
     entry = timm.model_entrypoint(name)
     module = inspect.getmodule(entry)

@@ -1,0 +1,143 @@
+"""``spcl export``: a trained encoder as a file for other programs, checked before it is kept."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tyro
+
+from spcl.engine.embed import Encoder, load_encoder
+from spcl.engine.journal import ConsoleReporter, Reporter, SilentReporter
+from spcl.engine.weights_file import SUFFIX
+from spcl.errors import InputError
+from spcl.export.onnx_file import OnnxFile, export_onnx, refuse_existing
+from spcl.export.onnx_graph import DEFAULT_OPSET
+from spcl.export.weights import export_weights
+
+_ONNX = ".onnx"
+
+
+@dataclass(frozen=True)
+class Export:
+    """Write an encoder for other programs: NAME.onnx for onnxruntime and trackers, NAME.safetensors for timm and torch.
+
+    The ONNX file holds normalisation and unit length, takes batches of any size, and is kept only if onnxruntime gives
+    the features of torch with it. Beside the safetensors file a model card is written, NAME.md.
+    """
+
+    checkpoint: tyro.conf.Positional[str]
+    """The checkpoint: model_best.pth.tar, say."""
+    output: tyro.conf.Positional[str]
+    """The file to write; its ending decides: .onnx or .safetensors."""
+    domain: str = "target"
+    """Whose batch norm is used: target, or source for a checkpoint that was trained with one."""
+    arch: str = ""
+    """The architecture, where the checkpoint does not tell."""
+    opset: int = DEFAULT_OPSET
+    """Version of ONNX's operators (.onnx)."""
+    float16: bool = False
+    """Weights and arithmetic of the trunk in half precision; input, output and the head stay float32 (.onnx)."""
+    for_tracker: bool = False
+    """Take what trackers give: images of the size that the file's name means to them, already normalised (.onnx)."""
+    images: str = ""
+    """A folder of images to compare onnxruntime with torch on (128 at most); empty: rendered ones (.onnx)."""
+    overwrite: bool = False
+    """Replace a file that is there."""
+    json: bool = False
+    """Print what was written and how well it agrees as JSON."""
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Run ``spcl export`` with these words."""
+    options = tyro.cli(Export, args=list(arguments), prog="spcl export", config=(tyro.conf.FlagCreatePairsOff,))
+    output = Path(options.output)
+    _check(options, output)
+    refuse_existing(output, overwrite=options.overwrite)
+    report = SilentReporter() if options.json else ConsoleReporter()
+    encoder = load_encoder(options.checkpoint, arch=options.arch or None, domain=options.domain)
+    if output.suffix.lower() == SUFFIX:
+        card = export_weights(encoder, output, overwrite=options.overwrite)
+        row = {"path": str(output), "card": str(card), "bytes": output.stat().st_size} | _facts(encoder)
+        _tell(row, [f"weights: {output} ({_size(output.stat().st_size)})", f"model card: {card}"], report, options.json)
+        return
+    written = export_onnx(
+        encoder,
+        output,
+        opset=options.opset,
+        float16=options.float16,
+        for_tracker=options.for_tracker,
+        images=options.images or None,
+        overwrite=options.overwrite,
+        report=report,
+    )
+    row = {"path": str(output), "bytes": written.num_bytes} | written.metadata | written.agreement.to_row()
+    if written.own_preparation is not None:
+        row["own_preparation"] = written.own_preparation
+    warnings = {"warnings": report.warnings} if isinstance(report, SilentReporter) and report.warnings else {}
+    _tell(row | warnings, _lines(written, float16=options.float16), report, options.json)
+
+
+def _check(options: Export, output: Path) -> None:
+    """Do the ending and the flags go together?"""
+    suffix = output.suffix.lower()
+    if suffix not in (_ONNX, SUFFIX):
+        raise InputError(f"{output} ends in {suffix or 'nothing'}; expected {_ONNX} or {SUFFIX}")
+    if suffix == _ONNX:
+        return
+    given = {
+        "--float16": options.float16,
+        "--for-tracker": options.for_tracker,
+        "--images": bool(options.images),
+        "--opset": options.opset != DEFAULT_OPSET,
+    }
+    unfit = [flag for flag, is_given in given.items() if is_given]
+    if unfit:
+        raise InputError(f"{', '.join(unfit)} is for {_ONNX} files; {output} is none")
+
+
+def _facts(encoder: Encoder) -> dict[str, Any]:
+    return {
+        "arch": encoder.network.settings.arch,
+        "domain": encoder.domain,
+        "fingerprint": encoder.fingerprint,
+        "feature_length": encoder.feature_dim,
+        "size": list(encoder.size),
+    }
+
+
+def _lines(written: OnnxFile, *, float16: bool) -> list[str]:
+    """What was written, for people."""
+    agreement, given = written.agreement, written.given
+    lines = [
+        f"ONNX: {written.path} ({_size(written.num_bytes)}), opset and facts inside",
+        f"input {given.name}: {given.description}",
+        f"output {given.output_name}: {written.metadata['output']}",
+        f"agrees with torch on {agreement.num_images} images in batches of 1, 2, 7 and 16: smallest cosine "
+        f"{agreement.least_cosine:.7f}; same ten nearest others, in order, for {100 * agreement.equal_top10:.1f}%",
+    ]
+    if float16:
+        lines.append(
+            f"half precision: {100 * agreement.mean_overlap_top10:.1f}% of the ten nearest others are the same"
+        )
+    if written.own_preparation is not None:
+        lines.append(
+            f"with the tracker's preparation of images in place of ours, features keep a mean cosine of "
+            f"{written.own_preparation:.4f} to those of Encoder.embed"
+        )
+    return lines
+
+
+def _tell(row: dict[str, Any], lines: Sequence[str], report: Reporter, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(row))
+        return
+    for line in lines:
+        report.say(line)
+
+
+def _size(num_bytes: int) -> str:
+    return f"{num_bytes / 1e6:.1f} MB"

@@ -1,0 +1,154 @@
+"""An encoder as an ONNX file that is known to give the encoder's features, or no file at all."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spcl.data.crops import find_crops
+from spcl.data.images import ImageStore
+from spcl.data.synthetic import SyntheticSpec, render_image
+from spcl.engine.embed import Encoder
+from spcl.engine.journal import Reporter, SilentReporter
+from spcl.engine.whole_files import written_aside
+from spcl.errors import InputError
+from spcl.export.onnx_check import Agreement, compare
+from spcl.export.onnx_graph import DEFAULT_OPSET, GraphInput, onnx_model
+from spcl.export.tracker import is_known, tracker_input
+from spcl.randomness import generator
+
+_MOST_IMAGES = 128
+_PACKAGES = ("onnx", "onnxruntime", "onnxscript")
+
+
+@dataclass(frozen=True)
+class OnnxFile:
+    """An ONNX file that was written and checked.
+
+    Attributes:
+        path: Where it is.
+        given: What it takes and gives.
+        metadata: What it says of itself.
+        agreement: With the encoder in torch, on the same values.
+        num_bytes: Its size.
+        own_preparation: For a tracker: mean cosine of its features and those of ``Encoder.embed``, which resizes the
+            images itself; None otherwise.
+    """
+
+    path: Path
+    given: GraphInput
+    metadata: dict[str, str]
+    agreement: Agreement
+    num_bytes: int
+    own_preparation: float | None = None
+
+
+def export_onnx(
+    encoder: Encoder,
+    path: str | Path,
+    *,
+    opset: int = DEFAULT_OPSET,
+    float16: bool = False,
+    for_tracker: bool = False,
+    images: str | Path | Sequence[str | Path] | None = None,
+    overwrite: bool = False,
+    report: Reporter | None = None,
+) -> OnnxFile:
+    """Write an encoder as ONNX: input ``images [batch, 3, H, W]`` float32 RGB from 0 to 255, output unit rows.
+
+    The file is written aside, run by onnxruntime on images in batches of several sizes, compared with the encoder, and
+    renamed only if it agrees: each cosine above 0.9999 (float16: 0.999) and, in float32, the same ten nearest others
+    for every image.
+
+    Args:
+        encoder: Moved to the CPU.
+        path: Of the file; ends in ``.onnx``.
+        opset: Version of ONNX's operators.
+        float16: Weights and arithmetic of the trunk in half precision; input, output and head stay float32.
+        for_tracker: Take what trackers give instead: images of the size that the file's name means to them, normalised
+            by ImageNet's mean and deviation (``tracker.py``).
+        images: Images to compare with: a folder or anything ``find_crops`` takes; None: built-in rendered ones.
+        overwrite: Replace a file that is there.
+        report: Shows progress and warns.
+
+    Raises:
+        InputError: If it cannot be written, or does not agree; then there is no file, and the message has the numbers.
+    """
+    path, report = Path(path), report or SilentReporter()
+    _require_packages()
+    refuse_existing(path, overwrite=overwrite)
+    given = tracker_input(path.name) if for_tracker else GraphInput(size=encoder.size)
+    if for_tracker and not is_known(path.name):
+        report.warn(
+            f"BoxMOT reads the network from the file's name and does not know {path.name}; "
+            f"name it osnet_x0_25_{path.stem}.onnx, say (the weights are yours all the same)"
+        )
+    encoder.cpu()
+    pixels, records = _images_to_compare(images, given.size, report)
+    report.say(f"writing {encoder.network.settings.arch} as ONNX, opset {opset}")
+    model = onnx_model(encoder, given, opset=opset, float16=float16)
+    with written_aside(path) as aside:
+        aside.write_bytes(model.SerializeToString())
+        with report.progress("comparing with torch") as advance:
+            agreement, features = compare(aside, encoder, given, pixels, progress=advance)
+        problem = agreement.problem(float16=float16)
+        if problem is not None:
+            raise InputError(
+                f"{path} was not written: the exported graph does not give the encoder's features on "
+                f"{agreement.num_images} images: {problem}"
+                + (". Export in float32, without --float16" if float16 else ". Try another --opset")
+            )
+    own = None
+    if for_tracker:
+        own = float(np.mean((features * encoder.embed(records)).sum(axis=1)))
+    metadata = {entry.key: entry.value for entry in model.metadata_props}
+    return OnnxFile(path, given, metadata, agreement, path.stat().st_size, own)
+
+
+def refuse_existing(path: Path, *, overwrite: bool) -> None:
+    """Is the place free?
+
+    Raises:
+        InputError: If a file is there and may not be replaced, or a folder is.
+    """
+    if path.is_dir():
+        raise InputError(f"{path} is a folder; give the name of a file")
+    if path.exists() and not overwrite:
+        raise InputError(f"{path} is there already; give another name, or --overwrite to replace it")
+
+
+def _require_packages() -> None:
+    for name in _PACKAGES:
+        try:
+            importlib.import_module(name)
+        except ImportError as error:
+            raise InputError(f'ONNX needs the package {name}: pip install "spcl[export]"') from error
+
+
+def _images_to_compare(
+    images: str | Path | Sequence[str | Path] | None, size: tuple[int, int], report: Reporter
+) -> tuple[NDArray[np.uint8], list[Any]]:
+    """``[N, height, width, 3]`` of the graph's size, and what ``Encoder.embed`` takes for the same images."""
+    height, width = size
+    if images is None:
+        kind = "pedestrian" if height > width else "vehicle"
+        spec = SyntheticSpec(kind=kind, cameras=2, height=height, width=width)
+        rendered = [render_image(spec, identity, camera, 0) for identity in range(16) for camera in range(2)]
+        return np.stack([np.asarray(image) for image in rendered]), list(rendered)
+    records = find_crops(images)
+    rows = generator(0, "images to compare").permutation(len(records))[:_MOST_IMAGES]
+    chosen = [records[row] for row in np.sort(rows).tolist()]
+    store = ImageStore(chosen, height=height, width=width, on_broken="skip", memory=0)
+    pixels = store.read(np.arange(len(chosen)))
+    good = [row for row in range(len(chosen)) if row not in store.broken]
+    for row, reason in sorted(store.broken.items())[:5]:
+        report.warn(f"{chosen[row].path} is left out of the comparison: {reason}")
+    if not good:
+        raise InputError(f"none of the {len(chosen)} images of {images} can be read; the file is checked on images")
+    return pixels[good], [chosen[row].path for row in good]

@@ -1,0 +1,78 @@
+"""An encoder's weights as safetensors, under timm's or torchvision's names, with a model card beside them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from spcl.engine.checkpoint import checkpoint_of
+from spcl.engine.embed import Encoder
+from spcl.engine.weights_file import SUFFIX, write_weights_file
+from spcl.engine.whole_files import written_aside
+from spcl.errors import InputError
+from spcl.export.model_card import model_card
+from spcl.export.onnx_file import refuse_existing
+
+
+def export_weights(encoder: Encoder, path: str | Path, *, overwrite: bool = False) -> Path:
+    """Write an encoder's weights and its model card (the same name, ending in ``.md``).
+
+    ``load_encoder`` reads the file back: the same fingerprint, the same features. Folders of the training are written
+    as their last names only, for such files are given away.
+
+    Args:
+        encoder: Which.
+        path: Of the weights; ends in ``.safetensors``.
+        overwrite: Replace files that are there.
+
+    Returns:
+        The path of the card.
+
+    Raises:
+        InputError: If they cannot be written, or are there already.
+    """
+    path = Path(path)
+    if path.suffix.lower() != SUFFIX:
+        raise InputError(f"{path} does not end in {SUFFIX}")
+    card = path.with_suffix(".md")
+    for file in (path, card):
+        refuse_existing(file, overwrite=overwrite)
+    facts = {name: value for name, value in encoder.facts.items() if name not in ("version", "encoder", "mean", "std")}
+    if isinstance(facts.get("config"), Mapping):
+        facts["config"] = _without_places(facts["config"])
+    settings, (height, width) = encoder.network.settings, encoder.size
+    header = {
+        "arch": settings.arch,
+        "size": json.dumps([height, width]),
+        "mean": json.dumps(list(encoder.network.mean)),
+        "std": json.dumps(list(encoder.network.std)),
+        "pooling": settings.pooling,
+        "last_stride": str(settings.last_stride),
+        "feature_length": str(encoder.feature_dim),
+        "domain": encoder.domain,
+        "fingerprint": encoder.fingerprint,
+    }
+    content = checkpoint_of(encoder.network, epoch=0, best_mean_ap=None, facts=facts)
+    write_weights_file(content, path, header)
+    with written_aside(card) as aside:
+        aside.write_text(model_card(encoder, path.name), encoding="utf-8")
+    return card
+
+
+def _without_places(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings without folders of the machine that trained."""
+    kept = {section: dict(values) if isinstance(values, Mapping) else values for section, values in config.items()}
+    kept.pop("run", None)
+    data = kept.get("data")
+    if isinstance(data, dict):
+        for name in ("source", "target"):
+            data[name] = Path(str(data.get(name) or "")).name
+        for name in ("data_dir", "cache_dir"):
+            data.pop(name, None)
+    network = kept.get("network")
+    if isinstance(network, dict):
+        for name in ("pretrained", "from_checkpoint"):
+            network[name] = Path(str(network.get(name) or "")).name
+    return kept
