@@ -11,6 +11,8 @@ from spcl._version import __version__
 
 if TYPE_CHECKING:
     from spcl.data.catalogue import load_dataset
+    from spcl.engine.adapt import Adaptation, adapt
+    from spcl.engine.adaptation_settings import AdaptationSettings
     from spcl.engine.embed import Encoder, load_encoder
     from spcl.errors import InputError
     from spcl.gallery.gallery import Gallery
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from spcl.selfpaced.pseudo_labels import PseudoLabels, pseudo_labels
 
 _HOMES = {
+    "Adaptation": "spcl.engine.adapt",
+    "AdaptationSettings": "spcl.engine.adaptation_settings",
     "Encoder": "spcl.engine.embed",
     "Gallery": "spcl.gallery.gallery",
     "HybridMemory": "spcl.selfpaced.hybrid_memory",
@@ -31,6 +35,7 @@ _HOMES = {
     "RankingResult": "spcl.retrieval.ranking",
     "ReIDDataset": "spcl.records",
     "Record": "spcl.records",
+    "adapt": "spcl.engine.adapt",
     "contrastive_loss": "spcl.selfpaced.contrastive_loss",
     "jaccard_distance": "spcl.retrieval.jaccard",
     "load_dataset": "spcl.data.catalogue",
@@ -41,6 +46,8 @@ _HOMES = {
 }
 
 __all__ = [
+    "Adaptation",
+    "AdaptationSettings",
     "Encoder",
     "Gallery",
     "HybridMemory",
@@ -50,6 +57,7 @@ __all__ = [
     "ReIDDataset",
     "Record",
     "__version__",
+    "adapt",
     "contrastive_loss",
     "jaccard_distance",
     "load_dataset",

@@ -31,6 +31,19 @@ def test_embed_images(tmp_path, monkeypatch, capsys):
     assert 0.5 < float(printed[1]) <= 1.0
 
 
+def test_export_onnx(tmp_path, monkeypatch, capsys):
+    torch.manual_seed(0)
+    encoder = Encoder(EncoderSettings(arch="timm/test_resnet", height=32, width=16))
+    save_atomically(checkpoint_of(encoder, epoch=1, best_mean_ap=None, facts={}), tmp_path / "c.pth.tar")
+    images = [str(draw(tmp_path / f"{number}.png", number)) for number in range(3)]
+    monkeypatch.setattr(sys, "argv", ["export_onnx.py", str(tmp_path / "c.pth.tar"), str(tmp_path / "c.onnx"), *images])
+    runpy.run_path(str(PROJECT_ROOT / "examples/export_onnx.py"), run_name="__main__")
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[0].startswith(f"{tmp_path / 'c.onnx'}: ")
+    assert printed[1].startswith(f"3 features of length {encoder.feature_dim}")
+    assert float(printed[1].split()[-1]) < 1e-5
+
+
 def test_the_scripts_run_as_programs(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["spcl_train_uda.py", "--help"])
     for name in ("spcl_train_uda.py", "spcl_train_usl.py", "test.py"):
@@ -38,3 +51,18 @@ def test_the_scripts_run_as_programs(tmp_path, monkeypatch, capsys):
             runpy.run_path(str(PROJECT_ROOT / "examples" / name), run_name="__main__")
         assert stopped.value.code == 0
         assert "--pretrained" in capsys.readouterr().out
+
+
+def test_adapt_to_cameras(tmp_path, monkeypatch, capsys):
+    torch.manual_seed(0)
+    encoder = Encoder(EncoderSettings(arch="timm/test_resnet", height=32, width=16))
+    save_atomically(checkpoint_of(encoder, epoch=1, best_mean_ap=None, facts={}), tmp_path / "c.pth.tar")
+    for number in range(20):
+        draw(tmp_path / "crops" / f"{number:02d}_c{number % 2 + 1}.png", number // 4, number)
+    words = [str(tmp_path / name) for name in ("c.pth.tar", "crops", "run")]
+    monkeypatch.setattr(sys, "argv", ["adapt_to_cameras.py", *words])
+    runpy.run_path(str(PROJECT_ROOT / "examples/adapt_to_cameras.py"), run_name="__main__")
+    printed = capsys.readouterr().out.splitlines()
+    assert sum(line.startswith(("found_again: ", "mutual_neighbours: ", "across_cameras: ")) for line in printed) == 3
+    assert printed[-1].startswith(f"features of length {encoder.feature_dim} from ")
+    assert (tmp_path / "run/adapted.pth.tar").exists()

@@ -18,6 +18,7 @@ from spcl.errors import InputError
 
 COMMANDS = {
     "train": "train an encoder: unlabelled images alone, or with a labelled source beside them",
+    "adapt": "an encoder learns your own cameras from crops without labels; the better one is kept",
     "evaluate": "mAP and top-k of a checkpoint on a data set",
     "datasets": "which data sets are known, where each is looked for, what was found",
     "bench": "how fast this machine clusters and ranks, against what its hardware allows",

@@ -1,0 +1,22 @@
+"""Adapt an encoder to crops of one's own cameras, without labels; the better of the two encoders is kept.
+
+python examples/adapt_to_cameras.py runs/mine/checkpoint.pth.tar my_crops [runs/adapted]
+"""
+
+import sys
+
+import spcl
+from spcl.engine.journal import ConsoleReporter
+
+checkpoint, crops, *folder = sys.argv[1:]
+settings = spcl.AdaptationSettings(logs_dir=folder[0] if folder else "runs/adapted", epochs=2, iters=15)
+found = spcl.adapt(checkpoint, crops, settings, report=ConsoleReporter())
+
+for name in ("found_again", "mutual_neighbours", "across_cameras"):
+    before, after = (getattr(figures, name) for figures in (found.before, found.after))
+    if before is not None and after is not None:
+        print(f"{name}: {before:.2f} before, {after:.2f} after")
+print(found.verdict.words)
+
+encoder = spcl.load_encoder(found.path)  # the new one, or the old one where the new is worse
+print(f"features of length {encoder.feature_dim} from {found.path}")

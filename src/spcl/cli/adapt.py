@@ -1,0 +1,109 @@
+"""``spcl adapt``: an encoder that fails on a user's own cameras learns from their crops, without labels."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from spcl.engine.adapt import REPORT_FILE, Adaptation, adapt
+from spcl.engine.adaptation_settings import AdaptationSettings
+from spcl.engine.journal import ConsoleReporter, Reporter, SilentReporter, duration
+from spcl.runtime import end_processes, is_main_process
+from spcl.selfpaced.label_free_quality import LabelFreeQuality
+
+
+@dataclass(frozen=True)
+class Adapt:
+    """Adapt an encoder to your own crops without labels; keeps the old one where the new is worse.
+
+    The checkpoint is never changed: adapted.pth.tar in the log folder is the better of the two, and says which.
+    """
+
+    checkpoint: tyro.conf.Positional[str]
+    """The encoder to start from: a checkpoint of ours or of the official scripts."""
+    images: tyro.conf.Positional[str]
+    """The crops: a folder and all below it, a table, a registered name. Identities are never read."""
+    settings: Annotated[AdaptationSettings, tyro.conf.arg(name="")] = field(default_factory=AdaptationSettings)
+    resume: bool = False
+    """Continue the adaptation in the log folder."""
+    json: bool = False
+    """Print what came of it as JSON."""
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Run ``spcl adapt`` with these words."""
+    options = tyro.cli(
+        Adapt,
+        args=list(arguments),
+        prog="spcl adapt",
+        config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
+    )
+    speaks = is_main_process() and not options.json
+    report: Reporter = ConsoleReporter() if speaks else SilentReporter()
+    try:
+        outcome = adapt(options.checkpoint, options.images, options.settings, resume=options.resume, report=report)
+    except KeyboardInterrupt:
+        report.say("stopped; the same command with --resume continues, the checkpoint is as it was")
+        raise
+    end_processes()
+    if options.json and is_main_process():
+        print(json.dumps(outcome.to_dict()))
+    elif isinstance(report, ConsoleReporter):
+        _show(outcome, report)
+
+
+def _show(outcome: Adaptation, report: ConsoleReporter) -> None:
+    """The table, and what is to be done with it."""
+    where = "held-back" if outcome.held_back else "same"
+    table = Table(title=f"On {outcome.num_rated} {where} crops, without labels")
+    for column in ("", "before", "after"):
+        table.add_column(column, justify="right" if column else "left")
+    for row in _rows(outcome.before, outcome.after):
+        table.add_row(*row)
+    if outcome.evaluation is not None:
+        before, after = outcome.evaluation["before"], outcome.evaluation["after"]
+        table.add_section()
+        for name, key in (("mAP on the labelled data", "mAP"), ("top-1 on the labelled data", "top1")):
+            table.add_row(name, _percent(before[key]), _percent(after[key]))
+    console: Console = report.console
+    console.print(table)
+    if outcome.num_clusters == 0:
+        report.warn(
+            "nothing clusters: the encoder had nothing to learn from. Images of one object may lie too far apart for "
+            "it: raise --eps, or start from a checkpoint that is nearer to these images"
+        )
+    report.say(outcome.verdict.words)
+    kept = "the new encoder" if outcome.verdict.keeps_new else "the old encoder, unchanged"
+    report.say(f"kept: {kept}: {outcome.path}")
+    report.say(f"figures: {outcome.path.parent / REPORT_FILE}   ({duration(outcome.seconds)} in all)")
+
+
+def _rows(before: LabelFreeQuality, after: LabelFreeQuality) -> list[tuple[str, str, str]]:
+    def row(name: str, write: Any, key: str) -> tuple[str, str, str]:
+        return name, write(getattr(before, key)), write(getattr(after, key))
+
+    return [
+        row("altered copies that find their original", _percent, "found_again"),
+        row("neighbours on which both halves of the feature agree", _percent, "half_agreement"),
+        row("nearest neighbours that are mutual", _percent, "mutual_neighbours"),
+        row("mutual neighbours from another camera, against chance", _percent, "across_cameras"),
+        row("clusters", str, "num_clusters"),
+        row("crops in a cluster", _percent, "share_clustered"),
+        row("clusters unchanged when made tighter or looser", _percent, "scale_stability"),
+        row("silhouette of the clusters (-1 to 1)", _number, "silhouette"),
+        row("directions that the features use", lambda value: f"{value:.0f}", "effective_dimensions"),
+    ]
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.1f}%"
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"

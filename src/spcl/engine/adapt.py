@@ -1,0 +1,292 @@
+"""Adapt an encoder to a user's own crops without labels, and keep the old one where the new is worse.
+
+The run is an ordinary one that starts from the checkpoint (``starting_point.py``, ``assemble.py``): no second loop.
+Beside it, some crops are held back from training, and both encoders are rated on them by figures that need no labels
+(``selfpaced/label_free_quality.py``), by which one of the two is kept (``selfpaced/adaptation_verdict.py``).
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spcl.data.altered import AlteredImageStore
+from spcl.data.catalogue import load_dataset
+from spcl.data.crops import find_crops
+from spcl.data.from_folders import split_for_evaluation
+from spcl.data.images import ImageStore, check_images
+from spcl.engine import preflight
+from spcl.engine.adaptation_settings import AdaptationSettings
+from spcl.engine.assemble import Run, make_store, prepare, run_training
+from spcl.engine.checkpoint import checkpoint_of, load_facts, save_atomically
+from spcl.engine.embed import Encoder
+from spcl.engine.evaluate import evaluate_encoder
+from spcl.engine.extract import extract_features
+from spcl.engine.journal import Reporter, SilentReporter, duration
+from spcl.engine.starting_point import find_start
+from spcl.errors import InputError
+from spcl.nn.encoder import Encoder as Network
+from spcl.randomness import generator
+from spcl.records import Record, ReIDDataset, cameras_of
+from spcl.selfpaced.adaptation_verdict import Verdict, judge
+from spcl.selfpaced.label_free_quality import LabelFreeQuality, label_free_quality
+
+ADAPTED_FILE, REPORT_FILE = "adapted.pth.tar", "adaptation.json"
+
+LEAST_IMAGES = 16
+"""Fewer crops than this say nothing about cameras: four objects of four images."""
+
+HELD_BACK_SHARE = 0.25
+HELD_BACK_FROM = 400
+"""Crops from which some are held back; with fewer, a quarter would be too few to rate on, and all are trained on."""
+MOST_HELD_BACK = 20_000
+
+_ENCODER_FACTS = ("version", "encoder", "mean", "std")
+"""What ``checkpoint_of`` writes itself."""
+
+
+@dataclass(frozen=True)
+class Adaptation:
+    """What came of it.
+
+    Attributes:
+        path: The encoder that was kept, one domain, loadable as any checkpoint.
+        verdict: Which of the two it is, and why.
+        before: Figures of the old encoder on the held-back crops.
+        after: Figures of the new one on the same crops.
+        evaluation: mAP and top-1/5/10 of both on labelled data, as fractions; None where none was given.
+        num_trained: Crops that were trained on.
+        num_rated: Crops that both encoders were rated on.
+        num_clusters: Clusters of the last epoch.
+        held_back: Whether the crops that were rated on were held back from training.
+        broken: Path and reason of each crop that could not be read.
+        seconds: In all.
+    """
+
+    path: Path
+    verdict: Verdict
+    before: LabelFreeQuality
+    after: LabelFreeQuality
+    evaluation: dict[str, Any] | None
+    num_trained: int
+    num_rated: int
+    num_clusters: int
+    held_back: bool
+    broken: tuple[tuple[Path, str], ...]
+    seconds: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for a file."""
+        plain = asdict(self) | {"path": str(self.path), "verdict": self.verdict.to_dict()}
+        return plain | {"broken": [[str(path), reason] for path, reason in self.broken]}
+
+
+def adapt(
+    checkpoint: str | Path,
+    images: str | Path | Sequence[str | Path],
+    settings: AdaptationSettings | None = None,
+    *,
+    resume: bool = False,
+    report: Reporter | None = None,
+) -> Adaptation:
+    """Train a checkpoint's encoder on unlabelled crops, and keep the better of the two.
+
+    Args:
+        checkpoint: Ours or of the official scripts; the file is never changed.
+        images: What ``find_crops`` takes; identities are never read.
+        settings: None: the defaults.
+        resume: Continue the run in the log folder, with the same settings.
+        report: Shows progress; None: nothing.
+
+    Returns:
+        Adaptation; the encoder that was kept is at its ``path``.
+
+    Raises:
+        InputError: If the checkpoint, the crops or the labelled data cannot be used; before any training.
+    """
+    started = time.monotonic()
+    settings = settings or AdaptationSettings()
+    report = report or SilentReporter()
+    config = settings.to_config(Path(checkpoint), _name_of(images))
+    labelled = _labelled(settings) if settings.evaluate else None
+    crops, broken = _readable_crops(images, settings, report)
+    rated = held_back(len(crops), settings.seed)
+    is_held_back = len(rated) < len(crops)
+    trained = np.setdiff1d(np.arange(len(crops)), rated) if is_held_back else rated
+    target = ReIDDataset(config.data.target, train=tuple(crops[row] for row in trained), protocol="no-camera")
+    run = prepare(config, report, resume=resume, target=target)
+    report.say(
+        f"{len(trained)} crops are trained on; both encoders are rated on "
+        + (f"{len(rated)} others, held back" if is_held_back else "the same ones: too few to hold some back")
+    )
+    rating = _Rating(run, tuple(crops[row] for row in rated), labelled, report)
+    old = _old_network(run)
+    before, measured_before = rating.of(old, "before")
+    report.say(f"training takes about {duration(rating.seconds_of_training())}")
+    run_training(run, report)
+    after, measured_after = rating.of(run.encoder, "after")
+    outcome = Adaptation(
+        path=run.folder / ADAPTED_FILE,
+        verdict=judge(before, after),
+        before=before,
+        after=after,
+        evaluation=None if measured_before is None else {"before": measured_before, "after": measured_after},
+        num_trained=len(trained),
+        num_rated=len(rated),
+        num_clusters=int(run.state.history[-1]["num_clusters"]),
+        held_back=is_held_back,
+        broken=broken,
+        seconds=time.monotonic() - started,
+    )
+    run.state.runtime.on_main(lambda: _write(outcome, run, old))
+    return outcome
+
+
+def held_back(num_images: int, seed: int) -> NDArray[np.int64]:
+    """Which crops both encoders are rated on.
+
+    Args:
+        num_images: N.
+        seed: Of the draw.
+
+    Returns:
+        Ascending row numbers: a quarter of the crops (at most ``MOST_HELD_BACK``), which are then not trained on; all
+        of them where there are fewer than ``HELD_BACK_FROM``.
+    """
+    if num_images < HELD_BACK_FROM:
+        return np.arange(num_images)
+    count = min(MOST_HELD_BACK, round(HELD_BACK_SHARE * num_images))
+    rows = generator(seed, "crops held back from an adaptation").choice(num_images, size=count, replace=False)
+    return np.sort(rows).astype(np.int64)
+
+
+class _Rating:
+    """Rates encoders: by figures without labels on the same crops, and on labelled data where that is given."""
+
+    def __init__(self, run: Run, crops: tuple[Record, ...], labelled: ReIDDataset | None, report: Reporter) -> None:
+        self._run, self._crops, self._labelled, self._report = run, crops, labelled, report
+        config = run.config.data
+        # Both are read before and after: what fits is kept in memory.
+        self._stores = [
+            kind(
+                crops,
+                height=config.height,
+                width=config.width,
+                memory=int(config.image_memory * 2**30),
+                num_threads=config.workers,
+            )
+            for kind in (ImageStore, AlteredImageStore)
+        ]
+        self._seconds_of_an_image = 0.0
+
+    def of(self, network: Network, when: str) -> tuple[LabelFreeQuality, dict[str, Any] | None]:
+        """Label-free figures of an encoder, and its accuracy on the labelled data."""
+        labels, runtime = self._run.config.labels, self._run.state.runtime
+        encoder = Encoder(network, "target").to(runtime.device)
+        started = time.monotonic()
+        features = []
+        for store, what in zip(self._stores, ("crops", "altered crops"), strict=True):
+            with self._report.progress(f"rating {when}: {what}") as advance:
+                features.append(
+                    extract_features(
+                        encoder.network, store, runtime, batch_size=encoder.batch_size(), progress=advance
+                    ).numpy()
+                )
+        self._seconds_of_an_image = (time.monotonic() - started) / (2 * len(self._crops))
+        quality = label_free_quality(
+            features[0],
+            cameras_of(self._crops),
+            features[1],
+            k1=labels.k1,
+            k2=labels.k2,
+            eps=float(labels.eps),
+            eps_gap=labels.eps_gap,
+            min_samples=labels.min_samples,
+        )
+        if self._labelled is None:
+            return quality, None
+        found = evaluate_encoder(
+            encoder.network,
+            self._labelled,
+            lambda records: make_store(self._run.config, records),
+            runtime,
+            self._report,
+        )
+        return quality, found.to_row()
+
+    def seconds_of_training(self) -> float:
+        """What the steps that are left take: a step is three passes over its images, forward and twice backward."""
+        schedule, state = self._run.config.schedule, self._run.state
+        steps = max(0, (schedule.epochs - state.epoch) * schedule.iters - state.iteration)
+        first_pass = 0 if self._run.resumed else len(self._run.target.train)
+        return self._seconds_of_an_image * (3 * steps * schedule.batch_size + first_pass)
+
+
+def _old_network(run: Run) -> Network:
+    """The checkpoint's encoder as a network of one domain: what the run began with, also where it is continued."""
+    config = run.config
+    start = find_start(
+        run.state.runtime,
+        arch=config.network.arch,
+        size=(config.data.height, config.data.width),
+        pretrained=config.network.pretrained,
+        checkpoint=config.network.from_checkpoint,
+        domain=config.network.from_domain,
+    )
+    return start.encoder(run.encoder.settings).eval()
+
+
+def _write(outcome: Adaptation, run: Run, old: Network) -> None:
+    """The better encoder and the report, aside and renamed."""
+    plain = outcome.to_dict()
+    facts = {"config": asdict(run.config), "adaptation": plain}
+    if not outcome.verdict.keeps_new:
+        # Also what else the old checkpoint says, its calibration say: it is of these weights.
+        kept = load_facts(Path(run.config.network.from_checkpoint))
+        facts = {name: fact for name, fact in kept.items() if name not in _ENCODER_FACTS} | {"adaptation": plain}
+    network = run.encoder if outcome.verdict.keeps_new else old
+    epoch = run.state.epoch if outcome.verdict.keeps_new else 0
+    save_atomically(checkpoint_of(network, epoch=epoch, best_mean_ap=None, facts=facts), outcome.path)
+    aside = run.folder / (REPORT_FILE + ".tmp")
+    aside.write_text(json.dumps(plain, indent=1) + "\n", encoding="utf-8")
+    aside.replace(run.folder / REPORT_FILE)
+
+
+def _name_of(images: str | Path | Sequence[str | Path]) -> str:
+    return str(images) if isinstance(images, str | Path) else f"{len(images)} files"
+
+
+def _labelled(settings: AdaptationSettings) -> ReIDDataset:
+    """The data to measure on, checked before anything is computed."""
+    dataset = load_dataset(settings.evaluate, Path(settings.data_dir))
+    if not preflight.can_evaluate(dataset):
+        dataset = split_for_evaluation(dataset)
+    preflight.check_queries(dataset, dataset.protocol)
+    return dataset
+
+
+def _readable_crops(
+    images: str | Path | Sequence[str | Path], settings: AdaptationSettings, report: Reporter
+) -> tuple[tuple[Record, ...], tuple[tuple[Path, str], ...]]:
+    """The crops that can be read, without identities, and those that cannot."""
+    found = find_crops(images, data_dir=settings.data_dir)
+    with report.progress("checking the crops") as advance:
+        broken = tuple(check_images(found, sample=None, num_threads=settings.workers, progress=advance))
+    unreadable = {path for path, _ in broken}
+    crops = tuple(record for record in found if record.path not in unreadable)
+    if broken:
+        listed = "; ".join(f"{path}: {reason}" for path, reason in broken[:5])
+        report.warn(f"{len(broken)} crop(s) cannot be read and are left out: {listed}{' ...' if broken[5:] else ''}")
+    if len(crops) < LEAST_IMAGES:
+        raise InputError(
+            f"{len(crops)} crops in {_name_of(images)} are too few to learn from; at least {LEAST_IMAGES} are needed, "
+            "and some hundred are better: a few images each of many objects, by all cameras"
+        )
+    return crops, broken

@@ -1,0 +1,313 @@
+"""How good an encoder is on images of which nobody knows what they show: figures without labels.
+
+None of them is accuracy. Each says what it means and when it misleads; ``adaptation_verdict.py`` decides by them. They
+are used before and after an adaptation, on the same images, where what misleads one misleads the other as well.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spcl.randomness import generator
+from spcl.retrieval.arrays import Features, as_float32
+from spcl.retrieval.neighbours import nearest_neighbours
+from spcl.selfpaced.clustering import NOISE
+from spcl.selfpaced.pseudo_labels import PseudoLabels, pseudo_labels
+
+UNKNOWN_CAMERA = -1
+_ROUNDING = 1e-5
+"""Similarities that differ by less are equal."""
+_MOST_PRODUCTS = 2e11
+"""Multiplications of a silhouette, beyond which images are sampled: some seconds."""
+
+
+@dataclass(frozen=True)
+class LabelFreeQuality:
+    """Figures of an encoder's features on a set of images; what each means stands at the function of its name.
+
+    Attributes:
+        num_images: N.
+        found_again: See ``found_again``; None where there are no altered copies.
+        num_clusters: Clusters at the normal scale.
+        share_clustered: Of the images.
+        scale_stability: See ``scale_stability``; None where nothing clusters.
+        silhouette: See ``silhouette``; None where there are not two clusters.
+        half_agreement: See ``half_agreement``.
+        mutual_neighbours: See ``mutual_neighbours``.
+        across_cameras: See ``mutual_neighbours``; None without cameras.
+        effective_dimensions: See ``effective_dimensions``.
+    """
+
+    num_images: int
+    found_again: float | None
+    num_clusters: int
+    share_clustered: float
+    scale_stability: float | None
+    silhouette: float | None
+    half_agreement: float
+    mutual_neighbours: float
+    across_cameras: float | None
+    effective_dimensions: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for a file."""
+        return asdict(self)
+
+
+def label_free_quality(
+    features: Features,
+    cameras: NDArray[np.int64] | None = None,
+    altered: Features | None = None,
+    *,
+    k: int = 10,
+    k1: int = 30,
+    k2: int = 6,
+    eps: float = 0.6,
+    eps_gap: float = 0.02,
+    min_samples: int = 4,
+    seed: int = 0,
+) -> LabelFreeQuality:
+    """All the figures.
+
+    Args:
+        features: ``[N, D]`` unit rows, N at least 2.
+        cameras: ``[N]`` int, -1 unknown; None: none is known.
+        altered: ``[N, D]`` unit rows of altered copies of the same images, in their order; None: there are none.
+        k: Neighbours that are asked about, the image itself not among them; fewer where there are fewer images.
+        k1: Of the clustering, as in ``pseudo_labels``.
+        k2: Likewise.
+        eps: Likewise.
+        eps_gap: Likewise.
+        min_samples: Likewise.
+        seed: Of the sample where there are too many images.
+
+    Cost: neighbour searches, ``4 N^2 D`` in all; memory O(N k).
+    """
+    rows = as_float32(features, "features").cpu().numpy()
+    if len(rows) < 2:
+        raise ValueError(f"{len(rows)} images; at least 2 are needed")
+    near = nearest_neighbours(rows, max(k + 1, k1)).indices
+    found = pseudo_labels(
+        rows,
+        k1=k1,
+        k2=k2,
+        eps=eps,
+        eps_gap=eps_gap,
+        min_samples=min_samples,
+        neighbours=near[:, :k1],
+    )
+    mutual, across = mutual_neighbours(near[:, 1 : k + 1], cameras)
+    labels = found.scales.normal
+    return LabelFreeQuality(
+        num_images=len(rows),
+        found_again=None if altered is None else found_again(rows, as_float32(altered, "altered").cpu().numpy()),
+        num_clusters=int(labels.max(initial=NOISE)) + 1,
+        share_clustered=float((labels != NOISE).mean()),
+        scale_stability=scale_stability(found),
+        silhouette=silhouette(rows, labels, seed=seed),
+        half_agreement=half_agreement(rows, k=k),
+        mutual_neighbours=mutual,
+        across_cameras=across,
+        effective_dimensions=effective_dimensions(rows),
+    )
+
+
+def found_again(features: NDArray[np.float32], altered: NDArray[np.float32]) -> float:
+    """How often an altered copy of an image (mirrored, shifted, in other light) finds its original before all others.
+
+    It asks for both that an encoder must have: to ignore how an image was taken, and to tell it from other images. A
+    collapsed encoder finds nothing, and one that goes by colour little. Misleads where many images show one object in
+    the same pose (frames of a video), which a good encoder takes for the same; and it knows only the alterations that
+    were made: no other side of the object, nothing in front of it.
+
+    Args:
+        features: ``[N, D]`` unit rows.
+        altered: ``[N, D]`` unit rows, of the copies in the same order.
+
+    Returns:
+        A share, 1 / N by chance. Where others are as near as the original, it counts as one draw among them.
+
+    Cost: ``N^2 D``, in blocks.
+    """
+    total = 0.0
+    for at in range(0, len(altered), 1024):
+        similar = altered[at : at + 1024] @ features.T
+        own = np.einsum("nd,nd->n", altered[at : at + 1024], features[at : at + 1024])[:, None]
+        is_first = ~(similar > own + _ROUNDING).any(axis=1)
+        total += float((is_first / np.maximum(1, (np.abs(similar - own) <= _ROUNDING).sum(axis=1))).sum())
+    return total / len(features)
+
+
+def scale_stability(found: PseudoLabels) -> float | None:
+    """How little the clusters change when the clustering is made tighter or looser.
+
+    The mean over clustered images of the smaller of independence and compactness (IoU of an image's cluster at the
+    normal scale with its cluster at the loose and at the tight one): 1 where nothing changes. Misleads where few images
+    are clustered (the easiest few are stable), and where all fall into one cluster, which is perfectly stable.
+
+    Returns:
+        A value in (0, 1]; None where nothing clusters.
+    """
+    clustered = found.scales.normal != NOISE
+    if not clustered.any():
+        return None
+    return float(np.minimum(found.independence, found.compactness)[clustered].mean())
+
+
+def silhouette(
+    features: NDArray[np.float32], labels: NDArray[np.int64], *, max_products: float = _MOST_PRODUCTS, seed: int = 0
+) -> float | None:
+    """How much nearer clustered images are to their own cluster than to the next one: scikit-learn's score.
+
+    Cosine distance; images without a cluster are left out. The mean distance to a cluster is one product with its mean,
+    so nothing is larger than a block of images times the clusters. Misleads after training: clusters that were trained
+    on are tight, right or wrong, which is why it is taken on images that were held back; and it is of the clusters
+    found, not of the objects: two persons in one tight cluster score well.
+
+    Args:
+        features: ``[N, D]`` unit rows.
+        labels: ``[N]`` int, -1 no cluster.
+        max_products: Images are sampled beyond so many multiplications.
+        seed: Of the sample.
+
+    Returns:
+        A value in [-1, 1]; None where there are not two clusters.
+
+    Cost: ``N C D`` for C clusters, at most ``max_products``.
+    """
+    clustered = np.flatnonzero(labels != NOISE)
+    names, own = np.unique(labels[clustered], return_inverse=True)
+    if len(names) < 2:
+        return None
+    rows = features[clustered]
+    own = own.reshape(-1)
+    sizes = np.bincount(own).astype(np.float64)
+    sums = np.zeros((len(names), rows.shape[1]))
+    np.add.at(sums, own, rows)
+    chosen = np.arange(len(rows))
+    fitting = max(1, int(max_products / (len(names) * rows.shape[1])))
+    if fitting < len(chosen):
+        chosen = generator(seed, "images of a silhouette").choice(len(rows), size=fitting, replace=False)
+    total = 0.0
+    for at in range(0, len(chosen), 1024):
+        block = chosen[at : at + 1024]
+        total += float(silhouettes(rows[block].astype(np.float64), own[block], sums, sizes).sum())
+    return total / len(chosen)
+
+
+def silhouettes(
+    rows: NDArray[np.float64], own: NDArray[np.intp], sums: NDArray[np.float64], sizes: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """The silhouette of each image of a block, with cosine distance.
+
+    Args:
+        rows: ``[B, D]`` unit rows.
+        own: ``[B]`` the cluster of each, from 0.
+        sums: ``[C, D]`` the sum of each cluster's rows, at least two clusters.
+        sizes: ``[C]`` images in each.
+
+    Returns:
+        ``[B]`` float64 in [-1, 1]; 0 for an image alone in its cluster.
+    """
+    place = np.arange(len(rows)), own
+    distances = sizes - rows @ sums.T  # the sum of the distances to each cluster's members
+    others = sizes[own] - 1
+    # The image's distance to itself is zero up to rounding, and no row is exactly of unit length: leave it out.
+    to_itself = 1 - np.einsum("bd,bd->b", rows, rows)
+    within = np.maximum(0, distances[place] - to_itself) / np.maximum(others, 1)
+    distances /= sizes
+    distances[place] = np.inf
+    nearest = np.maximum(0, distances.min(axis=1))
+    largest = np.maximum(np.maximum(within, nearest), np.finfo(np.float64).tiny)
+    return np.where(others > 0, (nearest - within) / largest, 0.0)
+
+
+def half_agreement(features: NDArray[np.float32], *, k: int = 10) -> float:
+    """How far two encoders made of one agree: the even and the odd columns of the features, each by itself.
+
+    The mean share of an image's ``k`` nearest neighbours by the one half that are so by the other, above what chance
+    would give: 0 for noise, 1 for the same neighbours. What both halves see is structure of the images and not of a
+    few columns. Misleads where both see something beside the point: all columns that follow the light agree well.
+
+    Returns:
+        A value of at most 1; about 0 for noise. 0 where there is only one column.
+    """
+    if features.shape[1] < 2:
+        return 0.0
+    near = [_neighbours_of(features[:, start::2], k) for start in (0, 1)]
+    width = near[0].shape[1]
+    common = float((near[0][:, :, None] == near[1][:, None, :]).any(axis=2).mean())
+    chance = width / (len(features) - 1)
+    return 0.0 if chance >= 1 else (common - chance) / (1 - chance)
+
+
+def _neighbours_of(columns: NDArray[np.float32], k: int) -> NDArray[np.int64]:
+    """``[N, min(k, N - 1)]``: the nearest by cosine similarity, the image itself left out."""
+    lengths = np.linalg.norm(columns, axis=1, keepdims=True)
+    unit = np.ascontiguousarray(columns / np.maximum(lengths, 1e-12), dtype=np.float32)
+    return np.asarray(nearest_neighbours(unit, k + 1).indices[:, 1:], dtype=np.int64)
+
+
+def mutual_neighbours(
+    neighbours: NDArray[np.integer], cameras: NDArray[np.int64] | None = None
+) -> tuple[float, float | None]:
+    """Do neighbours agree that they are neighbours, and do they meet across cameras?
+
+    The share of images' nearest neighbours that have them among theirs in turn. And, of these mutual ones, the share
+    from another camera, divided by the share that chance would give: 1 where cameras do not matter, 0 where an image
+    only finds its own camera, which is the usual failure of an encoder on new cameras. The second misleads where
+    objects are seen by one camera only (then it should be 0), and for noise, which ignores cameras as well (1): read it
+    beside the first.
+
+    Args:
+        neighbours: ``[N, k]`` int, without the image itself; k at least 1.
+        cameras: ``[N]`` int, -1 unknown; None: none is known.
+
+    Returns:
+        Both shares; the second is None unless images of two known cameras are there and a mutual pair is among them.
+    """
+    mutual = np.zeros(neighbours.shape, dtype=np.bool_)
+    for at in range(0, len(neighbours), 4096):
+        block = neighbours[at : at + 4096]
+        rows = np.arange(at, at + len(block))[:, None, None]
+        mutual[at : at + len(block)] = (neighbours[block] == rows).any(axis=2)
+    if cameras is None:
+        return float(mutual.mean()), None
+    known = cameras != UNKNOWN_CAMERA
+    counted = mutual & known[:, None] & known[neighbours]
+    _, numbers, counts = np.unique(cameras[known], return_inverse=True, return_counts=True)
+    if len(counts) < 2 or not counted.any():
+        return float(mutual.mean()), None
+    share_other = np.zeros(len(cameras))
+    share_other[known] = (known.sum() - counts[numbers.reshape(-1)]) / (known.sum() - 1)
+    # Each image weighs as many times as it has mutual neighbours, on both sides.
+    expected = float((counted.sum(axis=1) * share_other).sum())
+    other = float((counted & (cameras[neighbours] != cameras[:, None])).sum())
+    return float(mutual.mean()), other / expected
+
+
+def effective_dimensions(features: NDArray[np.float32]) -> float:
+    """How many directions the features use: the exponential of the entropy of their spectrum.
+
+    From 1 (all images on one line: the encoder has collapsed) to the smaller of N and D. Garrido et al., *RankMe*,
+    ICML 2023, on features less their mean. Misleads as a measure of quality: noise uses all directions; only a fall
+    says something.
+
+    Returns:
+        A value of at least 1; 1 as well where all features are equal.
+
+    Cost: ``N D^2``.
+    """
+    rows = features.astype(np.float64)
+    rows = rows - rows.mean(axis=0)
+    small = rows @ rows.T if len(rows) < rows.shape[1] else rows.T @ rows
+    values = np.sqrt(np.clip(np.linalg.eigvalsh(small), 0, None))
+    if values.sum() <= 1e-9:
+        return 1.0
+    shares = values / values.sum()
+    shares = shares[shares > 1e-12]
+    return float(np.exp(-(shares * np.log(shares)).sum()))
