@@ -82,6 +82,8 @@ def test_what_is_left(tmp_path, crops):
     assert left["before"].keys() == left["after"].keys()
     assert left["evaluation"] is None
     assert load_facts(outcome.path)["adaptation"]["num_trained"] == 24
+    by_itself = adapt(path, crops, replace(SMALL, eps="auto", logs_dir=str(tmp_path / "auto")))
+    assert by_itself.before == outcome.before
     assert (tmp_path / "run/metrics.jsonl").exists()
 
 

@@ -37,6 +37,7 @@ from spcl.randomness import generator
 from spcl.records import Record, ReIDDataset, cameras_of
 from spcl.selfpaced.adaptation_verdict import Verdict, judge
 from spcl.selfpaced.label_free_quality import LabelFreeQuality, label_free_quality
+from spcl.selfpaced.suggestion import PAPER_EPS
 
 ADAPTED_FILE, REPORT_FILE = "adapted.pth.tar", "adaptation.json"
 
@@ -116,17 +117,11 @@ def adapt(
     report = report or SilentReporter()
     config = settings.to_config(Path(checkpoint), _name_of(images))
     labelled = _labelled(settings) if settings.evaluate else None
-    crops, broken = _readable_crops(images, settings, report)
-    rated = held_back(len(crops), settings.seed)
-    is_held_back = len(rated) < len(crops)
-    trained = np.setdiff1d(np.arange(len(crops)), rated) if is_held_back else rated
-    target = ReIDDataset(config.data.target, train=tuple(crops[row] for row in trained), protocol="no-camera")
+    crops = _find_crops(images, settings, report)
+    target = ReIDDataset(config.data.target, train=crops.trained, protocol="no-camera")
     run = prepare(config, report, resume=resume, target=target)
-    report.say(
-        f"{len(trained)} crops are trained on; both encoders are rated on "
-        + (f"{len(rated)} others, held back" if is_held_back else "the same ones: too few to hold some back")
-    )
-    rating = _Rating(run, tuple(crops[row] for row in rated), labelled, report)
+    report.say(crops.words())
+    rating = _Rating(run, crops.rated, labelled, report)
     old = _old_network(run)
     before, measured_before = rating.of(old, "before")
     report.say(f"training takes about {duration(rating.seconds_of_training())}")
@@ -138,15 +133,32 @@ def adapt(
         before=before,
         after=after,
         evaluation=None if measured_before is None else {"before": measured_before, "after": measured_after},
-        num_trained=len(trained),
-        num_rated=len(rated),
+        num_trained=len(crops.trained),
+        num_rated=len(crops.rated),
         num_clusters=int(run.state.history[-1]["num_clusters"]),
-        held_back=is_held_back,
-        broken=broken,
+        held_back=crops.are_held_back,
+        broken=crops.broken,
         seconds=time.monotonic() - started,
     )
     run.state.runtime.on_main(lambda: _write(outcome, run, old))
     return outcome
+
+
+@dataclass(frozen=True)
+class _Crops:
+    """The crops that can be read, without identities: those to train on, those to rate on; and those that cannot."""
+
+    trained: tuple[Record, ...]
+    rated: tuple[Record, ...]
+    broken: tuple[tuple[Path, str], ...]
+
+    @property
+    def are_held_back(self) -> bool:
+        return self.rated != self.trained
+
+    def words(self) -> str:
+        others = f"{len(self.rated)} others, held back" if self.are_held_back else "the same ones: too few to hold back"
+        return f"{len(self.trained)} crops are trained on; both encoders are rated on {others}"
 
 
 def held_back(num_images: int, seed: int) -> NDArray[np.int64]:
@@ -206,7 +218,7 @@ class _Rating:
             features[1],
             k1=labels.k1,
             k2=labels.k2,
-            eps=float(labels.eps),
+            eps=PAPER_EPS if labels.eps == "auto" else labels.eps,
             eps_gap=labels.eps_gap,
             min_samples=labels.min_samples,
         )
@@ -272,10 +284,7 @@ def _labelled(settings: AdaptationSettings) -> ReIDDataset:
     return dataset
 
 
-def _readable_crops(
-    images: str | Path | Sequence[str | Path], settings: AdaptationSettings, report: Reporter
-) -> tuple[tuple[Record, ...], tuple[tuple[Path, str], ...]]:
-    """The crops that can be read, without identities, and those that cannot."""
+def _find_crops(images: str | Path | Sequence[str | Path], settings: AdaptationSettings, report: Reporter) -> _Crops:
     found = find_crops(images, data_dir=settings.data_dir)
     with report.progress("checking the crops") as advance:
         broken = tuple(check_images(found, sample=None, num_threads=settings.workers, progress=advance))
@@ -289,4 +298,7 @@ def _readable_crops(
             f"{len(crops)} crops in {_name_of(images)} are too few to learn from; at least {LEAST_IMAGES} are needed, "
             "and some hundred are better: a few images each of many objects, by all cameras"
         )
-    return crops, broken
+    rows = held_back(len(crops), settings.seed)
+    rated = set(rows.tolist()) if len(rows) < len(crops) else set()
+    trained = tuple(record for row, record in enumerate(crops) if row not in rated)
+    return _Crops(trained, tuple(crops[row] for row in rows), broken)

@@ -35,8 +35,8 @@ class AdaptationSettings:
     """Adam's learning rate."""
     batch_size: int = 32
     """Images of a step."""
-    eps: float = 0.6
-    """Of the clustering: largest distance of two neighbours."""
+    eps: float | Literal["auto"] = 0.6
+    """Of the clustering: largest distance of two neighbours; auto: eps, k1 and k2 are suggested by the crops."""
     k1: int = 20
     """Of the clustering: neighbours in the k-reciprocal encoding."""
     k2: int = 6
