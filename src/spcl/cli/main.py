@@ -20,6 +20,11 @@ COMMANDS = {
     "train": "train an encoder: unlabelled images alone, or with a labelled source beside them",
     "adapt": "an encoder learns your own cameras from crops without labels; the better one is kept",
     "evaluate": "mAP and top-k of a checkpoint on a data set",
+    "embed": "features of images, to a file or into a gallery",
+    "search": "the images of a gallery that are most similar to others",
+    "cluster": "groups of images that show one object, from a folder of crops",
+    "suggest": "settings that fit a folder of crops, and why",
+    "export": "an encoder for other programs: ONNX, or weights for timm and torch with a model card",
     "datasets": "which data sets are known, where each is looked for, what was found",
     "bench": "how fast this machine clusters and ranks, against what its hardware allows",
     "demo": "the main job on built-in images: from a clean studio to a street without labels",
@@ -64,6 +69,8 @@ def run_guarded(program: Callable[[], None]) -> None:
         # The reader (head, less) has gone: that is no error, but the interpreter must not write again on exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(0) from None
+    except PermissionError as error:
+        _fail(f"no permission to read or write {error.filename}; give another place, or change who may")
     except RuntimeError as error:
         if has_others and import_module("spcl.runtime").lost_another_process(error):
             _end_with_the_others()

@@ -141,6 +141,7 @@ class Gallery(ReadableGallery):
         encoder = self._encoder("add")
         given = {"identity": identities, "camera": cameras, "time": times, **(columns or {})}
         found = find_images(images, identity_from=identity_from, columns=given)
+        self.check_columns(found.table)
         added, replaced = 0, 0
         broken: list[tuple[Path, str]] = []
         for part in embedded_rows(encoder, found, flip=flip, runtime=runtime, report=report):
@@ -182,6 +183,14 @@ class Gallery(ReadableGallery):
             self.check_fingerprint(fingerprint)
         table = described(paths, identities=identities, cameras=cameras, times=times, columns=columns)
         return self.add_table(table, features)
+
+    def check_columns(self, table: pa.Table) -> None:
+        """Raise an ``InputError`` if a column of rows to be added holds another kind of values than the gallery's."""
+        self._store.check_columns(table)
+
+    def add_columns(self, table: pa.Table) -> None:
+        """Add the columns that rows to be added have and the gallery lacks, so that filters may name them."""
+        self._store.add_columns(table.schema)
 
     def add_table(self, table: pa.Table, features: Features) -> Added:
         """Add rows that ``columns.described`` has made, and their features ``[len(table), D]``."""

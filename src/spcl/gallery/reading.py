@@ -68,6 +68,10 @@ class ReadableGallery:
                 "cannot be compared. Use the checkpoint it was made with, or embed the images again into a new gallery"
             )
 
+    def check_filter(self, where: str) -> None:
+        """Raise an ``InputError`` if it is no filter over the gallery's columns."""
+        checked_count(self._store.snapshot(), where)
+
     def search(
         self,
         query: Features | ImageLike | Sequence[ImageLike],

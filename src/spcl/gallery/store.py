@@ -66,7 +66,7 @@ class Snapshot:
             if where is None:
                 raise
             # What follows is a place in the store's own source.
-            reason = re.sub(r",?\s*/\S+\.rs:\S+$", "", first_line(error)).removeprefix("Invalid input, ")
+            reason = re.sub(r",?\s*/\S+\.rs:\S+$", "", first_line(error)).removeprefix("Invalid input, ").rstrip(" .")
             raise refused(where, reason, self.schema) from error
 
     def scan(
@@ -135,7 +135,7 @@ class Store:
         Raises:
             InputError: If there is none.
         """
-        if not (folder / f"{_TABLE}.lance").is_dir():
+        if not is_gallery(folder):
             raise InputError(
                 f"there is no gallery at {folder}: {what_is_there(folder)}. Make one with "
                 f"spcl embed CHECKPOINT IMAGES --gallery {folder}, or with Gallery.create"
@@ -154,8 +154,10 @@ class Store:
         Raises:
             InputError: If there is something already.
         """
+        if is_gallery(folder):
+            raise InputError(f"there is a gallery at {folder} already: open it, or give another folder")
         if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
-            raise InputError(f"{folder} is there already: {what_is_there(folder)}. Open it, or give another folder")
+            raise InputError(f"a gallery needs a folder of its own, and {what_is_there(folder)}")
         schema = pa.schema(
             [pa.field(name, kind, nullable=name != "path") for name, kind in OWN_COLUMNS.items()]
             + [pa.field(VECTOR, vector_type(dim), nullable=False)],
@@ -178,6 +180,12 @@ class Store:
         """The newest version, for reading."""
         return Snapshot(self._table())
 
+    def check_columns(self, rows: pa.Table) -> None:
+        """Whether rows, with or without vectors, can be put: the same ``InputError``, before any work."""
+        for field in self.snapshot().schema:
+            if field.name in rows.column_names:
+                _fitting(rows.column(field.name), field)
+
     def put(self, rows: pa.Table) -> tuple[int, int]:
         """Add rows; one whose path is there already takes its place. One version, whole or not at all.
 
@@ -190,14 +198,19 @@ class Store:
         Raises:
             InputError: If a column has values of another kind than it has in the gallery.
         """
+        self.add_columns(rows.schema)
         table = self._table()
-        new = [rows.schema.field(name) for name in rows.column_names if name not in table.schema.names]
-        if new:
-            table.add_columns(new)
         fitted = _fitted(rows, table.schema)
         merge = table.merge_insert("path").when_matched_update_all().when_not_matched_insert_all()
         done = merge.execute(fitted)
         return int(done.num_inserted_rows), int(done.num_updated_rows)
+
+    def add_columns(self, schema: pa.Schema) -> None:
+        """Add the columns that the table lacks, empty for the rows that are there."""
+        table = self._table()
+        new = [field for field in schema if field.name not in (*table.schema.names, VECTOR)]
+        if new:
+            table.add_columns(new)
 
     def delete(self, where: str) -> int:
         """Remove the rows that pass a filter; how many they were."""
@@ -221,6 +234,11 @@ class Store:
         return self._database.open_table(_TABLE)
 
 
+def is_gallery(folder: Path) -> bool:
+    """Whether a folder holds a gallery."""
+    return (folder / f"{_TABLE}.lance").is_dir()
+
+
 def _connect(folder: Path) -> Any:
     try:
         import lancedb
@@ -232,19 +250,20 @@ def _connect(folder: Path) -> Any:
 
 def _fitted(rows: pa.Table, schema: pa.Schema) -> pa.Table:
     """Rows with the table's columns, in its order and types."""
-    columns = []
-    for field in schema:
-        if field.name not in rows.column_names:
-            columns.append(pa.nulls(len(rows), field.type))
-            continue
-        column = rows.column(field.name)
-        is_number = pa.types.is_integer(column.type) and pa.types.is_floating(field.type)
-        if column.type != field.type and not is_number and column.null_count < len(column):
-            raise InputError(
-                f"the column {field.name!r} holds {kind_of(field.type)} in this gallery; "
-                f"these images have {kind_of(column.type)} there"
-            )
-        columns.append(
-            column.cast(field.type) if is_number or column.type == field.type else pa.nulls(len(rows), field.type)
-        )
+    columns = [
+        _fitting(rows.column(field.name), field) if field.name in rows.column_names else pa.nulls(len(rows), field.type)
+        for field in schema
+    ]
     return pa.Table.from_arrays(columns, schema=schema)
+
+
+def _fitting(column: pa.ChunkedArray, field: pa.Field) -> pa.ChunkedArray:
+    is_number = pa.types.is_integer(column.type) and pa.types.is_floating(field.type)
+    if column.type == field.type or is_number:
+        return column.cast(field.type)
+    if column.null_count == len(column):
+        return pa.nulls(len(column), field.type)
+    raise InputError(
+        f"the column {field.name!r} holds {kind_of(field.type)} in this gallery; "
+        f"these images have {kind_of(column.type)} there"
+    )

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 matplotlib.use("Agg")
 
-_RIGHT, _WRONG = "#2e9e4f", "#d64545"
+_FRAMES = {True: "#2e9e4f", False: "#d64545", None: None}
 
 
 @dataclass(frozen=True)
@@ -23,16 +23,16 @@ class Ranking:
     Attributes:
         title: Its name, with its figures.
         images: For each query, the found images ``[H, W, 3]`` uint8, nearest first.
-        correct: For each query, whether each of them shows the query's object.
+        correct: For each query, whether each of them shows the query's object; None where that is not known.
     """
 
     title: str
     images: Sequence[Sequence[NDArray[np.uint8]]]
-    correct: Sequence[Sequence[bool]]
+    correct: Sequence[Sequence[bool | None]]
 
 
 def ranked_picture(path: Path, queries: Sequence[NDArray[np.uint8]], rankings: Sequence[Ranking]) -> Path:
-    """Draw one row a query: the query, then what each encoder finds, framed green where it is right.
+    """Draw one row a query: the query, then what each encoder finds, framed green where right, red where wrong.
 
     Args:
         path: Where to write, as PNG.
@@ -79,6 +79,6 @@ def ranked_picture(path: Path, queries: Sequence[NDArray[np.uint8]], rankings: S
         place(row, 0, 0, query, None)
         for number, ranking in enumerate(rankings):
             for at, (image, right) in enumerate(zip(ranking.images[row], ranking.correct[row], strict=True)):
-                place(row, 1 + number * shown + at, number + 1, image, _RIGHT if right else _WRONG)
+                place(row, 1 + number * shown + at, number + 1, image, _FRAMES[right])
     figure.savefig(path)
     return path

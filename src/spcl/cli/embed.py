@@ -1,0 +1,175 @@
+"""``spcl embed``: features of images, to a file, to a gallery, or to both."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from spcl.engine.embed import Encoder, load_encoder
+from spcl.engine.journal import ConsoleReporter, Reporter, SilentReporter
+from spcl.errors import InputError
+from spcl.gallery.features_file import check_suffix, features_writer, paths_file
+from spcl.gallery.gallery import Gallery
+from spcl.gallery.intake import FoundImages, embedded_rows, find_images
+from spcl.gallery.store import is_gallery
+from spcl.runtime import Runtime
+
+_MOST_NAMED = 20
+
+
+@dataclass(frozen=True)
+class Embed:
+    """Turn images into features (unit vectors) with an encoder: into a file, a gallery to search in, or both.
+
+    Images that cannot be read are named and left out. A gallery is made where there is none; images whose path it
+    holds already are replaced.
+    """
+
+    checkpoint: tyro.conf.Positional[str]
+    """The checkpoint: model_best.pth.tar, say."""
+    images: tyro.conf.Positional[str]
+    """An image, a folder with all below it, a table of paths (CSV, Parquet) or a registered data set."""
+    output: Annotated[str, tyro.conf.arg(aliases=["-o"])] = ""
+    """features.parquet: path, what is known of the image, vector. features.npy: the matrix alone, paths beside it."""
+    gallery: str = ""
+    """Folder of a gallery to add the images to."""
+    identity_from: Literal["table", "folder", "name"] = "table"
+    """Identities: the table's column; the name of the folder an image lies in; the number before _c in its name."""
+    flip: bool = False
+    """Average the features of each image and its mirror image."""
+    overwrite: bool = False
+    """Replace a features file that is there already."""
+    domain: Literal["target", "source"] = "target"
+    """Whose batch norm is used, for a checkpoint that was trained with a source."""
+    arch: str = ""
+    """The architecture, where the checkpoint does not tell."""
+    data_dir: str = "examples/data"
+    """Folder that holds the registered data sets."""
+    workers: int = 4
+    """Threads that decode images."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:N or mps."""
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    """Precision of the network."""
+    json: bool = False
+    """Print what was done as JSON."""
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Run ``spcl embed`` with these words."""
+    options = tyro.cli(Embed, args=list(arguments), prog="spcl embed", config=(tyro.conf.FlagCreatePairsOff,))
+    run_embedding(options, SilentReporter() if options.json else ConsoleReporter())
+
+
+def run_embedding(options: Embed, report: Reporter) -> None:
+    """Check everything, embed, write and tell.
+
+    Raises:
+        InputError: If something cannot be used, before any image is encoded; if no image can be read.
+    """
+    output = _checked_output(options)
+    runtime = Runtime(options.device, options.precision)
+    found = find_images(options.images, identity_from=options.identity_from, data_dir=options.data_dir)
+    encoder = load_encoder(options.checkpoint, arch=options.arch or None, domain=options.domain)
+    gallery = _gallery(Path(options.gallery), encoder, found) if options.gallery else None
+    done = _embed(options, output, gallery, encoder, found, runtime, report)
+    if options.json:
+        print(json.dumps(done))
+        return
+    _tell(done, report)
+
+
+def _checked_output(options: Embed) -> Path | None:
+    if not options.output and not options.gallery:
+        raise InputError("where to? Give -o features.parquet, --gallery FOLDER, or both")
+    if not options.output:
+        return None
+    output = Path(options.output)
+    check_suffix(output)
+    if output.exists() and not options.overwrite:
+        raise InputError(f"{output} is there already; give another name, or --overwrite to replace it")
+    return output
+
+
+def _gallery(folder: Path, encoder: Encoder, found: FoundImages) -> Gallery:
+    """The gallery, with encoder and columns checked; made where there is none."""
+    if not is_gallery(folder):
+        return Gallery.create(folder, encoder)
+    gallery = Gallery.open(folder, encoder)
+    gallery.check_columns(found.table)
+    return gallery
+
+
+def _embed(
+    options: Embed,
+    output: Path | None,
+    gallery: Gallery | None,
+    encoder: Encoder,
+    found: FoundImages,
+    runtime: Runtime,
+    report: Reporter,
+) -> dict[str, Any]:
+    facts = {
+        "fingerprint": encoder.fingerprint,
+        "checkpoint": options.checkpoint,
+        "domain": encoder.domain,
+        "flip": options.flip,
+    }
+    num_images = num_added = num_replaced = 0
+    broken: list[tuple[Path, str]] = []
+    with ExitStack() as stack:
+        writer = stack.enter_context(features_writer(output, encoder.feature_dim, facts)) if output else None
+        for part in embedded_rows(
+            encoder, found, flip=options.flip, runtime=runtime, report=report, num_threads=options.workers
+        ):
+            num_images += len(part.table)
+            broken.extend(part.broken)
+            if writer is not None:
+                writer.write(part.table, part.features)
+            if gallery is not None:
+                added = gallery.add_table(part.table, part.features)
+                num_added, num_replaced = num_added + added.num_added, num_replaced + added.num_replaced
+    done: dict[str, Any] = {
+        "num_images": num_images,
+        "dim": encoder.feature_dim,
+        "fingerprint": encoder.fingerprint,
+        "broken": [{"path": str(path), "reason": reason} for path, reason in broken],
+    }
+    if output is not None:
+        done["output"] = str(output)
+    if gallery is not None:
+        gallery.tidy(report)
+        index = gallery.index
+        done["gallery"] = {
+            "path": str(gallery.path),
+            "added": num_added,
+            "replaced": num_replaced,
+            "num_images": len(gallery),
+            "recall": None if index is None else index.recall,
+        }
+    return done
+
+
+def _tell(done: dict[str, Any], report: Reporter) -> None:
+    for image in done["broken"][:_MOST_NAMED]:
+        report.warn(f"{image['path']} is left out: {image['reason']}")
+    if len(done["broken"]) > _MOST_NAMED:
+        report.warn(f"and {len(done['broken']) - _MOST_NAMED} more images are left out; --json lists them all")
+    report.say(f"{done['num_images']} images, features of length {done['dim']}, encoder {done['fingerprint']}")
+    if "output" in done:
+        output = Path(done["output"])
+        report.say(f"features: {output}" + (f", paths: {paths_file(output)}" if output.suffix == ".npy" else ""))
+    if "gallery" in done:
+        gallery = done["gallery"]
+        recall = gallery["recall"]
+        found = "exact search" if recall is None else f"index, finds {100 * recall:.1f} % of the 10 nearest images"
+        report.say(
+            f"gallery: {gallery['path']}, {gallery['added']} added, {gallery['replaced']} replaced, "
+            f"{gallery['num_images']} in all, {found}"
+        )

@@ -1,0 +1,235 @@
+"""``spcl search``: the images of a gallery that are most similar to others."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import tyro
+from numpy.typing import NDArray
+
+from spcl.data.crops import find_crops
+from spcl.data.images import UnreadableImageError, open_image, resized
+from spcl.engine.embed import EmbeddedImages, Encoder, embed_records, load_encoder
+from spcl.engine.journal import ConsoleReporter, Reporter, SilentReporter
+from spcl.errors import InputError
+from spcl.gallery.filters import both, not_cameras
+from spcl.gallery.result import Hit, SearchResult
+from spcl.gallery.sources import searchable
+from spcl.runtime import Runtime
+
+_MOST_IN_A_PICTURE = 12
+_MOST_NAMED = 20
+_GREY = 127
+
+
+@dataclass(frozen=True)
+class Search:
+    """Find the images of a gallery that are most similar to others; the query's own file is not listed.
+
+    The gallery is a folder that spcl embed --gallery made, a features file (Parquet) of spcl embed, or images of any
+    kind, which are embedded first.
+    """
+
+    checkpoint: tyro.conf.Positional[str]
+    """The checkpoint the gallery was made with."""
+    gallery: tyro.conf.Positional[str]
+    """A gallery, a features file, or images: a folder with all below it, a table of paths, a registered data set."""
+    query: tyro.conf.Positional[tuple[str, ...]]
+    """The images to search for: one, several, or a folder."""
+    top: int = 10
+    """Images to find for each query."""
+    camera_not: tuple[str, ...] = ()
+    """Leave out the images of these cameras, as their file names (_c3 is 3) or your table call them."""
+    where: str = ""
+    """Only images that pass a filter: "time >= '2026-01-01 08:00' and identity is not null"."""
+    exact: bool = False
+    """Compare every image, also where the gallery has an index."""
+    rerank: bool = False
+    """Order the 100 (or 4 x top) most similar images of each query by k-reciprocal re-ranking among themselves."""
+    save_picture: str = ""
+    """Draw the queries and what was found: ranked.png."""
+    flip: bool = False
+    """Average the features of each image and its mirror image."""
+    domain: Literal["target", "source"] = "target"
+    """Whose batch norm is used, for a checkpoint that was trained with a source."""
+    arch: str = ""
+    """The architecture, where the checkpoint does not tell."""
+    data_dir: str = "examples/data"
+    """Folder that holds the registered data sets."""
+    workers: int = 4
+    """Threads that decode images."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:N or mps."""
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    """Precision of the network."""
+    json: bool = False
+    """Print what was found as JSON."""
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Run ``spcl search`` with these words."""
+    options = tyro.cli(Search, args=list(arguments), prog="spcl search", config=(tyro.conf.FlagCreatePairsOff,))
+    run_search(options, SilentReporter() if options.json else ConsoleReporter())
+
+
+def run_search(options: Search, report: Reporter) -> None:
+    """Search, print, draw.
+
+    Raises:
+        InputError: If something cannot be used: queries and filter before a folder of images is embedded.
+    """
+    if options.top < 1:
+        raise InputError(f"--top is {options.top}; expected 1 or more")
+    if options.save_picture and Path(options.save_picture).suffix != ".png":
+        raise InputError(f"a picture is written as PNG: --save-picture {options.save_picture} must end in .png")
+    runtime = Runtime(options.device, options.precision)
+    records = tuple(record for query in _given(options.query) for record in find_crops(query))
+    encoder = load_encoder(options.checkpoint, arch=options.arch or None, domain=options.domain)
+    queries = embed_records(
+        encoder,
+        records,
+        runtime=runtime,
+        report=report,
+        num_threads=options.workers,
+        flip=options.flip,
+        name="queries",
+    )
+    where = both(not_cameras(options.camera_not), options.where or None)
+    with searchable(
+        options.gallery,
+        encoder,
+        where=where,
+        data_dir=options.data_dir,
+        flip=options.flip,
+        runtime=runtime,
+        report=report,
+        num_threads=options.workers,
+    ) as source:
+        found = source.gallery.search(
+            queries.features,
+            # One more, for the query itself may be among them.
+            options.top + 1,
+            where=where,
+            exact=True if options.exact else None,
+            rerank=options.rerank,
+        )
+        num_images = len(source.gallery)
+    broken = queries.broken + source.broken
+    result = _without_own_files(found, queries, options.top)
+    if options.save_picture:
+        _draw(Path(options.save_picture), encoder, queries, result, options)
+    if options.json:
+        print(json.dumps(_to_json(result, queries, num_images, broken)))
+        return
+    _tell(result, queries, num_images, broken, options, report)
+
+
+def _given(queries: Sequence[str]) -> Sequence[str]:
+    if not queries:
+        raise InputError("which images are to be searched for? Give one, several, or a folder, after the gallery")
+    return queries
+
+
+def _without_own_files(found: SearchResult, queries: EmbeddedImages, top: int) -> SearchResult:
+    kept = []
+    for record, hits in zip(queries.records, found, strict=True):
+        own = record.path.resolve()
+        kept.append(tuple(hit for hit in hits if Path(hit.path).resolve() != own)[:top])
+    return replace(found, hits=tuple(kept))
+
+
+def _to_json(
+    result: SearchResult, queries: EmbeddedImages, num_images: int, broken: Sequence[tuple[Path, str]]
+) -> dict[str, object]:
+    return {
+        "engine": result.engine,
+        "recall": result.recall,
+        "num_images": num_images,
+        "queries": [
+            {"query": str(record.path), "hits": [hit.to_row() for hit in hits]}
+            for record, hits in zip(queries.records, result, strict=True)
+        ],
+        "broken": [{"path": str(path), "reason": reason} for path, reason in broken],
+    }
+
+
+def _tell(
+    result: SearchResult,
+    queries: EmbeddedImages,
+    num_images: int,
+    broken: Sequence[tuple[Path, str]],
+    options: Search,
+    report: Reporter,
+) -> None:
+    for path, reason in broken[:_MOST_NAMED]:
+        report.warn(f"{path} is left out: {reason}")
+    if len(broken) > _MOST_NAMED:
+        report.warn(f"and {len(broken) - _MOST_NAMED} more images are left out; --json lists them all")
+    for record, hits in zip(queries.records, result, strict=True):
+        report.say(f"query {record.path}")
+        for line in _table(hits):
+            report.say(f"  {line}")
+    how = "every image compared" if result.engine == "exact" else f"by the index, recall {100 * result.recall:.1f} %"
+    report.say(f"searched in {num_images} images, {how}")
+    if options.save_picture:
+        report.say(f"picture: {options.save_picture}")
+
+
+def _table(hits: Sequence[Hit]) -> list[str]:
+    if not hits:
+        return ["no image passes the filter"]
+    columns = {
+        "": [str(place) for place in range(1, len(hits) + 1)],
+        "similarity": [f"{hit.similarity:.3f}" for hit in hits],
+        "distance": [_shown(hit.distance) for hit in hits],
+        "camera": [_shown(hit.camera) for hit in hits],
+        "identity": [_shown(hit.identity) for hit in hits],
+        "time": [_shown(hit.time) for hit in hits],
+        "path": [hit.path for hit in hits],
+    }
+    for name in ("distance", "time"):
+        if all(cell == "-" for cell in columns[name]):
+            del columns[name]
+    widths = {name: max(len(name), *map(len, cells)) for name, cells in columns.items()}
+    rows = [list(columns), *map(list, zip(*columns.values(), strict=True))]
+    # The path comes last and is not padded.
+    return [
+        "  ".join([*(f"{c:>{w}}" for c, w in zip(row[:-1], widths.values(), strict=False)), row[-1]]) for row in rows
+    ]
+
+
+def _shown(value: object) -> str:
+    return "-" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
+def _draw(path: Path, encoder: Encoder, queries: EmbeddedImages, result: SearchResult, options: Search) -> None:
+    # Loading what draws takes longer than a search.
+    from spcl.report.ranked import Ranking, ranked_picture
+
+    def picture(image: Path) -> NDArray[np.uint8]:
+        height, width = encoder.size
+        try:
+            return resized(open_image(image), (width, height))
+        except UnreadableImageError:
+            return np.full((height, width, 3), _GREY, dtype=np.uint8)
+
+    shown = slice(0, _MOST_IN_A_PICTURE)
+    title = "most similar" + (", re-ranked" if options.rerank else "")
+    hits = [row[:_MOST_IN_A_PICTURE] for row in result.hits[shown]]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    ranked_picture(
+        path,
+        [picture(record.path) for record in queries.records[shown]],
+        [
+            Ranking(
+                title,
+                [[picture(Path(hit.path)) for hit in row] for row in hits],
+                [[None] * len(row) for row in hits],
+            )
+        ],
+    )

@@ -1,0 +1,201 @@
+"""Features as a file: Parquet with everything known of the images, or a bare NumPy matrix with the paths beside it.
+
+Both are written part by part, aside, and renamed when they are whole. A Parquet file also says which encoder its
+features come from; a matrix cannot.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, Protocol
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from spcl.data.files import what_is_there
+from spcl.errors import InputError, first_line
+from spcl.gallery.columns import VECTOR, vectors_of, with_vectors
+
+SUFFIXES = (".parquet", ".npy")
+_FACTS = b"spcl"
+
+
+class FeaturesWriter(Protocol):
+    """Takes the parts; on leaving its ``with`` block, the file is whole, or as it was before."""
+
+    def __enter__(self) -> FeaturesWriter:
+        """Begin."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Rename the file into place, unless there was an error."""
+
+    def write(self, table: pa.Table, features: NDArray[np.float32]) -> None:
+        """Add a part: rows as ``columns.described`` makes them, and their features."""
+
+
+def features_writer(path: Path, dim: int, facts: Mapping[str, Any]) -> FeaturesWriter:
+    """A writer for a path that ends in ``.parquet`` or ``.npy``.
+
+    Args:
+        path: Where to write; its folder is made.
+        dim: Length of a feature.
+        facts: What a Parquet file says of them: ``fingerprint`` and others, plain values.
+
+    Raises:
+        InputError: If it ends in something else.
+    """
+    check_suffix(path)
+    return _ParquetWriter(path, dim, facts) if path.suffix == ".parquet" else _MatrixWriter(path, dim)
+
+
+def check_suffix(path: Path) -> None:
+    """Raise an ``InputError`` unless features can be written to such a file."""
+    if path.suffix not in SUFFIXES:
+        raise InputError(f"features are written to a file that ends in .parquet or .npy, not to {path}")
+
+
+def paths_file(path: Path) -> Path:
+    """Where the paths of a ``.npy`` file are: ``features.npy`` has ``features.paths.txt``, one a line."""
+    return path.with_suffix(".paths.txt")
+
+
+def is_features_file(path: Path) -> bool:
+    """Whether a path is a Parquet file that ``features_writer`` wrote; a manifest is none."""
+    try:
+        return path.suffix == ".parquet" and path.is_file() and _FACTS in (pq.read_schema(path).metadata or {})
+    except (pa.ArrowInvalid, OSError):
+        return False
+
+
+class FeaturesFile:
+    """A Parquet file of features.
+
+    Attributes:
+        path: Where it is.
+        facts: What it says: ``fingerprint`` and others.
+        dim: Length of a feature.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Open it.
+
+        Raises:
+            InputError: If it is not there or was not written by ``spcl embed``.
+        """
+        if not path.is_file():
+            raise InputError(f"there is no features file {path}: {what_is_there(path)}")
+        try:
+            self._file = pq.ParquetFile(path)
+        except (pa.ArrowInvalid, OSError) as error:
+            raise InputError(f"the features file {path} cannot be read: {first_line(error)}") from error
+        schema = self._file.schema_arrow
+        if _FACTS not in (schema.metadata or {}) or VECTOR not in schema.names:
+            raise InputError(
+                f"{path} was not written by spcl embed: it does not say which encoder its features come from. "
+                "Write one with spcl embed CHECKPOINT IMAGES -o features.parquet"
+            )
+        self.path = path
+        self.facts: dict[str, Any] = json.loads(schema.metadata[_FACTS])
+        self.dim: int = schema.field(VECTOR).type.list_size
+
+    def __len__(self) -> int:
+        """Images in it."""
+        return int(self._file.metadata.num_rows)
+
+    def parts(self, rows: int = 8192) -> Iterator[tuple[pa.Table, NDArray[np.float32]]]:
+        """Its rows in batches: (columns without the vectors, features ``[n, dim]``)."""
+        for batch in self._file.iter_batches(rows):
+            table = pa.Table.from_batches([batch]).replace_schema_metadata(None)
+            yield table.drop_columns([VECTOR]), vectors_of(batch.column(VECTOR), self.dim)
+
+
+class _ParquetWriter:
+    def __init__(self, path: Path, dim: int, facts: Mapping[str, Any]) -> None:
+        self._path, self._dim = path, dim
+        self._facts = {_FACTS: json.dumps({**facts, "dim": dim}).encode()}
+        self._aside = _aside(path)
+        self._writer: pq.ParquetWriter | None = None
+
+    def __enter__(self) -> _ParquetWriter:
+        return self
+
+    def write(self, table: pa.Table, features: NDArray[np.float32]) -> None:
+        rows = with_vectors(table, features, self._dim).replace_schema_metadata(self._facts)
+        names = [name for name in rows.column_names if name != VECTOR]
+        # Vectors are noise to a compressor.
+        compression = dict.fromkeys(names, "zstd") | {f"{VECTOR}.list.element": "none"}
+        if self._writer is None:
+            self._writer = pq.ParquetWriter(self._aside, rows.schema, compression=compression, use_dictionary=names)
+        self._writer.write_table(rows)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if self._writer is not None:
+                self._writer.close()
+                if kind is None:
+                    self._aside.replace(self._path)
+        finally:
+            self._aside.unlink(missing_ok=True)
+
+
+class _MatrixWriter:
+    def __init__(self, path: Path, dim: int) -> None:
+        self._path, self._dim = path, dim
+        self._aside, self._names_aside = _aside(path), _aside(paths_file(path))
+        self._file: BinaryIO = self._aside.open("wb")
+        self._names = self._names_aside.open("w", encoding="utf-8")
+        self._rows = 0
+        self._write_header()
+        self._start = self._file.tell()
+
+    def __enter__(self) -> _MatrixWriter:
+        return self
+
+    def write(self, table: pa.Table, features: NDArray[np.float32]) -> None:
+        self._file.write(np.ascontiguousarray(features, dtype="<f4").tobytes())
+        self._names.writelines(f"{name}\n" for name in table.column("path").to_pylist())
+        self._rows += len(features)
+
+    def _write_header(self) -> None:
+        header = {"descr": "<f4", "fortran_order": False, "shape": (self._rows, self._dim)}
+        np.lib.format.write_array_header_1_0(self._file, header)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self._file.seek(0)
+            self._write_header()
+            if self._file.tell() != self._start:
+                raise RuntimeError("NumPy's header has grown over the first rows")
+            self._file.close()
+            self._names.close()
+            if kind is None:
+                self._names_aside.replace(paths_file(self._path))
+                self._aside.replace(self._path)
+        finally:
+            for file in (self._file, self._names):
+                file.close()
+            self._aside.unlink(missing_ok=True)
+            self._names_aside.unlink(missing_ok=True)
+
+
+def _aside(path: Path) -> Path:
+    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # A folder that cannot be written to is told before the work, not after.
+        aside.touch()
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror or error}") from error
+    return aside

@@ -1,0 +1,186 @@
+"""``spcl embed`` and ``spcl search``: from a checkpoint and images to what is similar."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+
+from spcl import Gallery, load_encoder
+from spcl.cli.main import main
+from spcl.engine.checkpoint import checkpoint_of, save_atomically
+from spcl.nn.encoder import Encoder, EncoderSettings
+from tests.cli.test_commands import refused
+from tests.fakes import draw
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Crops of 4 objects by 5 cameras, one broken; tables; two checkpoints; a gallery and a features file of some."""
+    root = tmp_path_factory.mktemp("made")
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        encoder = Encoder(EncoderSettings(arch="timm/test_resnet", height=32, width=16))
+        save_atomically(checkpoint_of(encoder, epoch=1, best_mean_ap=None, facts={}), root / f"{seed}.pth.tar")
+    for number in range(20):
+        draw(root / "crops" / f"{number // 5:04d}_c{number % 5 + 2}_{number}.jpg", number // 5, number)
+    (root / "crops" / "broken_c3.jpg").write_bytes(b"x")
+    files = sorted(path.name for path in (root / "crops").glob("0*.jpg"))
+    table = pd.DataFrame({"path": [f"crops/{name}" for name in files]})
+    table.to_csv(root / "all.csv", index=False)
+    table = table[:10].assign(identity=["ann"] * 5 + ["0042"] * 5, camera=["north gate", "3"] * 5, lane=range(10))
+    table.assign(time=[f"2026-01-01 {hour:02d}:00" for hour in range(10)]).to_csv(root / "some.csv", index=False)
+    for name, column, value in (("text.csv", "lane", "left"), ("late.csv", "time", "noon")):
+        pd.DataFrame({"path": ["crops/0001_c2_5.jpg"], column: [value]}).to_csv(root / name, index=False)
+    (root / "empty").mkdir()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        main(["embed", "0.pth.tar", "some.csv", "--gallery", "g", "-o", "g.parquet"])
+    return root
+
+
+@pytest.fixture
+def folder(made, tmp_path, monkeypatch, capsys):
+    shutil.copytree(made, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    capsys.readouterr()
+    return tmp_path
+
+
+def searched(*words, capsys):
+    main(["search", "0.pth.tar", *words, "--json", "--device", "cpu"])
+    return json.loads(capsys.readouterr().out)
+
+
+def test_a_features_file(folder, capsys):
+    main(["embed", "0.pth.tar", "crops", "-o", "f.parquet"])
+    printed = capsys.readouterr().out
+    assert "warning: crops/broken_c3.jpg is left out: it is not an image" in printed
+    encoder = load_encoder("0.pth.tar")
+    assert f"20 images, features of length {encoder.feature_dim}, encoder {encoder.fingerprint}" in printed
+    frame = pd.read_parquet("f.parquet")
+    paths = sorted((folder / "crops").glob("0*.jpg"))
+    assert frame["path"].tolist() == [f"crops/{path.name}" for path in paths]
+    assert frame["camera"].tolist() == ["2", "3", "4", "5", "6"] * 4
+    assert np.allclose(np.stack(frame["vector"]), encoder.embed(paths), atol=1e-5)
+    assert "f.parquet is there already" in refused(["embed", "0.pth.tar", "crops", "-o", "f.parquet"], capsys)
+    main(["embed", "0.pth.tar", "some.csv", "-o", "f.parquet", "--overwrite", "--flip", "--json"])
+    done = json.loads(capsys.readouterr().out)
+    assert (done["num_images"], done["broken"], done["output"]) == (10, [], "f.parquet")
+    frame = pd.read_parquet("f.parquet")
+    assert frame["identity"].tolist() == ["ann"] * 5 + ["0042"] * 5
+    assert frame["lane"].tolist() == list(range(10))
+    mirrored = encoder.embed([Image.open(path).transpose(Image.Transpose.FLIP_LEFT_RIGHT) for path in paths[:10]])
+    both = encoder.embed(paths[:10]) + mirrored
+    assert np.allclose(np.stack(frame["vector"]), both / np.linalg.norm(both, axis=1, keepdims=True), atol=1e-4)
+
+
+def test_a_matrix(folder, capsys):
+    main(["embed", "0.pth.tar", "crops", "-o", "out/f.npy"])
+    assert "features: out/f.npy, paths: out/f.paths.txt" in capsys.readouterr().out
+    assert np.load("out/f.npy").shape[0] == len((folder / "out/f.paths.txt").read_text().splitlines()) == 20
+
+
+def test_a_gallery_is_made_filled_and_searched(folder, capsys):
+    main(["embed", "0.pth.tar", "some.csv", "--gallery", "new/g"])
+    assert "gallery: new/g, 10 added, 0 replaced, 10 in all, exact search" in capsys.readouterr().out
+    main(["embed", "0.pth.tar", "crops", "--gallery", "g", "--json"])
+    done = json.loads(capsys.readouterr().out)
+    assert done["gallery"] == {"path": "g", "added": 10, "replaced": 10, "num_images": 20, "recall": None}
+    assert [image["path"] for image in done["broken"]] == ["crops/broken_c3.jpg"]
+    main(["embed", "0.pth.tar", "some.csv", "--gallery", "g"])
+    capsys.readouterr()
+    gallery = Gallery.open("g", load_encoder("0.pth.tar"))
+    query = "crops/0001_c2_5.jpg"
+    expected = [hit.path for hit in gallery.search(query, k=5)[0]]
+    assert expected[0] == query
+    found = searched("g", query, "--top", "4", capsys=capsys)
+    assert [hit["path"] for hit in found["queries"][0]["hits"]] == expected[1:]
+    # As the table calls it, not as training numbers it; the table's rows came last.
+    hits = searched("g", query, "--top", "20", "--camera-not", "3", "north gate", capsys=capsys)["queries"][0]["hits"]
+    assert [hit["camera"] for hit in hits].count("3") == 0
+    assert len(hits) == 10 - 2
+    hits = searched("g", query, "--top", "20", "--where", "time >= '2026-01-01 07:00' and lane < 9", capsys=capsys)[
+        "queries"
+    ][0]["hits"]
+    assert sorted(hit["time"] for hit in hits) == ["2026-01-01 07:00:00", "2026-01-01 08:00:00"]
+    assert {hit["identity"] for hit in hits} == {"0042"}
+
+
+@pytest.mark.parametrize("source", ["new", "f.parquet", "crops", "all.csv"])
+def test_every_kind_of_gallery_gives_the_same(folder, capsys, source):
+    if source in ("new", "f.parquet"):
+        main(["embed", "0.pth.tar", "crops", "--gallery" if source == "new" else "-o", source])
+        capsys.readouterr()
+    names = sorted(path.name for path in (folder / "crops").glob("0*.jpg"))
+    queries = ["crops/0001_c2_5.jpg", "crops/0002_c2_10.jpg"]
+    found = searched(source, *queries, "--top", "3", "--where", "path like '%_c6_%'", capsys=capsys)
+    assert found["num_images"] == 20
+    assert [entry["query"] for entry in found["queries"]] == queries
+    encoder = load_encoder("0.pth.tar")
+    gallery = [name for name in names if "_c6_" in name]
+    similarity = encoder.embed(queries) @ encoder.embed([folder / "crops" / name for name in gallery]).T
+    for row, entry in zip(similarity, found["queries"], strict=True):
+        order = np.argsort(-row)[:3]
+        assert [hit["path"] for hit in entry["hits"]] == [f"crops/{gallery[place]}" for place in order]
+        assert [hit["similarity"] for hit in entry["hits"]] == pytest.approx(row[order].tolist(), abs=1e-4)
+
+
+def test_the_table_and_the_picture(folder, capsys):
+    words = ["search", "0.pth.tar", "crops", "crops/0001_c2_5.jpg", "--top", "3"]
+    main([*words, "--rerank", "--save-picture", "out/ranked.png"])
+    lines = capsys.readouterr().out.splitlines()
+    start = lines.index("query crops/0001_c2_5.jpg")
+    assert lines[start + 1].split() == ["similarity", "distance", "camera", "identity", "path"]
+    assert [line.split()[0] for line in lines[start + 2 : start + 5]] == ["1", "2", "3"]
+    assert lines[-2:] == ["searched in 20 images, every image compared", "picture: out/ranked.png"]
+    with Image.open("out/ranked.png") as picture:
+        assert picture.width > picture.height
+    main([*words, "--where", "camera = 99"])
+    assert "no image passes the filter" in capsys.readouterr().out
+
+
+def test_identities_of_folders(folder, capsys):
+    for number in range(6):
+        draw(folder / "herd" / ("ann", "ben")[number % 2] / f"{number}.jpg", number % 2, number)
+    main(["embed", "0.pth.tar", "herd", "--gallery", "h", "--identity-from", "folder"])
+    capsys.readouterr()
+    hits = searched("h", "herd/ann/0.jpg", "--top", "9", capsys=capsys)["queries"][0]["hits"]
+    assert all(hit["identity"] == hit["path"].split("/")[1] for hit in hits)
+    assert len(hits) == 5
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["embed", "0.pth.tar", "crops"], "where to? Give -o features.parquet, --gallery FOLDER, or both"),
+        (["embed", "0.pth.tar", "crops", "-o", "f.txt"], "ends in .parquet or .npy"),
+        (["embed", "0.pth.tar", "nowhere", "-o", "f.npy"], "there are no images at nowhere"),
+        (["embed", "2.pth.tar", "crops", "-o", "f.npy"], "there is no checkpoint 2.pth.tar"),
+        (["embed", "0.pth.tar", "crops/broken_c3.jpg", "-o", "f.npy"], "none of the 1 images can be read"),
+        (["embed", "0.pth.tar", "crops", "--gallery", "crops"], "needs a folder of its own"),
+        (["embed", "1.pth.tar", "crops", "--gallery", "g"], "holds vectors of the encoder"),
+        (["embed", "0.pth.tar", "text.csv", "--gallery", "g"], "'lane' holds whole number in this gallery"),
+        (["embed", "0.pth.tar", "late.csv", "--gallery", "g"], "'time' holds 'noon' in row 1"),
+        (["search", "1.pth.tar", "g", "crops"], "holds vectors of the encoder"),
+        (["search", "1.pth.tar", "g.parquet", "crops"], "come from the encoder"),
+        (["search", "0.pth.tar", "g"], "which images are to be searched for?"),
+        (["search", "0.pth.tar", "nowhere", "crops"], "there are no images at nowhere"),
+        (["search", "0.pth.tar", "empty", "crops"], "neither a gallery nor an image: empty is empty"),
+        (["search", "0.pth.tar", "f.npy", "crops"], "-o f.parquet writes"),
+        (["search", "0.pth.tar", "g", "nope.jpg"], "there are no images at nope.jpg"),
+        (["search", "0.pth.tar", "g", "crops", "--top", "0"], "--top is 0"),
+        (["search", "0.pth.tar", "g", "crops", "--where", "camra = 3"], "the columns are path (text), identity"),
+        (["search", "0.pth.tar", "crops", "crops", "--where", "camra = 3"], "the columns are path (text), identity"),
+        (["search", "0.pth.tar", "g", "crops", "--save-picture", "x.jpg"], "must end in .png"),
+    ],
+)
+def test_refusals(folder, capsys, words, message):
+    before = sorted(path.name for path in folder.iterdir())
+    assert message in refused(words, capsys)
+    assert sorted(path.name for path in folder.iterdir()) == before

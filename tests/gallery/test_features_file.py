@@ -1,0 +1,80 @@
+"""Features files: what is written is read back; never half a file."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from spcl.errors import InputError
+from spcl.gallery.columns import described
+from spcl.gallery.features_file import FeaturesFile, features_writer, is_features_file, paths_file
+from tests.gallery.features import names, unit_rows
+
+FACTS = {"fingerprint": "x"}
+
+
+def write(path, num=30, rows=12):
+    cameras = [None if number % 3 == 0 else number for number in range(num)]
+    table = described(names(num), cameras=cameras, columns={"lane": list(range(num))})
+    with features_writer(path, 8, FACTS) as writer:
+        for at in range(0, num, rows):
+            writer.write(table.slice(at, rows), unit_rows(num)[at : at + rows])
+
+
+def test_parquet_there_and_back(tmp_path):
+    path = tmp_path / "new" / "f.parquet"
+    write(path)
+    file = FeaturesFile(path)
+    assert (file.facts, file.dim, len(file)) == ({"fingerprint": "x", "dim": 8}, 8, 30)
+    parts = list(file.parts(rows=7))
+    assert np.array_equal(np.concatenate([features for _, features in parts]), unit_rows(30))
+    assert [name for table, _ in parts for name in table.column("path").to_pylist()] == names(30)
+    assert parts[0][0].column("camera").to_pylist() == [None, "1", "2", None, "4", "5", None]
+    # Any reader of Parquet reads it.
+    frame = pd.read_parquet(path)
+    assert list(frame.columns) == ["path", "identity", "camera", "time", "lane", "vector"]
+    assert np.array_equal(np.stack(frame["vector"]), unit_rows(30))
+    assert [entry.name for entry in path.parent.iterdir()] == ["f.parquet"]
+
+
+def test_a_matrix_and_its_paths(tmp_path):
+    path = tmp_path / "f.npy"
+    write(path, num=1200, rows=7)
+    assert np.array_equal(np.load(path), unit_rows(1200))
+    assert paths_file(path).read_text().splitlines() == names(1200)
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["f.npy", "f.paths.txt"]
+
+
+@pytest.mark.parametrize("name", ["f.parquet", "f.npy"])
+def test_a_stop_leaves_what_was_there(tmp_path, name):
+    path = tmp_path / name
+    write(path)
+    before = {entry.name: entry.read_bytes() for entry in tmp_path.iterdir()}
+
+    def stopped():
+        with features_writer(path, 8, FACTS) as writer:
+            writer.write(described(["a"]), unit_rows(1))
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        stopped()
+    assert {entry.name: entry.read_bytes() for entry in tmp_path.iterdir()} == before
+
+
+def test_what_is_no_features_file(tmp_path):
+    pd.DataFrame({"path": ["a.jpg"]}).to_parquet(tmp_path / "manifest.parquet")
+    (tmp_path / "text.parquet").write_text("x")
+    assert not any(is_features_file(tmp_path / name) for name in ("manifest.parquet", "text.parquet", "none.parquet"))
+    for name, message in (
+        ("manifest.parquet", "was not written by spcl embed"),
+        ("text.parquet", "cannot be read"),
+        ("none.parquet", "there is no features file"),
+    ):
+        with pytest.raises(InputError, match=message):
+            FeaturesFile(tmp_path / name)
+    with pytest.raises(InputError, match=r"ends in \.parquet or \.npy, not to .*f\.txt"):
+        features_writer(tmp_path / "f.txt", 8, FACTS)
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="cannot write"), features_writer(tmp_path / "file" / "f.npy", 8, FACTS):
+        pass
