@@ -47,7 +47,8 @@ LEAST_IMAGES = 16
 HELD_BACK_SHARE = 0.25
 HELD_BACK_FROM = 400
 """Crops from which some are held back; with fewer, a quarter would be too few to rate on, and all are trained on."""
-MOST_HELD_BACK = 20_000
+MOST_HELD_BACK = 5_000
+"""Rating takes seconds for so many, and a share of them is known to a point."""
 
 _ENCODER_FACTS = ("version", "encoder", "mean", "std")
 """What ``checkpoint_of`` writes itself."""
