@@ -44,6 +44,22 @@ def test_export_onnx(tmp_path, monkeypatch, capsys):
     assert float(printed[1].split()[-1]) < 1e-5
 
 
+def test_search_gallery(tmp_path, monkeypatch, capsys):
+    torch.manual_seed(0)
+    encoder = Encoder(EncoderSettings(arch="timm/test_resnet", height=32, width=16))
+    save_atomically(checkpoint_of(encoder, epoch=1, best_mean_ap=None, facts={}), tmp_path / "c.pth.tar")
+    for number in range(12):
+        draw(tmp_path / "my_crops" / f"{number // 4}_c{number % 4}.jpg", number // 4, number)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["search_gallery.py", "c.pth.tar", "my_crops", "my_crops/1_c2.jpg"])
+    for told in ("12 images are new, 0 were there, 0 cannot be read", "0 images are new, 12 were there"):
+        runpy.run_path(str(PROJECT_ROOT / "examples/search_gallery.py"), run_name="__main__")
+        printed = capsys.readouterr().out.splitlines()
+        assert printed[0].startswith(told)
+        assert len(printed) == 6
+        assert {line.split()[1] for line in printed[1:4]} == {f"my_crops/1_c{camera}.jpg" for camera in (0, 1, 3)}
+
+
 def test_the_scripts_run_as_programs(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["spcl_train_uda.py", "--help"])
     for name in ("spcl_train_uda.py", "spcl_train_usl.py", "test.py"):
