@@ -21,14 +21,17 @@ if TYPE_CHECKING:
     from spcl.retrieval.ranking import RankingResult, rank_metrics
     from spcl.retrieval.rerank import rerank
     from spcl.selfpaced.contrastive_loss import contrastive_loss
+    from spcl.selfpaced.grouping import Groups, cluster
     from spcl.selfpaced.hybrid_memory import HybridMemory
     from spcl.selfpaced.pseudo_labels import PseudoLabels, pseudo_labels
+    from spcl.selfpaced.suggestion import Suggestion, suggest
 
 _HOMES = {
     "Adaptation": "spcl.engine.adapt",
     "AdaptationSettings": "spcl.engine.adaptation_settings",
     "Encoder": "spcl.engine.embed",
     "Gallery": "spcl.gallery.gallery",
+    "Groups": "spcl.selfpaced.grouping",
     "HybridMemory": "spcl.selfpaced.hybrid_memory",
     "InputError": "spcl.errors",
     "PseudoLabels": "spcl.selfpaced.pseudo_labels",
@@ -36,6 +39,8 @@ _HOMES = {
     "ReIDDataset": "spcl.records",
     "Record": "spcl.records",
     "adapt": "spcl.engine.adapt",
+    "Suggestion": "spcl.selfpaced.suggestion",
+    "cluster": "spcl.selfpaced.grouping",
     "contrastive_loss": "spcl.selfpaced.contrastive_loss",
     "jaccard_distance": "spcl.retrieval.jaccard",
     "load_dataset": "spcl.data.catalogue",
@@ -43,6 +48,7 @@ _HOMES = {
     "pseudo_labels": "spcl.selfpaced.pseudo_labels",
     "rank_metrics": "spcl.retrieval.ranking",
     "rerank": "spcl.retrieval.rerank",
+    "suggest": "spcl.selfpaced.suggestion",
 }
 
 __all__ = [
@@ -50,14 +56,17 @@ __all__ = [
     "AdaptationSettings",
     "Encoder",
     "Gallery",
+    "Groups",
     "HybridMemory",
     "InputError",
     "PseudoLabels",
     "RankingResult",
     "ReIDDataset",
     "Record",
+    "Suggestion",
     "__version__",
     "adapt",
+    "cluster",
     "contrastive_loss",
     "jaccard_distance",
     "load_dataset",
@@ -65,6 +74,7 @@ __all__ = [
     "pseudo_labels",
     "rank_metrics",
     "rerank",
+    "suggest",
 ]
 
 

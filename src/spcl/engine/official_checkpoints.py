@@ -104,7 +104,7 @@ def load_safely(path: Path) -> dict[str, Any]:
             f"{path} is refused: it holds {refused[1]}. A checkpoint may hold tensors and plain values only; anything "
             "else could run code when it is loaded"
         ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError) as error:
+    except (RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise InputError(f"{path} cannot be read as a checkpoint: {first_line(error)}") from error
     if not isinstance(content, dict):
         raise InputError(f"{path} holds a {type(content).__name__}; expected a checkpoint with a state_dict")

@@ -3,11 +3,6 @@
 No step of the paper, which fixes eps 0.6 and k1 30: on other data these merge everything or leave everything alone.
 One neighbour search serves all settings that are tried. No label is read. What the settings are used for is in
 ``pseudo_labels.py`` (training) and ``grouping.py`` (groups for people).
-
-A setting is rated by its clusters' *coherence*: the share of links from an image to its nearest neighbours that stay
-inside a cluster, less twice the share of all pairs of images that do. The first falls where objects are torn apart or
-left out, the second rises where objects are merged. (It is a modularity, Newman and Girvan 2004, with the resolution
-of Reichardt and Bornholdt 2006, on the graph of nearest neighbours.)
 """
 
 from __future__ import annotations
@@ -15,65 +10,22 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spcl.retrieval.arrays import Features, Progress, as_float32
-from spcl.retrieval.jaccard import jaccard_distance
 from spcl.retrieval.neighbours import nearest_neighbours
-from spcl.selfpaced.clustering import NOISE, dbscan
-from spcl.selfpaced.reliability import cluster_agreement, singletons_for_noise
+from spcl.selfpaced.eps_curve import PAPER_EPS as PAPER_EPS
+from spcl.selfpaced.eps_curve import EpsCurve, eps_curve
 
-PAPER_EPS, PAPER_K1, PAPER_K2 = 0.6, 30, 6
+PAPER_K1, PAPER_K2 = 30, 6
 
 TRIED_EPS: tuple[float, ...] = tuple(round(0.2 + 0.025 * step, 3) for step in range(27))
 TRIED_K1: tuple[int, ...] = (5, 8, 12, 20, PAPER_K1)
 
-_CHANCE_WEIGHT = 2.0
-"""How much a pair of images that shares a cluster by chance counts against a link that stays inside one."""
-
-_MOST_K1_OF_IMAGES = 1.25
-"""k1 may exceed the images of an object by so much: the neighbours beyond are other objects'."""
-
-_ALIKE = 1e-9
-
-
-@dataclass(frozen=True)
-class EpsCurve:
-    """What each eps gives for one k1. Arrays are ``[E]``, by ascending eps.
-
-    Attributes:
-        k1: Neighbours in the encoding.
-        k2: Neighbours in the query expansion.
-        eps: The distances that were tried.
-        num_clusters: Clusters.
-        share_clustered: Share of the images that are in one.
-        largest_share: Share of the images in the largest.
-        stability: Mean over the clustered images of the IoU of their clusters at this and the next smaller and larger
-            eps; 0 where nothing clusters.
-        coherence: See the module; the mean over an eps and those beside it, because training uses three scales.
-        best: Where coherence is highest; of equals, the one nearest to the paper's eps.
-        images_per_cluster: There, how many images share a cluster with the median clustered one; 0 without clusters.
-    """
-
-    k1: int
-    k2: int
-    eps: NDArray[np.float64]
-    num_clusters: NDArray[np.int64]
-    share_clustered: NDArray[np.float64]
-    largest_share: NDArray[np.float64]
-    stability: NDArray[np.float64]
-    coherence: NDArray[np.float64]
-    best: int
-    images_per_cluster: float
-
-    @property
-    def k1_is_too_large(self) -> bool:
-        """Whether k1 exceeds the images of an object, as far as the clusters tell it."""
-        return 0 < _MOST_K1_OF_IMAGES * self.images_per_cluster < self.k1
+_EQUAL = 1e-6
 
 
 @dataclass(frozen=True)
@@ -143,14 +95,17 @@ def suggest(
     tried_k1 = [value for value in TRIED_K1 if value <= len(rows) / 2] or [TRIED_K1[0]] if k1 == "auto" else [k1]
     _check(tried_eps, tried_k1, min_samples)
     if len(rows) < min_samples:
-        return _too_few(len(rows), eps, tried_k1[0], k2, min_samples)
+        reason = f"{len(rows)} images cannot form a cluster, which takes {min_samples}: nothing was tried"
+        return _untried(reason, eps, tried_k1[0] if k1 == "auto" else k1, k2, min_samples)
+    if bool((rows.amax(dim=0) - rows.amin(dim=0) < _EQUAL).all()):
+        # The order of equal neighbours is arbitrary, and so would be what every setting finds.
+        return _untried("all images are equal: one cluster", eps, PAPER_K1 if k1 == "auto" else k1, k2, min_samples)
     if neighbours is None:
         neighbours = nearest_neighbours(rows, searched(k1, min_samples)).indices
     curves: list[EpsCurve] = []
     for done, number in enumerate(tried_k1):
         width = k2_for(number) if k2 == "auto" else k2
-        labels = _labels_of_each_eps(rows, neighbours, number, width, tried_eps, min_samples)
-        curves.append(_curve(number, width, tried_eps, labels, neighbours[:, :min_samples]))
+        curves.append(eps_curve(rows, neighbours, k1=number, k2=width, eps=tried_eps, min_samples=min_samples))
         if progress is not None:
             progress(done + 1, len(tried_k1))
         if curves[-1].k1_is_too_large:
@@ -174,30 +129,6 @@ def k2_for(k1: int) -> int:
     return max(1, min(PAPER_K2, math.ceil(0.3 * k1)))
 
 
-def coherence(labels: NDArray[np.int64], neighbours: NDArray[np.integer]) -> float:
-    """Share of links to nearest neighbours that stay inside a cluster, less twice that of all pairs; see the module.
-
-    Args:
-        labels: ``[N]`` int, -1 noise; a noise image is a cluster of itself alone.
-        neighbours: ``[N, k]`` int; the row itself and -1 are no links.
-
-    Returns:
-        A value from -2 to 1: -1 where all images are one cluster, about 0 where none clusters.
-
-    Example:
-        >>> pairs = np.array([[1], [0], [3], [2]])
-        >>> coherence(np.array([0, 0, 1, 1]), pairs), coherence(np.array([0, 0, 0, 0]), pairs)
-        (0.0, -1.0)
-    """
-    classes = singletons_for_noise(labels)
-    if not len(classes):
-        return 0.0
-    is_link = (neighbours >= 0) & (neighbours != np.arange(len(classes))[:, None])
-    inside = (classes[neighbours] == classes[:, None]) & is_link
-    shares = np.bincount(classes) / len(classes)
-    return float(inside.sum() / max(1, is_link.sum()) - _CHANCE_WEIGHT * (shares**2).sum())
-
-
 def _check(eps: NDArray[np.float64], k1: Sequence[int], min_samples: int) -> None:
     if eps.min() < 0 or eps.max() >= 1:
         raise ValueError(f"eps is {eps[0]:g}; it must be at least 0 and below 1, as Jaccard distances are")
@@ -207,59 +138,9 @@ def _check(eps: NDArray[np.float64], k1: Sequence[int], min_samples: int) -> Non
         raise ValueError(f"min_samples is {min_samples}; it must be at least 2: links to neighbours are counted")
 
 
-def _labels_of_each_eps(
-    rows: Features,
-    neighbours: NDArray[np.integer],
-    k1: int,
-    k2: int,
-    eps: NDArray[np.float64],
-    min_samples: int,
-) -> NDArray[np.int64]:
-    """``[E, N]`` int64: DBSCAN at each eps on one distance."""
-    distance = jaccard_distance(rows, k1=k1, k2=k2, cutoff=float(eps.max()), neighbours=neighbours[:, :k1])
-    return np.stack([dbscan(distance, eps=float(value), min_samples=min_samples) for value in eps])
-
-
-def _curve(
-    k1: int, k2: int, eps: NDArray[np.float64], labels: NDArray[np.int64], nearest: NDArray[np.integer]
-) -> EpsCurve:
-    num = labels.shape[1]
-    sizes = [np.bincount(row[row != NOISE]) for row in labels]
-    raw = np.array([coherence(row, nearest) for row in labels])
-    beside = np.pad(raw, 1, mode="edge")
-    smooth = (beside[:-2] + beside[1:-1] + beside[2:]) / 3
-    # A plateau of equals is what clear groups give: its middle is as good as its ends, and the paper's eps is known.
-    equals = np.flatnonzero(smooth >= smooth.max() - _ALIKE)
-    best = int(equals[np.argmin(np.abs(eps[equals] - PAPER_EPS))])
-    clustered = labels[best][labels[best] != NOISE]
-    return EpsCurve(
-        k1=k1,
-        k2=k2,
-        eps=eps,
-        num_clusters=np.array([len(each) for each in sizes], dtype=np.int64),
-        share_clustered=np.array([each.sum() / num for each in sizes]),
-        largest_share=np.array([each.max(initial=0) / num for each in sizes]),
-        stability=_stability(labels),
-        coherence=smooth,
-        best=best,
-        images_per_cluster=float(np.median(sizes[best][clustered])) if len(clustered) else 0.0,
-    )
-
-
-def _stability(labels: NDArray[np.int64]) -> NDArray[np.float64]:
-    """``[E]``: mean agreement of the clustered images with the next scales, 0 where nothing clusters."""
-    clustered = labels != NOISE
-    if len(labels) == 1:
-        return np.asarray(clustered.any(axis=1), dtype=np.float64)
-    up = np.stack([cluster_agreement(row, larger) for row, larger in pairwise(labels)])
-    both = np.concatenate([up[:1], (up[:-1] + up[1:]) / 2, up[-1:]])
-    return np.asarray((both * clustered).sum(axis=1) / np.maximum(1, clustered.sum(axis=1)), dtype=np.float64)
-
-
-def _too_few(
-    num: int, eps: float | Literal["auto"], k1: int, k2: int | Literal["auto"], min_samples: int
+def _untried(
+    reason: str, eps: float | Literal["auto"], k1: int, k2: int | Literal["auto"], min_samples: int
 ) -> Suggestion:
-    reason = f"{num} images cannot form a cluster, which takes {min_samples}: nothing was tried"
     settled = PAPER_EPS if eps == "auto" else eps
     return Suggestion(settled, k1, k2_for(k1) if k2 == "auto" else k2, min_samples, (reason,), ())
 
@@ -269,7 +150,7 @@ def _reason_of_k1(chosen: EpsCurve, larger: EpsCurve, num: int, *, is_given: boo
         return f"k1 = {chosen.k1}, k2 = {chosen.k2}: given"
     start = f"k1 = {chosen.k1}, k2 = {chosen.k2}: "
     if not chosen.images_per_cluster:
-        return start + "no k1 gives clusters, so this says nothing"
+        return start + "nothing clusters, so that nothing speaks for another"
     of = f"half of the clustered images are in clusters of {chosen.images_per_cluster:.0f} or more images"
     if larger is not chosen:
         return start + (
@@ -288,9 +169,9 @@ def _reasons_of_eps(chosen: EpsCurve, *, is_given: bool) -> tuple[str, ...]:
         f"the largest with {chosen.largest_share[at]:.0%}"
     )
     if not chosen.num_clusters[at]:
-        what = f"eps = {eps[at]:g}" if is_given else f"no eps from {eps[0]:g} to {eps[-1]:g}"
+        what = f"eps = {eps[at]:g} gives no" if is_given else f"no eps from {eps[0]:g} to {eps[-1]:g} gives"
         return (
-            f"{what} gives clusters: every image shows another object, or these features do not see "
+            f"{what} clusters: every image shows another object, or these features do not see "
             "what is common to images of one object",
         )
     if is_given:

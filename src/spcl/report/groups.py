@@ -1,0 +1,183 @@
+"""The folder that a grouping leaves: a table, a summary, a picture, and on request a folder for each group."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from PIL import Image
+
+from spcl.data.images import UnreadableImageError, open_image
+from spcl.engine.whole_files import written_aside
+from spcl.errors import InputError
+from spcl.records import Record
+from spcl.report.sheet import SheetRow, contact_sheet
+from spcl.selfpaced.grouping import Groups
+
+TABLE, SUMMARY, PICTURE, BROKEN, FOLDERS = "groups.csv", "summary.json", "groups.png", "broken.csv", "groups"
+
+_MADE_BY = "spcl cluster"
+_SHOWN_GROUPS, _SHOWN_IMAGES = 12, 10
+
+
+def claim_folder(folder: Path, *, overwrite: bool) -> None:
+    """Make sure that results can be written to a folder, before any work.
+
+    Raises:
+        InputError: If it holds something else, or an earlier result that is not to be replaced, or cannot be made.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder} is a file; give another folder (-o)")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        holds = sorted(entry.name for entry in folder.iterdir())
+    except OSError as error:
+        raise InputError(f"cannot write to {folder}: {error.strerror or error}") from error
+    if not holds:
+        return
+    if not _is_ours(folder):
+        raise InputError(f"{folder} holds something else ({', '.join(holds[:4])}); give another folder (-o)")
+    if not overwrite:
+        raise InputError(f"{folder} holds groups already; replace them with --overwrite, or give another folder (-o)")
+
+
+def write_groups(
+    folder: Path,
+    records: Sequence[Record],
+    groups: Groups,
+    *,
+    broken: Sequence[tuple[Path, str]] = (),
+    facts: Mapping[str, Any] | None = None,
+    folders: Literal["none", "link", "copy"] = "none",
+) -> dict[str, Any]:
+    """Write everything. Each file is whole or the old one, and the summary, which names the folder's maker, is first.
+
+    Args:
+        folder: Claimed before.
+        records: ``[N]`` of the images that were grouped.
+        groups: Of these images.
+        broken: Path and reason of each image that could not be read.
+        facts: What else the summary should hold, plain values.
+        folders: A folder for each group, of links (relative; copies where the disk has none) or copies.
+
+    Returns:
+        What the summary holds.
+    """
+    summary = summary_of(groups) | {"broken": len(broken)} | dict(facts or {})
+    with written_aside(folder / SUMMARY) as aside:
+        aside.write_text(json.dumps({"made_by": _MADE_BY} | summary, indent=1), encoding="utf-8")
+    rows = zip(records, groups.group.tolist(), groups.confidence.tolist(), strict=True)
+    _write_table(
+        folder / TABLE,
+        ("path", "group", "confidence"),
+        [(str(record.path), number, f"{sure:.4f}") for record, number, sure in rows],
+    )
+    if broken:
+        _write_table(folder / BROKEN, ("path", "reason"), [(str(path), reason) for path, reason in broken])
+    else:
+        (folder / BROKEN).unlink(missing_ok=True)
+    if rows_shown := sheet_rows(records, groups):
+        with written_aside(folder / PICTURE) as aside:
+            contact_sheet(aside, rows_shown)
+    if folders != "none":
+        _write_folders(folder / FOLDERS, records, groups, copies=folders == "copy")
+    return summary
+
+
+def summary_of(groups: Groups) -> dict[str, Any]:
+    """The figures of a grouping and its settings, plain values."""
+    sizes = groups.sizes
+    return {
+        "images": len(groups.group),
+        "groups": len(sizes),
+        "grouped_images": int(sizes.sum()),
+        "images_without_group": groups.num_ungrouped,
+        "largest_group": int(sizes.max(initial=0)),
+        "median_group": float(np.median(sizes)) if len(sizes) else 0.0,
+        "mean_confidence": float(groups.confidence[groups.group >= 0].mean()) if len(sizes) else 0.0,
+        "eps": groups.eps,
+        "k1": groups.k1,
+        "k2": groups.k2,
+        "eps_gap": groups.eps_gap,
+        "min_samples": groups.min_samples,
+        "reasons": [] if groups.suggestion is None else list(groups.suggestion.reasons),
+    }
+
+
+def sheet_rows(records: Sequence[Record], groups: Groups) -> list[SheetRow]:
+    """The largest groups as rows of a picture: from the image that is surest to the one that is least sure."""
+    rows = []
+    for number in [*range(min(_SHOWN_GROUPS, len(groups.sizes))), -1]:
+        members = np.flatnonzero(groups.group == number)
+        if not len(members):
+            continue
+        members = members[np.argsort(-groups.confidence[members], kind="stable")]
+        spread = np.unique(np.linspace(0, len(members) - 1, min(_SHOWN_IMAGES, len(members))).round().astype(int))
+        images = [image for row in members[spread] if (image := _opened(records[row].path)) is not None]
+        title = f"group {number}" if number >= 0 else "no group"
+        if images:
+            rows.append(SheetRow(title, f"{len(members)} images", images))
+    return rows
+
+
+def _opened(path: Path) -> Image.Image | None:
+    try:
+        return open_image(path)
+    except UnreadableImageError:  # it was there when its feature was taken
+        return None
+
+
+def _is_ours(folder: Path) -> bool:
+    try:
+        summary = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(summary, dict) and summary.get("made_by") == _MADE_BY
+
+
+def _write_table(path: Path, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    with written_aside(path) as aside, aside.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(header)
+        writer.writerows(rows)
+
+
+def _write_folders(folder: Path, records: Sequence[Record], groups: Groups, *, copies: bool) -> None:
+    """Made aside and swapped, so that a stop leaves the old folders or the new ones."""
+    aside, old = folder.with_name(f".{folder.name}.part"), folder.with_name(f".{folder.name}.old")
+    try:
+        for left in (aside, old):
+            shutil.rmtree(left, ignore_errors=True)
+        taken: Counter[Path] = Counter()
+        for record, number in zip(records, groups.group.tolist(), strict=True):
+            inside = Path(f"{number:04d}" if number >= 0 else "none")
+            name = inside / record.path.name
+            taken[name] += 1
+            if taken[name] > 1:  # images of one name from several folders
+                name = name.with_name(f"{name.stem}~{taken[name]}{name.suffix}")
+            (aside / inside).mkdir(parents=True, exist_ok=True)
+            # The link is made aside, at the depth where it will lie: relative to there it is right in both places.
+            _place(record.path, aside / name, copy=copies)
+        if folder.exists():
+            folder.replace(old)
+        aside.replace(folder)
+        shutil.rmtree(old, ignore_errors=True)
+    except OSError as error:
+        raise InputError(f"cannot write {folder}: {error.strerror or error}; free some space") from error
+
+
+def _place(image: Path, where: Path, *, copy: bool) -> None:
+    if not copy:
+        try:
+            where.symlink_to(os.path.relpath(image.resolve(), where.parent.resolve()))
+            return
+        except (OSError, ValueError):  # no links on this disk or for this user; or another drive
+            pass
+    shutil.copy2(image, where)

@@ -1,0 +1,160 @@
+"""Groups of images for people: which images show one object, and how sure that is.
+
+The clusters at the normal scale (section 3.3 of the paper), numbered by size. The reliability criterion, which in
+training decides what becomes a class, is here a part of the confidence: it moves no image, because groups without
+their less reliable members and clusters are more precise and find less, by as much (``docs/results.md``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spcl.retrieval.arrays import Features, as_float32
+from spcl.retrieval.neighbours import nearest_neighbours
+from spcl.selfpaced.clustering import NOISE
+from spcl.selfpaced.pseudo_labels import PseudoLabels, pseudo_labels
+from spcl.selfpaced.silhouette import silhouettes
+from spcl.selfpaced.suggestion import Suggestion, k2_for, searched, suggest
+
+_ROWS_AT_ONCE = 4096
+
+
+@dataclass(frozen=True)
+class Groups:
+    """Groups of images.
+
+    Attributes:
+        group: ``[N]`` int64: numbered by size, the largest is 0, of equals the one whose first image comes first; -1:
+            the image is in no group.
+        confidence: ``[N]`` float64 in [0, 1]; 0 without a group. The product of three: how much of its group stays
+            when eps is made larger (independence), when it is made smaller (compactness), and how much nearer the
+            image is to the rest of its group than to the next group (silhouette). It orders images by how
+            likely their group is right; it is no probability.
+        eps: The clustering's largest distance of two neighbours.
+        k1: Neighbours in the k-reciprocal encoding.
+        k2: Neighbours in the local query expansion.
+        eps_gap: How far the two other scales lie from eps.
+        min_samples: Neighbours, itself included, that make a core sample.
+        suggestion: Why these settings; None where all were given.
+    """
+
+    group: NDArray[np.int64]
+    confidence: NDArray[np.float64]
+    eps: float
+    k1: int
+    k2: int
+    eps_gap: float
+    min_samples: int
+    suggestion: Suggestion | None
+
+    @property
+    def sizes(self) -> NDArray[np.int64]:
+        """Images in each group, by its number."""
+        return np.bincount(self.group[self.group != NOISE]).astype(np.int64)
+
+    @property
+    def num_ungrouped(self) -> int:
+        """Images in no group."""
+        return int((self.group == NOISE).sum())
+
+
+def cluster(
+    features: Features,
+    *,
+    eps: float | Literal["auto"] = "auto",
+    k1: int | Literal["auto"] = "auto",
+    k2: int | Literal["auto"] = "auto",
+    eps_gap: float = 0.02,
+    min_samples: int = 4,
+    neighbours: NDArray[np.integer] | None = None,
+) -> Groups:
+    """Group images by what they show.
+
+    Args:
+        features: ``[N, D]`` unit rows, of any encoder.
+        eps: Largest distance of two neighbours, inclusive, from ``eps_gap`` to below ``1 - eps_gap``; auto: suggested
+            by the features.
+        k1: Neighbours in the k-reciprocal encoding, the image itself included; likewise.
+        k2: Neighbours in the local query expansion; auto: goes with k1.
+        eps_gap: How far the looser and the tighter scale lie from eps; confidence compares the three.
+        min_samples: An image with so many neighbours, itself included, can start a group: about the least size of one.
+        neighbours: ``[N, k]`` int, nearest first, the row itself among them, ``suggestion.searched(k1, min_samples)``
+            columns; None: computed exactly.
+
+    Raises:
+        ValueError: If a setting is out of range or shapes do not fit.
+
+    Example:
+        >>> rows = np.repeat(np.eye(3, 8, dtype=np.float32), [4, 4, 1], axis=0)
+        >>> found = cluster(rows, eps=0.5, k1=4, k2=2)
+        >>> found.group.tolist(), found.confidence.round(2).tolist()
+        ([0, 0, 0, 0, 1, 1, 1, 1, -1], [1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.0])
+
+    Cost: one neighbour search, ``N^2 D``; a few label stages, O(N k1); ``N G D`` for G groups.
+    """
+    rows = as_float32(features, "features")
+    suggestion = None
+    if neighbours is None and len(rows):
+        neighbours = nearest_neighbours(rows, searched(k1, min_samples)).indices
+    if "auto" in (eps, k1):
+        suggestion = suggest(rows, eps=eps, k1=k1, k2=k2, min_samples=min_samples, neighbours=neighbours)
+        eps, k1, k2 = suggestion.eps, suggestion.k1, suggestion.k2
+    settled_eps, settled_k1 = float(eps), int(k1)
+    settled_k2 = k2_for(settled_k1) if k2 == "auto" else k2
+    found = pseudo_labels(
+        rows,
+        k1=settled_k1,
+        k2=settled_k2,
+        eps=settled_eps,
+        eps_gap=eps_gap,
+        min_samples=min_samples,
+        neighbours=None if neighbours is None else neighbours[:, :settled_k1],
+    )
+    group = _numbered_by_size(found.scales.normal)
+    return Groups(
+        group=group,
+        confidence=_confidence(rows.cpu().numpy(), group, found),
+        eps=settled_eps,
+        k1=settled_k1,
+        k2=settled_k2,
+        eps_gap=eps_gap,
+        min_samples=min_samples,
+        suggestion=suggestion,
+    )
+
+
+def _numbered_by_size(labels: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Largest first, ties by the first row; -1 stays."""
+    names, first, sizes = np.unique(labels, return_index=True, return_counts=True)
+    is_group = names != NOISE
+    order = np.lexsort((first[is_group], -sizes[is_group]))
+    number = np.full(int(labels.max(initial=NOISE)) + 2, NOISE, dtype=np.int64)
+    number[names[is_group][order]] = np.arange(len(order))
+    return number[labels]
+
+
+def _confidence(rows: NDArray[np.float32], group: NDArray[np.int64], found: PseudoLabels) -> NDArray[np.float64]:
+    confidence = np.zeros(len(group))
+    grouped = np.flatnonzero(group != NOISE)
+    if len(grouped):
+        nearer = np.clip(_silhouettes(rows[grouped], group[grouped]), 0, 1)
+        confidence[grouped] = found.independence[grouped] * found.compactness[grouped] * nearer
+    return confidence
+
+
+def _silhouettes(rows: NDArray[np.float32], group: NDArray[np.int64]) -> NDArray[np.float64]:
+    """``[N]``: of each image, in its group; where there is but one, the next group is an unrelated direction."""
+    sums = np.zeros((max(2, int(group.max()) + 1), rows.shape[1]))
+    np.add.at(sums, group, rows)
+    sizes = np.maximum(1, np.bincount(group, minlength=len(sums))).astype(np.float64)
+    blocks = range(0, len(rows), _ROWS_AT_ONCE)
+    return np.concatenate(
+        [
+            silhouettes(rows[at : at + _ROWS_AT_ONCE].astype(np.float64), group[at : at + _ROWS_AT_ONCE], sums, sizes)
+            for at in blocks
+        ]
+    )

@@ -1,0 +1,143 @@
+"""``spcl cluster`` and ``spcl suggest``: what they leave, what they refuse, what they say."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shlex
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from spcl.cli.main import main
+from tests.cli.test_commands import refused
+from tests.fakes import draw
+
+SMALL = shlex.split("--arch timm/test_resnet --pretrained none --device cpu --workers 2")
+
+
+@pytest.fixture
+def crops(tmp_path, monkeypatch):
+    """Four objects, six images each, in two folders."""
+    monkeypatch.chdir(tmp_path)
+    for number in range(24):
+        draw(tmp_path / "crops" / f"day{number % 2}" / f"{number // 2:02d}.jpg", number // 6, number)
+    return tmp_path
+
+
+def table(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_groups_of_a_folder(crops, capsys):
+    (crops / "crops" / "broken.jpg").write_bytes(b"no image")
+    main(["cluster", "crops", "-o", "out", *SMALL])
+    printed = capsys.readouterr().out
+    assert "4 groups of 24 images; the largest has 6; 0 images are in no group" in printed
+    assert "1 images could not be read and are left out: out/broken.csv" in printed
+    assert "tall, as persons are" in printed
+    rows = table(crops / "out/groups.csv")
+    assert list(rows[0]) == ["path", "group", "confidence"]
+    assert [row["path"] for row in rows] == sorted(row["path"] for row in rows)
+    groups_of: dict[int, set[str]] = {}
+    for row in rows:
+        day, name = Path(row["path"]).parts[1:]
+        groups_of.setdefault((2 * int(name[:2]) + int(day[-1])) // 6, set()).add(row["group"])
+        assert 0 < float(row["confidence"]) <= 1
+    assert sorted(groups_of.values()) == [{"0"}, {"1"}, {"2"}, {"3"}] or all(len(v) == 1 for v in groups_of.values())
+    assert len(set.union(*groups_of.values())) == 4
+    assert [Path(row["path"]).name for row in table(crops / "out/broken.csv")] == ["broken.jpg"]
+    summary = json.loads((crops / "out/summary.json").read_text())
+    assert (summary["groups"], summary["images"], summary["broken"]) == (4, 24, 1)
+    assert summary["reasons"][0].startswith(f"k1 = {summary['k1']}, k2 = {summary['k2']}: ")
+    with Image.open(crops / "out/groups.png") as picture:
+        assert picture.width > 400
+
+
+def test_the_same_again_and_never_in_silence(crops, capsys):
+    main(["cluster", "crops", "-o", "out", *SMALL, "--folders", "link"])
+    first = (crops / "out/groups.csv").read_bytes()
+    assert "out holds groups already; replace them with --overwrite" in refused(
+        ["cluster", "crops", "-o", "out", *SMALL], capsys
+    )
+    links = sorted((crops / "out/groups").rglob("*.jpg"))
+    assert len(links) == 24
+    assert all(link.is_symlink() and not Path(link.readlink()).is_absolute() and link.exists() for link in links)
+    # Two images of the same name, from two folders, in one group.
+    assert any("~2" in link.name for link in links)
+    main(["cluster", "crops", "-o", "out", *SMALL, "--overwrite", "--folders", "copy"])
+    assert (crops / "out/groups.csv").read_bytes() == first
+    copies = sorted((crops / "out/groups").rglob("*.jpg"))
+    assert len(copies) == 24
+    assert not any(copy.is_symlink() for copy in copies)
+    assert not list((crops / "out").glob(".*"))
+
+
+def test_results_among_the_images_are_no_crops(crops, capsys):
+    main(["cluster", "crops", "-o", "crops/out", *SMALL, "--folders", "copy"])
+    main(["cluster", "crops", "-o", "crops/out", *SMALL, "--overwrite", "--json"])
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["images"] == 24
+    assert "all the images are in crops/out" in refused(["cluster", "crops/out", "-o", "crops/out", *SMALL], capsys)
+
+
+def test_settings_that_are_given_are_kept(crops, capsys):
+    main(["cluster", "crops", "-o", "out", *SMALL, "--eps", "0.45", "--k1", "6", "--k2", "1", "--json"])
+    summary = json.loads(capsys.readouterr().out)
+    assert (summary["eps"], summary["k1"], summary["k2"]) == (0.45, 6, 1)
+    assert "given" in summary["reasons"][0]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["cluster", "nowhere", "-o", "out"], "there are no images at nowhere"),
+        (["cluster", "empty", "-o", "out"], "no images in empty or below it"),
+        (["cluster", "crops", "-o", "crops"], "all the images are in crops"),
+        (["cluster", "crops", "-o", "full"], "full holds something else (notes.txt)"),
+        (["cluster", "crops", "-o", "file"], "file is a file"),
+        (["cluster", "crops", "-o", "out", "--eps", "1.5"], "--eps is 1.5; expected auto, or a distance"),
+        (["cluster", "crops", "-o", "out", "--min-samples", "1"], "--min-samples is 1; expected at least 2"),
+        (["cluster", "crops", "-o", "out", "--k1", "0"], "--k1 is 0; expected at least 1"),
+        (["cluster", "crops", "-o", "out", "--checkpoint", "no.pth.tar"], "there is no checkpoint no.pth.tar"),
+        (["cluster", "broken", "-o", "out"], "none of the 2 images can be read"),
+        (["suggest", "nowhere"], "there are no images at nowhere"),
+        (["suggest", "crops", "--checkpoint", "full/notes.txt"], "cannot be read"),
+    ],
+)
+def test_refusals(crops, capsys, words, message):
+    (crops / "empty").mkdir()
+    for name in ("full/notes.txt", "broken/1.jpg", "broken/2.jpg"):
+        (crops / name).parent.mkdir(exist_ok=True)
+        (crops / name).write_text("text")
+    (crops / "file").write_text("")
+    assert message in refused([*words, *SMALL], capsys)
+    assert not (crops / "out/groups.csv").exists()
+
+
+def test_suggest_tells_and_draws(crops, capsys):
+    main(["suggest", "crops", *SMALL, "--picture", "curves/s.png"])
+    printed = capsys.readouterr().out
+    main(["suggest", "crops", *SMALL, "--json"])
+    plain = json.loads(capsys.readouterr().out)
+    assert f"eps {plain['eps']:g}, k1 {plain['k1']}, k2 {plain['k2']} (min-samples 4), because" in printed
+    assert plain["command"].startswith("spcl train crops --recipe person --height 128 --width 64 --eps ")
+    assert plain["command"] in printed
+    for reason in plain["reasons"]:
+        assert reason in printed
+    assert plain["curve"]["num_clusters"][plain["curve"]["eps"].index(plain["eps"])] == 4
+    assert plain["images"] == 24
+    with Image.open(crops / "curves/s.png") as picture:
+        assert picture.height > picture.width > 400
+
+
+def test_suggest_with_too_few_images(crops, capsys):
+    main(["suggest", "crops/day0/00.jpg", *SMALL, "--picture", "s.png"])
+    printed = capsys.readouterr().out
+    assert "1 images cannot form a cluster" in printed
+    assert "no picture: nothing was tried" in printed
+    assert not (crops / "s.png").exists()
+    main(["cluster", "crops/day0/00.jpg", "-o", "out", *SMALL])
+    assert "0 groups of 0 images; 1 images are in no group" in capsys.readouterr().out
+    assert table(crops / "out/groups.csv")[0]["group"] == "-1"
