@@ -19,6 +19,19 @@ def test_group_features(capsys):
     assert capsys.readouterr().out.startswith("20 groups, 0 images without one")
 
 
+def test_group_a_folder(tmp_path, monkeypatch, capsys):
+    for number in range(12):
+        draw(tmp_path / "crops" / f"{number:02d}.png", number // 6, number)
+    torch.manual_seed(0)
+    encoder = Encoder(EncoderSettings(arch="timm/test_resnet", height=32, width=16))
+    save_atomically(checkpoint_of(encoder, epoch=1, best_mean_ap=None, facts={}), tmp_path / "c.pth.tar")
+    words = [str(tmp_path / name) for name in ("crops", "out", "c.pth.tar")]
+    monkeypatch.setattr(sys, "argv", ["group_folder.py", *words])
+    runpy.run_path(str(PROJECT_ROOT / "examples/group_folder.py"), run_name="__main__")
+    assert "2 groups; 0 images are in none" in capsys.readouterr().out
+    assert len(list((tmp_path / "out/groups").rglob("*.png"))) == 12
+
+
 def test_embed_images(tmp_path, monkeypatch, capsys):
     torch.manual_seed(0)
     encoder = Encoder(EncoderSettings(arch="timm/test_resnet", height=32, width=16))
