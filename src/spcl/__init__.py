@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from spcl.engine.adaptation_settings import AdaptationSettings
     from spcl.engine.embed import Encoder, load_encoder
     from spcl.errors import InputError
+    from spcl.export.onnx_file import export_onnx
+    from spcl.export.weights import export_weights
     from spcl.gallery.gallery import Gallery
     from spcl.records import Record, ReIDDataset
     from spcl.retrieval.jaccard import jaccard_distance
@@ -42,6 +44,8 @@ _HOMES = {
     "Suggestion": "spcl.selfpaced.suggestion",
     "cluster": "spcl.selfpaced.grouping",
     "contrastive_loss": "spcl.selfpaced.contrastive_loss",
+    "export_onnx": "spcl.export.onnx_file",
+    "export_weights": "spcl.export.weights",
     "jaccard_distance": "spcl.retrieval.jaccard",
     "load_dataset": "spcl.data.catalogue",
     "load_encoder": "spcl.engine.embed",
@@ -68,6 +72,8 @@ __all__ = [
     "adapt",
     "cluster",
     "contrastive_loss",
+    "export_onnx",
+    "export_weights",
     "jaccard_distance",
     "load_dataset",
     "load_encoder",

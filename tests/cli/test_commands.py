@@ -172,6 +172,18 @@ def test_control_c_and_a_closed_pipe():
     assert stopped.value.code == 130
 
 
+def test_no_permission(capsys):
+    def forbidden():
+        raise PermissionError(13, "Permission denied", "secret/folder")
+
+    with pytest.raises(SystemExit) as stopped:
+        run_guarded(forbidden)
+    assert stopped.value.code == 2
+    assert capsys.readouterr().err == (
+        "error: no permission to read or write secret/folder; give another place, or change who may\n"
+    )
+
+
 def test_as_a_module():
     done = subprocess.run([sys.executable, "-m", "spcl", "--version"], capture_output=True, text=True, check=True)
     assert done.stdout.startswith("spcl ")

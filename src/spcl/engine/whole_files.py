@@ -27,6 +27,8 @@ def written_aside(path: Path, *, next_step: str = "free some space, or give anot
     aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        # Before the block's work, so that none of it is lost where nothing can be written.
+        aside.touch()
         yield aside
         with aside.open("rb+") as file:
             os.fsync(file.fileno())
