@@ -36,7 +36,7 @@ def test_groups_of_a_folder(crops, capsys):
     main(["cluster", "crops", "-o", "out", *SMALL])
     printed = capsys.readouterr().out
     assert "4 groups of 24 images; the largest has 6; 0 images are in no group" in printed
-    assert "1 images could not be read and are left out: out/broken.csv" in printed
+    assert "1 image(s) could not be read and are left out: out/broken.csv" in printed
     assert "tall, as persons are" in printed
     rows = table(crops / "out/groups.csv")
     assert list(rows[0]) == ["path", "group", "confidence"]
@@ -79,6 +79,9 @@ def test_results_among_the_images_are_no_crops(crops, capsys):
     main(["cluster", "crops", "-o", "crops/out", *SMALL, "--folders", "copy"])
     main(["cluster", "crops", "-o", "crops/out", *SMALL, "--overwrite", "--json"])
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["images"] == 24
+    assert not (crops / "crops/out/groups").exists()  # folders of earlier groups would contradict the table
+    (crops / "crops/out/groups").mkdir()
+    draw(crops / "crops/out/groups/1.jpg", 1)
     assert "all the images are in crops/out" in refused(["cluster", "crops/out", "-o", "crops/out", *SMALL], capsys)
 
 
@@ -135,7 +138,7 @@ def test_suggest_tells_and_draws(crops, capsys):
 def test_suggest_with_too_few_images(crops, capsys):
     main(["suggest", "crops/day0/00.jpg", *SMALL, "--picture", "s.png"])
     printed = capsys.readouterr().out
-    assert "1 images cannot form a cluster" in printed
+    assert "1 image(s) cannot form a cluster" in printed
     assert "no picture: nothing was tried" in printed
     assert not (crops / "s.png").exists()
     main(["cluster", "crops/day0/00.jpg", "-o", "out", *SMALL])

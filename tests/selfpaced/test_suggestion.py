@@ -93,7 +93,7 @@ def test_too_few_images_say_so(num):
     found = suggest(np.eye(4, dtype=np.float32)[:num])
     assert found.curves == ()
     assert found.curve is None
-    assert found.reasons == (f"{num} images cannot form a cluster, which takes 4: nothing was tried",)
+    assert found.reasons == (f"{num} image(s) cannot form a cluster, which takes 4: nothing was tried",)
     assert (found.eps, found.k1) == (0.6, 5)
 
 

@@ -152,7 +152,7 @@ def _tell(out: Path, groups: Groups, reasons: Sequence[str], num_broken: int, fo
         f"{len(sizes)} groups of {int(sizes.sum())} images{largest}; {groups.num_ungrouped} images are in no group"
     )
     if num_broken:
-        report.warn(f"{num_broken} images could not be read and are left out: {out / BROKEN}")
+        report.warn(f"{num_broken} image(s) could not be read and are left out: {out / BROKEN}")
     report.say(f"table: {out / TABLE}, summary: {out / SUMMARY}")
     report.say(f"picture: {out / PICTURE}")
     if folders != "none":

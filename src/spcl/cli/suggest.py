@@ -138,7 +138,7 @@ def _tell(
     report.say(f"recipe {shape.recipe}, {shape.size[0]} x {shape.size[1]}: {shape.reason}")
     if images.broken:
         path, reason = images.broken[0]
-        report.warn(f"{len(images.broken)} images could not be read and do not count; the first, {path}: {reason}")
+        report.warn(f"{len(images.broken)} image(s) could not be read and do not count; the first, {path}: {reason}")
     report.say(f"to train with it:\n  {command}")
     report.say("without a GPU, start with --recipe quick in its place")
     if picture:

@@ -88,6 +88,8 @@ def write_groups(
             contact_sheet(aside, rows_shown)
     if folders != "none":
         _write_folders(folder / FOLDERS, records, groups, copies=folders == "copy")
+    else:  # folders of other groups would contradict the table
+        shutil.rmtree(folder / FOLDERS, ignore_errors=True)
     return summary
 
 

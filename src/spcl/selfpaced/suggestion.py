@@ -95,7 +95,7 @@ def suggest(
     tried_k1 = [value for value in TRIED_K1 if value <= len(rows) / 2] or [TRIED_K1[0]] if k1 == "auto" else [k1]
     _check(tried_eps, tried_k1, min_samples)
     if len(rows) < min_samples:
-        reason = f"{len(rows)} images cannot form a cluster, which takes {min_samples}: nothing was tried"
+        reason = f"{len(rows)} image(s) cannot form a cluster, which takes {min_samples}: nothing was tried"
         return _untried(reason, eps, tried_k1[0] if k1 == "auto" else k1, k2, min_samples)
     if bool((rows.amax(dim=0) - rows.amin(dim=0) < _EQUAL).all()):
         # The order of equal neighbours is arbitrary, and so would be what every setting finds.
