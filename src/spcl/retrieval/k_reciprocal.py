@@ -97,16 +97,33 @@ def average_over_neighbours(encoding: csr_array, neighbours: NDArray[np.integer]
         return encoding
     table = _checked_neighbours(neighbours)[:, :k2]
     present = table >= 0
-    counts = present.sum(axis=1)
+    old_indptr = encoding.indptr.astype(np.int64, copy=False)
+    old_indices = encoding.indices.astype(np.int32, copy=False)
+    # A mean has at most as many entries as the rows it is made of.
+    most = np.where(present, np.diff(old_indptr)[table], 0).sum(axis=1)
+    counts = np.zeros(len(table), dtype=np.int64)
+    columns, weights = [np.empty(0, dtype=np.int32)], [np.empty(0, dtype=np.float32)]
+    for start in range(0, len(table), _ROWS_AT_ONCE):
+        stop = min(start + _ROWS_AT_ONCE, len(table))
+        offsets = np.concatenate([[0], np.cumsum(most[start:stop])]).astype(np.int64)
+        part_columns = np.empty(int(offsets[-1]), dtype=np.int32)
+        part_weights = np.empty(int(offsets[-1]), dtype=np.float32)
+        _average(
+            old_indptr,
+            old_indices,
+            encoding.data,
+            table[start:stop],
+            offsets,
+            part_columns,
+            part_weights,
+            counts[start:],
+        )
+        used = np.arange(int(offsets[-1])) - np.repeat(offsets[:-1], most[start:stop])
+        kept = used < np.repeat(counts[start:stop], most[start:stop])
+        columns.append(part_columns[kept])
+        weights.append(part_weights[kept])
     indptr = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-    chooser = csr_array(
-        (np.ones(int(indptr[-1]), dtype=np.float32), table[present], indptr),
-        shape=(len(table), encoding.shape[0]),
-    )
-    mean = csr_array(chooser @ encoding)
-    mean.sort_indices()
-    mean.data /= np.repeat(counts.astype(np.float32), np.diff(mean.indptr))
-    return mean
+    return csr_array((np.concatenate(weights), np.concatenate(columns), indptr), shape=(len(table), encoding.shape[0]))
 
 
 def _checked_neighbours(neighbours: NDArray[np.integer] | torch.Tensor) -> NDArray[np.int32]:
@@ -185,6 +202,46 @@ def _add(seen, found, num_found, value):  # type: ignore[no-untyped-def]
     seen[at] = value
     found[num_found] = value
     return num_found + 1
+
+
+@njit(cache=True, parallel=True)
+def _average(indptr, indices, data, table, offsets, columns, weights, counts):  # type: ignore[no-untyped-def]
+    """Write the mean of each row's chosen rows from ``offsets[row]``, columns ascending, and its length."""
+    for row in prange(len(table)):
+        first = offsets[row]
+        size = 2
+        while size < 2 * (offsets[row + 1] - first):
+            size *= 2
+        slots = np.full(size, -1, dtype=np.int32)
+        sums = weights[first : offsets[row + 1]].copy()
+        found, num_found, num_rows = columns[first : offsets[row + 1]], 0, np.float32(0)
+        for chosen in table[row]:
+            if chosen < 0:
+                continue
+            num_rows += 1
+            for place in range(indptr[chosen], indptr[chosen + 1]):
+                at = _slot(slots, found, indices[place])
+                if slots[at] == -1:
+                    slots[at] = num_found
+                    found[num_found] = indices[place]
+                    sums[num_found] = 0
+                    num_found += 1
+                sums[slots[at]] += data[place]
+        ordered = np.sort(found[:num_found])
+        for place in range(num_found):
+            weights[first + place] = sums[slots[_slot(slots, found, ordered[place])]] / num_rows
+        found[:num_found] = ordered
+        counts[row] = num_found
+
+
+@njit(cache=True, inline="always")
+def _slot(slots, found, value):  # type: ignore[no-untyped-def]
+    """Where a value is in a hash table of places in ``found``, or where it would be."""
+    mask = len(slots) - 1
+    at = (value * np.int32(-1640531527)) & mask
+    while slots[at] != -1 and found[slots[at]] != value:
+        at = (at + 1) & mask
+    return at
 
 
 @njit(cache=True, parallel=True, fastmath={"reassoc", "contract"})
