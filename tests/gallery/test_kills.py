@@ -80,15 +80,26 @@ def test_several_writers_and_a_reader_at_once(tmp_path):
         except BaseException as error:
             failed.append(error)
 
+    def write_the_same():
+        try:
+            own = Gallery.open(gallery.path)
+            for number in range(6):
+                own.add_features(unit_rows(100, seed=number), names(100, first=5000))
+        except BaseException as error:
+            failed.append(error)
+
     writers = [Thread(target=write, args=(first,)) for first in (1000, 2000)]
+    writers += [Thread(target=write_the_same), Thread(target=write_the_same)]
     for writer in writers:
         writer.start()
     lengths = []
     while any(writer.is_alive() for writer in writers):
         lengths.append(sum(len(part.features) for part in gallery.read()))
+        gallery.tidy()
         assert gallery.search(unit_rows(200)[7], k=1)[0][0].path == names(200)[7]
     for writer in writers:
         writer.join()
     assert not failed
     assert all(length % 50 == 0 for length in lengths)
-    assert len(gallery) == 200 + 2 * 4 * 50
+    # A path that two add at the same time is there once.
+    assert len(gallery) == 200 + 2 * 4 * 50 + 100

@@ -15,7 +15,8 @@ import numpy as np
 
 from spcl.engine.journal import Reporter, SilentReporter
 from spcl.gallery.search import IndexFacts, search_exactly
-from spcl.gallery.store import Snapshot, Store
+from spcl.gallery.snapshot import Snapshot
+from spcl.gallery.store import Store
 from spcl.randomness import generator
 
 EXACT_UP_TO_VALUES = 50_000 * 512

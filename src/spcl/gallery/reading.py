@@ -22,7 +22,8 @@ from spcl.gallery.search import (
     search_by_index,
     search_exactly,
 )
-from spcl.gallery.store import Snapshot, Store
+from spcl.gallery.snapshot import Snapshot
+from spcl.gallery.store import Store
 from spcl.retrieval.arrays import Features
 
 

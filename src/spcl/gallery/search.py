@@ -11,7 +11,7 @@ from torch.utils.dlpack import from_dlpack
 
 from spcl.gallery.columns import OWN_COLUMNS, VECTOR
 from spcl.gallery.result import Engine, Hit
-from spcl.gallery.store import Snapshot
+from spcl.gallery.snapshot import Snapshot
 from spcl.retrieval.neighbours import nearest_neighbours
 from spcl.retrieval.rerank import rerank
 

@@ -74,10 +74,7 @@ def searchable(
     with TemporaryDirectory(prefix="spcl-") as temporary:
         gallery = Gallery.create(Path(temporary) / "gallery", encoder)
         if is_features_file(path):
-            file = FeaturesFile(path)
-            _check_file(file, encoder)
-            for table, features in file.parts():
-                gallery.add_table(table, features)
+            _fill_from_file(gallery, FeaturesFile(path), encoder)
             yield Searchable(gallery)
             return
         found = find_images(source, data_dir=data_dir)
@@ -85,13 +82,14 @@ def searchable(
         if where is not None:
             gallery.check_filter(where)
         broken: list[tuple[Path, str]] = []
-        for part in embedded_rows(encoder, found, flip=flip, runtime=runtime, report=report, num_threads=num_threads):
+        parts = embedded_rows(encoder, found, flip=flip, runtime=runtime, report=report, num_threads=num_threads)
+        for part in parts:
             gallery.add_table(part.table, part.features)
             broken.extend(part.broken)
         yield Searchable(gallery, tuple(broken))
 
 
-def _check_file(file: FeaturesFile, encoder: Encoder) -> None:
+def _fill_from_file(gallery: Gallery, file: FeaturesFile, encoder: Encoder) -> None:
     fingerprint = file.facts.get("fingerprint")
     if fingerprint != encoder.fingerprint:
         raise InputError(
@@ -99,3 +97,5 @@ def _check_file(file: FeaturesFile, encoder: Encoder) -> None:
             f"{encoder.fingerprint}: they cannot be compared. Use the checkpoint they were made with, or embed the "
             "images again"
         )
+    for table, features in file.parts():
+        gallery.add_table(table, features)

@@ -1,4 +1,4 @@
-"""The table of a gallery on disk. The only file that knows LanceDB.
+"""The table of a gallery on disk, by LanceDB: made, written to, tidied. What is read from it is in ``snapshot.py``.
 
 A write is one version, which is there as a whole or not at all, whatever is killed. A read takes a ``Snapshot`` and
 sees one version from its first row to its last, whatever is written meanwhile.
@@ -8,122 +8,34 @@ from __future__ import annotations
 
 import json
 import os
-import re
+import random
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from spcl.data.files import what_is_there
 from spcl.errors import InputError, first_line
-from spcl.gallery.columns import OWN_COLUMNS, VECTOR, kind_of, vector_type, vectors_of
-from spcl.gallery.filters import refused
+from spcl.gallery.columns import OWN_COLUMNS, VECTOR, kind_of, vector_type
+from spcl.gallery.snapshot import FACTS, VECTOR_INDEX, Snapshot
+
+T = TypeVar("T")
 
 _TABLE = "images"
-_ROW_ID = "_rowid"
-_DISTANCE = "_distance"
-_FACTS = b"spcl"
-_INDEX = "vector_index"
 _INDEX_CACHE = 768 * 2**20
 _METADATA_CACHE = 128 * 2**20
-_ROWS_AT_ONCE = 8192
+_ATTEMPTS = 8
 # A reader of an older version has long finished by then.
 _KEEP_VERSIONS = timedelta(hours=1)
 
 
-class Snapshot:
-    """One version of a gallery's table.
-
-    Attributes:
-        schema: Its columns.
-        dim: Length of a vector.
-    """
-
-    def __init__(self, table: Any) -> None:
-        self._table = table
-        self.schema: pa.Schema = table.schema
-        self.dim: int = self.schema.field(VECTOR).type.list_size
-
-    @property
-    def facts(self) -> dict[str, Any]:
-        """What was written down when the gallery was made."""
-        return dict(json.loads((self.schema.metadata or {}).get(_FACTS, b"{}")))
-
-    def count(self, where: str | None = None) -> int:
-        """Rows, or rows that pass a filter.
-
-        Raises:
-            InputError: If the filter cannot be used.
-        """
-        try:
-            return int(self._table.count_rows(where))
-        except (ValueError, RuntimeError) as error:
-            if where is None:
-                raise
-            # What follows is a place in the store's own source.
-            reason = re.sub(r",?\s*/\S+\.rs:\S+$", "", first_line(error)).removeprefix("Invalid input, ").rstrip(" .")
-            raise refused(where, reason, self.schema) from error
-
-    def scan(
-        self, columns: Sequence[str], where: str | None = None, rows: int = _ROWS_AT_ONCE
-    ) -> Iterator[tuple[NDArray[np.int64], pa.RecordBatch]]:
-        """All rows, or those that pass a filter, in batches: (row ids, their columns)."""
-        query = self._table.search().select(list(columns)).with_row_id(True)
-        if where is not None:
-            query = query.where(where)
-        for batch in query.to_batches(batch_size=rows):
-            if batch.num_rows:
-                yield batch.column(_ROW_ID).to_numpy().astype(np.int64), batch
-
-    def take(self, row_ids: NDArray[np.int64], columns: Sequence[str]) -> pa.Table:
-        """The rows of some ids, in the order of the ids; an id may come more than once."""
-        distinct = np.unique(row_ids)
-        query = self._table.take_row_ids(distinct.tolist()).select(list(columns)).with_row_id()
-        found = query.to_arrow()
-        ids = found.column(_ROW_ID).to_numpy().astype(np.int64)
-        order = np.argsort(ids)
-        return found.take(pa.array(order[np.searchsorted(ids[order], row_ids)]))
-
-    def vectors(self, row_ids: NDArray[np.int64]) -> NDArray[np.float32]:
-        """``[len(row_ids), dim]``: the vectors of some rows."""
-        return vectors_of(self.take(row_ids, [VECTOR]).column(VECTOR), self.dim)
-
-    def sample(self, num: int, rng: np.random.Generator) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """Row ids and vectors of some rows, drawn without replacement."""
-        count = self.count()
-        offsets = np.sort(rng.choice(count, size=min(num, count), replace=False)).tolist()
-        found = self._table.take_offsets(offsets).select([VECTOR]).with_row_id().to_arrow()
-        return found.column(_ROW_ID).to_numpy().astype(np.int64), vectors_of(found.column(VECTOR), self.dim)
-
-    def indexed(self) -> tuple[int, int] | None:
-        """Rows that the index holds and rows that it does not; None without an index."""
-        stats = self._table.index_stats(_INDEX)
-        return None if stats is None else (int(stats.num_indexed_rows), int(stats.num_unindexed_rows))
-
-    def search_index(
-        self, query: NDArray[np.float32], k: int, *, probes: int, refine: int, where: str | None = None
-    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """The nearest rows by the index, nearest first, and their squared distances; rows it lacks are compared, too.
-
-        Args:
-            query: ``[dim]``.
-            k: How many.
-            probes: Regions of the index that are looked through; more where a filter leaves fewer than ``k``.
-            refine: So many times ``k`` candidates are compared by their full vectors.
-            where: A filter.
-        """
-        search = self._table.search(query, vector_column_name=VECTOR).distance_type("l2").limit(k)
-        search = search.maximum_nprobes(0).minimum_nprobes(probes).refine_factor(refine)
-        if where is not None:
-            search = search.where(where, prefilter=True)
-        found = search.select([_DISTANCE]).with_row_id(True).to_arrow()
-        distances: NDArray[np.float32] = found.column(_DISTANCE).to_numpy()
-        return found.column(_ROW_ID).to_numpy().astype(np.int64), distances
+class LostRaceError(InputError):
+    """Others wrote to the gallery each time before a write was done."""
 
 
 class Store:
@@ -161,12 +73,14 @@ class Store:
         schema = pa.schema(
             [pa.field(name, kind, nullable=name != "path") for name, kind in OWN_COLUMNS.items()]
             + [pa.field(VECTOR, vector_type(dim), nullable=False)],
-            metadata={_FACTS: json.dumps(dict(facts)).encode()},
+            metadata={FACTS: json.dumps(dict(facts)).encode()},
         )
         aside = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
         try:
             folder.parent.mkdir(parents=True, exist_ok=True)
-            _connect(aside).create_table(_TABLE, schema=schema)
+            table = _connect(aside).create_table(_TABLE, schema=schema)
+            # Two writers that add the same new path at the same time are noticed by it; otherwise both would add it.
+            table.set_unenforced_primary_key("path")
             if folder.exists():
                 folder.rmdir()
             aside.rename(folder)
@@ -202,7 +116,7 @@ class Store:
         table = self._table()
         fitted = _fitted(rows, table.schema)
         merge = table.merge_insert("path").when_matched_update_all().when_not_matched_insert_all()
-        done = merge.execute(fitted)
+        done = _until_won(lambda: merge.execute(fitted))
         return int(done.num_inserted_rows), int(done.num_updated_rows)
 
     def add_columns(self, schema: pa.Schema) -> None:
@@ -214,7 +128,7 @@ class Store:
 
     def delete(self, where: str) -> int:
         """Remove the rows that pass a filter; how many they were."""
-        return int(self._table().delete(where).num_deleted_rows)
+        return int(_until_won(lambda: self._table().delete(where)).num_deleted_rows)
 
     def build_index(self, *, partitions: int, sample_rate: int, iterations: int) -> None:
         """Build the index anew over all rows."""
@@ -223,15 +137,35 @@ class Store:
         config = IvfSq(
             distance_type="l2", num_partitions=partitions, sample_rate=sample_rate, max_iterations=iterations
         )
-        self._table().create_index(VECTOR, config=config, replace=True, name=_INDEX)
+        _until_won(lambda: self._table().create_index(VECTOR, config=config, replace=True, name=VECTOR_INDEX))
 
     def tidy(self) -> None:
-        """Join the files of many small writes, take new rows into the index, drop versions older than an hour."""
-        self._table().optimize(cleanup_older_than=_KEEP_VERSIONS)
+        """Join the files of many small writes, take new rows into the index, drop versions older than an hour.
+
+        Where others write all the time it may not come to it; nothing is lost by waiting for the next time.
+        """
+        with suppress(LostRaceError):
+            _until_won(lambda: self._table().optimize(cleanup_older_than=_KEEP_VERSIONS))
 
     def _table(self) -> Any:
         # Each handle stays at its version: a reader gets one of its own. Caches belong to the connection.
         return self._database.open_table(_TABLE)
+
+
+def _until_won(write: Callable[[], T]) -> T:
+    """Try a write again while others come first: each try starts from their version.
+
+    Raises:
+        LostRaceError: If others came first every time.
+    """
+    for attempt in range(_ATTEMPTS):
+        try:
+            return write()
+        except (ValueError, RuntimeError, OSError) as error:
+            if "conflict" not in str(error).lower():
+                raise
+            time.sleep(random.uniform(0, 0.02 * 2**attempt))
+    raise LostRaceError("others write to this gallery all the time; try again when they are done")
 
 
 def is_gallery(folder: Path) -> bool:
@@ -240,6 +174,8 @@ def is_gallery(folder: Path) -> bool:
 
 
 def _connect(folder: Path) -> Any:
+    # Lost races are told by their errors, and tried again: its log would fill the terminal with them.
+    os.environ.setdefault("LANCEDB_LOG", "error")
     try:
         import lancedb
     except ModuleNotFoundError as error:

@@ -1,0 +1,114 @@
+"""One version of a gallery's table, for reading: rows, vectors, and what the index finds, by LanceDB."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from spcl.errors import first_line
+from spcl.gallery.columns import VECTOR, vectors_of
+from spcl.gallery.filters import refused
+
+FACTS = b"spcl"
+"""The key of a table's metadata that holds what was written down when the gallery was made."""
+
+VECTOR_INDEX = "vector_index"
+_ROW_ID = "_rowid"
+_DISTANCE = "_distance"
+_ROWS_AT_ONCE = 8192
+
+
+class Snapshot:
+    """One version of a gallery's table.
+
+    Attributes:
+        schema: Its columns.
+        dim: Length of a vector.
+    """
+
+    def __init__(self, table: Any) -> None:
+        self._table = table
+        self.schema: pa.Schema = table.schema
+        self.dim: int = self.schema.field(VECTOR).type.list_size
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What was written down when the gallery was made."""
+        return dict(json.loads((self.schema.metadata or {}).get(FACTS, b"{}")))
+
+    def count(self, where: str | None = None) -> int:
+        """Rows, or rows that pass a filter.
+
+        Raises:
+            InputError: If the filter cannot be used.
+        """
+        try:
+            return int(self._table.count_rows(where))
+        except (ValueError, RuntimeError) as error:
+            if where is None:
+                raise
+            # What follows is a place in the store's own source.
+            reason = re.sub(r",?\s*/\S+\.rs:\S+$", "", first_line(error)).removeprefix("Invalid input, ").rstrip(" .")
+            raise refused(where, reason, self.schema) from error
+
+    def scan(
+        self, columns: Sequence[str], where: str | None = None, rows: int = _ROWS_AT_ONCE
+    ) -> Iterator[tuple[NDArray[np.int64], pa.RecordBatch]]:
+        """All rows, or those that pass a filter, in batches: (row ids, their columns)."""
+        query = self._table.search().select(list(columns)).with_row_id(True)
+        if where is not None:
+            query = query.where(where)
+        for batch in query.to_batches(batch_size=rows):
+            if batch.num_rows:
+                yield batch.column(_ROW_ID).to_numpy().astype(np.int64), batch
+
+    def take(self, row_ids: NDArray[np.int64], columns: Sequence[str]) -> pa.Table:
+        """The rows of some ids, in the order of the ids; an id may come more than once."""
+        distinct = np.unique(row_ids)
+        query = self._table.take_row_ids(distinct.tolist()).select(list(columns)).with_row_id()
+        found = query.to_arrow()
+        ids = found.column(_ROW_ID).to_numpy().astype(np.int64)
+        order = np.argsort(ids)
+        return found.take(pa.array(order[np.searchsorted(ids[order], row_ids)]))
+
+    def vectors(self, row_ids: NDArray[np.int64]) -> NDArray[np.float32]:
+        """``[len(row_ids), dim]``: the vectors of some rows."""
+        return vectors_of(self.take(row_ids, [VECTOR]).column(VECTOR), self.dim)
+
+    def sample(self, num: int, rng: np.random.Generator) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Row ids and vectors of some rows, drawn without replacement."""
+        count = self.count()
+        offsets = np.sort(rng.choice(count, size=min(num, count), replace=False)).tolist()
+        found = self._table.take_offsets(offsets).select([VECTOR]).with_row_id().to_arrow()
+        return found.column(_ROW_ID).to_numpy().astype(np.int64), vectors_of(found.column(VECTOR), self.dim)
+
+    def indexed(self) -> tuple[int, int] | None:
+        """Rows that the index holds and rows that it does not; None without an index."""
+        stats = self._table.index_stats(VECTOR_INDEX)
+        return None if stats is None else (int(stats.num_indexed_rows), int(stats.num_unindexed_rows))
+
+    def search_index(
+        self, query: NDArray[np.float32], k: int, *, probes: int, refine: int, where: str | None = None
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """The nearest rows by the index, nearest first, and their squared distances; rows it lacks are compared, too.
+
+        Args:
+            query: ``[dim]``.
+            k: How many.
+            probes: Regions of the index that are looked through; more where a filter leaves fewer than ``k``.
+            refine: So many times ``k`` candidates are compared by their full vectors.
+            where: A filter.
+        """
+        search = self._table.search(query, vector_column_name=VECTOR).distance_type("l2").limit(k)
+        search = search.maximum_nprobes(0).minimum_nprobes(probes).refine_factor(refine)
+        if where is not None:
+            search = search.where(where, prefilter=True)
+        found = search.select([_DISTANCE]).with_row_id(True).to_arrow()
+        distances: NDArray[np.float32] = found.column(_DISTANCE).to_numpy()
+        return found.column(_ROW_ID).to_numpy().astype(np.int64), distances
