@@ -9,6 +9,7 @@ import sys
 
 import pytest
 
+from spcl.cli import main as cli
 from spcl.cli.main import main, run_guarded
 from spcl.cli.train import _parse
 from spcl.config import load_config
@@ -170,6 +171,17 @@ def test_control_c_and_a_closed_pipe():
     with pytest.raises(SystemExit) as stopped:
         run_guarded(interrupted)
     assert stopped.value.code == 130
+
+
+def test_control_c_while_a_command_is_loaded(monkeypatch, capsys):
+    def interrupted(name):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "import_module", interrupted)
+    with pytest.raises(SystemExit) as stopped:
+        main(["train", "x"])
+    assert stopped.value.code == 130
+    assert capsys.readouterr().err.strip() == "stopped"
 
 
 def test_no_permission(capsys):

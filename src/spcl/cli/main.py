@@ -44,8 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         near = get_close_matches(words[0], COMMANDS, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"expected one of: {', '.join(COMMANDS)}"
         _fail(f"there is no command {words[0]!r}; {hint}")
-    command = import_module(f"spcl.cli.{words[0]}")
-    run_guarded(lambda: command.main(words[1:]))
+    # Loading a command takes seconds, in which Ctrl-C is no error either.
+    run_guarded(lambda: import_module(f"spcl.cli.{words[0]}").main(words[1:]))
 
 
 def run_guarded(program: Callable[[], None]) -> None:
