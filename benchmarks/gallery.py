@@ -116,7 +116,7 @@ def main() -> None:
     parser.add_argument("--n", type=int, default=100_000, help="vectors")
     parser.add_argument("--dim", type=int, default=512, help="length of a vector")
     parser.add_argument("--queries", type=int, default=200)
-    parser.add_argument("--folder", type=Path, help="where to work; features that are there are used again")
+    parser.add_argument("--folder", type=Path, help="where to work; what is there already is used again")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
@@ -125,7 +125,8 @@ def main() -> None:
         if not (folder / "features.f32").exists():
             _apart(write_features, folder, options.n, options.dim, options.queries)
         figures = {"n": options.n, "dim": options.dim}
-        figures |= _apart(fill, folder, options.n, options.dim)
+        if not (folder / "gallery").exists():
+            figures |= _apart(fill, folder, options.n, options.dim)
         figures |= _apart(search, folder, options.n)
     figures["machine"] = machine(Runtime("cpu").device)
     if options.json:

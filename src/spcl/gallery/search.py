@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch.utils.dlpack import from_dlpack
 
 from spcl.gallery.columns import OWN_COLUMNS, VECTOR
 from spcl.gallery.result import Engine, Hit
 from spcl.gallery.snapshot import Snapshot
-from spcl.retrieval.neighbours import nearest_neighbours
 from spcl.retrieval.rerank import rerank
 
 RERANK_CANDIDATES = 100
@@ -65,9 +65,10 @@ def search_exactly(snapshot: Snapshot, queries: NDArray[np.float32], k: int, whe
     for row_ids, batch in snapshot.scan([VECTOR], where):
         # Through DLPack: torch warns of a NumPy view of Arrow's memory, which is read-only, and a copy takes time.
         vectors = from_dlpack(batch.column(VECTOR).flatten()).reshape(-1, snapshot.dim)
-        found = nearest_neighbours(vectors, k, queries=queries)
-        similarities = np.concatenate([similarities, found.similarities], axis=1)
-        rows = np.concatenate([rows, row_ids[found.indices]], axis=1)
+        # Not retrieval's search: it is made for many queries against one block, and here one meets hundreds of blocks.
+        best = torch.topk(torch.from_numpy(queries) @ vectors.T, min(k, len(vectors)), dim=1)
+        similarities = np.concatenate([similarities, best.values.numpy()], axis=1)
+        rows = np.concatenate([rows, row_ids[best.indices.numpy()]], axis=1)
         # Stable: of equal ones the first of the table stays first.
         order = np.argsort(-similarities, axis=1, kind="stable")[:, :k]
         similarities = np.take_along_axis(similarities, order, axis=1)

@@ -21,7 +21,8 @@ FACTS = b"spcl"
 VECTOR_INDEX = "vector_index"
 _ROW_ID = "_rowid"
 _DISTANCE = "_distance"
-_ROWS_AT_ONCE = 8192
+# A scan reads several batches ahead, which are in memory at the same time.
+_ROWS_AT_ONCE = 2048
 
 
 class Snapshot:

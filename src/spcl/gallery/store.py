@@ -29,6 +29,7 @@ T = TypeVar("T")
 _TABLE = "images"
 _INDEX_CACHE = 768 * 2**20
 _METADATA_CACHE = 128 * 2**20
+_READ_AHEAD = 128 * 2**20
 _ATTEMPTS = 8
 # A reader of an older version has long finished by then.
 _KEEP_VERSIONS = timedelta(hours=1)
@@ -176,6 +177,8 @@ def is_gallery(folder: Path) -> bool:
 def _connect(folder: Path) -> Any:
     # Lost races are told by their errors, and tried again: its log would fill the terminal with them.
     os.environ.setdefault("LANCEDB_LOG", "error")
+    # What a scan reads ahead: 2 GiB unless told otherwise.
+    os.environ.setdefault("LANCE_DEFAULT_IO_BUFFER_SIZE", str(_READ_AHEAD))
     try:
         import lancedb
     except ModuleNotFoundError as error:
