@@ -1,0 +1,189 @@
+"""From an encoder and images to what its similarities mean: the calibration of a checkpoint.
+
+Here a calibration is made, stored in a checkpoint and found there. Which pairs it is fitted to is in
+``calibration_pairs.py``, the numbers in ``retrieval/calibration.py``, their use in ``compare.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spcl.engine.calibration_pairs import altered_similarities, labelled_pairs, unlabelled_pairs
+from spcl.engine.checkpoint import add_facts
+from spcl.engine.embed import EmbeddedImages, Encoder, embed_records
+from spcl.engine.journal import Reporter, SilentReporter
+from spcl.errors import InputError
+from spcl.randomness import generator
+from spcl.records import Record
+from spcl.retrieval.calibration import Calibration
+from spcl.retrieval.pairs import NO_GROUP
+from spcl.runtime import Runtime
+
+FACT = "calibration"
+"""The name of a calibration among the facts of a checkpoint."""
+
+_MOST_IMAGES = 30_000
+_BLOCK = 100
+
+Origin = Literal["labels", "no labels"]
+
+
+@dataclass(frozen=True)
+class EncoderCalibration:
+    """What the similarities of one encoder mean, and where that is known from.
+
+    Attributes:
+        calibration: The numbers.
+        origin: ``labels`` or ``no labels``.
+        fingerprint: Of the encoder; other features have other similarities.
+        num_images: Whose pairs were compared.
+        num_groups: Identities, or clusters that stand for them.
+        notes: What to know, in sentences.
+    """
+
+    calibration: Calibration
+    origin: Origin
+    fingerprint: str
+    num_images: int
+    num_groups: int
+    notes: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for a checkpoint or a file."""
+        return asdict(self) | {"calibration": self.calibration.to_dict(), "notes": list(self.notes)}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> EncoderCalibration:
+        """From what ``to_dict`` gave.
+
+        Raises:
+            ValueError: If a value is missing or unknown.
+        """
+        try:
+            known = {"calibration": Calibration.from_dict(values["calibration"]), "notes": tuple(values["notes"])}
+            return cls(**(dict(values) | known))
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"not a calibration: {error}") from error
+
+
+def calibrate(
+    encoder: Encoder,
+    records: Sequence[Record],
+    *,
+    labelled: bool = False,
+    moments: NDArray[np.int64] | None = None,
+    seed: int = 0,
+    runtime: Runtime | None = None,
+    report: Reporter | None = None,
+    num_threads: int = 4,
+) -> EncoderCalibration:
+    """Find out what the similarities of an encoder mean on images like these.
+
+    Best on images that it was not trained on: training images of one object are more alike than others will be.
+
+    Args:
+        encoder: Moved to the runtime's device.
+        records: The images, with identities if ``labelled``; cameras help. Of more than 30,000, some blocks.
+        labelled: Take pairs from the identities.
+        moments: ``[len(records)]`` without labels: images of equal numbers show different objects, for one camera took
+            them at one time; -1: not known. None: none is.
+        seed: Of the draws.
+        runtime: Device and precision; None: the CPU.
+        report: Shows progress.
+        num_threads: That decode images at the same time.
+
+    Raises:
+        InputError: If the images do not give enough pairs, or objects do not differ more than images of one.
+    """
+    report, runtime = report or SilentReporter(), runtime or Runtime("cpu")
+    if labelled and all(record.identity is None for record in records):
+        raise InputError(
+            "a calibration with labels needs identities, and the images have none: give a folder per identity, a table "
+            "with a column identity, or leave --labels out"
+        )
+    chosen = _blocks(len(records), _MOST_IMAGES, generator(seed, "images to calibrate"))
+    some = [records[row] for row in chosen.tolist()]
+    embedded = embed_records(encoder, some, runtime=runtime, report=report, num_threads=num_threads)
+    rng = generator(seed, "pairs to calibrate")
+    if labelled:
+        pairs = labelled_pairs(embedded, rng)
+    else:
+        unread = {path for path, _ in embedded.broken}
+        rows = [row for row in chosen.tolist() if records[row].path not in unread]
+        altered = altered_similarities(encoder, embedded, runtime, report, num_threads, rng)
+        pairs = unlabelled_pairs(embedded, altered, None if moments is None else moments[rows], rng)
+    kind = "identities" if labelled else "clusters"
+    try:
+        fitted = Calibration.fit(pairs.same, pairs.different, different_groups=pairs.different_groups)
+    except ValueError as error:
+        raise InputError(
+            f"cannot calibrate on {len(embedded.records)} images of {pairs.num_groups} {kind}: {error}"
+        ) from error
+    return EncoderCalibration(
+        fitted,
+        "labels" if labelled else "no labels",
+        encoder.fingerprint,
+        num_images=len(embedded.records),
+        num_groups=pairs.num_groups,
+        notes=(*_notes(embedded, len(some), len(records)), *pairs.notes),
+    )
+
+
+def _notes(embedded: EmbeddedImages, num_chosen: int, num_given: int) -> list[str]:
+    notes = []
+    if num_chosen < num_given:
+        notes.append(f"fitted to {num_chosen} of {num_given} images, in blocks of {_BLOCK} neighbours in the list")
+    if embedded.broken:
+        path, reason = embedded.broken[0]
+        notes.append(f"{len(embedded.broken)} images could not be read; the first, {path}: {reason}")
+    return notes
+
+
+def _blocks(count: int, most: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Row numbers of at most ``most`` of ``count`` images, ascending: blocks, for neighbours often show one object."""
+    if count <= most:
+        return np.arange(count)
+    starts = np.sort(rng.choice(count // _BLOCK, size=most // _BLOCK, replace=False)) * _BLOCK
+    return np.asarray((starts[:, None] + np.arange(_BLOCK)).reshape(-1))
+
+
+def store_calibration(path: Path, found: EncoderCalibration) -> None:
+    """Write a calibration into a checkpoint, in place of an earlier one; the file is written aside and renamed.
+
+    Raises:
+        InputError: If the file cannot be read or written.
+    """
+    add_facts(path, {FACT: found.to_dict()})
+
+
+def stored_calibration(encoder: Encoder) -> EncoderCalibration | None:
+    """The calibration in an encoder's checkpoint; None where it has none, or one of other weights or another domain.
+
+    Raises:
+        InputError: If it cannot be understood.
+    """
+    values = encoder.facts.get(FACT)
+    if values is None:
+        return None
+    try:
+        found = EncoderCalibration.from_dict(values)
+    except (ValueError, AttributeError) as error:
+        raise InputError(
+            f"the calibration in the checkpoint cannot be understood ({error}); make it again with spcl calibrate"
+        ) from error
+    return found if found.fingerprint == encoder.fingerprint else None
+
+
+def moments_of(cameras: Sequence[Any] | None, times: Sequence[Any] | None, count: int) -> NDArray[np.int64] | None:
+    """A number for each camera and time, ``[count]``: -1 where one of them is unknown; None where nothing is known."""
+    if cameras is None or times is None:
+        return None
+    known = [None if None in pair else (str(pair[0]), str(pair[1])) for pair in zip(cameras, times, strict=True)]
+    numbers = {moment: number for number, moment in enumerate(dict.fromkeys(m for m in known if m is not None))}
+    return np.array([NO_GROUP if m is None else numbers[m] for m in known], dtype=np.int64).reshape(count)

@@ -1,0 +1,162 @@
+"""The pairs of images that a calibration is fitted to, with labels and without.
+
+With labels: pairs of one identity (of two cameras, where these are known) and of two. Without, pairs that almost surely
+are: members of one reliable cluster and altered copies of one image, half and half, against members of different
+clusters; or, where cameras and times are known, against images that one camera took at one time. Members of one cluster
+are more alike than images of one object, altered copies less; their mixture errs little (docs/results.md).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from spcl.data.augment import TrainAugmentation
+from spcl.data.images import ImageStore
+from spcl.engine.embed import EmbeddedImages, Encoder
+from spcl.engine.journal import Reporter
+from spcl.records import cameras_of, identities_of
+from spcl.retrieval.pairs import NO_GROUP, different_pairs, pair_similarities, same_pairs
+from spcl.runtime import Runtime
+from spcl.selfpaced.pseudo_labels import pseudo_labels
+from spcl.selfpaced.reliability import singletons_for_noise
+
+MOST_PAIRS = 200_000
+"""Pairs of a kind, at most."""
+
+_K1, _K2 = 30, 6
+_EPS, _EPS_GAP = 0.45, 0.05
+"""Stricter than in training: a cluster of two objects would hide the very pairs that are mistaken for one. What lies
+between its tight and its loose scale (0.40 and 0.50) is in no pair."""
+
+_MOST_ALTERED = 2_000
+_ENOUGH_PAIRS = 200
+
+
+@dataclass(frozen=True)
+class CalibrationPairs:
+    """Similarities of pairs.
+
+    Attributes:
+        same: ``[n]`` float32, of two images of one object.
+        different: ``[m]`` float32, of images of two objects.
+        different_groups: ``[m, 2]`` int64, the two objects, numbered from 0; None where they are not known.
+        num_groups: Identities, or reliable clusters.
+        notes: What to know, in sentences.
+    """
+
+    same: NDArray[np.float32]
+    different: NDArray[np.float32]
+    different_groups: NDArray[np.int64] | None
+    num_groups: int
+    notes: tuple[str, ...] = ()
+
+
+def labelled_pairs(images: EmbeddedImages, rng: np.random.Generator) -> CalibrationPairs:
+    """Pairs from the identities of the records; images without one are in no pair."""
+    identities = identities_of(images.records)
+    same = same_pairs(identities, cameras_of(images.records), most=MOST_PAIRS, rng=rng)
+    different = different_pairs(identities, most=MOST_PAIRS, rng=rng)
+    return CalibrationPairs(
+        pair_similarities(images.features, same),
+        pair_similarities(images.features, different),
+        _numbered(identities, different),
+        len(np.unique(identities[identities != NO_GROUP])),
+    )
+
+
+def unlabelled_pairs(
+    images: EmbeddedImages,
+    altered: NDArray[np.float32],
+    moments: NDArray[np.int64] | None,
+    rng: np.random.Generator,
+) -> CalibrationPairs:
+    """Pairs from clusters, altered copies and, where they are known, cameras and times.
+
+    Args:
+        images: Images and features.
+        altered: ``[n]`` similarities of images to altered copies of themselves.
+        moments: ``[N]``: equal numbers: taken by one camera at one time; -1 unknown. None: none known.
+        rng: Of the draws.
+    """
+    features = images.features
+    k1 = min(_K1, len(features))
+    clusters = pseudo_labels(features, k1=k1, k2=min(_K2, k1), eps=_EPS, eps_gap=_EPS_GAP)
+    reliable = np.where(np.bincount(clusters.labels)[clusters.labels] > 1, clusters.labels, NO_GROUP)
+    inside = pair_similarities(features, same_pairs(reliable, cameras_of(images.records), most=MOST_PAIRS, rng=rng))
+    notes: tuple[str, ...] = ()
+    if not len(inside):
+        notes = ("no reliable clusters: images of one object are known from altered copies alone",)
+    same = _half_and_half(inside, altered, rng)
+    at_once = _at_one_time(moments, rng)
+    if len(at_once) >= _ENOUGH_PAIRS:
+        notes += (f"different objects are known from {len(at_once)} pairs that one camera took at one time",)
+        return CalibrationPairs(same, pair_similarities(features, at_once), None, clusters.num_clusters, notes)
+    apart = singletons_for_noise(clusters.scales.loose)
+    different = different_pairs(apart, most=MOST_PAIRS, rng=rng)
+    return CalibrationPairs(
+        same,
+        pair_similarities(features, different),
+        # How far a rate holds for other objects cannot be told from clusters, of which an object may have many.
+        None,
+        clusters.num_clusters,
+        notes,
+    )
+
+
+@torch.no_grad()
+def altered_similarities(
+    encoder: Encoder,
+    images: EmbeddedImages,
+    runtime: Runtime,
+    report: Reporter,
+    num_threads: int,
+    rng: np.random.Generator,
+) -> NDArray[np.float32]:
+    """Similarity of images to copies of them that were altered as in training, ``[n]``."""
+    rows = np.sort(rng.choice(len(images.records), size=min(_MOST_ALTERED, len(images.records)), replace=False))
+    height, width = encoder.size
+    store = ImageStore(
+        [images.records[row] for row in rows.tolist()],
+        height=height,
+        width=width,
+        on_broken="skip",
+        memory=0,
+        num_threads=num_threads,
+    )
+    alter = TrainAugmentation(height, width, encoder.network.mean, encoder.network.std)
+    together = encoder.batch_size()
+    similarities = np.empty(len(rows), dtype=np.float32)
+    with report.progress("altered copies") as advance:
+        for at in range(0, len(rows), together):
+            pixels = torch.from_numpy(store.read(np.arange(at, min(at + together, len(rows))))).to(runtime.device)
+            with runtime.autocast():
+                altered = encoder.network(alter.apply(pixels, alter.draw(len(pixels), rng)))
+            part = images.features[rows[at : at + len(pixels)]]
+            similarities[at : at + len(pixels)] = (altered.float().cpu().numpy() * part).sum(axis=1)
+            advance(at + len(pixels), len(rows))
+    return similarities
+
+
+def _half_and_half(
+    first: NDArray[np.float32], second: NDArray[np.float32], rng: np.random.Generator
+) -> NDArray[np.float32]:
+    """Both, the fewer drawn again until they are as many."""
+    if not len(first) or not len(second):
+        return np.concatenate([first, second])
+    count = max(len(first), len(second))
+    return np.concatenate([part if len(part) == count else rng.choice(part, size=count) for part in (first, second)])
+
+
+def _at_one_time(moments: NDArray[np.int64] | None, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Pairs of images that one camera took at one time: two objects, whatever their clusters say."""
+    if moments is None:
+        return np.empty((0, 2), dtype=np.int64)
+    return same_pairs(moments, np.full(len(moments), NO_GROUP), most=MOST_PAIRS, rng=rng)
+
+
+def _numbered(groups: NDArray[np.int64], pairs: NDArray[np.int64]) -> NDArray[np.int64]:
+    return np.unique(groups[pairs], return_inverse=True)[1].reshape(-1, 2)

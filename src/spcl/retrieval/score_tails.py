@@ -1,0 +1,150 @@
+"""How often similarities reach a height: from a sample of them, and beyond it.
+
+A false-match rate of 1 in 1000 asks for the similarity that one different-object pair in 1000 reaches. Where the sample
+holds enough pairs above that height, the answer is its empirical quantile; above, it is extrapolated by the generalised
+Pareto distribution, the limit of every well-behaved tail (Pickands 1975), fitted to the highest similarities by
+probability-weighted moments (Hosking and Wallis 1987). What similarities mean for a decision is in ``calibration.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+FEWEST_SCORES = 10
+"""Scores below which nothing is said about their distribution."""
+
+_FEWEST_ABOVE = 10
+"""A quantile is read off the sample as long as so many scores lie above it."""
+
+_TAIL_SHARE = 0.02
+_FEWEST_IN_TAIL = 50
+_NUM_KNOTS = 65
+_SHAPES = (-0.5, 0.25)
+"""Shapes that the fit may have: similarities end at 1, so their tail is bounded or nearly exponential."""
+
+
+@dataclass(frozen=True)
+class ScoreTail:
+    """The share of scores at or above each height.
+
+    Attributes:
+        shares: ``[M]`` descending from 1 to the smallest that the sample shows.
+        heights: ``[M]`` ascending: the height that so many reach.
+        tail_scale: Scale of the generalised Pareto tail, in units of the scores; 0: the tail is one value.
+        tail_shape: Its shape; negative: it ends.
+        tail_share: Share of the scores it was fitted to.
+        num_scores: Size of the sample.
+    """
+
+    shares: tuple[float, ...]
+    heights: tuple[float, ...]
+    tail_scale: float
+    tail_shape: float
+    tail_share: float
+    num_scores: int
+
+    @classmethod
+    def from_scores(cls, scores: ArrayLike) -> ScoreTail:
+        """Describe a sample.
+
+        Args:
+            scores: ``[n]`` finite numbers, n at least ``FEWEST_SCORES``.
+
+        Raises:
+            ValueError: If there are too few, or one is not finite.
+        """
+        values = np.sort(np.asarray(scores, dtype=np.float64).reshape(-1))
+        if len(values) < FEWEST_SCORES:
+            raise ValueError(f"there are {len(values)} scores; their distribution needs at least {FEWEST_SCORES}")
+        if not np.isfinite(values).all():
+            raise ValueError("a score is not finite")
+        fewest = min(_FEWEST_ABOVE, len(values) // 4)
+        shares = np.geomspace(1.0, fewest / len(values), _NUM_KNOTS)
+        heights = np.quantile(values, 1 - shares)
+        num_tail = min(len(values) // 2, max(_FEWEST_IN_TAIL, round(_TAIL_SHARE * len(values))))
+        scale, shape = _pareto_of(values[-num_tail:] - values[-num_tail - 1])
+        return cls(
+            shares=tuple(shares.tolist()),
+            heights=tuple(heights.tolist()),
+            tail_scale=scale,
+            tail_shape=shape,
+            tail_share=num_tail / len(values),
+            num_scores=len(values),
+        )
+
+    def height(self, share: float) -> float:
+        """The height that a share of all scores reach.
+
+        Args:
+            share: Above 0, at most 1.
+
+        Raises:
+            ValueError: If the share is out of range.
+        """
+        if not 0 < share <= 1:
+            raise ValueError(f"a share is {share}; expected above 0 and at most 1")
+        least = self.shares[-1]
+        if share >= least:
+            return float(np.interp(-np.log(share), -np.log(self.shares), self.heights))
+        # From where the sample ends, so that there is no step.
+        return self.heights[-1] + self._above_tail_start(share) - self._above_tail_start(least)
+
+    def share_above(self, heights: ArrayLike) -> NDArray[np.float64]:
+        """The share of all scores that reach each height: the inverse of ``height``, of the shape given."""
+        wanted = np.asarray(heights, dtype=np.float64)
+        inside = np.exp(np.interp(wanted, self.heights, np.log(self.shares)))
+        over = np.maximum(wanted - self.heights[-1], 0) + self._above_tail_start(self.shares[-1])
+        if self.tail_scale <= 0:
+            beyond = np.zeros_like(wanted)
+        elif abs(self.tail_shape) < 1e-9:
+            beyond = self.tail_share * np.exp(-over / self.tail_scale)
+        else:
+            base = np.maximum(1 + self.tail_shape * over / self.tail_scale, 0)
+            with np.errstate(divide="ignore"):
+                beyond = self.tail_share * base ** (-1 / self.tail_shape)
+        return np.where(wanted > self.heights[-1], beyond, inside)
+
+    def is_extrapolated(self, share: float) -> bool:
+        """Whether the height of a share lies beyond what the sample shows."""
+        return share < self.shares[-1]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self) | {"shares": list(self.shares), "heights": list(self.heights)}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> ScoreTail:
+        """From what ``to_dict`` gave.
+
+        Raises:
+            ValueError: If a value is missing or unknown.
+        """
+        try:
+            return cls(**(dict(values) | {name: tuple(values[name]) for name in ("shares", "heights")}))
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"not the description of a distribution of scores: {error}") from error
+
+    def _above_tail_start(self, share: float) -> float:
+        """How far above the start of the fitted tail the height of a share lies."""
+        ratio = min(1.0, share / self.tail_share)
+        if abs(self.tail_shape) < 1e-9:
+            return float(-self.tail_scale * np.log(ratio))
+        return float(self.tail_scale * (ratio**-self.tail_shape - 1) / self.tail_shape)
+
+
+def _pareto_of(excesses: NDArray[np.float64]) -> tuple[float, float]:
+    """Scale and shape of the generalised Pareto distribution of excesses, ascending, by weighted moments."""
+    mean = float(excesses.mean())
+    if mean <= 0:
+        return 0.0, 0.0
+    places = (np.arange(1, len(excesses) + 1) - 0.35) / len(excesses)
+    weighted = float(((1 - places) * excesses).mean())
+    decay = mean - 2 * weighted
+    shape = float(np.clip(2 - mean / decay, *_SHAPES)) if decay > 0 else _SHAPES[1]
+    # The scale that keeps the mean, also where the shape was bounded.
+    return mean * (1 - shape), shape

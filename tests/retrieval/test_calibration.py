@@ -1,0 +1,113 @@
+"""What a similarity means, against distributions of which it is known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.stats import beta
+
+from spcl.retrieval.calibration import Calibration
+from tests.mixtures import mixture, true_pairs
+
+SAME, DIFFERENT = beta(8, 2), beta(3, 6)
+
+
+def drawn(distribution, count, seed):
+    return 2 * distribution.rvs(count, random_state=seed) - 1
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    return Calibration.fit(drawn(SAME, 20_000, 0), drawn(DIFFERENT, 60_000, 1))
+
+
+def test_the_probability_is_the_true_one_under_a_balanced_prior(fitted):
+    similarities = np.linspace(-0.6, 0.8, 15)
+    share = (1 + similarities) / 2
+    truth = SAME.pdf(share) / (SAME.pdf(share) + DIFFERENT.pdf(share))
+    # Beta distributions are what beta calibration is exact for; ten times more different pairs change nothing.
+    np.testing.assert_allclose(fitted.probability(similarities), truth, atol=0.02)
+
+
+def test_the_probability_grows_with_the_similarity_up_to_the_ends(fitted):
+    values = fitted.probability(np.linspace(-1, 1, 2001))
+    assert (np.diff(values) >= 0).all()
+    assert 0 < values[0] < 0.01 < 0.99 < values[-1] < 1
+
+
+@pytest.mark.parametrize(("rate", "factor"), [(0.1, 1.1), (0.01, 1.2), (0.001, 1.3), (1e-4, 1.5), (1e-5, 3)])
+def test_the_false_match_rate_is_kept(fitted, rate, factor):
+    threshold = fitted.threshold(rate)
+    assert rate / factor < DIFFERENT.sf((1 + threshold.similarity) / 2) < rate * factor
+    assert threshold.true_match_rate == pytest.approx(SAME.sf((1 + threshold.similarity) / 2), abs=0.02)
+    assert (threshold.warning is not None) == (rate <= 1e-4)
+    if threshold.warning:
+        assert "60000 similarities of different objects are too few" in threshold.warning
+
+
+def test_verdicts(fitted):
+    low, high = fitted.lower_threshold(0.01), fitted.threshold(0.01).similarity
+    assert low < high
+    assert SAME.cdf((1 + low) / 2) == pytest.approx(0.01, rel=0.2)
+    answers = [fitted.verdict(value, 0.01) for value in (low - 0.01, low + 0.01, high - 0.01, high, 1.0)]
+    assert answers == ["different", "unsure", "unsure", "same", "same"]
+
+
+def test_objects_that_never_resemble_each_other_leave_nothing_unsure():
+    rng = np.random.default_rng(0)
+    apart = Calibration.fit(rng.uniform(0.9, 1, 100), rng.uniform(-0.1, 0.1, 100))
+    assert apart.lower_threshold(0.01) == apart.threshold(0.01).similarity
+    assert apart.probability(0.95) > 0.9
+    assert apart.probability(0.0) < 0.1
+
+
+def test_on_other_identities_the_rate_is_kept_within_a_factor_of_two():
+    features, identities = mixture(num_identities=300, per_identity=6, seed=0)
+    known = identities < 150
+    fitted = Calibration.fit(*true_pairs(features[known], identities[known]))
+    _, different = true_pairs(features[~known], identities[~known])
+    for rate in (0.1, 0.01, 0.001):
+        observed = (different >= fitted.threshold(rate).similarity).mean()
+        assert rate / 2 < observed < 2 * rate
+
+
+def test_few_objects_are_told():
+    def warning_of(num_identities):
+        features, identities = mixture(num_identities=num_identities, per_identity=20, seed=3)
+        first, second = np.triu_indices(len(features), 1)
+        similarities = (features[first] * features[second]).sum(axis=1)
+        is_same = identities[first] == identities[second]
+        groups = np.stack([identities[first], identities[second]], axis=1)[~is_same]
+        fitted = Calibration.fit(similarities[is_same], similarities[~is_same], different_groups=groups)
+        return fitted.threshold(0.001).warning, fitted.spread(0.001)
+
+    few, many = warning_of(4), warning_of(40)
+    assert few[1] > 2 * many[1]
+    assert "times as high" in few[0]
+
+
+def test_plain_values_and_back(fitted):
+    assert Calibration.from_dict(fitted.to_dict()) == fitted
+    with pytest.raises(ValueError, match="not a calibration"):
+        Calibration.from_dict({"offset": 1.0})
+
+
+@pytest.mark.parametrize(
+    ("same", "different", "message"),
+    [
+        (np.ones(9), np.zeros(50), "9 same-object pairs; a calibration needs at least 10"),
+        (np.ones(20), np.zeros(0), "0 different-object pairs"),
+        (np.full(20, 3.0), np.zeros(20), "must lie between -1 and 1: are the features of unit length"),
+        (np.full(20, np.nan), np.zeros(20), "must lie between -1 and 1"),
+        (np.zeros(20), np.full(20, 0.5), "their similarity tells nothing"),
+    ],
+)
+def test_refusals(same, different, message):
+    with pytest.raises(ValueError, match=message):
+        Calibration.fit(same, different)
+
+
+@pytest.mark.parametrize("rate", [0, 1, -0.1, 2, float("nan")])
+def test_a_rate_is_a_share(fitted, rate):
+    with pytest.raises(ValueError, match="expected above 0 and below 1"):
+        fitted.threshold(rate)
