@@ -178,9 +178,10 @@ def _reasons_of_eps(chosen: EpsCurve, *, is_given: bool) -> tuple[str, ...]:
         return (f"eps = {eps[at]:g}: given; {found}",)
     # As good as the best, to the eye.
     good = np.flatnonzero(chosen.coherence >= chosen.coherence[at] - 0.02)
+    others = f" ({eps[good[0]]:g} to {eps[good[-1]]:g} is about as good)" if len(good) > 1 else ""
     sentences = [
         f"eps = {eps[at]:g}: of {len(eps)} values, the one where most near neighbours share a cluster for the size "
-        f"of the clusters ({eps[good[0]]:g} to {eps[good[-1]]:g} is about as good); {found}",
+        f"of the clusters{others}; {found}",
     ]
     if chosen.largest_share[at] > 0.5:
         sentences.append(
