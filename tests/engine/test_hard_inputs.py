@@ -186,7 +186,12 @@ def test_a_folder_without_images(encoder, tmp_path):
         ("x.pth", lambda path: torch.save({"model": 1}, path), "no state_dict of tensors; it has the keys model"),
         ("x.pth", lambda path: torch.save({"layer.weight": torch.zeros(2)}, path), "does not tell its architecture"),
         ("x.pth", lambda path: zipfile.ZipFile(path, "w").close(), "cannot be read as a checkpoint"),
-        ("x.pth", lambda path: path.mkdir(), "there is no checkpoint"),
+        ("x.pth", lambda path: path.mkdir(), r"x\.pth is a folder$"),
+        (
+            "resume.pt",
+            lambda path: torch.save({"state": {}, "config": {}, "images": []}, path),
+            r"it is the state of a run, whose encoder is in checkpoint\.pth\.tar beside it$",
+        ),
         ("x.safetensors", lambda path: path.write_text("no weights"), "cannot be read as safetensors"),
         ("x.safetensors", lambda path: None, "there is no weights file"),
     ],
@@ -195,3 +200,9 @@ def test_a_checkpoint_of_another_kind(tmp_path, name, write, message):
     write(tmp_path / name)
     with pytest.raises(InputError, match=message):
         load_encoder(tmp_path / name)
+
+
+def test_a_folder_in_place_of_a_checkpoint(tmp_path):
+    (tmp_path / "model_best.pth.tar").write_bytes(b"")
+    with pytest.raises(InputError, match=r" is a folder; in .* there are model_best\.pth\.tar"):
+        load_encoder(tmp_path)

@@ -119,7 +119,12 @@ def _content(path: Path) -> tuple[dict[str, Any], Mapping[str, torch.Tensor]]:
     content = _read(path)
     state = content.get("state_dict", content)
     if not state or not all(isinstance(value, torch.Tensor) for value in state.values()):
-        raise InputError(f"{path} holds no state_dict of tensors; it has the keys {', '.join(map(str, content))}")
+        is_run = {"state", "config", "images"} <= set(content)
+        hint = ": it is the state of a run, whose encoder is in checkpoint.pth.tar beside it" if is_run else ""
+        keys = ", ".join(map(str, content))
+        raise InputError(
+            f"{path} holds no state_dict of tensors{hint}" + ("" if is_run else f"; it has the keys {keys}")
+        )
     return content, state
 
 

@@ -89,9 +89,10 @@ def load_safely(path: Path) -> dict[str, Any]:
         InputError: If it is not there, is no checkpoint, or holds anything else.
     """
     if not path.is_file():
-        found = sorted(entry.name for entry in path.parent.glob("*.pth*")) if path.parent.is_dir() else []
-        hint = f"; in {path.parent} there are {', '.join(found)}" if found else ""
-        raise InputError(f"there is no checkpoint {path}{hint}")
+        folder = path if path.is_dir() else path.parent
+        found = sorted(entry.name for entry in folder.glob("*.pth*")) if folder.is_dir() else []
+        hint = f"; in {folder} there are {', '.join(found)}" if found else ""
+        raise InputError(f"{path} is a folder{hint}" if path.is_dir() else f"there is no checkpoint {path}{hint}")
     try:
         with torch.serialization.safe_globals(_numpy_scalar_types()):
             content = torch.load(path, map_location="cpu", weights_only=True)
