@@ -125,8 +125,8 @@ def _lines(written: OnnxFile, *, float16: bool) -> list[str]:
         )
     if written.own_preparation is not None:
         lines.append(
-            f"with the tracker's preparation of images in place of ours, features keep a mean cosine of "
-            f"{written.own_preparation:.4f} to those of Encoder.embed"
+            f"images of the tracker's size in place of the encoder's: mean cosine {written.own_preparation:.4f} to the "
+            "features of Encoder.embed (how the tracker itself resizes is not in this figure)"
         )
     return lines
 

@@ -37,8 +37,8 @@ class OnnxFile:
         metadata: What it says of itself.
         agreement: With the encoder in torch, on the same values.
         num_bytes: Its size.
-        own_preparation: For a tracker: mean cosine of its features and those of ``Encoder.embed``, which resizes the
-            images itself; None otherwise.
+        own_preparation: For a tracker: mean cosine of the file's features, of images of the tracker's size, and those
+            of ``Encoder.embed``; None otherwise. Both resize bicubically: the tracker's own resizing is not in it.
     """
 
     path: Path
