@@ -17,6 +17,7 @@ from scipy.sparse import csr_array
 
 from spcl.retrieval.arrays import Features
 from spcl.retrieval.k_reciprocal import k_reciprocal_encoding
+from spcl.retrieval.near_order import near_order, rows_in_order
 from spcl.retrieval.neighbours import nearest_neighbours
 
 _ROWS_AT_ONCE = 16384
@@ -80,23 +81,25 @@ def jaccard_of_encoding(encoding: csr_array, *, cutoff: float) -> csr_array:
     if not 0 <= cutoff < 1:
         raise ValueError(f"cutoff is {cutoff}; it must be at least 0 and below 1, where every pair would be stored")
     num_rows = encoding.shape[0]
-    by_column = encoding.tocsc()
+    names, places = near_order(encoding.indptr.astype(np.int64), encoding.indices.astype(np.int32))
+    # The entries of a row stay in their order, in which they are added up.
+    near = rows_in_order(encoding, names, places)
+    by_column = near.tocsc()
     limit = np.float32(cutoff)
     counts = np.zeros(num_rows, dtype=np.int64)
     columns, distances = [np.empty(0, dtype=np.int32)], [np.empty(0, dtype=np.float32)]
     rows_and_columns = tuple(
         np.ascontiguousarray(array)
         for array in (
-            encoding.indptr.astype(np.int64),
-            encoding.indices.astype(np.int32),
-            encoding.data,
+            near.indptr.astype(np.int64),
+            near.indices.astype(np.int32),
+            near.data,
             by_column.indptr.astype(np.int64),
             by_column.indices.astype(np.int32),
             by_column.data,
         )
     )
-    # Rows that share columns one after the other: what they touch is still in the cache.
-    schedule = near_rows_together(*rows_and_columns[:2])
+    schedule = np.arange(num_rows)
     for start in range(0, num_rows, _ROWS_AT_ONCE):
         rows, bounds = _dealt(schedule[start : start + _ROWS_AT_ONCE], get_num_threads())
         schedule[start : start + _ROWS_AT_ONCE] = rows
@@ -105,39 +108,8 @@ def jaccard_of_encoding(encoding: csr_array, *, cutoff: float) -> csr_array:
         distances += [part_distances for _, part_distances in found]
     starts = np.empty(num_rows, dtype=np.int64)
     starts[schedule] = np.cumsum(counts[schedule]) - counts[schedule]
-    return _mirrored(starts, counts, np.concatenate(columns), np.concatenate(distances))
-
-
-@njit(cache=True)
-def near_rows_together(indptr, indices):  # type: ignore[no-untyped-def]
-    """An order of the rows, ``[N]`` int64, in which those that name one another stand close.
-
-    A walk over the graph: the columns of a row that have no place yet follow it at once.
-    """
-    num_rows = len(indptr) - 1
-    order = np.empty(num_rows, dtype=np.int64)
-    stack = np.empty(num_rows, dtype=np.int64)
-    is_placed = np.zeros(num_rows, dtype=np.bool_)
-    placed = 0
-    for seed in range(num_rows):
-        if is_placed[seed]:
-            continue
-        is_placed[seed] = True
-        order[placed] = seed
-        placed += 1
-        stack[0], height = seed, 1
-        while height > 0:
-            height -= 1
-            row = stack[height]
-            for place in range(indptr[row], indptr[row + 1]):
-                column = indices[place]
-                if not is_placed[column]:
-                    is_placed[column] = True
-                    order[placed] = column
-                    placed += 1
-                    stack[height] = column
-                    height += 1
-    return order
+    whole = _mirrored(starts, counts, np.concatenate(columns), np.concatenate(distances))
+    return rows_in_order(whole, places, names.astype(np.int32), ascending=True)
 
 
 def _dealt(rows: NDArray[np.int64], num_parts: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

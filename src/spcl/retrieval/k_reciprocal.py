@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from spcl.retrieval.arrays import Features, as_float32
+from spcl.retrieval.near_order import near_order, renumbered, rows_in_order
 
 _ROWS_AT_ONCE = 32768
 
@@ -39,10 +40,13 @@ def k_reciprocal_encoding(
     rows = as_float32(features, "features").cpu().numpy()
     if len(neighbours) != len(rows):
         raise ValueError(f"neighbours have {len(neighbours)} rows, features {len(rows)}; they must be equal")
-    indptr, indices = reciprocal_sets(neighbours, k1=k1)
-    weights = _softmax_weights(rows, indptr, indices)
+    table = _checked_neighbours(neighbours)
+    names, places = near_order(np.arange(len(table) + 1, dtype=np.int64) * table.shape[1], table.reshape(-1))
+    near = renumbered(table, names, places)
+    indptr, indices = _sets(near, names, k1)
+    weights = _softmax_weights(rows, names, indptr, indices)
     encoding = csr_array((weights, indices, indptr), shape=(len(rows), len(rows)))
-    return average_over_neighbours(encoding, neighbours, k2=k2)
+    return rows_in_order(average_over_neighbours(encoding, near, k2=k2), places)
 
 
 def reciprocal_sets(
@@ -62,6 +66,11 @@ def reciprocal_sets(
         ``indptr [N + 1]`` int64 and ``indices`` int32, ascending within a row.
     """
     table = _checked_neighbours(neighbours)
+    return _sets(table, np.arange(len(table)), k1)
+
+
+def _sets(table: NDArray[np.int32], names: NDArray[np.int64], k1: int) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    """``reciprocal_sets`` of a checked table; the members are called by their names, and ascend by them."""
     num_rows, num_columns = table.shape
     full = min(k1 + 1, num_columns)
     half = min(round(k1 / 2) + 1, num_columns)
@@ -73,7 +82,7 @@ def reciprocal_sets(
     for start in range(0, num_rows, _ROWS_AT_ONCE):
         stop = min(start + _ROWS_AT_ONCE, num_rows)
         buffer = np.empty((stop - start, min(widest, num_rows)), dtype=np.int32)
-        _expand(table, mutual, mutual_half, start, buffer, counts)
+        _expand(table, names, mutual, mutual_half, start, buffer, counts)
         parts.append(buffer[np.arange(buffer.shape[1]) < counts[start:stop, None]])
     indptr = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
     return indptr, np.concatenate(parts)
@@ -152,8 +161,8 @@ def _mutual(table, num_columns):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, parallel=True)
-def _expand(table, mutual, mutual_half, first, out, counts):  # type: ignore[no-untyped-def]
-    """Write the expanded set of each row ``first + i``, ascending, into ``out[i]``, and its size into ``counts``."""
+def _expand(table, names, mutual, mutual_half, first, out, counts):  # type: ignore[no-untyped-def]
+    """Write the expanded set of each row ``first + i``, as ascending names, into ``out[i]``, its size to ``counts``."""
     full, half = mutual.shape[1], mutual_half.shape[1]
     size = 1
     while size < 2 * full * (1 + half):
@@ -187,6 +196,8 @@ def _expand(table, mutual, mutual_half, first, out, counts):  # type: ignore[no-
                 for back in range(half):
                     if mutual_half[candidate, back]:
                         num_found = _add(seen, found, num_found, table[candidate, back])
+        for place in range(num_found):
+            found[place] = names[found[place]]
         found[:num_found] = np.sort(found[:num_found])
         counts[row] = num_found
 
@@ -245,8 +256,8 @@ def _slot(slots, found, value):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, parallel=True, fastmath={"reassoc", "contract"})
-def _softmax_weights(features, indptr, indices):  # type: ignore[no-untyped-def]
-    """Softmax of ``-(2 - 2 cos)`` over each row's set."""
+def _softmax_weights(features, names, indptr, indices):  # type: ignore[no-untyped-def]
+    """Softmax of ``-(2 - 2 cos)`` over each set, which is that of the row of this name."""
     weights = np.empty(len(indices), dtype=np.float32)
     length = features.shape[1]
     for row in prange(len(indptr) - 1):
@@ -256,7 +267,7 @@ def _softmax_weights(features, indptr, indices):  # type: ignore[no-untyped-def]
             other = indices[place]
             product = np.float32(0.0)
             for column in range(length):
-                product += features[row, column] * features[other, column]
+                product += features[names[row], column] * features[other, column]
             # The reference's -(2 - 2 cos), rounded in the same places.
             weights[place] = -(np.float32(2.0) - np.float32(2.0) * product)
             highest = max(highest, weights[place])

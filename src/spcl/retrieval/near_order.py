@@ -1,0 +1,110 @@
+"""An order of rows in which near ones stand close in memory: the same work, at the speed of the cache.
+
+Beyond some hundred thousand rows what a row needs of its neighbours lies all over the memory, and fetching it takes
+longer than working on it. Steps that go from rows to their neighbours are therefore done on renumbered rows; what they
+add up they add in the old order, so that results are the same to the bit.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit, prange
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+
+def near_order(indptr: NDArray[np.int64], indices: NDArray[np.int32]) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    """An order of the rows of a graph.
+
+    Args:
+        indptr: ``[N + 1]`` of compressed rows.
+        indices: The rows that each row names; -1 for none.
+
+    Returns:
+        ``names [N]`` int64, the row that stands at each place, and ``places [N]`` int32, the place of each row.
+    """
+    names = _walk(indptr, indices)
+    places = np.empty(len(names), dtype=np.int32)
+    places[names] = np.arange(len(names), dtype=np.int32)
+    return names, places
+
+
+def renumbered(table: NDArray[np.int32], names: NDArray[np.int64], places: NDArray[np.int32]) -> NDArray[np.int32]:
+    """A table of neighbours ``[N, k]`` (-1: none) whose rows stand, and are called, by their places."""
+    near = np.empty_like(table)
+    _renumber(table, names, places, near)
+    return near
+
+
+def rows_in_order(
+    array: csr_array, order: NDArray[np.integer], calls: NDArray[np.int32] | None = None, *, ascending: bool = False
+) -> csr_array:
+    """Compressed rows in another order, and their columns called otherwise.
+
+    Args:
+        array: ``[N, N]``.
+        order: ``[N]``, the row of ``array`` that stands at each place of the result.
+        calls: ``[N]``, what each column is called in the result; None: as it was.
+        ascending: Sort the columns of each row. Otherwise its entries stay in their order.
+    """
+    indptr = array.indptr.astype(np.int64, copy=False)
+    new_indptr = np.concatenate([[0], np.cumsum(np.diff(indptr)[order])]).astype(np.int64)
+    indices, data = np.empty(len(array.indices), dtype=np.int32), np.empty_like(array.data)
+    given = np.arange(array.shape[1], dtype=np.int32) if calls is None else calls
+    old = (indptr, array.indices.astype(np.int32, copy=False), array.data)
+    _copy_rows(*old, order, given, ascending, new_indptr, indices, data)
+    return csr_array((data, indices, new_indptr), shape=array.shape)
+
+
+@njit(cache=True, parallel=True)
+def _copy_rows(  # type: ignore[no-untyped-def]
+    indptr, indices, data, order, calls, ascending, new_indptr, new_indices, new_data
+):
+    for place in prange(len(order)):
+        first, last = indptr[order[place]], indptr[order[place] + 1]
+        start = new_indptr[place]
+        for at in range(last - first):
+            new_indices[start + at] = calls[indices[first + at]]
+            new_data[start + at] = data[first + at]
+        if ascending:
+            stop = new_indptr[place + 1]
+            by_column = np.argsort(new_indices[start:stop])
+            new_indices[start:stop] = new_indices[start:stop][by_column]
+            new_data[start:stop] = new_data[start:stop][by_column]
+
+
+@njit(cache=True)
+def _walk(indptr, indices):  # type: ignore[no-untyped-def]
+    """A walk over the graph: the rows that a row names and that have no place yet follow it at once."""
+    num_rows = len(indptr) - 1
+    order = np.empty(num_rows, dtype=np.int64)
+    stack = np.empty(num_rows, dtype=np.int64)
+    is_placed = np.zeros(num_rows, dtype=np.bool_)
+    placed = 0
+    for seed in range(num_rows):
+        if is_placed[seed]:
+            continue
+        is_placed[seed] = True
+        order[placed] = seed
+        placed += 1
+        stack[0], height = seed, 1
+        while height > 0:
+            height -= 1
+            row = stack[height]
+            for at in range(indptr[row], indptr[row + 1]):
+                other = indices[at]
+                if other >= 0 and not is_placed[other]:
+                    is_placed[other] = True
+                    order[placed] = other
+                    placed += 1
+                    stack[height] = other
+                    height += 1
+    return order
+
+
+@njit(cache=True, parallel=True)
+def _renumber(table, names, places, near):  # type: ignore[no-untyped-def]
+    for place in prange(len(table)):
+        for column in range(table.shape[1]):
+            other = table[names[place], column]
+            near[place, column] = places[other] if other >= 0 else -1
