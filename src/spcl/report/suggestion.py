@@ -14,13 +14,14 @@ from spcl.selfpaced.suggestion import Suggestion
 
 matplotlib.use("Agg")
 
-_CHOSEN, _OTHER = "#1f5fa8", "#b9c4cf"
+_CHOSEN = "#1f5fa8"
+_OTHERS = ("#d9c9a3", "#c8a765", "#a8b7a0", "#8f9ba8", "#6c7480")
 _PANELS = (
     ("num_clusters", "clusters", 1.0),
     ("share_clustered", "images in no cluster, %", 100.0),
     ("largest_share", "images in the largest cluster, %", 100.0),
     ("stability", "stability: clusters kept from one eps to the next, %", 100.0),
-    ("coherence", "coherence (highest is chosen)", 1.0),
+    ("coherence", "coherence (its highest point is taken, for the k1 that fits)", 1.0),
 )
 
 
@@ -43,9 +44,9 @@ def suggestion_picture(path: Path, suggestion: Suggestion) -> Path:
     figure = Figure(figsize=(7.5, 9.5), dpi=110, facecolor="white")
     panels = figure.subplots(len(_PANELS), 1, sharex=True)
     for axes, (name, title, scale) in zip(panels, _PANELS, strict=True):
-        for curve in suggestion.curves:
+        for number, curve in enumerate(suggestion.curves):
             if curve is not chosen:
-                _line(axes, curve, name, scale, _OTHER, 1.2)
+                _line(axes, curve, name, scale, _OTHERS[number % len(_OTHERS)], 1.2)
         _line(axes, chosen, name, scale, _CHOSEN, 2.2)
         axes.axvline(suggestion.eps, color=_CHOSEN, linestyle="--", linewidth=1.2)
         axes.axvline(PAPER_EPS, color="#888888", linestyle=":", linewidth=1.0)
@@ -74,7 +75,4 @@ def _line(axes: Axes, curve: EpsCurve, name: str, scale: float, colour: str, wid
     values = getattr(curve, name)
     values = 1 - values if name == "share_clustered" else values
     axes.plot(curve.eps, scale * values, color=colour, linewidth=width, label=f"k1 = {curve.k1}")
-    if colour == _CHOSEN:
-        axes.plot(curve.eps[curve.best], scale * values[curve.best], "o", color=colour)
-    else:
-        axes.annotate(f"{curve.k1}", (curve.eps[-1], scale * values[-1]), fontsize=7, color="#7a8591", va="center")
+    axes.plot(curve.eps[curve.best], scale * values[curve.best], "o", color=colour, markersize=6 if width > 2 else 3)
