@@ -155,8 +155,19 @@ def joined_batches(
 def _joined(streams: Sequence[DomainStream], epoch: int, iteration: int, device: torch.device, share: Share) -> Batch:
     parts = [stream.read(epoch, iteration, device, share) for stream in streams]
     return Batch(
-        images=torch.cat([images for images, _, _ in parts]) if len(parts) > 1 else parts[0][0],
+        images=_together([images for images, _, _ in parts]),
         slots=torch.from_numpy(np.concatenate([slots for _, slots, _ in parts])),
         domain_sizes=tuple(len(slots) for _, slots, _ in parts),
         all_slots=torch.from_numpy(np.concatenate([slots for _, _, slots in parts])),
     )
+
+
+def _together(parts: list[Tensor]) -> Tensor:
+    """Images of several domains, ``[B, 3, H, W]``, one after the other, channels last."""
+    if len(parts) == 1:
+        return parts[0]
+    if parts[0].device.type != "cpu":
+        return torch.cat(parts)
+    # Not with torch: in the reading thread it starts threads of its own, which get in the network's way.
+    pixels = np.concatenate([part.permute(0, 2, 3, 1).numpy() for part in parts])
+    return torch.from_numpy(pixels).permute(0, 3, 1, 2)
