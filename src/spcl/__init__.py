@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from spcl.data.catalogue import load_dataset
     from spcl.engine.adapt import Adaptation, adapt
     from spcl.engine.adaptation_settings import AdaptationSettings
+    from spcl.engine.calibrate import calibrate
+    from spcl.engine.compare import Comparison, compare
     from spcl.engine.embed import Encoder, load_encoder
     from spcl.errors import InputError
     from spcl.export.onnx_file import export_onnx
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "Adaptation": "spcl.engine.adapt",
     "AdaptationSettings": "spcl.engine.adaptation_settings",
+    "Comparison": "spcl.engine.compare",
     "Encoder": "spcl.engine.embed",
     "Gallery": "spcl.gallery.gallery",
     "Groups": "spcl.selfpaced.grouping",
@@ -42,7 +45,9 @@ _HOMES = {
     "Record": "spcl.records",
     "adapt": "spcl.engine.adapt",
     "Suggestion": "spcl.selfpaced.suggestion",
+    "calibrate": "spcl.engine.calibrate",
     "cluster": "spcl.selfpaced.grouping",
+    "compare": "spcl.engine.compare",
     "contrastive_loss": "spcl.selfpaced.contrastive_loss",
     "export_onnx": "spcl.export.onnx_file",
     "export_weights": "spcl.export.weights",
@@ -58,6 +63,7 @@ _HOMES = {
 __all__ = [
     "Adaptation",
     "AdaptationSettings",
+    "Comparison",
     "Encoder",
     "Gallery",
     "Groups",
@@ -70,7 +76,9 @@ __all__ = [
     "Suggestion",
     "__version__",
     "adapt",
+    "calibrate",
     "cluster",
+    "compare",
     "contrastive_loss",
     "export_onnx",
     "export_weights",

@@ -7,7 +7,7 @@ Here a calibration is made, stored in a checkpoint and found there. Which pairs 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,13 +21,14 @@ from spcl.engine.journal import Reporter, SilentReporter
 from spcl.errors import InputError
 from spcl.randomness import generator
 from spcl.records import Record
-from spcl.retrieval.calibration import Calibration
+from spcl.retrieval.calibration import Calibration, Threshold
 from spcl.retrieval.pairs import NO_GROUP
 from spcl.runtime import Runtime
 
 FACT = "calibration"
 """The name of a calibration among the facts of a checkpoint."""
 
+_SURE_WITHOUT_LABELS = 0.01
 _MOST_IMAGES = 30_000
 _BLOCK = 100
 
@@ -53,6 +54,17 @@ class EncoderCalibration:
     num_images: int
     num_groups: int
     notes: tuple[str, ...] = ()
+
+    def threshold(self, false_match_rate: float = 0.01) -> Threshold:
+        """As ``Calibration.threshold``; its warning also tells what is not sure without labels."""
+        found = self.calibration.threshold(false_match_rate)
+        if self.origin == "labels" or false_match_rate >= _SURE_WITHOUT_LABELS:
+            return found
+        told = (
+            f"made without labels: a false-match rate below {_SURE_WITHOUT_LABELS:g} may be three times as high as "
+            "asked for, for the most similar of different objects share clusters; calibrate with labels to be sure"
+        )
+        return replace(found, warning=told if found.warning is None else f"{found.warning}; {told}")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for a checkpoint or a file."""
@@ -153,13 +165,18 @@ def _blocks(count: int, most: int, rng: np.random.Generator) -> NDArray[np.int64
     return np.asarray((starts[:, None] + np.arange(_BLOCK)).reshape(-1))
 
 
-def store_calibration(path: Path, found: EncoderCalibration) -> None:
+def store_calibration(path: Path, found: EncoderCalibration, *, arch: str | None = None) -> None:
     """Write a calibration into a checkpoint, in place of an earlier one; the file is written aside and renamed.
+
+    Args:
+        path: The checkpoint.
+        found: The calibration.
+        arch: The architecture, where the checkpoint does not tell.
 
     Raises:
         InputError: If the file cannot be read or written.
     """
-    add_facts(path, {FACT: found.to_dict()})
+    add_facts(path, {FACT: found.to_dict()}, arch=arch)
 
 
 def stored_calibration(encoder: Encoder) -> EncoderCalibration | None:

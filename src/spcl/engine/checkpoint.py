@@ -96,10 +96,15 @@ def load_facts(path: Path) -> dict[str, Any]:
     return dict(facts) if isinstance(facts, Mapping) else {}
 
 
-def add_facts(path: Path, facts: Mapping[str, Any]) -> None:
+def add_facts(path: Path, facts: Mapping[str, Any], *, arch: str | None = None) -> None:
     """Write plain values into a checkpoint, beside what it says; an official one becomes one of ours.
 
     The weights stay as they are, and the file is written aside and renamed.
+
+    Args:
+        path: The checkpoint.
+        facts: What to write; takes the place of what has the same name.
+        arch: The architecture, where the checkpoint does not tell.
     """
     if is_weights_file(path):
         content, header = read_weights_file(path)
@@ -107,7 +112,7 @@ def add_facts(path: Path, facts: Mapping[str, Any]) -> None:
         return
     content = load_safely(path)
     if "spcl" not in content:
-        network = load_network(path)
+        network = load_network(path, arch=arch)
         ours = checkpoint_of(network, epoch=0, best_mean_ap=None, facts={})["spcl"]
         state = content.get("state_dict", content)
         content = (content if "state_dict" in content else {"state_dict": state}) | {"spcl": ours}

@@ -76,7 +76,7 @@ def compare(
         if FACT in encoder.facts:
             warning = "the checkpoint's calibration is of other weights or another domain, and is not used"
         return Comparison(similarity, warning=warning)
-    threshold = known.calibration.threshold(false_match_rate)
+    threshold = known.threshold(false_match_rate)
     return Comparison(
         similarity,
         probability=float(known.calibration.probability(similarity)),

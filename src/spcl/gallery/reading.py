@@ -13,6 +13,7 @@ from spcl.errors import InputError
 from spcl.gallery.columns import VECTOR, checked_features, kind_of, vectors_of
 from spcl.gallery.filters import checked_filter
 from spcl.gallery.index import is_worth_it, read_facts
+from spcl.gallery.naming import enrolled_identities
 from spcl.gallery.result import GalleryRows, SearchResult
 from spcl.gallery.search import (
     RERANK_CANDIDATES,
@@ -25,6 +26,7 @@ from spcl.gallery.search import (
 from spcl.gallery.snapshot import Snapshot
 from spcl.gallery.store import Store
 from spcl.retrieval.arrays import Features
+from spcl.retrieval.identification import Enrolled, Identification
 
 
 class ReadableGallery:
@@ -115,6 +117,36 @@ class ReadableGallery:
             found = reranked(snapshot, queries, found, k)
         recall = 1.0 if found.engine == "exact" or facts is None else facts.recall
         return SearchResult(hits_of(snapshot, found), found.engine, recall)
+
+    def identify(
+        self,
+        query: Features | ImageLike | Sequence[ImageLike],
+        false_match_rate: float = 0.01,
+        *,
+        where: str | None = None,
+        enrolled: Enrolled | None = None,
+    ) -> list[Identification]:
+        """Whose image each query is, of the identities in the gallery, or nobody's.
+
+        Args:
+            query: As for ``search``.
+            false_match_rate: Share of images of strangers that may be given somebody's name. Where fewer than ten
+                identities are enrolled, the checkpoint's calibration of pairs (``spcl calibrate``) decides.
+            where: A filter that enrolled images must pass.
+            enrolled: What ``enrolled_identities`` gave; None: asked for now, which reads every vector.
+
+        Returns:
+            An answer for each query: ``identity`` is None for nobody's.
+
+        Raises:
+            InputError: If nobody is enrolled, or nothing tells how similar strangers are; says what would.
+        """
+        queries = self._features(query)
+        known = enrolled or enrolled_identities(self, where)
+        try:
+            return known.identify(queries, false_match_rate)
+        except ValueError as error:
+            raise InputError(str(error)) from error
 
     def read(
         self, columns: Sequence[str] = ("path", "identity"), where: str | None = None, rows: int = 8192

@@ -1,0 +1,167 @@
+"""``spcl calibrate``: what the similarities of a checkpoint mean, stored in it."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import tyro
+
+from spcl.data.crops import find_crops
+from spcl.data.written_columns import written_columns
+from spcl.engine.calibrate import EncoderCalibration, calibrate, moments_of, store_calibration
+from spcl.engine.embed import load_encoder
+from spcl.engine.journal import ConsoleReporter, Reporter, SilentReporter
+from spcl.engine.whole_files import written_aside
+from spcl.errors import InputError
+from spcl.retrieval.calibration import check_rate
+from spcl.runtime import Runtime
+
+_RATES = (0.1, 0.01, 0.001, 0.0001)
+
+
+@dataclass(frozen=True)
+class Calibrate:
+    """Find out what similarities mean for images like yours, and store it in the checkpoint.
+
+    spcl compare and spcl identify then give probabilities and verdicts. Take images that the encoder was not trained
+    on: training images of one object are more alike than others will be. Without --labels no identity is read.
+    """
+
+    checkpoint: tyro.conf.Positional[str]
+    """The checkpoint; it is rewritten as a whole, with the calibration beside its weights."""
+    images: tyro.conf.Positional[str]
+    """A folder with all below it, a table of paths (CSV, Parquet) or a registered data set."""
+    labels: bool = False
+    """The images have identities: a folder per identity, a column identity, a data set's layout."""
+    false_match_rate: float = 0.01
+    """Share of pairs of different objects that may be taken for one, for the threshold that is printed."""
+    output: str = ""
+    """Write the calibration to this JSON file, too."""
+    domain: Literal["target", "source"] = "target"
+    """Whose batch norm is used, for a checkpoint that was trained with a source."""
+    arch: str = ""
+    """The architecture, where the checkpoint does not tell."""
+    data_dir: str = "examples/data"
+    """Folder that holds the registered data sets."""
+    seed: int = 0
+    """Of the pairs that are drawn."""
+    workers: int = 4
+    """Threads that decode images."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:N or mps."""
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    """Precision of the network."""
+    json: bool = False
+    """Print the figures as JSON, as fractions."""
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Run ``spcl calibrate`` with these words."""
+    options = tyro.cli(Calibrate, args=list(arguments), prog="spcl calibrate", config=(tyro.conf.FlagCreatePairsOff,))
+    run_calibration(options, SilentReporter() if options.json else ConsoleReporter())
+
+
+def run_calibration(options: Calibrate, report: Reporter) -> None:
+    """Embed, compare pairs, store, tell.
+
+    Raises:
+        InputError: If something cannot be used, before any image is encoded; if the images give too few pairs.
+    """
+    try:
+        check_rate(options.false_match_rate)
+    except ValueError as error:
+        raise InputError(str(error)) from error
+    checkpoint = Path(options.checkpoint)
+    runtime = Runtime(options.device, options.precision)
+    encoder = load_encoder(checkpoint, arch=options.arch or None, domain=options.domain)
+    if not os.access(checkpoint.parent, os.W_OK):
+        raise InputError(
+            f"the calibration is stored in {checkpoint}, whose folder cannot be written; copy it elsewhere"
+        )
+    records = find_crops(options.images, data_dir=options.data_dir, labelled=options.labels)
+    written = {} if options.labels else written_columns(options.images, records)
+    found = calibrate(
+        encoder,
+        records,
+        labelled=options.labels,
+        moments=moments_of(written.get("camera"), written.get("time"), len(records)),
+        seed=options.seed,
+        runtime=runtime,
+        report=report,
+        num_threads=options.workers,
+    )
+    store_calibration(checkpoint, found, arch=options.arch or None)
+    if options.output:
+        with written_aside(Path(options.output)) as aside:
+            aside.write_text(json.dumps(found.to_dict(), indent=1) + "\n", encoding="utf-8")
+    if options.json:
+        print(json.dumps(figures_of(found, options.false_match_rate)))
+        return
+    _tell(found, options, report)
+
+
+def figures_of(found: EncoderCalibration, false_match_rate: float) -> dict[str, Any]:
+    """The figures of a calibration, plain values."""
+    rates = sorted({*_RATES, false_match_rate}, reverse=True)
+    thresholds = [found.threshold(rate) for rate in rates]
+    return {
+        "origin": found.origin,
+        "num_images": found.num_images,
+        "num_groups": found.num_groups,
+        "num_same_pairs": found.calibration.same.num_scores,
+        "num_different_pairs": found.calibration.different.num_scores,
+        "false_match_rate": false_match_rate,
+        "threshold": found.calibration.threshold(false_match_rate).similarity,
+        "different_below": found.calibration.lower_threshold(false_match_rate),
+        "thresholds": [
+            {
+                "false_match_rate": threshold.false_match_rate,
+                "similarity": threshold.similarity,
+                "true_match_rate": threshold.true_match_rate,
+                "warning": threshold.warning,
+            }
+            for threshold in thresholds
+        ],
+        "fingerprint": found.fingerprint,
+        "notes": list(found.notes),
+    }
+
+
+def _tell(found: EncoderCalibration, options: Calibrate, report: Reporter) -> None:
+    figures, calibration = figures_of(found, options.false_match_rate), found.calibration
+    kind = "identities" if found.origin == "labels" else "reliable clusters, without labels"
+    report.say(
+        f"{found.num_images} images, {found.num_groups} {kind}: {figures['num_same_pairs']} pairs of one object, "
+        f"{figures['num_different_pairs']} of two"
+    )
+    for note in found.notes:
+        report.say(f"note: {note}")
+    rate, threshold = options.false_match_rate, figures["threshold"]
+    report.say(
+        f"Two images count as one object from a similarity of {threshold:.3f} on: {percent(rate)} of the pairs of "
+        f"different objects reach it, and {percent(calibration.threshold(rate).true_match_rate)} of the pairs of one "
+        f"object. Below {figures['different_below']:.3f} they count as different; what lies between is unsure."
+    )
+    report.say("false-match rate   threshold   pairs of one object above it")
+    for row in figures["thresholds"]:
+        mark = " *" if row["warning"] else ""
+        rates = percent(row["false_match_rate"]), percent(row["true_match_rate"])
+        report.say(f"{rates[0]:>16}   {row['similarity']:>9.3f}   {rates[1]}{mark}")
+    for warning in dict.fromkeys(row["warning"] for row in figures["thresholds"] if row["warning"]):
+        report.say(f"  * {warning}")
+    if found.origin == "no labels":
+        report.say(
+            "Made without labels: where clusters are wrong, so are these rates. --labels, on images with identities, "
+            "makes sure."
+        )
+    report.say(f"stored in {options.checkpoint}" + (f" and {options.output}" if options.output else ""))
+
+
+def percent(share: float | None) -> str:
+    """A share as people say it: ``68 %``, ``1 %``, ``0.01 %``."""
+    return "-" if share is None else f"{100 * share:.3g} %"

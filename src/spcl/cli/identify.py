@@ -1,0 +1,160 @@
+"""``spcl identify``: whose image is it, of the identities in a gallery, or nobody's."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+import tyro
+
+from spcl.data.crops import find_crops
+from spcl.engine.embed import embed_records, load_encoder
+from spcl.engine.journal import ConsoleReporter, Reporter, SilentReporter
+from spcl.errors import InputError
+from spcl.gallery.naming import enrolled_identities
+from spcl.gallery.sources import searchable
+from spcl.retrieval.calibration import Threshold, check_rate
+from spcl.retrieval.identification import Enrolled, Identification
+from spcl.runtime import Runtime
+
+_MOST_NAMED = 20
+
+
+@dataclass(frozen=True)
+class Identify:
+    """Give images the name of somebody in a gallery, or none: "unknown" where nobody is similar enough.
+
+    The gallery is one that spcl embed --gallery made of images with identities, or a table of images with a column
+    identity. How similar is enough follows from the gallery itself; with fewer than ten identities, from the
+    checkpoint's calibration (spcl calibrate).
+    """
+
+    checkpoint: tyro.conf.Positional[str]
+    """The checkpoint the gallery was made with."""
+    gallery: tyro.conf.Positional[str]
+    """A gallery, a features file of spcl embed, or a table of images (CSV, Parquet), with identities."""
+    query: tyro.conf.Positional[tuple[str, ...]]
+    """The images to name: one, several, or a folder."""
+    false_match_rate: float = 0.01
+    """Share of images of strangers that may be given somebody's name."""
+    where: str = ""
+    """Only enrolled images that pass a filter: "camera != 3"."""
+    domain: Literal["target", "source"] = "target"
+    """Whose batch norm is used, for a checkpoint that was trained with a source."""
+    arch: str = ""
+    """The architecture, where the checkpoint does not tell."""
+    data_dir: str = "examples/data"
+    """Folder that holds the registered data sets."""
+    workers: int = 4
+    """Threads that decode images."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:N or mps."""
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    """Precision of the network."""
+    json: bool = False
+    """Print the answers as JSON."""
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Run ``spcl identify`` with these words."""
+    options = tyro.cli(Identify, args=list(arguments), prog="spcl identify", config=(tyro.conf.FlagCreatePairsOff,))
+    run_identification(options, SilentReporter() if options.json else ConsoleReporter())
+
+
+def run_identification(options: Identify, report: Reporter) -> None:
+    """Enrol, embed, name, tell.
+
+    Raises:
+        InputError: If something cannot be used, or nothing tells how similar strangers are; before images to be named
+            are embedded.
+    """
+    if not options.query:
+        raise InputError("which images are to be named? Give one, several, or a folder, after the gallery")
+    runtime = Runtime(options.device, options.precision)
+    records = tuple(record for query in options.query for record in find_crops(query))
+    encoder = load_encoder(options.checkpoint, arch=options.arch or None, domain=options.domain)
+    where = options.where or None
+    with searchable(
+        options.gallery,
+        encoder,
+        where=where,
+        data_dir=options.data_dir,
+        runtime=runtime,
+        report=report,
+        num_threads=options.workers,
+    ) as source:
+        enrolled = enrolled_identities(source.gallery, where)
+    try:
+        check_rate(options.false_match_rate)
+        threshold = enrolled.threshold(options.false_match_rate)
+    except ValueError as error:
+        raise InputError(str(error)) from error
+    queries = embed_records(
+        encoder, records, runtime=runtime, report=report, num_threads=options.workers, name="queries"
+    )
+    answers = enrolled.identify(queries.features, options.false_match_rate)
+    broken = queries.broken + source.broken
+    paths = [record.path for record in queries.records]
+    if options.json:
+        print(json.dumps(_to_json(answers, paths, enrolled, threshold, broken)))
+        return
+    for path, reason in broken[:_MOST_NAMED]:
+        report.warn(f"{path} is left out: {reason}")
+    if len(broken) > _MOST_NAMED:
+        report.warn(f"and {len(broken) - _MOST_NAMED} more images are left out; --json lists them all")
+    _tell(answers, paths, enrolled, threshold, report)
+
+
+def _to_json(
+    answers: Sequence[Identification],
+    paths: Sequence[Path],
+    enrolled: Enrolled,
+    threshold: Threshold,
+    broken: Sequence[tuple[Path, str]],
+) -> dict[str, object]:
+    return {
+        "num_identities": len(enrolled.identities),
+        "basis": enrolled.basis,
+        "threshold": threshold.similarity,
+        "false_match_rate": threshold.false_match_rate,
+        "warning": threshold.warning,
+        "queries": [{"query": str(path), **asdict(answer)} for path, answer in zip(paths, answers, strict=True)],
+        "broken": [{"path": str(path), "reason": reason} for path, reason in broken],
+    }
+
+
+def _tell(
+    answers: Sequence[Identification],
+    paths: Sequence[Path],
+    enrolled: Enrolled,
+    threshold: Threshold,
+    report: Reporter,
+) -> None:
+    rows = [["identity", "similarity", "probability", "nearest", "runner-up", "image"]]
+    for path, answer in zip(paths, answers, strict=True):
+        second = "-"
+        if answer.runner_up_similarity is not None:
+            second = f"{answer.runner_up} ({answer.runner_up_similarity:.3f})"
+        rows.append(
+            [
+                "unknown" if answer.identity is None else str(answer.identity),
+                f"{answer.similarity:.3f}",
+                "-" if answer.probability is None else f"{answer.probability:.3f}",
+                str(answer.nearest),
+                second,
+                str(path),
+            ]
+        )
+    widths = [max(len(row[column]) for row in rows) for column in range(5)]
+    for row in rows:
+        report.say("  ".join([*(f"{cell:>{width}}" for cell, width in zip(row, widths, strict=False)), row[-1]]))
+    where = "the gallery's own images" if enrolled.basis == "gallery" else "the checkpoint's calibration of pairs"
+    report.say(
+        f"{len(enrolled.identities)} identities; named from a similarity of {threshold.similarity:.3f} on (false-match "
+        f"rate {threshold.false_match_rate:g}, from {where})"
+    )
+    if threshold.warning is not None:
+        report.warn(threshold.warning)

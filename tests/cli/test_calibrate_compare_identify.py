@@ -1,0 +1,110 @@
+"""From a checkpoint and images to verdicts and names, by commands."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from spcl.cli.main import main
+from spcl.engine.embed import load_encoder
+from tests.cli.test_commands import refused
+from tests.engine.test_calibrate import write_checkpoint
+from tests.fakes import draw
+
+FAST = ["--device", "cpu", "--workers", "2"]
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_checkpoint(tmp_path / "c.pth.tar")
+    for identity in range(12):
+        for shot in range(5):
+            draw(tmp_path / f"crops/{identity:02d}/{shot}.png", identity, shot)
+    for shot in range(3):
+        draw(tmp_path / f"strangers/{shot}.png", 77, shot)
+    return tmp_path
+
+
+def test_compare_before_and_after_calibration(folder, capsys):
+    words = ["compare", "c.pth.tar", "crops/00/0.png", "crops/00/1.png", "--device", "cpu"]
+    main(words)
+    assert "spcl calibrate CHECKPOINT IMAGES finds it out" in capsys.readouterr().out
+    main(["calibrate", "c.pth.tar", "crops", "--labels", "--output", "out/c.json", *FAST])
+    printed = capsys.readouterr().out
+    assert "60 images, 12 identities: 120 pairs of one object, 1650 of two" in printed
+    assert "Two images count as one object from a similarity of" in printed
+    assert "1 % of the pairs of different objects reach it" in printed
+    assert "stored in c.pth.tar and out/c.json" in printed
+    stored = json.loads((folder / "out/c.json").read_text())
+    assert stored == load_encoder("c.pth.tar").facts["calibration"]
+    main(words)
+    printed = capsys.readouterr().out
+    assert "verdict      " in printed
+    assert "false-match rate 0.01, calibrated with labels" in printed
+    main([*words, "--json", "--false-match-rate", "0.1"])
+    row = json.loads(capsys.readouterr().out)
+    assert row["false_match_rate"] == 0.1
+    assert 0 < row["probability"] < 1
+
+
+def test_calibrate_without_labels_and_as_json(folder, capsys):
+    main(["calibrate", "c.pth.tar", "crops", "--json", "--false-match-rate", "0.05", *FAST])
+    figures = json.loads(capsys.readouterr().out)
+    assert (figures["origin"], figures["num_images"], figures["false_match_rate"]) == ("no labels", 60, 0.05)
+    rates = [row["false_match_rate"] for row in figures["thresholds"]]
+    thresholds = [row["similarity"] for row in figures["thresholds"]]
+    assert rates == [0.1, 0.05, 0.01, 0.001, 0.0001]
+    assert thresholds == sorted(thresholds)
+    assert figures["thresholds"][-1]["warning"]
+    main(["calibrate", "c.pth.tar", "crops", *FAST])
+    assert "Made without labels" in capsys.readouterr().out
+
+
+def test_identify(folder, capsys):
+    main(["embed", "c.pth.tar", "crops", "--gallery", "g", "--identity-from", "folder", *FAST])
+    capsys.readouterr()
+    main(["identify", "c.pth.tar", "g", "crops/03", "strangers", "--false-match-rate", "0.05", "--json", *FAST])
+    found = json.loads(capsys.readouterr().out)
+    assert (found["num_identities"], found["basis"], len(found["queries"])) == (12, "gallery", 8)
+    assert {row["nearest"] for row in found["queries"][:5]} == {"03"}
+    for row in found["queries"]:
+        assert row["identity"] == (row["nearest"] if row["similarity"] >= found["threshold"] else None)
+    main(
+        ["identify", "c.pth.tar", "g", "crops/03/0.png", "--where", "identity != 3", "--false-match-rate", "0.3", *FAST]
+    )
+    printed = capsys.readouterr().out
+    assert "named from a similarity of" in printed
+    assert "identities; " in printed
+
+
+def test_a_small_gallery_asks_for_a_calibration_and_uses_it(folder, capsys):
+    main(["embed", "c.pth.tar", "crops/00", "--gallery", "g", "--identity-from", "folder", *FAST])
+    words = ["identify", "c.pth.tar", "g", "crops/00/0.png", *FAST]
+    assert "calibrate the encoder (spcl calibrate)" in refused(words, capsys)
+    main(["calibrate", "c.pth.tar", "crops", "--labels", *FAST])
+    capsys.readouterr()
+    main(words)
+    assert "from the checkpoint's calibration of pairs" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["calibrate", "no.pth.tar", "crops"], "there is no checkpoint no.pth.tar"),
+        (["calibrate", "c.pth.tar", "nowhere"], "there are no images at nowhere"),
+        (["calibrate", "c.pth.tar", "crops", "--false-match-rate", "1"], "the false-match rate is 1; expected above 0"),
+        (["calibrate", "c.pth.tar", "strangers", "--labels"], "the images have none: give a folder per identity"),
+        (["calibrate", "c.pth.tar", "crops/00", "--labels"], "the images have none"),
+        (["compare", "c.pth.tar", "crops/00/0.png", "gone.png"], "cannot read the image gone.png"),
+        (["compare", "c.pth.tar", "crops/00/0.png", "strangers"], "cannot read the image strangers"),
+        (["identify", "c.pth.tar", "crops", "strangers"], "no image of the gallery"),
+        (["identify", "c.pth.tar", "crops", "nowhere"], "there are no images at nowhere"),
+        (["identify", "c.pth.tar", "crops"], "which images are to be named?"),
+    ],
+)
+def test_refusals(folder, capsys, words, message):
+    before = (folder / "c.pth.tar").read_bytes()
+    assert message in refused([*words, "--device", "cpu"], capsys)
+    assert (folder / "c.pth.tar").read_bytes() == before
