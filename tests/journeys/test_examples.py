@@ -95,3 +95,21 @@ def test_adapt_to_cameras(tmp_path, monkeypatch, capsys):
     assert sum(line.startswith(("found_again: ", "mutual_neighbours: ", "across_cameras: ")) for line in printed) == 3
     assert printed[-1].startswith(f"features of length {encoder.feature_dim} from ")
     assert (tmp_path / "run/adapted.pth.tar").exists()
+
+
+def test_identify(tmp_path, monkeypatch, capsys):
+    torch.manual_seed(0)
+    encoder = Encoder(EncoderSettings(arch="timm/test_resnet", height=32, width=16))
+    save_atomically(checkpoint_of(encoder, epoch=1, best_mean_ap=None, facts={}), tmp_path / "c.pth.tar")
+    for number in range(24):
+        draw(tmp_path / "known" / f"animal {number // 4}" / f"{number}.png", number // 4, number)
+    for number in range(2):
+        draw(tmp_path / "new" / f"{number}.png", 3, 90 + number)
+    words = [str(tmp_path / name) for name in ("c.pth.tar", "known", "new")]
+    monkeypatch.setattr(sys, "argv", ["identify.py", *words])
+    runpy.run_path(str(PROJECT_ROOT / "examples/identify.py"), run_name="__main__")
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[0].startswith("two images show one identity from a similarity of ")
+    assert printed[1] == "24 images enrolled"
+    assert len(printed) == 4
+    assert all("animal 3" in line or "unknown" in line for line in printed[2:])

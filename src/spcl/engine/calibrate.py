@@ -135,7 +135,8 @@ def calibrate(
         fitted = Calibration.fit(pairs.same, pairs.different, different_groups=pairs.different_groups)
     except ValueError as error:
         raise InputError(
-            f"cannot calibrate on {len(embedded.records)} images of {pairs.num_groups} {kind}: {error}"
+            f"cannot calibrate on {len(embedded.records)} images of {pairs.num_groups} {kind}: {error}. What helps: "
+            f"images of more objects{'' if labelled else ', labels (--labels)'}, or a better encoder"
         ) from error
     return EncoderCalibration(
         fitted,
@@ -165,7 +166,7 @@ def _blocks(count: int, most: int, rng: np.random.Generator) -> NDArray[np.int64
     return np.asarray((starts[:, None] + np.arange(_BLOCK)).reshape(-1))
 
 
-def store_calibration(path: Path, found: EncoderCalibration, *, arch: str | None = None) -> None:
+def store_calibration(path: str | Path, found: EncoderCalibration, *, arch: str | None = None) -> None:
     """Write a calibration into a checkpoint, in place of an earlier one; the file is written aside and renamed.
 
     Args:
@@ -176,7 +177,7 @@ def store_calibration(path: Path, found: EncoderCalibration, *, arch: str | None
     Raises:
         InputError: If the file cannot be read or written.
     """
-    add_facts(path, {FACT: found.to_dict()}, arch=arch)
+    add_facts(Path(path), {FACT: found.to_dict()}, arch=arch)
 
 
 def stored_calibration(encoder: Encoder) -> EncoderCalibration | None:

@@ -27,7 +27,7 @@ from spcl.selfpaced.reliability import singletons_for_noise
 MOST_PAIRS = 200_000
 """Pairs of a kind, at most."""
 
-_K1, _K2 = 30, 6
+_K1, _LEAST_K1, _K2 = 30, 6, 6
 _EPS, _EPS_GAP = 0.45, 0.05
 """Stricter than in training: a cluster of two objects would hide the very pairs that are mistaken for one. What lies
 between its tight and its loose scale (0.40 and 0.50) is in no pair."""
@@ -83,7 +83,8 @@ def unlabelled_pairs(
         rng: Of the draws.
     """
     features = images.features
-    k1 = min(_K1, len(features))
+    # In a small set the thirty nearest are nearly everybody.
+    k1 = min(len(features), max(_LEAST_K1, min(_K1, len(features) // 6)))
     clusters = pseudo_labels(features, k1=k1, k2=min(_K2, k1), eps=_EPS, eps_gap=_EPS_GAP)
     reliable = np.where(np.bincount(clusters.labels)[clusters.labels] > 1, clusters.labels, NO_GROUP)
     inside = pair_similarities(features, same_pairs(reliable, cameras_of(images.records), most=MOST_PAIRS, rng=rng))

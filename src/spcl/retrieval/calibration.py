@@ -25,6 +25,9 @@ Verdict = Literal["same", "different", "unsure"]
 SPREAD_RATES = (0.1, 0.03, 0.01, 0.003, 0.001)
 """False-match rates whose error is estimated; between them it is interpolated."""
 
+MOST_SIMILAR = 1 - 1e-6
+"""Thresholds are never above it."""
+
 _WIDE_SPREAD = 0.5
 _MOST_FITTED = 20_000
 _LEAST_GAP = 1e-6
@@ -37,7 +40,7 @@ class Threshold:
     """The similarity from which two images count as one object.
 
     Attributes:
-        similarity: The least; above 1 never, so that equal images are always one object.
+        similarity: The least; below 1 always, so that equal images are one object whatever the rounding.
         false_match_rate: Share of different-object pairs that reach it.
         true_match_rate: Share of same-object pairs that reach it; None where it is not known.
         warning: What to know about it, in a sentence; None: nothing.
@@ -119,7 +122,7 @@ class Calibration:
             ValueError: If the rate is not between 0 and 1.
         """
         check_rate(false_match_rate)
-        similarity = min(self.different.height(false_match_rate), 1.0)
+        similarity = min(self.different.height(false_match_rate), MOST_SIMILAR)
         true_rate = 1 - float(self.same.share_above(np.nextafter(-similarity, np.inf)))
         return Threshold(similarity, false_match_rate, true_rate, self._warning(false_match_rate))
 
@@ -147,13 +150,13 @@ class Calibration:
         if self.different.is_extrapolated(rate):
             told.append(
                 f"{self.different.num_scores} similarities of different objects are too few to show a false-match rate "
-                f"of {rate:g}: the threshold is extrapolated from the largest of them"
+                f"of {rate:.3g}: the threshold is extrapolated from the largest of them"
             )
         spread = self.spread(rate)
         if spread is not None and spread > _WIDE_SPREAD:
             told.append(
                 "the objects it was fitted to are few, or some look very much alike: on others the false-match rate "
-                f"of {rate:g} can well be {1 + 2 * spread:.1f} times as high"
+                f"of {rate:.3g} can well be {1 + 2 * spread:.1f} times as high"
             )
         return "; ".join(told) or None
 

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spcl.retrieval.arrays import Features, as_float32
-from spcl.retrieval.calibration import Calibration, Threshold, check_rate
+from spcl.retrieval.calibration import MOST_SIMILAR, Calibration, Threshold, check_rate
 from spcl.retrieval.neighbours import nearest_neighbours
 from spcl.retrieval.score_tails import FEWEST_SCORES
 
@@ -125,7 +125,7 @@ class Enrolled:
             raise AssertionError("the basis is pairs only where there are some")
         found = self.pairs.threshold(1 - (1 - false_match_rate) ** (1 / count))
         # A mean is more similar to everything than its shots are on average, by its lost length.
-        similarity = min(1.0, found.similarity / float(np.median(self.lengths)))
+        similarity = min(MOST_SIMILAR, found.similarity / float(np.median(self.lengths)))
         return Threshold(similarity, false_match_rate, None, found.warning)
 
     def identify(self, queries: Features, false_match_rate: float = 0.01) -> list[Identification]:
