@@ -7,10 +7,11 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import tyro
 
+from spcl.cli.options import EncodingOptions
 from spcl.data.crops import find_crops
 from spcl.data.written_columns import written_columns
 from spcl.engine.calibrate import EncoderCalibration, calibrate, moments_of, store_calibration
@@ -25,7 +26,7 @@ _RATES = (0.1, 0.01, 0.001, 0.0001)
 
 
 @dataclass(frozen=True)
-class Calibrate:
+class Calibrate(EncodingOptions):
     """Find out what similarities mean for images like yours, and store it in the checkpoint.
 
     spcl compare and spcl identify then give probabilities and verdicts. Take images that the encoder was not trained
@@ -42,20 +43,8 @@ class Calibrate:
     """Share of pairs of different objects that may be taken for one, for the threshold that is printed."""
     output: str = ""
     """Write the calibration to this JSON file, too."""
-    domain: Literal["target", "source"] = "target"
-    """Whose batch norm is used, for a checkpoint that was trained with a source."""
-    arch: str = ""
-    """The architecture, where the checkpoint does not tell."""
-    data_dir: str = "examples/data"
-    """Folder that holds the registered data sets."""
     seed: int = 0
     """Of the pairs that are drawn."""
-    workers: int = 4
-    """Threads that decode images."""
-    device: str = "auto"
-    """auto, cpu, cuda, cuda:N or mps."""
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
-    """Precision of the network."""
     json: bool = False
     """Print the figures as JSON, as fractions."""
 

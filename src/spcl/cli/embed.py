@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
+from spcl.cli.options import EncodingOptions
 from spcl.engine.embed import Encoder, load_encoder
 from spcl.engine.journal import ConsoleReporter, Reporter, SilentReporter
 from spcl.errors import InputError
@@ -24,7 +25,7 @@ _MOST_NAMED = 20
 
 
 @dataclass(frozen=True)
-class Embed:
+class Embed(EncodingOptions):
     """Turn images into features (unit vectors) with an encoder: into a file, a gallery to search in, or both.
 
     Images that cannot be read are named and left out. A gallery is made where there is none; images whose path it
@@ -45,18 +46,6 @@ class Embed:
     """Average the features of each image and its mirror image."""
     overwrite: bool = False
     """Replace a features file that is there already."""
-    domain: Literal["target", "source"] = "target"
-    """Whose batch norm is used, for a checkpoint that was trained with a source."""
-    arch: str = ""
-    """The architecture, where the checkpoint does not tell."""
-    data_dir: str = "examples/data"
-    """Folder that holds the registered data sets."""
-    workers: int = 4
-    """Threads that decode images."""
-    device: str = "auto"
-    """auto, cpu, cuda, cuda:N or mps."""
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
-    """Precision of the network."""
     json: bool = False
     """Print what was done as JSON."""
 

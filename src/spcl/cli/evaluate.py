@@ -11,6 +11,7 @@ from typing import Literal
 import torch
 import tyro
 
+from spcl.cli.options import EncodingOptions
 from spcl.data.catalogue import load_dataset
 from spcl.data.from_folders import split_for_evaluation
 from spcl.data.images import ImageStore
@@ -24,31 +25,19 @@ from spcl.runtime import Runtime, end_processes, is_main_process
 
 
 @dataclass(frozen=True)
-class Evaluate:
+class Evaluate(EncodingOptions):
     """Rate a checkpoint (ours, or one of the official scripts) on the queries and the gallery of a data set."""
 
     checkpoint: tyro.conf.Positional[str]
     """The checkpoint: model_best.pth.tar, say."""
     data: tyro.conf.Positional[str]
     """A registered name or a path; a labelled folder without queries is split into queries and gallery."""
-    domain: Literal["target", "source"] = "target"
-    """Whose batch norm is used, for a checkpoint that was trained with a source."""
     rerank: bool = False
     """Rate once more after k-reciprocal re-ranking."""
     protocol: Literal["auto", "market1501", "vehicleid", "no-camera"] = "auto"
     """How matches count; auto: as fits the data set."""
-    data_dir: str = "examples/data"
-    """Folder that holds the registered data sets."""
-    arch: str = ""
-    """The architecture, where the checkpoint does not tell."""
     batch_size: int = 256
     """Images at a time."""
-    workers: int = 4
-    """Threads that decode images."""
-    device: str = "auto"
-    """auto, cpu, cuda, cuda:N or mps."""
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
-    """Precision of the network."""
     on_broken: Literal["error", "skip"] = "error"
     """What to do with an image that cannot be read: stop, or name it and rank it as grey."""
     json: bool = False

