@@ -100,7 +100,7 @@ def test_embedding_images_of_every_kind(encoder, tmp_path):
     ("image", "message"),
     [
         (Path("nowhere.jpg"), "cannot read the image nowhere.jpg: there is no such file"),
-        (np.zeros((4, 4, 3)), r"float64 of shape \(4, 4, 3\); expected uint8"),
+        (np.zeros((4, 4, 3)), r"float64 of shape \[4, 4, 3\]; expected uint8"),
     ],
 )
 def test_what_cannot_be_embedded_is_named(encoder, tmp_path, image, message):

@@ -83,11 +83,15 @@ def test_arrays_of_every_kind(encoder):
     expected = encoder.embed([image, image.convert("L"), see_through(image)])
     given = encoder.embed([rgb, grey, np.asarray(see_through(image))])
     assert np.array_equal(given, expected)
-    assert np.array_equal(encoder.embed(grey), expected[1:2])
-    assert np.array_equal(encoder.embed(grey[:, :, None]), expected[1:2])
-    assert np.array_equal(encoder.embed(np.stack([rgb, rgb])), expected[[0, 0]])
-    # Strides of a view: mirrored twice it is the same image.
-    assert np.array_equal(encoder.embed(np.ascontiguousarray(rgb[:, ::-1])[:, ::-1]), expected[:1])
+    # Batches of another size may be added up in another order.
+    for array, rows in (
+        (grey, [1]),
+        (grey[:, :, None], [1]),
+        (np.stack([rgb, rgb]), [0, 0]),
+        # Strides of a view: mirrored twice it is the same image.
+        (np.ascontiguousarray(rgb[:, ::-1])[:, ::-1], [0]),
+    ):
+        np.testing.assert_allclose(encoder.embed(array), expected[rows], atol=1e-6)
     assert encoder.embed([]).shape == (0, encoder.feature_dim)
 
 
