@@ -79,6 +79,8 @@ def test_few_objects_are_told():
         is_same = identities[first] == identities[second]
         groups = np.stack([identities[first], identities[second]], axis=1)[~is_same]
         fitted = Calibration.fit(similarities[is_same], similarities[~is_same], different_groups=groups)
+        # What one cannot be sure of makes the threshold stricter.
+        assert fitted.threshold(0.001).similarity > fitted.different.height(0.001)
         return fitted.threshold(0.001).warning, fitted.spread(0.001)
 
     few, many = warning_of(4), warning_of(40)

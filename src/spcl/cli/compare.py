@@ -63,7 +63,7 @@ def _tell(found: Comparison, options: Compare, report: Reporter) -> None:
         report.say(f"verdict      {_WORDS[found.verdict]}")
         report.say(
             f"             (one object from {found.threshold:.3f} on: false-match rate {found.false_match_rate:g}, "
-            f"calibrated with {found.origin})"
+            f"calibrated {'with' if found.origin == 'labels' else 'without'} labels)"
         )
     if found.warning is not None:
         report.warn(found.warning)

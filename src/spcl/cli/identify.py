@@ -28,7 +28,7 @@ class Identify(EncodingOptions):
     """Give images the name of somebody in a gallery, or none: "unknown" where nobody is similar enough.
 
     The gallery is one that spcl embed --gallery made of images with identities, or a table of images with a column
-    identity. How similar is enough follows from the gallery itself; with fewer than ten identities, from the
+    identity. How similar is enough follows from the gallery itself; with fewer than twenty identities, from the
     checkpoint's calibration (spcl calibrate).
     """
 

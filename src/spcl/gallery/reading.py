@@ -130,7 +130,7 @@ class ReadableGallery:
 
         Args:
             query: As for ``search``.
-            false_match_rate: Share of images of strangers that may be given somebody's name. Where fewer than ten
+            false_match_rate: Share of images of strangers that may be given somebody's name. Where fewer than twenty
                 identities are enrolled, the checkpoint's calibration of pairs (``spcl calibrate``) decides.
             where: A filter that enrolled images must pass.
             enrolled: What ``enrolled_identities`` gave; None: asked for now, which reads every vector.

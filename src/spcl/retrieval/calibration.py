@@ -122,7 +122,9 @@ class Calibration:
             ValueError: If the rate is not between 0 and 1.
         """
         check_rate(false_match_rate)
-        similarity = min(self.different.height(false_match_rate), MOST_SIMILAR)
+        # A quantile of few objects is exceeded more often by others, on average by the square of its relative error.
+        careful_rate = false_match_rate / (1 + (self.spread(false_match_rate) or 0.0) ** 2)
+        similarity = min(self.different.height(careful_rate), MOST_SIMILAR)
         true_rate = 1 - float(self.same.share_above(np.nextafter(-similarity, np.inf)))
         return Threshold(similarity, false_match_rate, true_rate, self._warning(false_match_rate))
 

@@ -22,7 +22,7 @@ from spcl.retrieval.calibration import MOST_SIMILAR, Calibration, Threshold, che
 from spcl.retrieval.neighbours import nearest_neighbours
 from spcl.retrieval.score_tails import FEWEST_SCORES
 
-FEWEST_IDENTITIES = 10
+FEWEST_IDENTITIES = 20
 """Identities from which a gallery sets its own threshold."""
 
 MOST_SCORED = 20_000
