@@ -61,8 +61,8 @@ class EncoderCalibration:
         if self.origin == "labels" or false_match_rate >= _SURE_WITHOUT_LABELS:
             return found
         told = (
-            f"made without labels: a false-match rate below {_SURE_WITHOUT_LABELS:g} may be three times as high as "
-            "asked for, for the most similar of different objects share clusters; calibrate with labels to be sure"
+            f"made without labels: a false-match rate below {_SURE_WITHOUT_LABELS:g} may be three to four times as "
+            "high as asked for, for the most similar of different objects share clusters; calibrate with labels to be sure"
         )
         return replace(found, warning=told if found.warning is None else f"{found.warning}; {told}")
 

@@ -126,7 +126,7 @@ class Calibration:
         careful_rate = false_match_rate / (1 + (self.spread(false_match_rate) or 0.0) ** 2)
         similarity = min(self.different.height(careful_rate), MOST_SIMILAR)
         true_rate = 1 - float(self.same.share_above(np.nextafter(-similarity, np.inf)))
-        return Threshold(similarity, false_match_rate, true_rate, self._warning(false_match_rate))
+        return Threshold(similarity, false_match_rate, true_rate, self.warning(false_match_rate))
 
     def lower_threshold(self, false_match_rate: float = 0.01) -> float:
         """The similarity below which two images count as different objects: this share of same-object pairs lie there.
@@ -147,7 +147,8 @@ class Calibration:
             return None
         return float(np.interp(-np.log(false_match_rate), -np.log(SPREAD_RATES), self.spreads))
 
-    def _warning(self, rate: float) -> str | None:
+    def warning(self, rate: float) -> str | None:
+        """What to know about the threshold at a false-match rate; None: nothing."""
         told = []
         if self.different.is_extrapolated(rate):
             told.append(

@@ -120,7 +120,7 @@ class Enrolled:
             found = self._own.threshold(false_match_rate * (count - 1) / count)
             few = None if count >= FEWEST_IDENTITIES else f"{count} enrolled identities are few to tell strangers from"
             true_rate = found.true_match_rate if self._knows_own else None
-            return Threshold(found.similarity, false_match_rate, true_rate, few or found.warning)
+            return Threshold(found.similarity, false_match_rate, true_rate, few or self._own.warning(false_match_rate))
         if self.pairs is None:
             raise AssertionError("the basis is pairs only where there are some")
         found = self.pairs.threshold(1 - (1 - false_match_rate) ** (1 / count))
