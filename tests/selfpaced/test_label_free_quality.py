@@ -106,18 +106,20 @@ def test_half_agreement_tells_structure_from_noise():
 
 
 def test_found_again_by_hand():
-    rows = np.eye(4, dtype=np.float32)
-    rows[3] = rows[2]  # of two equal ones, each is found half of the time
-    copies = np.array([[0.9, 0.1, 0, 0], [0.8, 0.6, 0, 0], [0, 0, 1, 0], [0, 0, 1, 0]], dtype=np.float32)
-    assert found_again(rows, copies) == 0.5
-    assert found_again(rows[:3], rows[:3]) == 1.0
+    rows = np.eye(5, dtype=np.float32)
+    # 0 and 1 are each other's neighbours; 2 names 3, which does not name it; 4 names nobody that names it.
+    near = np.array([[1], [0], [3], [4], [2]])
+    copies = rows[[0, 0, 3, 3, 2]]  # itself, its like, one-sided, itself, a stranger
+    assert found_again(rows, copies, near) == pytest.approx(3 / 5)
+    assert found_again(rows, rows, near) == 1.0
+
+
+def test_a_collapsed_encoder_finds_nothing_again():
     same = np.ones((40, 1), dtype=np.float32)
-    assert found_again(same, same) == pytest.approx(1 / 40)
-    assert found_again(np.zeros((40, 3), dtype=np.float32), np.zeros((40, 3), dtype=np.float32)) == pytest.approx(
-        1 / 40
-    )
-    collapsed = np.tile(np.array([[1, 0]], dtype=np.float32), (50, 1)) + 0.01 * noise(50, 2)
-    assert found_again(collapsed, collapsed + 0.05 * noise(50, 2, seed=1)) < 0.2
+    nothing = np.zeros((40, 3), dtype=np.float32)
+    line = np.tile(np.array([[1, 0]], dtype=np.float32), (40, 1)) + 0.01 * noise(40, 2)
+    for rows, copies in ((same, same), (nothing, nothing), (line, line + 0.05 * noise(40, 2, seed=1))):
+        assert label_free_quality(rows, altered=copies, k1=8, k2=3).found_again < 0.3
 
 
 def test_scale_stability():

@@ -1,8 +1,8 @@
 """Crops as another camera might have taken them: mirrored, framed a little differently, in other light.
 
 For rating an encoder without labels: it should find the original of an altered crop among many others. Training has
-augmentations of its own (``augment.py``); these change light and colour, which those do not, so that what is measured
-is not what was practised.
+augmentations of its own (``augment.py``); these change the light, which those do not, so that what is measured is not
+what was practised alone. The three colours change alike: objects are told apart by their colour.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from spcl.data.images import ImageStore
 from spcl.randomness import generator
 
 _LIGHT = 0.3
-"""Gains of the three colours lie between 0.7 and 1.3, the gamma between e^-0.3 and e^0.3."""
+"""The gain lies between 0.7 and 1.3, the gamma between e^-0.3 and e^0.3."""
 _SHIFT = 1 / 16
 """Of the height: the crop moves by up to so much each way."""
 
@@ -37,7 +37,7 @@ def altered(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.ui
     padded = np.pad(image[:, ::-1], ((reach, reach), (reach, reach), (0, 0)), mode="edge")
     top, left = rng.integers(0, 2 * reach + 1, size=2)
     framed = padded[top : top + height, left : left + width].astype(np.float32) / 255
-    gains = rng.uniform(1 - _LIGHT, 1 + _LIGHT, size=3).astype(np.float32)
+    gain = float(rng.uniform(1 - _LIGHT, 1 + _LIGHT))
     gamma = float(np.exp(rng.uniform(-_LIGHT, _LIGHT)))
-    lit: NDArray[np.float32] = np.clip(framed**gamma * gains, 0, 1)
+    lit: NDArray[np.float32] = np.clip(framed**gamma * gain, 0, 1)
     return np.asarray((255 * lit).round(), dtype=np.uint8)

@@ -19,8 +19,8 @@ from spcl.selfpaced.pseudo_labels import PseudoLabels, pseudo_labels
 from spcl.selfpaced.silhouette import silhouette
 
 UNKNOWN_CAMERA = -1
-_ROUNDING = 1e-5
-"""Similarities that differ by less are equal."""
+_LIKE_IT = 5
+"""Nearest neighbours among which those lie that may stand in for an image."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,9 @@ def label_free_quality(
     labels = found.scales.normal
     return LabelFreeQuality(
         num_images=len(rows),
-        found_again=None if altered is None else found_again(rows, as_float32(altered, "altered").cpu().numpy()),
+        found_again=None
+        if altered is None
+        else found_again(rows, as_float32(altered, "altered").cpu().numpy(), near[:, 1 : _LIKE_IT + 1]),
         num_clusters=int(labels.max(initial=NOISE)) + 1,
         share_clustered=float((labels != NOISE).mean()),
         scale_stability=scale_stability(found),
@@ -114,30 +116,25 @@ def label_free_quality(
     )
 
 
-def found_again(features: NDArray[np.float32], altered: NDArray[np.float32]) -> float:
-    """How often an altered copy of an image (mirrored, shifted, in other light) finds its original before all others.
+def found_again(features: NDArray[np.float32], altered: NDArray[np.float32], neighbours: NDArray[np.integer]) -> float:
+    """How often an altered copy of an image (mirrored, shifted, in other light) finds its original, or the like of it.
 
-    It asks for both that an encoder must have: to ignore how an image was taken, and to tell it from other images. A
-    collapsed encoder finds nothing, and one that goes by colour little. Misleads where many images show one object in
-    the same pose (frames of a video), which a good encoder takes for the same; and it knows only the alterations that
-    were made: no other side of the object, nothing in front of it.
+    The most similar of all images must be the original or one of its mutual neighbours: frames of a video may stand in
+    for each other. It asks for both that an encoder must have: to ignore how an image was taken, and to tell objects
+    apart. A collapsed encoder finds nothing. Misleads as it knows only the alterations that were made: no other side of
+    the object, nothing in front of it, no camera with other colours.
 
     Args:
         features: ``[N, D]`` unit rows.
         altered: ``[N, D]`` unit rows, of the copies in the same order.
+        neighbours: ``[N, k]`` int, of the images themselves, without the image itself.
 
     Returns:
-        A share, 1 / N by chance. Where others are as near as the original, it counts as one draw among them.
-
-    Cost: ``N^2 D``, in blocks.
+        A share; by chance about the number of mutual neighbours, over N.
     """
-    total = 0.0
-    for at in range(0, len(altered), 1024):
-        similar = altered[at : at + 1024] @ features.T
-        own = np.einsum("nd,nd->n", altered[at : at + 1024], features[at : at + 1024])[:, None]
-        is_first = ~(similar > own + _ROUNDING).any(axis=1)
-        total += float((is_first / np.maximum(1, (np.abs(similar - own) <= _ROUNDING).sum(axis=1))).sum())
-    return total / len(features)
+    nearest = nearest_neighbours(features, 1, queries=altered).indices
+    is_like_it = (_are_mutual(neighbours) & (neighbours == nearest)).any(axis=1)
+    return float((is_like_it | (nearest[:, 0] == np.arange(len(features)))).mean())
 
 
 def scale_stability(found: PseudoLabels) -> float | None:
@@ -200,11 +197,7 @@ def mutual_neighbours(
     Returns:
         Both shares; the second is None unless images of two known cameras are there and a mutual pair is among them.
     """
-    mutual = np.zeros(neighbours.shape, dtype=np.bool_)
-    for at in range(0, len(neighbours), 4096):
-        block = neighbours[at : at + 4096]
-        rows = np.arange(at, at + len(block))[:, None, None]
-        mutual[at : at + len(block)] = (neighbours[block] == rows).any(axis=2)
+    mutual = _are_mutual(neighbours)
     if cameras is None:
         return float(mutual.mean()), None
     known = cameras != UNKNOWN_CAMERA
@@ -218,6 +211,16 @@ def mutual_neighbours(
     expected = float((counted.sum(axis=1) * share_other).sum())
     other = float((counted & (cameras[neighbours] != cameras[:, None])).sum())
     return float(mutual.mean()), other / expected
+
+
+def _are_mutual(neighbours: NDArray[np.integer]) -> NDArray[np.bool_]:
+    """``[N, k]``: whether each neighbour has the image among its own."""
+    mutual = np.zeros(neighbours.shape, dtype=np.bool_)
+    for at in range(0, len(neighbours), 4096):
+        block = neighbours[at : at + 4096]
+        rows = np.arange(at, at + len(block))[:, None, None]
+        mutual[at : at + len(block)] = (neighbours[block] == rows).any(axis=2)
+    return mutual
 
 
 def effective_dimensions(features: NDArray[np.float32]) -> float:
