@@ -62,7 +62,7 @@ class EncoderCalibration:
             return found
         told = (
             f"made without labels: a false-match rate below {_SURE_WITHOUT_LABELS:g} may be three to four times as "
-            "high as asked for, for the most similar of different objects share clusters; calibrate with labels to be sure"
+            "high as asked for, because the most similar of different objects share clusters; labels make sure"
         )
         return replace(found, warning=told if found.warning is None else f"{found.warning}; {told}")
 
