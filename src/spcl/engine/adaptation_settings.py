@@ -27,9 +27,9 @@ class AdaptationSettings:
     """Height of the images, pixels; 0: the checkpoint's own (256 where an official one does not tell)."""
     width: int = 0
     """Width of the images, pixels; 0: the checkpoint's own (128 where an official one does not tell)."""
-    epochs: int = 4
+    epochs: int = 8
     """Epochs; labels are made anew at the start of each."""
-    iters: int = 25
+    iters: int = 30
     """Steps of an epoch."""
     lr: float = 0.00035
     """Adam's learning rate."""
