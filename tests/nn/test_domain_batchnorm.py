@@ -136,3 +136,18 @@ def test_copies_share_one_routing_of_their_own():
 def test_sizes_that_do_not_fit_are_named():
     with pytest.raises(ValueError, match=r"a batch of 5 images does not split into \(2, 2\)"):
         convert(plain_norm(), routing(sizes=(2, 2)))(images(5))
+
+
+def test_a_view_of_tokens_in_used_memory():
+    """The first token of each image is a view with gaps; whatever memory held before, nothing of it comes through."""
+    routing = DomainRouting(("source", "target"), "target", sizes=(4, 4))
+    layer = DomainBatchNorm(nn.BatchNorm1d(64), routing, 2).train()
+    tokens = torch.randn(8, 9, 64, generator=torch.Generator().manual_seed(0))
+    first = tokens[:, 0]
+    expected = torch.cat(
+        [nn.functional.batch_norm(first[at : at + 2], None, None, training=True) for at in range(0, 8, 2)]
+    )
+    for _ in range(20):
+        used = [torch.full((size,), torch.nan) for size in (16, 64, 128, 512)]
+        del used
+        torch.testing.assert_close(layer(first), expected)

@@ -64,20 +64,9 @@ class _GroupNorms(torch.autograd.Function):
         saved = []
         for rows, domain, mean, variance in groups:
             weight, bias = parameters[2 * domain : 2 * domain + 2]
-            batch_mean, inverse = torch.empty_like(mean), torch.empty_like(mean)
             # Momentum 1 leaves the group's own mean and unbiased variance in the buffers.
-            torch.ops.aten.native_batch_norm.out(
-                inputs[rows],
-                weight,
-                bias,
-                mean,
-                variance,
-                True,
-                1.0,
-                eps,
-                out=outputs[rows],
-                save_mean=batch_mean,
-                save_invstd=inverse,
+            outputs[rows], batch_mean, inverse = torch.ops.aten.native_batch_norm(
+                inputs[rows], weight, bias, mean, variance, True, 1.0, eps
             )
             saved += [batch_mean, inverse]
         ctx.groups, ctx.eps = [(rows, domain) for rows, domain, _, _ in groups], eps
