@@ -95,7 +95,8 @@ def test_a_broken_image_is_named_and_left_out(checkpoint, images, tmp_path):
     (tmp_path / "broken.png").write_bytes(b"no image")
     found = calibrate(load_encoder(checkpoint), [Record(tmp_path / "broken.png"), *images])
     assert found.num_images == 48
-    assert "1 images could not be read; the first" in found.notes[0]
+    assert "1 images could not be read; the first, broken.png: " in found.notes[0]
+    assert str(tmp_path) not in found.notes[0]  # it is stored in a checkpoint, which is given away
 
 
 def test_rare_rates_without_labels_are_told(checkpoint, images):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import contextmanager
 
 import numpy as np
 import onnx
@@ -75,6 +76,22 @@ def test_what_the_file_says_of_itself(tmp_path):
     # Exporters note the files and lines of the machine that they run on.
     assert b"site-packages" not in model.SerializeToString()
     assert b".py" not in model.SerializeToString()
+
+
+def test_the_stages_are_shown(tmp_path):
+    class Listening(SilentReporter):
+        def __init__(self):
+            super().__init__()
+            self.stages: dict[str, list[tuple[int, int]]] = {}
+
+        @contextmanager
+        def progress(self, name):
+            yield lambda done, total: self.stages.setdefault(name, []).append((done, total))
+
+    report = Listening()
+    export_onnx(encoder_of(), tmp_path / "model.onnx", opset=17, report=report)
+    assert report.stages["writing the graph"] == [(0, 3), (1, 3), (2, 3), (3, 3)]
+    assert report.stages["comparing with torch"]
 
 
 @pytest.mark.parametrize("opset", [13, 17])

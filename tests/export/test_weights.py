@@ -168,3 +168,42 @@ def test_refusals(tmp_path):
         load_encoder(path)
     with pytest.raises(InputError, match=r"there is no weights file .*; in .* there are encoder\.safetensors"):
         load_encoder(path.with_name("no.safetensors"))
+
+
+def test_no_path_of_any_fact_leaves(tmp_path):
+    encoder = encoder_of()
+    place = "/home/me/secret/"
+    encoder.facts = {
+        "config": CONFIG
+        | {"data": CONFIG["data"] | {"source": "C:\\Users\\me\\secret\\cows"}, "new section": {"at": place}},
+        "adaptation": {"path": place + "adapted.pth.tar", "broken": [[place + "a.jpg", "empty"]], "num_trained": 40},
+        "calibration": {"a": [1.5], "notes": [f"1 images could not be read; the first, {place}a.jpg: empty", "few"]},
+        "a fact of tomorrow": place,
+    }
+    export_weights(encoder, tmp_path / "encoder.safetensors")
+    with safe_open(tmp_path / "encoder.safetensors", framework="np") as file:
+        header = str(file.metadata())
+    for text in (header, (tmp_path / "encoder.md").read_text()):
+        assert "secret" not in text
+        assert "a.jpg" not in text
+    facts = load_encoder(tmp_path / "encoder.safetensors").facts
+    assert facts["adaptation"] == {"num_trained": 40, "num_broken": 1}
+    assert facts["calibration"] == {"a": [1.5], "notes": ["1 images could not be read", "few"]}
+    assert facts["config"]["data"] == {"source": "cows", "target": "crops"}
+    assert not {"run", "new section"} & set(facts["config"])
+
+
+def test_a_run_whose_settings_were_suggested(tmp_path):
+    encoder = encoder_of()
+    encoder.facts["config"] = CONFIG | {"labels": {"k1": 30, "k2": 6, "eps": "auto"}}
+    export_weights(encoder, tmp_path / "encoder.safetensors")
+    card = (tmp_path / "encoder.md").read_text()
+    assert "eps, k1 and k2 as the features of the first epoch suggested them (`--eps auto`)" in card
+
+
+def test_a_card_that_cannot_be_made_leaves_no_weights(tmp_path):
+    encoder = encoder_of()
+    encoder.facts["config"] = CONFIG | {"labels": {"k1": 30, "k2": 6, "eps": "a word"}}
+    with pytest.raises(ValueError):
+        export_weights(encoder, tmp_path / "encoder.safetensors")
+    assert not list(tmp_path.iterdir())

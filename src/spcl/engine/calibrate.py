@@ -154,7 +154,8 @@ def _notes(embedded: EmbeddedImages, num_chosen: int, num_given: int) -> list[st
         notes.append(f"fitted to {num_chosen} of {num_given} images, in blocks of {_BLOCK} neighbours in the list")
     if embedded.broken:
         path, reason = embedded.broken[0]
-        notes.append(f"{len(embedded.broken)} images could not be read; the first, {path}: {reason}")
+        # The name alone: a calibration goes where its checkpoint goes.
+        notes.append(f"{len(embedded.broken)} images could not be read; the first, {path.name}: {reason}")
     return notes
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from spcl._version import __version__
 from spcl.engine.embed import Encoder
+from spcl.export.shared_facts import last_name
 from spcl.nn.backbones import TIMM_PREFIX, takes_image_size
 
 _IBN = '''
@@ -188,7 +189,7 @@ def _training_in_words(facts: Mapping[str, Any]) -> str:
     if not isinstance(config, Mapping):
         return "The checkpoint does not tell (an official one, or an encoder that has seen ImageNet only)."
     data, schedule = config.get("data", {}), config.get("schedule", {})
-    source, target = (Path(str(data.get(name, ""))).name for name in ("source", "target"))
+    source, target = (last_name(data.get(name)) for name in ("source", "target"))
     if schedule.get("source_only"):
         learnt = f"On the labelled data `{source}` alone."
     elif source:
@@ -203,8 +204,12 @@ def _training_in_words(facts: Mapping[str, Any]) -> str:
         )
     labels = config.get("labels", {})
     if {"k1", "k2", "eps"} <= set(labels):
-        lines.append(
-            f"Pseudo labels: k-reciprocal Jaccard distance (k1 {labels['k1']}, k2 {labels['k2']}), DBSCAN with eps "
-            f"{labels['eps']:g}."
-        )
+        lines.append(_labels_in_words(labels))
     return "\n".join(lines)
+
+
+def _labels_in_words(labels: Mapping[str, Any]) -> str:
+    start = "Pseudo labels: k-reciprocal Jaccard distance"
+    if labels["eps"] == "auto":
+        return f"{start}, DBSCAN; eps, k1 and k2 as the features of the first epoch suggested them (`--eps auto`)."
+    return f"{start} (k1 {labels['k1']}, k2 {labels['k2']}), DBSCAN with eps {labels['eps']:g}."

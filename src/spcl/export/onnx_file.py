@@ -93,7 +93,8 @@ def export_onnx(
     pixels, records = _images_to_compare(images, given.size, report)
     with written_aside(path) as aside:
         report.say(f"writing {encoder.network.settings.arch} as ONNX, opset {opset}")
-        model = onnx_model(encoder, given, opset=opset, float16=float16)
+        with report.progress("writing the graph") as advance:
+            model = onnx_model(encoder, given, opset=opset, float16=float16, progress=advance)
         aside.write_bytes(model.SerializeToString())
         with report.progress("comparing with torch") as advance:
             agreement, features = compare(aside, encoder, given, pixels, progress=advance)

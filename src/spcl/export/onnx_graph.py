@@ -23,12 +23,14 @@ from torch.nn import functional as F
 
 from spcl._version import __version__
 from spcl.engine.embed import Encoder
+from spcl.engine.journal import Advance
 from spcl.errors import InputError, first_line
 from spcl.nn.backbones import IMAGENET_MEAN, IMAGENET_STD
 
 DEFAULT_OPSET = 18
 OPSETS = range(13, 24)
 _FIRST_OPSET_OF_EXPORTED_PROGRAMS = 18
+_STAGES = 3
 _MOST_BYTES = 2**31 - 2**24
 """Of weights in one ONNX file: a protocol buffer ends at 2 GiB."""
 
@@ -106,7 +108,14 @@ class _InHalfPrecision(nn.Module):
         return maps.float()
 
 
-def onnx_model(encoder: Encoder, given: GraphInput, *, opset: int = DEFAULT_OPSET, float16: bool = False) -> Any:
+def onnx_model(
+    encoder: Encoder,
+    given: GraphInput,
+    *,
+    opset: int = DEFAULT_OPSET,
+    float16: bool = False,
+    progress: Advance | None = None,
+) -> Any:
     """An encoder as an ``onnx.ModelProto`` with a dynamic batch and metadata.
 
     Args:
@@ -114,12 +123,15 @@ def onnx_model(encoder: Encoder, given: GraphInput, *, opset: int = DEFAULT_OPSE
         given: What the graph takes and gives.
         opset: Version of ONNX's operators.
         float16: The trunk's weights and its arithmetic in half precision.
+        progress: Called with (stages done, stages in all): network prepared, graph made, graph checked.
 
     Raises:
         InputError: If it cannot be written as ONNX, or not with this opset.
     """
     if opset not in OPSETS:
         raise InputError(f"opset is {opset}; expected {OPSETS.start} to {OPSETS.stop - 1}, {DEFAULT_OPSET} by default")
+    advance = progress or (lambda done, total: None)
+    advance(0, _STAGES)
     graph = EncoderGraph(encoder, given, float16=float16)
     num_bytes = sum(value.numel() * value.element_size() for value in graph.state_dict().values())
     if num_bytes > _MOST_BYTES:
@@ -131,6 +143,7 @@ def onnx_model(encoder: Encoder, given: GraphInput, *, opset: int = DEFAULT_OPSE
     if opset >= _FIRST_OPSET_OF_EXPORTED_PROGRAMS:
         writers.insert(0, _from_exported_program)
     failures = []
+    advance(1, _STAGES)
     for write in writers:
         try:
             # What torch's exporters say of themselves, and of a graph that fails, is not for the user of this command.
@@ -143,7 +156,10 @@ def onnx_model(encoder: Encoder, given: GraphInput, *, opset: int = DEFAULT_OPSE
             continue
         found = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), None)
         if found == opset:
-            return _finished(model, encoder, given, float16=float16, exporter=write.__name__)
+            advance(2, _STAGES)
+            finished = _finished(model, encoder, given, float16=float16, exporter=write.__name__)
+            advance(_STAGES, _STAGES)
+            return finished
         failures.append(f"it became opset {found}")
     raise InputError(
         f"torch {torch.__version__} cannot write {encoder.network.settings.arch} as ONNX with opset {opset}: "

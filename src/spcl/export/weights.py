@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from spcl.engine.checkpoint import checkpoint_of
 from spcl.engine.embed import Encoder
@@ -14,13 +12,14 @@ from spcl.engine.whole_files import written_aside
 from spcl.errors import InputError
 from spcl.export.model_card import model_card
 from spcl.export.onnx_file import refuse_existing
+from spcl.export.shared_facts import shared_facts
 
 
 def export_weights(encoder: Encoder, path: str | Path, *, overwrite: bool = False) -> Path:
     """Write an encoder's weights and its model card (the same name, ending in ``.md``).
 
-    ``load_encoder`` reads the file back: the same fingerprint, the same features. Folders of the training are written
-    as their last names only, for such files are given away.
+    ``load_encoder`` reads the file back: the same fingerprint, the same features. Of what the
+    checkpoint says of itself only what ``shared_facts`` lets through is in it, for such files are given away.
 
     Args:
         encoder: Which.
@@ -39,9 +38,8 @@ def export_weights(encoder: Encoder, path: str | Path, *, overwrite: bool = Fals
     card = path.with_suffix(".md")
     for file in (path, card):
         refuse_existing(file, overwrite=overwrite)
-    facts = {name: value for name, value in encoder.facts.items() if name not in ("version", "encoder", "mean", "std")}
-    if isinstance(facts.get("config"), Mapping):
-        facts["config"] = _without_places(facts["config"])
+    # Before anything is written: a card that cannot be made leaves no weights behind.
+    text = model_card(encoder, path.name)
     settings, (height, width) = encoder.network.settings, encoder.size
     header = {
         "arch": settings.arch,
@@ -54,25 +52,8 @@ def export_weights(encoder: Encoder, path: str | Path, *, overwrite: bool = Fals
         "domain": encoder.domain,
         "fingerprint": encoder.fingerprint,
     }
-    content = checkpoint_of(encoder.network, epoch=0, best_mean_ap=None, facts=facts)
+    content = checkpoint_of(encoder.network, epoch=0, best_mean_ap=None, facts=shared_facts(encoder.facts))
     write_weights_file(content, path, header)
     with written_aside(card) as aside:
-        aside.write_text(model_card(encoder, path.name), encoding="utf-8")
+        aside.write_text(text, encoding="utf-8")
     return card
-
-
-def _without_places(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings without folders of the machine that trained."""
-    kept = {section: dict(values) if isinstance(values, Mapping) else values for section, values in config.items()}
-    kept.pop("run", None)
-    data = kept.get("data")
-    if isinstance(data, dict):
-        for name in ("source", "target"):
-            data[name] = Path(str(data.get(name) or "")).name
-        for name in ("data_dir", "cache_dir"):
-            data.pop(name, None)
-    network = kept.get("network")
-    if isinstance(network, dict):
-        for name in ("pretrained", "from_checkpoint"):
-            network[name] = Path(str(network.get(name) or "")).name
-    return kept
