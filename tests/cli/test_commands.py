@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import subprocess
 import sys
@@ -164,13 +165,31 @@ def test_help_and_version(capsys):
     assert "spcl 0." in capsys.readouterr().out
 
 
-def test_control_c_and_a_closed_pipe():
+def test_control_c(capsys):
     def interrupted():
         raise KeyboardInterrupt
 
     with pytest.raises(SystemExit) as stopped:
         run_guarded(interrupted)
     assert stopped.value.code == 130
+    assert capsys.readouterr().err == "\nstopped\n"
+
+
+@pytest.mark.parametrize("words", [["--help"], ["datasets"]])
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_closed_pipe_is_no_error(words, unbuffered):
+    """As in ``spcl --help | head -1``: the reader has gone before all is written."""
+    reads, writes = os.pipe()
+    os.close(reads)
+    done = subprocess.run(
+        [sys.executable, "-m", "spcl", *words],
+        stdout=writes,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+    )
+    os.close(writes)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_control_c_while_a_command_is_loaded(monkeypatch, capsys):

@@ -37,6 +37,11 @@ COMMANDS = {
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command of the command line; exits the process."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    # Loading a command takes seconds, in which Ctrl-C is no error either.
+    run_guarded(lambda: _run(words))
+
+
+def _run(words: list[str]) -> None:
     if not words or words[0] in ("-h", "--help", "help"):
         print(_overview())
         raise SystemExit(0 if words else 2)
@@ -47,8 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         near = get_close_matches(words[0], COMMANDS, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"expected one of: {', '.join(COMMANDS)}"
         _fail(f"there is no command {words[0]!r}; {hint}")
-    # Loading a command takes seconds, in which Ctrl-C is no error either.
-    run_guarded(lambda: import_module(f"spcl.cli.{words[0]}").main(words[1:]))
+    import_module(f"spcl.cli.{words[0]}").main(words[1:])
 
 
 def run_guarded(program: Callable[[], None]) -> None:
@@ -60,7 +64,11 @@ def run_guarded(program: Callable[[], None]) -> None:
     if has_others:
         signal.signal(signal.SIGTERM, _end_with_the_others)
     try:
-        program()
+        try:
+            program()
+        finally:
+            # Here, not on exit: a reader that has gone is met below.
+            sys.stdout.flush()
     except InputError as error:
         if error.is_shared and os.environ.get("RANK", "0") != "0":
             raise SystemExit(2) from None
