@@ -12,7 +12,10 @@ from threading import Thread
 import numpy as np
 import pytest
 
+from spcl.errors import InputError
+from spcl.gallery.columns import described
 from spcl.gallery.gallery import Gallery
+from spcl.gallery.store import Store
 from tests.gallery.features import names, unit_rows
 from tests.shared import PROJECT_ROOT
 
@@ -103,3 +106,32 @@ def test_several_writers_and_a_reader_at_once(tmp_path):
     assert all(length % 50 == 0 for length in lengths)
     # A path that two add at the same time is there once.
     assert len(gallery) == 200 + 2 * 4 * 50 + 100
+
+
+@pytest.mark.parametrize("theirs", [[7], ["seven"]])
+def test_two_writers_add_one_new_column_at_the_same_time(tmp_path, monkeypatch, theirs):
+    gallery = Gallery.create(tmp_path / "g", fingerprint="x", dim=8)
+    gallery.add_features(unit_rows(1), ["first.jpg"])
+    other = Gallery.open(gallery.path)
+    newest, others_turn = Store._table, [True]
+
+    def overtaken(store):
+        table = newest(store)
+        if store is gallery._store and others_turn:
+            others_turn.clear()
+            other.add_features(unit_rows(1), ["theirs.jpg"], columns={"lane": theirs, "other": [0.5]})
+        return table
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "_table", overtaken)
+        gallery.add_columns(described(["mine.jpg"], columns={"lane": [3], "speed": [1.5]}))
+    kind = "whole number" if theirs == [7] else "text"
+    assert {"lane": kind, "other": "number", "speed": "number"}.items() <= gallery.columns.items()
+    if kind == "text":
+        with pytest.raises(InputError, match="'lane' holds text"):
+            gallery.add_features(unit_rows(1), ["mine.jpg"], columns={"lane": [3]})
+    else:
+        gallery.add_features(unit_rows(1), ["mine.jpg"], columns={"lane": [3]})
+        assert {hit.path: hit.columns["lane"] for hit in gallery.search(unit_rows(1))[0]} == {
+            "first.jpg": None, "theirs.jpg": 7, "mine.jpg": 3,
+        }  # fmt: skip

@@ -122,10 +122,15 @@ class Store:
 
     def add_columns(self, schema: pa.Schema) -> None:
         """Add the columns that the table lacks, empty for the rows that are there."""
-        table = self._table()
-        new = [field for field in schema if field.name not in (*table.schema.names, VECTOR)]
-        if new:
-            table.add_columns(new)
+
+        def add_what_is_lacking() -> None:
+            table = self._table()
+            new = [field for field in schema if field.name not in (*table.schema.names, VECTOR)]
+            if new:
+                table.add_columns(new)
+
+        # Who lost finds the other's columns at the next try, and adds only what is lacking still.
+        _until_won(add_what_is_lacking)
 
     def delete(self, where: str) -> int:
         """Remove the rows that pass a filter; how many they were."""
