@@ -24,6 +24,7 @@ from spcl.data.synthetic import SyntheticSpec, write_market1501
 from spcl.engine.assemble import Run, evaluate_run, make_store, prepare, run_training
 from spcl.engine.extract import extract_features
 from spcl.engine.journal import ConsoleReporter, Reporter, SilentReporter, duration
+from spcl.engine.whole_files import written_aside
 from spcl.errors import InputError
 from spcl.records import cameras_of, identities_of
 from spcl.report.ranked import Ranking, ranked_picture
@@ -117,9 +118,8 @@ def run_demo(options: Demo, report: Reporter) -> dict[str, Any]:
     picture = _picture(out / "ranked.png", run, features, summary)
     seconds["all"] = time.monotonic() - started
     summary |= {"seconds": seconds, "settings": asdict(options)}
-    aside = out / "summary.json.tmp"
-    aside.write_text(json.dumps(summary, indent=1), encoding="utf-8")
-    aside.replace(out / "summary.json")
+    with written_aside(out / "summary.json") as aside:
+        aside.write_text(json.dumps(summary, indent=1), encoding="utf-8")
     _show(summary, report, picture)
     return summary
 
@@ -135,9 +135,10 @@ def _claim(out: Path, options: Demo) -> None:
         raise InputError(f"{out} holds {what}; give another --out{', or --restart' if note.is_file() else ''}")
     try:
         out.mkdir(parents=True, exist_ok=True)
-        note.write_text(wanted, encoding="utf-8")
     except OSError as error:
         raise InputError(f"cannot write to {out}: {error.strerror or error}") from error
+    with written_aside(note, next_step="give another --out") as aside:
+        aside.write_text(wanted, encoding="utf-8")
 
 
 def _config(options: Demo, out: Path, height: int, width: int) -> Config:

@@ -209,7 +209,6 @@ def _draw(path: Path, encoder: Encoder, queries: EmbeddedImages, result: SearchR
     shown = slice(0, _MOST_IN_A_PICTURE)
     title = "most similar" + (", re-ranked" if options.rerank else "")
     hits = [row[:_MOST_IN_A_PICTURE] for row in result.hits[shown]]
-    path.parent.mkdir(parents=True, exist_ok=True)
     ranked_picture(
         path,
         [picture(record.path) for record in queries.records[shown]],

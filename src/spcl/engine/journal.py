@@ -25,6 +25,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from spcl.engine.whole_files import written_aside
+
 Advance = Callable[[int, int], None]
 
 _QUIET_SECONDS = 2.0
@@ -182,13 +184,15 @@ def epoch_line(row: Mapping[str, Any]) -> str:
 
 
 def write_metrics(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write all the epochs' rows as JSON lines, aside and renamed: a stop never leaves half a file.
+    """Write all the epochs' rows as JSON lines, aside, flushed and renamed: a stop never leaves half a file.
 
     The whole history is written each time, so that a resumed run has each epoch once.
+
+    Raises:
+        InputError: If they cannot be written.
     """
-    aside = path.with_name(path.name + ".tmp")
-    aside.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    aside.replace(path)
+    with written_aside(path, next_step="free some space, then use --resume") as aside:
+        aside.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
 
 
 def cluster_warning(num_clusters: int, largest: int, num_images: int, eps: float) -> str | None:

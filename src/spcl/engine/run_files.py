@@ -12,6 +12,7 @@ from spcl.engine.checkpoint import checkpoint_of, save_atomically
 from spcl.engine.journal import write_metrics
 from spcl.engine.official_checkpoints import load_safely
 from spcl.engine.state import RunState
+from spcl.engine.whole_files import written_aside
 from spcl.errors import InputError
 from spcl.nn.encoder import Encoder
 
@@ -76,10 +77,13 @@ def prepare_log_folder(folder: Path, *, resume: bool) -> bool:
 
 
 def write_settings(folder: Path, text: str) -> None:
-    """Write the resolved settings, aside and renamed."""
-    aside = folder / (CONFIG_FILE + ".tmp")
-    aside.write_text(text, encoding="utf-8")
-    aside.replace(folder / CONFIG_FILE)
+    """Write the resolved settings: aside, flushed, renamed.
+
+    Raises:
+        InputError: If they cannot be written.
+    """
+    with written_aside(folder / CONFIG_FILE, next_step="free some space, or give another --logs-dir") as aside:
+        aside.write_text(text, encoding="utf-8")
 
 
 def save(folder: Path, state: RunState, identity: RunIdentity, *, epoch_ended: bool, is_best: bool) -> None:

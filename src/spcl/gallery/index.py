@@ -7,13 +7,13 @@ nearest to the query and compares the best candidates by their full vectors. How
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 
 from spcl.engine.journal import Reporter, SilentReporter
+from spcl.engine.whole_files import written_aside
 from spcl.gallery.search import IndexFacts, search_exactly
 from spcl.gallery.snapshot import Snapshot
 from spcl.gallery.store import Store
@@ -62,10 +62,8 @@ def build_index(store: Store, report: Reporter | None = None) -> IndexFacts:
         advance(1, 2)
         facts = measured(store.snapshot())
         advance(2, 2)
-    path = store.folder / _FILE
-    aside = path.with_name(f".{_FILE}.{os.getpid()}.tmp")
-    aside.write_text(json.dumps(asdict(facts)), encoding="utf-8")
-    aside.replace(path)
+    with written_aside(store.folder / _FILE) as aside:
+        aside.write_text(json.dumps(asdict(facts)), encoding="utf-8")
     return facts
 
 

@@ -11,6 +11,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from spcl.engine.whole_files import written_aside
+
 matplotlib.use("Agg")
 
 _FRAMES = {True: "#2e9e4f", False: "#d64545", None: None}
@@ -35,12 +37,15 @@ def ranked_picture(path: Path, queries: Sequence[NDArray[np.uint8]], rankings: S
     """Draw one row a query: the query, then what each encoder finds, framed green where right, red where wrong.
 
     Args:
-        path: Where to write, as PNG.
+        path: Where to write, as PNG: the old picture or the new one, whole. Its folder is made.
         queries: ``[H, W, 3]`` uint8 each.
         rankings: The encoders, left to right.
 
     Returns:
         The path.
+
+    Raises:
+        InputError: If it cannot be written.
     """
     height, width = queries[0].shape[:2]
     shown = max((len(row) for ranking in rankings for row in ranking.images), default=0)
@@ -80,5 +85,7 @@ def ranked_picture(path: Path, queries: Sequence[NDArray[np.uint8]], rankings: S
         for number, ranking in enumerate(rankings):
             for at, (image, right) in enumerate(zip(ranking.images[row], ranking.correct[row], strict=True)):
                 place(row, 1 + number * shown + at, number + 1, image, _FRAMES[right])
-    figure.savefig(path)
+    with written_aside(path) as aside:
+        # The name aside does not tell the format.
+        figure.savefig(aside, format="png")
     return path
