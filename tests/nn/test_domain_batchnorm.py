@@ -10,6 +10,7 @@ import torch
 from timm.layers import BatchNormAct2d
 from torch import nn
 
+from spcl.nn import domain_batchnorm
 from spcl.nn.domain_batchnorm import DomainBatchNorm, DomainRouting, convert, fold
 
 
@@ -46,25 +47,22 @@ def test_equals_plain_layers_on_each_group(sizes, group):
     plain = plain_norm()
     ours = convert(copy.deepcopy(plain), routing(sizes=sizes), group)
     batch = images(12)
-    expected = []
+    expected, states = [], {}
     for domain, part in zip(("source", "target"), batch.split(list(sizes)), strict=True):
+        states[domain] = (plain.running_mean, plain.running_var, 0)
         if not len(part):
             continue
-        means, variances = [], []
-        for rows in part.tensor_split(max(1, len(part) // group) if group else 1):
-            layer = copy.deepcopy(plain)
-            expected.append(layer(rows))
-            means.append(layer.running_mean)
-            variances.append(layer.running_var)
-        norm = ours.norms[domain]
-        ours_before = torch.stack(means).mean(0), torch.stack(variances).mean(0)
-        expected_state = norm, ours_before
+        layers = [copy.deepcopy(plain) for _ in range(max(1, len(part) // group) if group else 1)]
+        expected += [layer(rows) for layer, rows in zip(layers, part.tensor_split(len(layers)), strict=True)]
+        running = [[layer.running_mean for layer in layers], [layer.running_var for layer in layers]]
+        states[domain] = (*(torch.stack(seen).mean(0) for seen in running), 1)
     outputs = ours(batch)
     torch.testing.assert_close(outputs, torch.cat(expected))
-    norm, (mean, variance) = expected_state
-    torch.testing.assert_close(norm.running_mean, mean)
-    torch.testing.assert_close(norm.running_var, variance)
-    assert norm.num_batches_tracked == 1
+    for domain, (mean, variance, num_batches) in states.items():
+        norm = ours.norms[domain]
+        torch.testing.assert_close(norm.running_mean, mean)
+        torch.testing.assert_close(norm.running_var, variance)
+        assert norm.num_batches_tracked == num_batches
 
 
 def test_gradients_are_those_of_the_groups():
@@ -73,9 +71,14 @@ def test_gradients_are_those_of_the_groups():
     first, second = images(8).requires_grad_(), images(8).requires_grad_()
     weight = images(8, 1)
     (ours(first) * weight).sum().backward()
-    parts = [copy.deepcopy(plain)(rows) for rows in second.split(2)]
+    layers = [copy.deepcopy(plain) for _ in range(4)]
+    parts = [layer(rows) for layer, rows in zip(layers, second.split(2), strict=True)]
     (torch.cat(parts) * weight).sum().backward()
     torch.testing.assert_close(first.grad, second.grad)
+    for domain, own in (("source", layers[:2]), ("target", layers[2:])):
+        for name in ("weight", "bias"):
+            summed = sum(getattr(layer, name).grad for layer in own)
+            torch.testing.assert_close(getattr(ours.norms[domain], name).grad, summed)
 
 
 def test_a_domain_does_not_touch_another():
@@ -151,3 +154,21 @@ def test_a_view_of_tokens_in_used_memory():
         used = [torch.full((size,), torch.nan) for size in (16, 64, 128, 512)]
         del used
         torch.testing.assert_close(layer(first), expected)
+
+
+@pytest.mark.parametrize("sizes", [(8, 8), (3, 9), (0, 12)])
+def test_ordinary_operations_give_what_the_function_of_its_own_gives(monkeypatch, sizes):
+    """What other devices and compiled networks run: outputs, gradients and statistics are those of the host."""
+    results = []
+    for forward in (domain_batchnorm._GroupNorms.apply, domain_batchnorm._group_by_group):
+        monkeypatch.setattr(domain_batchnorm._GroupNorms, "apply", forward)
+        torch.manual_seed(0)
+        layer = convert(plain_norm(), routing(sizes=sizes), 3)
+        inputs = images(sum(sizes)).to(memory_format=torch.channels_last).requires_grad_()
+        outputs = layer(inputs)
+        (outputs * images(sum(sizes), 1)).sum().backward()
+        gradients = [parameter.grad for parameter in layer.parameters() if parameter.grad is not None]
+        results.append([outputs, inputs.grad, *gradients, *layer.buffers()])
+    assert len(results[0]) >= 9
+    for one, other in zip(*results, strict=True):
+        torch.testing.assert_close(one, other)

@@ -11,7 +11,6 @@ How a batch splits into domains is told by the encoder, through one ``DomainRout
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -19,6 +18,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
+
+_AS_SEEN = 1.0
+"""A momentum that leaves a group's own mean and unbiased variance where the running ones would be kept."""
 
 
 @dataclass
@@ -39,78 +41,105 @@ class DomainRouting:
     part: tuple[int, int] = (1, 1)
 
 
-class Group(NamedTuple):
-    """Images that share statistics.
+class Groups(NamedTuple):
+    """How a batch is cut into images that share statistics.
 
     Attributes:
-        rows: Of the batch.
-        domain: Number of their domain.
-        mean: ``[C]`` float32, written in the forward pass.
-        variance: ``[C]`` float32, unbiased, likewise.
+        lengths: Images of each group, in the order of the batch.
+        domains: Number of each group's domain, ascending.
     """
 
-    rows: slice
-    domain: int
-    mean: Tensor
-    variance: Tensor
+    lengths: list[int]
+    domains: list[int]
+
+    def of_domain(self, domain: int) -> slice:
+        """The groups of a domain, which stand side by side."""
+        start = self.domains.index(domain) if domain in self.domains else 0
+        return slice(start, start + self.domains.count(domain))
 
 
 class _GroupNorms(torch.autograd.Function):
     """Batch norm of each group, written into one output: three times as fast as joining the groups' outputs."""
 
     @staticmethod
-    def forward(ctx: Any, inputs: Tensor, groups: list[Group], eps: float, *parameters: Tensor | None) -> Tensor:
+    def forward(
+        ctx: Any, inputs: Tensor, groups: Groups, statistics: Tensor, eps: float, *parameters: Tensor | None
+    ) -> Tensor:
         outputs = torch.empty_like(inputs)
         saved = []
-        for rows, domain, mean, variance in groups:
+        parts = zip(
+            torch.split(inputs, groups.lengths), torch.split(outputs, groups.lengths), groups.domains, strict=True
+        )
+        for number, (given, written, domain) in enumerate(parts):
             weight, bias = parameters[2 * domain : 2 * domain + 2]
-            # Momentum 1 leaves the group's own mean and unbiased variance in the buffers.
-            outputs[rows], batch_mean, inverse = torch.ops.aten.native_batch_norm(
-                inputs[rows], weight, bias, mean, variance, True, 1.0, eps
+            normalised, mean, inverse = torch.ops.aten.native_batch_norm(
+                given, weight, bias, statistics[0, number], statistics[1, number], True, _AS_SEEN, eps
             )
-            saved += [batch_mean, inverse]
-        ctx.groups, ctx.eps = [(rows, domain) for rows, domain, _, _ in groups], eps
+            written.copy_(normalised)
+            saved += [mean, inverse]
+        ctx.groups, ctx.eps = groups, eps
         ctx.save_for_backward(inputs, *saved, *parameters)
         return outputs
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         inputs, *saved = ctx.saved_tensors
-        count = 2 * len(ctx.groups)
+        lengths, domains = ctx.groups
+        count = 2 * len(lengths)
         statistics, parameters = saved[:count], saved[count:]
         given = gradients[0]
         if given.stride() != inputs.stride():
             given = torch.empty_like(inputs).copy_(given)
         to_inputs = torch.empty_like(inputs)
         to_parameters: list[Tensor | None] = [None] * len(parameters)
-        for at, (rows, domain) in enumerate(ctx.groups):
+        parts = zip(
+            torch.split(given, lengths),
+            torch.split(inputs, lengths),
+            torch.split(to_inputs, lengths),
+            domains,
+            strict=True,
+        )
+        for number, (given_part, inputs_part, written, domain) in enumerate(parts):
             here, *own = torch.ops.aten.native_batch_norm_backward(
-                given[rows],
-                inputs[rows],
+                given_part,
+                inputs_part,
                 parameters[2 * domain],
                 None,
                 None,
-                *statistics[2 * at : 2 * at + 2],
+                *statistics[2 * number : 2 * number + 2],
                 True,
                 ctx.eps,
                 [True, parameters[2 * domain] is not None, parameters[2 * domain + 1] is not None],
             )
-            to_inputs[rows] = here
+            written.copy_(here)
             for place, gradient in zip((2 * domain, 2 * domain + 1), own, strict=True):
                 if parameters[place] is not None:
                     before = to_parameters[place]
                     to_parameters[place] = gradient if before is None else before + gradient
-        return (to_inputs, None, None, *to_parameters)
+        return (to_inputs, None, None, None, *to_parameters)
 
 
-def _group_by_group(inputs: Tensor, groups: list[Group], eps: float, *parameters: Tensor | None) -> Tensor:
-    """The same from ordinary operations, which ``torch.compile`` can fuse."""
+def _group_by_group(
+    inputs: Tensor, groups: Groups, statistics: Tensor, eps: float, *parameters: Tensor | None
+) -> Tensor:
+    """The same from ordinary operations, which ``torch.compile`` can fuse.
+
+    The batch is split at once: the gradient of a slice of its own would be as large as the batch, for each group.
+    """
+    parts = zip(torch.split(inputs, groups.lengths), groups.domains, strict=True)
     return torch.cat(
         [
             F.batch_norm(
-                inputs[rows], mean, variance, parameters[2 * domain], parameters[2 * domain + 1], True, 1.0, eps
+                part,
+                statistics[0, number],
+                statistics[1, number],
+                parameters[2 * domain],
+                parameters[2 * domain + 1],
+                True,
+                _AS_SEEN,
+                eps,
             )
-            for rows, domain, mean, variance in groups
+            for number, (part, domain) in enumerate(parts)
         ]
     )
 
@@ -118,11 +147,6 @@ def _group_by_group(inputs: Tensor, groups: list[Group], eps: float, *parameters
 def _lengths(size: int, count: int) -> list[int]:
     """Sizes of ``count`` nearly equal groups."""
     return [size // count + (at < size % count) for at in range(count)]
-
-
-def _empty_statistics(norm: _BatchNorm) -> tuple[Tensor, Tensor]:
-    mean, variance = _running(norm)
-    return torch.zeros_like(mean), torch.zeros_like(variance)
 
 
 class DomainBatchNorm(nn.Module):
@@ -160,39 +184,48 @@ class DomainBatchNorm(nn.Module):
     def _in_groups(self, inputs: Tensor) -> Tensor:
         """Normalise each group with its own statistics, and move the running ones."""
         norms = [self._norm(domain) for domain in self.routing.domains]
-        groups: list[Group] = []
-        start = 0
-        for number, size in enumerate(self._sizes(len(inputs))):
-            count = max(1, size // self.group_size) if self.group_size else 1
-            for length in _lengths(size, count) if size else ():
-                groups.append(Group(slice(start, start + length), number, *_empty_statistics(norms[number])))
-                start += length
+        groups = self._groups(len(inputs))
+        running_mean, _ = _running(norms[0])
+        # Means and unbiased variances of all groups, written by the forward pass.
+        statistics = running_mean.new_zeros(2, len(groups.lengths), len(running_mean))
         parameters = [parameter for norm in norms for parameter in (norm.weight, norm.bias)]
         # The function of its own was measured on the host; elsewhere, and compiled, ordinary operations do.
         if torch.compiler.is_compiling() or inputs.device.type != "cpu":
-            outputs = _group_by_group(inputs, groups, norms[0].eps, *parameters)
+            outputs = _group_by_group(inputs, groups, statistics, norms[0].eps, *parameters)
         else:
-            outputs = _GroupNorms.apply(inputs, groups, norms[0].eps, *parameters)
+            outputs = _GroupNorms.apply(inputs, groups, statistics, norms[0].eps, *parameters)
         for number, norm in enumerate(norms):
-            seen = [(group.mean, group.variance) for group in groups if group.domain == number]
-            if seen:
-                self._move_running(norm, seen)
+            if number in groups.domains:
+                self._move_running(norm, statistics[:, groups.of_domain(number)])
         return outputs
 
+    def _groups(self, batch: int) -> Groups:
+        groups = Groups([], [])
+        for number, size in enumerate(self._sizes(batch)):
+            count = max(1, size // self.group_size) if self.group_size else 1
+            lengths = _lengths(size, count) if size else []
+            groups.lengths.extend(lengths)
+            groups.domains.extend([number] * len(lengths))
+        return groups
+
     @torch.no_grad()
-    def _move_running(self, norm: _BatchNorm, statistics: Sequence[tuple[Tensor, Tensor]]) -> None:
+    def _move_running(self, norm: _BatchNorm, statistics: Tensor) -> None:
         """The running statistics move once a step, towards the mean of the groups': one group is plain batch norm.
 
         Where a step has A parts, part p moves them by ``w / (A - (A - p) w)``: after the last, each part has weighed
         ``w / A`` and the old value ``1 - w``.
+
+        Args:
+            norm: Whose.
+            statistics: ``[2, G, C]``, mean and unbiased variance of each of its groups.
         """
         part, of = self.routing.part
         if norm.num_batches_tracked is not None and part == of:
             norm.num_batches_tracked.add_(1)
         weight = 0.1 if norm.momentum is None else norm.momentum
         weight = weight / (of - (of - part) * weight)
-        for running, seen in zip(_running(norm), zip(*statistics, strict=True), strict=True):
-            running.lerp_(seen[0] if len(seen) == 1 else torch.stack(seen).mean(dim=0), weight)
+        for running, seen in zip(_running(norm), statistics.mean(dim=1), strict=True):
+            running.lerp_(seen, weight)
 
     def _sizes(self, batch: int) -> list[int]:
         if len(self.routing.domains) == 1:
