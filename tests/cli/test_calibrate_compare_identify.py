@@ -71,12 +71,16 @@ def test_identify(folder, capsys):
     assert {row["nearest"] for row in found["queries"][:5]} == {"03"}
     for row in found["queries"]:
         assert row["identity"] == (row["nearest"] if row["similarity"] >= found["threshold"] else None)
-    main(
-        ["identify", "c.pth.tar", "g", "crops/03/0.png", "--where", "identity != 3", "--false-match-rate", "0.3", *FAST]
-    )
+    words = ["identify", "c.pth.tar", "g", "crops/03/0.png", "--where", "identity != '03'", *FAST]
+    main([*words, "--false-match-rate", "0.3", "--json"])
+    without = json.loads(capsys.readouterr().out)
+    assert without["num_identities"] == 11
+    assert without["queries"][0]["nearest"] != "03"
+    assert without["queries"][0]["similarity"] < found["queries"][0]["similarity"]
+    main([*words, "--false-match-rate", "0.3"])
     printed = capsys.readouterr().out
     assert "named from a similarity of" in printed
-    assert "identities; " in printed
+    assert "11 identities; " in printed
 
 
 def test_a_small_gallery_asks_for_a_calibration_and_uses_it(folder, capsys):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import signal
 import subprocess
@@ -14,12 +15,14 @@ import pytest
 import torch
 
 from spcl.config import to_toml
+from spcl.data.batches import Batch
 from spcl.data.catalogue import load_dataset
 from spcl.engine import assemble, training
 from spcl.engine.assemble import prepare, run_training
 from spcl.engine.journal import SilentReporter
 from spcl.errors import InputError
 from spcl.records import ReIDDataset
+from spcl.selfpaced.contrastive_loss import contrastive_loss
 from tests.engine.small_runs import assert_bit_equal, small_config, trained, weights_of
 from tests.fakes import draw, write_fake
 
@@ -194,8 +197,13 @@ def test_degenerate_sets_train(tmp_path, num, same):
     run = trained(small_config(tmp_path / "crops", tmp_path / "run"), report=report)
     assert run.state.epoch == 2
     assert all(torch.isfinite(value).all() for value in run.encoder.state_dict().values())
-    wanted = "one cluster" if same else "no clusters"
-    assert any(wanted in warning for warning in report.warnings) or num == 12
+    if same:
+        first = run.state.history[0]
+        # Of equal distances the lower row is the nearer one: the first k1 rows are everybody's neighbours.
+        assert (first["num_clusters"], first["largest_cluster"], first["num_unclustered"]) == (1, 6, 6)
+        assert report.warnings == []
+    else:
+        assert any("no clusters" in warning for warning in report.warnings)
 
 
 def test_a_row_tells_what_the_epoch_did(data, tmp_path):
@@ -219,14 +227,24 @@ def test_each_domain_weighs_the_same_and_the_memory_moves_after_the_step(data, t
     parts = assemble.training_parts(run, report)
     labels = parts.label(run.state.memory.features[run.slots.num_source_classes :], None).labels
     run.state.memory.relabel(torch.from_numpy(run.slots.class_of_each(labels)))
-    batch = next(iter(parts.batches(0, labels, 0)))
+    whole = next(iter(parts.batches(0, labels, 0)))
+    # Half of the source's images: a mean over the batch would weigh it less than the target.
+    batch = Batch(whole.images[4:], whole.slots[4:], (4, 8), whole.slots[4:])
+    assert int(batch.slots[:4].max()) < run.slots.num_source_classes <= int(batch.slots[4:].min())
     run.encoder.train()
+    original = copy.deepcopy(run.encoder)
+    memory = copy.deepcopy(run.state.memory)
+    of_each = contrastive_loss(original(batch.images, batch.domain_sizes), batch.slots, memory, temperature=0.05)
+    expected = torch.stack([of_each[:4].mean(), of_each[4:].mean()])
+    expected.sum().backward()
+
     losses = training.step(run.state, batch, parts.temperature)
-    assert losses.shape == (2,)
+    assert parts.temperature == 0.05
+    torch.testing.assert_close(losses, expected.detach())
+    for ours, theirs in zip(run.encoder.parameters(), original.parameters(), strict=True):
+        torch.testing.assert_close(ours.grad, theirs.grad)
     moved = (run.state.memory.features != before).any(dim=1)
     assert set(moved.nonzero()[:, 0].tolist()) == set(batch.slots.tolist())
-    assert batch.domain_sizes == (8, 8)
-    assert int(batch.slots[:8].max()) < run.slots.num_source_classes <= int(batch.slots[8:].min())
 
 
 def test_bfloat16_trains(data, tmp_path):
