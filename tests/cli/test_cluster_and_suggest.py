@@ -6,12 +6,14 @@ import csv
 import json
 import shlex
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from PIL import Image
 
 from spcl.cli.main import main
 from tests.cli.test_commands import refused
+from tests.engine.test_calibrate import write_checkpoint
 from tests.fakes import draw
 
 SMALL = shlex.split("--arch timm/test_resnet --pretrained none --device cpu --workers 2")
@@ -85,6 +87,19 @@ def test_results_among_the_images_are_no_crops(crops, capsys):
     assert "all the images are in crops/out" in refused(["cluster", "crops/out", "-o", "crops/out", *SMALL], capsys)
 
 
+@pytest.mark.parametrize("images", ["../work/crops", "linked", "crops/day0/.."])
+def test_results_among_the_images_are_no_crops_however_they_are_called(crops, capsys, monkeypatch, images):
+    (crops / "work").mkdir()
+    (crops / "crops").rename(crops / "work" / "crops")
+    (crops / "work" / "linked").symlink_to("crops")
+    monkeypatch.chdir(crops / "work")
+    out = f"{images}/out"
+    main(["cluster", images, "-o", out, *SMALL, "--folders", "copy"])
+    main(["cluster", images, "-o", out, *SMALL, "--folders", "copy", "--overwrite", "--json"])
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["images"] == 24
+    assert sorted({Path(row["path"]).parent.name for row in table(Path(out, "groups.csv"))}) == ["day0", "day1"]
+
+
 def test_settings_that_are_given_are_kept(crops, capsys):
     main(["cluster", "crops", "-o", "out", *SMALL, "--eps", "0.45", "--k1", "6", "--k2", "1", "--json"])
     summary = json.loads(capsys.readouterr().out)
@@ -105,7 +120,12 @@ def test_settings_that_are_given_are_kept(crops, capsys):
         (["cluster", "crops", "-o", "out", "--k1", "0"], "--k1 is 0; expected at least 1"),
         (["cluster", "crops", "-o", "out", "--checkpoint", "no.pth.tar"], "there is no checkpoint no.pth.tar"),
         (["cluster", "broken", "-o", "out"], "none of the 2 images can be read"),
+        (["cluster", "crops", "-o", "out", "--workers", "0"], "--workers is 0; expected at least 1"),
         (["suggest", "nowhere"], "there are no images at nowhere"),
+        (["suggest", "crops", "--workers", "0"], "--workers is 0; expected at least 1"),
+        (["suggest", "crops", "--min-samples", "1"], "--min-samples is 1; expected at least 2"),
+        (["suggest", "crops", "--picture", "full"], "full is a folder; give the name of a file"),
+        (["suggest", "crops", "--picture", "file/s.png"], "is a file, not a folder; give another place"),
         (["suggest", "crops", "--checkpoint", "full/notes.txt"], "cannot be read"),
     ],
 )
@@ -115,7 +135,8 @@ def test_refusals(crops, capsys, words, message):
         (crops / name).parent.mkdir(exist_ok=True)
         (crops / name).write_text("text")
     (crops / "file").write_text("")
-    assert message in refused([*words, *SMALL], capsys)
+    small = SMALL[4:] if "--checkpoint" in words else SMALL  # a checkpoint has its own network and weights
+    assert message in refused([words[0], *small, *words[1:]], capsys)
     assert not (crops / "out/groups.csv").exists()
 
 
@@ -133,6 +154,54 @@ def test_suggest_tells_and_draws(crops, capsys):
     assert plain["images"] == 24
     with Image.open(crops / "curves/s.png") as picture:
         assert picture.height > picture.width > 400
+
+
+def test_an_encoder_of_ones_own_has_its_own_weights_and_network(crops, capsys):
+    write_checkpoint(crops / "c.pth.tar")
+    words = shlex.split("crops --checkpoint c.pth.tar --device cpu")
+    for command in (["suggest", *words], ["cluster", *words, "-o", "out"]):
+        assert "c.pth.tar is a checkpoint of timm/test_resnet, not of resnet50" in refused(
+            [*command, "--arch", "resnet50"], capsys
+        )
+        assert "--pretrained none is for a network without a checkpoint" in refused(
+            [*command, "--pretrained", "none"], capsys
+        )
+    main(["suggest", *words, "--arch", "timm/test_resnet"])
+    assert "encoder: c.pth.tar, images of" in capsys.readouterr().out
+
+
+def test_the_suggested_command_is_complete_and_says_what_it_would_not_read(crops, capsys):
+    main(["suggest", "crops", *SMALL, "--min-samples", "3", "--data-dir", "elsewhere"])
+    printed = capsys.readouterr().out
+    assert "--min-samples 3 --data-dir elsewhere\n" in printed
+    assert "warning" not in printed
+    draw(crops / "crops" / "day0" / "old" / "1.jpg", 1)
+    main(["suggest", "crops", *SMALL, "--json"])
+    plain = json.loads(capsys.readouterr().out)
+    assert "--min-samples" not in plain["command"]
+    assert plain["training_note"].startswith("spcl train learns from 24 of these 25 images")
+
+
+def test_what_was_found_is_told_before_it_is_drawn(crops, capsys, monkeypatch):
+    def full(path, found):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("spcl.cli.suggest.suggestion_picture", full)
+    with pytest.raises(SystemExit):
+        main(["suggest", "crops", *SMALL, "--picture", "s.png"])
+    printed = capsys.readouterr()
+    assert "to train with it:" in printed.out
+    assert "cannot write s.png: No space left on device" in printed.err
+
+
+def test_memory_is_advised_by_flags_that_there_are(crops, capsys, monkeypatch):
+    monkeypatch.setattr("spcl.engine.label_stage._TOLD_FROM", 0)
+    monkeypatch.setattr("spcl.engine.label_stage.psutil.virtual_memory", lambda: SimpleNamespace(available=1))
+    told = refused(["cluster", "crops", "-o", "out", *SMALL], capsys)
+    assert "a smaller --k1 (now 30), at most about" in told
+    assert "--features" not in told
+    told = refused(["suggest", "crops", *SMALL], capsys)
+    assert "What helps: at most about" in told
 
 
 def test_suggest_with_too_few_images(crops, capsys):

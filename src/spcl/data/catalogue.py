@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 
-from spcl.data.files import what_is_there
+from spcl.data.files import IMAGE_SUFFIXES, what_is_there
 from spcl.data.from_filenames import LAYOUTS, is_market_layout, load_by_filenames, load_market_layout
 from spcl.data.from_folders import load_folder
 from spcl.data.from_lists import MSMT17_FOLDER, VEHICLEID_FOLDER, VEHICLEID_SIZES, load_msmt17, load_vehicleid
@@ -181,6 +181,8 @@ def _by_path(path: Path) -> ReIDDataset:
         return load_market_layout(folder) if is_market_layout(folder) else load_folder(folder)
     if path.suffix.lower() in SUFFIXES:
         return load_manifest(path)
+    if path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES:
+        raise InputError(f"{path} is one image; a data set is a folder of images: {path.parent}, say")
     near = get_close_matches(str(path), REGISTERED, n=1)
     hint = f"did you mean {near[0]!r}? " if near else ""
     raise InputError(

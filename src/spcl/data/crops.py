@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from spcl.data.catalogue import REGISTERED, load_dataset
-from spcl.data.files import IMAGE_SUFFIXES, what_is_there
+from spcl.data.files import IMAGE_SUFFIXES, images_below, what_is_there
 from spcl.data.from_folders import cameras_of_names
 from spcl.data.from_manifest import SUFFIXES
 from spcl.errors import InputError
@@ -40,7 +40,7 @@ def find_crops(
     if path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES:
         return (Record(path),)
     if path.is_dir() and not labelled and str(images) not in REGISTERED:
-        files = [found for found in sorted(path.rglob("*")) if _is_image(found, path)]
+        files = images_below(path)
         if not files:
             raise InputError(
                 f"no images in {path} or below it: {what_is_there(path)}. "
@@ -64,9 +64,20 @@ def find_crops(
     return dataset.train + tuple(moved)
 
 
-def _is_image(path: Path, root: Path) -> bool:
-    hidden = any(part.startswith(".") for part in path.relative_to(root).parts)
-    return not hidden and path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()
+def crops_outside(records: Sequence[Record], folder: Path) -> tuple[Record, ...]:
+    """The images that do not lie in a folder or below it: results that are written there are no crops.
+
+    Raises:
+        InputError: If all of them do.
+    """
+    place = folder.resolve()
+    # Of the folders, not of the images: a link in the folder lies there, wherever the image is.
+    parents = {record.path.parent: record.path.parent.resolve() for record in records}
+    inside = {parent: place == real or place in real.parents for parent, real in parents.items()}
+    others = tuple(record for record in records if not inside[record.path.parent])
+    if not others:
+        raise InputError(f"all the images are in {folder}, where the results go; give another folder (-o)")
+    return others
 
 
 def _of_files(files: Sequence[Path]) -> tuple[Record, ...]:

@@ -20,6 +20,17 @@ def image_files(folder: Path) -> list[Path]:
     )
 
 
+def images_below(folder: Path) -> list[Path]:
+    """The image files in a folder and in all folders below it, in the order of their paths; hidden ones left out."""
+    return sorted(
+        entry
+        for entry in folder.rglob("*")
+        if entry.suffix.lower() in IMAGE_SUFFIXES
+        and not any(part.startswith(".") for part in entry.relative_to(folder).parts)
+        and entry.is_file()
+    )
+
+
 def sub_folders(folder: Path) -> list[Path]:
     """The folders directly in a folder, in the order of their names; hidden ones left out."""
     return sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))

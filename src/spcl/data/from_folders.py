@@ -1,7 +1,8 @@
 """A user's own folders: a folder per identity, or a flat folder of unlabelled crops.
 
-A folder per identity may be split: ``train/``, ``query/`` and ``gallery/``, each with a folder per identity. Cameras
-are read from the file names where all of them have one (``..._c3_...``), and are unknown otherwise.
+A folder per identity may be split: ``train/``, ``query/`` and ``gallery/``, each with a folder per identity. A folder
+of images at other depths is a heap of unlabelled crops. Cameras are read from the file names where all of them have one
+(``..._c3_...``), and are unknown otherwise.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from spcl.data.files import image_files, number_in_order, sub_folders, what_is_there
+from spcl.data.files import image_files, images_below, number_in_order, sub_folders, what_is_there
 from spcl.errors import InputError
 from spcl.randomness import generator
 from spcl.records import Record, ReIDDataset
@@ -30,6 +31,9 @@ def load_folder(folder: Path) -> ReIDDataset:
     if any(entry.name in _SPLITS for entry in inside) and (folder / "train").is_dir():
         found = {entry.name: _files(entry) for entry in inside if entry.name in _SPLITS}
         return _dataset(folder, found)
+    if not _is_flat_or_of_folders(folder) and (heap := images_below(folder)):
+        unlabelled: list[tuple[Path, str | None]] = [(path, None) for path in heap]
+        return _dataset(folder, {"train": unlabelled}, ["images lie at several depths: all are taken, unlabelled"])
     return _dataset(folder, {"train": _files(folder)})
 
 
@@ -68,6 +72,11 @@ def split_for_evaluation(dataset: ReIDDataset, *, seed: int = 0) -> ReIDDataset:
     )
 
 
+def _is_flat_or_of_folders(folder: Path) -> bool:
+    """Whether images lie in a folder, or in the folders in it: one of both."""
+    return bool(image_files(folder)) != any(image_files(entry) for entry in sub_folders(folder))
+
+
 def _files(folder: Path) -> list[tuple[Path, str | None]]:
     """Image files and the identity each has: its folder's name, or None in a flat folder."""
     flat = [(path, None) for path in image_files(folder)]
@@ -84,7 +93,7 @@ def _files(folder: Path) -> list[tuple[Path, str | None]]:
     return [*flat, *nested]
 
 
-def _dataset(folder: Path, found: dict[str, list[tuple[Path, str | None]]]) -> ReIDDataset:
+def _dataset(folder: Path, found: dict[str, list[tuple[Path, str | None]]], told: Sequence[str] = ()) -> ReIDDataset:
     every = [path for files in found.values() for path, _ in files]
     cameras = cameras_of_names(every)
     splits = {}
@@ -96,7 +105,7 @@ def _dataset(folder: Path, found: dict[str, list[tuple[Path, str | None]]]) -> R
                 Record(path, None if name is None else numbers[name], cameras.get(path))
                 for path, name in found.get(split, [])
             )
-    notes = [] if cameras else ["cameras are unknown: the sampler draws freely"]
+    notes = [*told] if cameras else [*told, "cameras are unknown: the sampler draws freely"]
     if not splits["query"]:
         notes.append("no query and gallery: it can be trained on, not evaluated")
     return ReIDDataset(

@@ -128,6 +128,8 @@ def prepare(config: Config, report: Reporter, *, resume: bool = False, target: R
         k1=searched("auto") if config.labels.eps == "auto" else config.labels.k1,
         engine=config.labels.search,
         device=runtime.device,
+        # The length of a checkpoint's features is its own.
+        flags=("--k1",) if config.network.from_checkpoint else ("--features", "--k1"),
         report=report,
     )
     schedule = config.schedule

@@ -21,9 +21,14 @@ from spcl.errors import InputError
 from spcl.nn.encoder import Encoder, EncoderSettings
 
 
-def save_atomically(content: Mapping[str, Any], path: Path) -> None:
-    """Write aside, flush to the disk, rename: whatever happens, ``path`` is the old file or the new one."""
-    with written_aside(path, next_step="free some space, then use --resume") as aside, aside.open("wb") as file:
+def save_atomically(
+    content: Mapping[str, Any], path: Path, *, next_step: str = "free some space, then use --resume"
+) -> None:
+    """Write aside, flush to the disk, rename: whatever happens, ``path`` is the old file or the new one.
+
+    ``next_step`` is what the user can do where it cannot be written.
+    """
+    with written_aside(path, next_step=next_step) as aside, aside.open("wb") as file:
         torch.save(dict(content), file)
 
 
@@ -116,7 +121,8 @@ def add_facts(path: Path, facts: Mapping[str, Any], *, arch: str | None = None) 
         ours = checkpoint_of(network, epoch=0, best_mean_ap=None, facts={})["spcl"]
         state = content.get("state_dict", content)
         content = (content if "state_dict" in content else {"state_dict": state}) | {"spcl": ours}
-    save_atomically(content | {"spcl": content["spcl"] | dict(facts)}, path)
+    told = content | {"spcl": content["spcl"] | dict(facts)}
+    save_atomically(told, path, next_step="free some space, then try again: the checkpoint is as it was")
 
 
 def _content(path: Path) -> tuple[dict[str, Any], Mapping[str, torch.Tensor]]:
@@ -154,7 +160,7 @@ def _settings(
     facts = official_facts(state)
     known = facts.arch or arch
     if known is None:
-        raise InputError(f"{path} does not tell its architecture; name it (-a/--arch)")
+        raise InputError(f"{path} does not tell its architecture; name it (--arch)")
     if arch is not None and arch != known:
         raise InputError(f"{path} is a checkpoint of {known}, not of {arch}")
     height, width = size or (256, 128)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -101,6 +101,7 @@ def check_label_stage(
     device: torch.device,
     report: Reporter,
     free_memory: int | None = None,
+    flags: Sequence[str] = ("--features", "--k1"),
 ) -> None:
     """Tell what labelling so many images takes where it takes long.
 
@@ -112,6 +113,7 @@ def check_label_stage(
         device: Where the search multiplies.
         report: Told the estimate.
         free_memory: Bytes at hand; None: the machine is asked.
+        flags: Those that the program has of ``--features`` and ``--k1``: no other is advised.
 
     Raises:
         InputError: If the engine is not installed, or the stage does not fit in memory; says what would.
@@ -126,9 +128,10 @@ def check_label_stage(
     free = psutil.virtual_memory().available if free_memory is None else free_memory
     report.say(f"labels of {num} images: {estimate.words()}; {free / 1e9:.1f} GB of memory are free")
     if estimate.memory > free:
+        helps = {"--features": "shorter features (--features 256)", "--k1": f"a smaller --k1 (now {k1})"}
         fitting = int(num * free / estimate.memory * 0.9)
         raise InputError(
             f"labelling {num} images with features of length {dim} needs about {estimate.memory / 1e9:.1f} GB, and "
-            f"{free / 1e9:.1f} GB are free. What helps: shorter features (--features 256), a smaller --k1 (now {k1}), "
+            f"{free / 1e9:.1f} GB are free. What helps: {''.join(f'{helps[flag]}, ' for flag in flags)}"
             f"at most about {fitting} images, or more memory"
         )

@@ -50,8 +50,8 @@ def encoder_for_images(
     Args:
         records: Whose images it is for; their shape decides the size where there is no checkpoint.
         checkpoint: Ours or an official one; None: none is at hand.
-        arch: The network without a checkpoint.
-        pretrained: Its weights: ``auto``, ``none`` or a file.
+        arch: The network without a checkpoint; with one, its network where it does not tell (empty: it does).
+        pretrained: Weights of the network without a checkpoint: ``auto``, ``none`` or a file.
         domain: Whose batch norm is used, with a checkpoint.
         report: Told what is used and why.
 
@@ -59,7 +59,7 @@ def encoder_for_images(
         InputError: If the checkpoint or the weights cannot be used; says what to do.
     """
     if checkpoint:
-        encoder = load_encoder(checkpoint, domain=domain)
+        encoder = load_encoder(checkpoint, arch=arch or None, domain=domain)
         report.say(f"encoder: {checkpoint}, images of {encoder.size[0]} x {encoder.size[1]}")
         return encoder
     shape = crop_shape(records)
@@ -83,8 +83,11 @@ def embed_and_search(
     workers: int,
     runtime: Runtime,
     report: Reporter,
+    memory_flags: Sequence[str] = (),
 ) -> SearchedImages:
     """Features of images and their nearest neighbours, as many as suggesting and grouping need.
+
+    ``memory_flags`` are those of the caller that need less memory, for the error where it is short.
 
     Raises:
         InputError: If there is no usable encoder, no image can be read, or so many do not fit in memory.
@@ -93,7 +96,15 @@ def embed_and_search(
         records, checkpoint or None, arch=arch, pretrained=pretrained, domain=domain, report=report
     )
     width = searched(k1, min_samples)
-    check_label_stage(len(records), encoder.feature_dim, k1=width, engine="auto", device=runtime.device, report=report)
+    check_label_stage(
+        len(records),
+        encoder.feature_dim,
+        k1=width,
+        engine="auto",
+        device=runtime.device,
+        flags=memory_flags,
+        report=report,
+    )
     images = embed_records(encoder, records, runtime=runtime, report=report, num_threads=workers)
     with report.progress("neighbours") as advance:
         neighbours = nearest_neighbours(

@@ -39,3 +39,18 @@ def written_aside(path: Path, *, next_step: str = "free some space, or give anot
         # Where a folder on the way is a file, there is nothing to remove either.
         if aside.parent.is_dir():
             aside.unlink(missing_ok=True)
+
+
+def check_place(path: Path) -> None:
+    """Whether a file can be written, before the work that gives it; nothing is made.
+
+    Raises:
+        InputError: If a folder is there, a folder on the way is a file, or there is no permission.
+    """
+    if path.is_dir():
+        raise InputError(f"{path} is a folder; give the name of a file")
+    folder = next(above for above in path.absolute().parents if above.exists())
+    if not folder.is_dir():
+        raise InputError(f"cannot write {path}: {folder} is a file, not a folder; give another place")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise InputError(f"cannot write {path}: there is no permission to write in {folder}; give another place")
