@@ -1,42 +1,39 @@
-"""The only file that knows devices, precision and processes, over Accelerate.
+"""The only file that knows devices and precision; the processes of a run are those of ``processes.py``.
 
 Everything above asks this for the device, runs the network under ``autocast``, hands losses to ``step`` and shares work
 among processes; the same code then runs on a CPU, one GPU or several processes (``torchrun``, ``accelerate launch``).
-With one process every collective is the identity.
 """
 
 from __future__ import annotations
 
-import os
-import re
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, TypeVar
+from typing import Any
 
 import psutil
 import torch
-import torch.distributed as dist
-from accelerate import Accelerator, DistributedDataParallelKwargs
-from accelerate.state import AcceleratorState
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from spcl.errors import InputError
+from spcl.processes import Processes, end_processes, is_main_process, lost_another_process
 
-T = TypeVar("T")
+__all__ = ["Runtime", "end_processes", "is_main_process", "lost_another_process", "product_speed"]
 
-_MIXED = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
+_ROOM_SHARE = 0.5
+"""The share of a device's memory that one passing array may take."""
 
-class Runtime:
+
+class Runtime(Processes):
     """Device, precision and processes of a run.
 
     Attributes:
         device: Where the network and the memory live.
         precision: ``fp32``, ``bf16`` or ``fp16``, of the network's forward and backward pass.
-        num_processes: That share the run.
-        rank: Which of them this is, from 0.
+        num_processes, rank, processes_here: See ``Processes``.
     """
 
     def __init__(self, device: str = "auto", precision: str = "fp32") -> None:
@@ -51,38 +48,22 @@ class Runtime:
         """
         chosen = _available_device(device)
         self.precision = precision
-        if precision not in _MIXED:
-            raise InputError(f"precision is {precision!r}; expected one of {', '.join(_MIXED)}")
+        if precision not in _DTYPES:
+            raise InputError(f"precision is {precision!r}; expected one of {', '.join(_DTYPES)}")
         if precision == "fp16" and chosen.type == "cpu":
             raise InputError("precision fp16 needs a GPU; on a CPU use fp32 or bf16")
-        # Accelerate keeps one state per process and refuses a second precision: each run starts afresh.
-        AcceleratorState._reset_state()
-        self._accelerator = Accelerator(
-            cpu=chosen.type == "cpu",
-            mixed_precision=_MIXED[precision],
-            # The network's buffers are statistics of each process's own images; ``average`` brings them together.
-            kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False, gradient_as_bucket_view=True)],
-        )
-        self.num_processes: int = self._accelerator.num_processes
-        self.rank: int = self._accelerator.process_index
-        # Several processes: each has a device of its own, which Accelerate has chosen.
-        self.device: torch.device = self._accelerator.device if self.num_processes > 1 else chosen
-        # Arrays on the host travel over gloo, whatever the devices use.
-        self._host_group: dist.ProcessGroup | None = None
-        if self.num_processes > 1:
-            self._host_group = dist.new_group(backend="gloo")  # type: ignore[assignment]
+        super().__init__(chosen)
         self._scaler = torch.amp.GradScaler("cuda") if precision == "fp16" else None
-
-    @property
-    def is_main(self) -> bool:
-        """Whether this process writes files and prints."""
-        return self.rank == 0
 
     def device_memory(self) -> int:
         """Bytes of memory of this process's device; on the host, its share of what is there."""
         if self.device.type == "cuda":
             return int(torch.cuda.get_device_properties(self.device).total_memory)
-        return int(psutil.virtual_memory().total) // self.num_processes
+        return int(psutil.virtual_memory().total) // self.processes_here
+
+    def has_room(self, num_bytes: int) -> bool:
+        """Whether the device can take a passing array of this size beside what it works with."""
+        return num_bytes <= _ROOM_SHARE * self.device_memory()
 
     def autocast(self) -> AbstractContextManager[Any]:
         """The context in which the network runs."""
@@ -92,8 +73,21 @@ class Runtime:
         """The network as the training step calls it: gradients are averaged over the processes."""
         if self.num_processes == 1:
             return network
-        wrapped: nn.Module = self._accelerator.prepare_model(network, device_placement=False)
-        return wrapped
+        # The network's buffers are statistics of each process's own images; ``average`` brings them together.
+        return DistributedDataParallel(
+            network,
+            device_ids=None if self.device.type == "cpu" else [self.device],
+            broadcast_buffers=False,
+            gradient_as_bucket_view=True,
+        )
+
+    def draw_apart(self, seed: int) -> None:
+        """From here on each process draws numbers of its own, dropout's; the main one, and one alone, go on as before.
+
+        Until here all must draw the same, the network's first weights.
+        """
+        if self.rank:
+            torch.manual_seed((seed + self.rank) % 2**63)
 
     def step(self, losses: Iterable[Tensor], optimizer: torch.optim.Optimizer) -> None:
         """Backward pass of each loss (they add up) and one optimiser step, scaled where half precision needs it.
@@ -113,93 +107,10 @@ class Runtime:
 
     def without_sync(self, network: nn.Module, when: bool) -> AbstractContextManager[Any]:
         """A context in which gradients stay in this process: for all but the last part of a batch."""
-        if not when or self.num_processes == 1:
+        if not when or not isinstance(network, DistributedDataParallel):
             return nullcontext()
-        context: AbstractContextManager[Any] = self._accelerator.no_sync(network)
+        context: AbstractContextManager[Any] = network.no_sync()
         return context
-
-    # --- sharing work among processes --------------------------------------------------------------------------
-
-    def part(self, count: int, rank: int | None = None) -> range:
-        """Which of ``count`` things are a process's (None: this one's): consecutive, nearly equal parts."""
-        own = self.rank if rank is None else rank
-        return range(count * own // self.num_processes, count * (own + 1) // self.num_processes)
-
-    def gather_parts(self, own: Tensor, count: int) -> Tensor:
-        """All ``count`` rows from each process's ``part`` of them, on every process, in order.
-
-        Args:
-            own: ``[len(part(count)), ...]`` on the host or on the device.
-            count: Rows in all.
-        """
-        if self.num_processes == 1:
-            return own
-        whole = torch.empty((count, *own.shape[1:]), dtype=own.dtype, device=own.device)
-        mine = self.part(count)
-        whole[mine.start : mine.stop] = own
-        for rank in range(self.num_processes):
-            theirs = self.part(count, rank)
-            if len(theirs):
-                dist.broadcast(whole[theirs.start : theirs.stop], src=rank, group=self._group(own))
-        return whole
-
-    def gather_equal(self, own: Tensor) -> Tensor:
-        """``[processes, ...]``: the same-shaped tensor of every process, in order, without gradients."""
-        own = own.detach().contiguous()
-        if self.num_processes == 1:
-            return own.unsqueeze(0)
-        whole = [torch.empty_like(own) for _ in range(self.num_processes)]
-        dist.all_gather(whole, own, group=self._group(own))
-        return torch.stack(whole)
-
-    def sum(self, own: Tensor) -> Tensor:
-        """The sum over all processes, in place."""
-        if self.num_processes > 1:
-            dist.all_reduce(own, group=self._group(own))
-        return own
-
-    def largest(self, own: Tensor) -> Tensor:
-        """The element-wise maximum over all processes, in place."""
-        if self.num_processes > 1:
-            dist.all_reduce(own, op=dist.ReduceOp.MAX, group=self._group(own))
-        return own
-
-    def average(self, tensors: Sequence[Tensor]) -> None:
-        """Replace each tensor by its mean over the processes, in place."""
-        if self.num_processes == 1 or not tensors:
-            return
-        flat = torch.cat([tensor.detach().reshape(-1).float() for tensor in tensors])
-        self.sum(flat).div_(self.num_processes)
-        for tensor, mean in zip(tensors, torch.split(flat, [tensor.numel() for tensor in tensors]), strict=True):
-            tensor.detach().copy_(mean.view_as(tensor))
-
-    def on_main(self, call: Callable[[], T]) -> T:
-        """Call in the main process alone; its result, or its ``InputError``, reaches every process."""
-        if self.num_processes == 1:
-            return call()
-        outcome: list[Any] = [None, None]
-        if self.is_main:
-            try:
-                outcome[0] = call()
-            except InputError as error:
-                outcome[1] = str(error)
-        dist.broadcast_object_list(outcome, src=0, group=self._host_group)
-        if outcome[1] is not None:
-            told = InputError(outcome[1])
-            told.is_shared = True
-            raise told
-        return outcome[0]  # type: ignore[no-any-return]
-
-    def gather_objects(self, own: T) -> list[T]:
-        """The object of every process, in order."""
-        if self.num_processes == 1:
-            return [own]
-        objects: list[Any] = [None] * self.num_processes
-        dist.all_gather_object(objects, own, group=self._host_group)
-        return objects
-
-    def _group(self, tensor: Tensor) -> dist.ProcessGroup | None:
-        return self._host_group if tensor.device.type == "cpu" else None
 
     # --- what survives a stop ------------------------------------------------------------------------------------
 
@@ -222,27 +133,6 @@ class Runtime:
                 torch.cuda.set_rng_state(own["cuda_generator"], self.device)
         if self._scaler is not None and "loss_scale" in state:
             self._scaler.load_state_dict(state["loss_scale"])
-
-
-def is_main_process() -> bool:
-    """Whether this process prints: known from the environment, before anything is set up."""
-    return os.environ.get("RANK", "0") == "0"
-
-
-def lost_another_process(error: BaseException) -> bool:
-    """Whether an error says that another process of the run is gone."""
-    if not (dist.is_available() and dist.is_initialized()):
-        return False
-    gone = re.search(
-        r"closed by peer|reset by peer|broken pipe|connection refused|timed out", str(error), re.IGNORECASE
-    )
-    return isinstance(error, RuntimeError) and (isinstance(error, dist.DistBackendError) or gone is not None)
-
-
-def end_processes() -> None:
-    """Leave the group of processes, if there is one: for the end of a program."""
-    if dist.is_available() and dist.is_initialized():
-        dist.destroy_process_group()
 
 
 def _available_device(name: str) -> torch.device:

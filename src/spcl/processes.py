@@ -1,0 +1,233 @@
+"""The processes that share a run, over Accelerate and torch.distributed: who they are, and how work and errors travel.
+
+With one process every collective is the identity, and nothing is set up. Devices and precision are in ``runtime.py``.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from accelerate import PartialState
+from torch import Tensor
+
+from spcl.errors import InputError
+
+T = TypeVar("T")
+
+_LONGEST_WAIT = timedelta(hours=24)
+"""How long a process waits for the others on the host. One of them may label or re-rank millions of images meanwhile,
+for hours; one that ends is noticed at once, by its closed connection, however long this is."""
+
+
+class Processes:
+    """The processes of a run.
+
+    Attributes:
+        device: This one's: what was chosen, or, with others, what falls to it.
+        num_processes: That share the run.
+        rank: Which of them this is, from 0.
+        processes_here: How many of them run on this machine.
+    """
+
+    def __init__(self, chosen: torch.device) -> None:
+        """Join the others, if there are any.
+
+        Args:
+            chosen: The device that was asked for; of several GPUs, each process gets its own.
+
+        Raises:
+            InputError: If several processes cannot share such a device.
+        """
+        self.device, self.num_processes, self.rank, self.processes_here = chosen, 1, 0, 1
+        # Arrays on the host travel over gloo, whatever the devices use.
+        self._host_group: dist.ProcessGroup | None = None
+        if not _has_others():
+            return
+        # What Accelerate knows of processes, and nothing else of it: a caller's own Accelerator stays as it is.
+        state = PartialState(cpu=chosen.type == "cpu")
+        if state.num_processes == 1 and "LOCAL_RANK" not in os.environ:
+            return  # side by side in one job, say of MPI, and each by itself
+        if state.num_processes == 1:
+            raise InputError(f"several processes cannot share work on {chosen.type}; use CUDA GPUs, or --device cpu")
+        self.num_processes, self.rank = int(state.num_processes), int(state.process_index)
+        self.processes_here = int(os.environ.get("LOCAL_WORLD_SIZE", self.num_processes))
+        self.device = state.device
+        self._host_group = dist.new_group(backend="gloo", timeout=_LONGEST_WAIT)  # type: ignore[assignment]
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process writes files and prints."""
+        return self.rank == 0
+
+    def part(self, count: int, rank: int | None = None) -> range:
+        """Which of ``count`` things are a process's (None: this one's): consecutive, nearly equal parts."""
+        own = self.rank if rank is None else rank
+        return range(count * own // self.num_processes, count * (own + 1) // self.num_processes)
+
+    def gather_parts(self, own: Tensor, count: int) -> Tensor:
+        """All ``count`` rows from each process's ``part`` of them, on every process, in order.
+
+        Args:
+            own: ``[len(part(count)), ...]`` on the host or on the device.
+            count: Rows in all.
+        """
+        if self.num_processes == 1:
+            return own
+        whole = torch.empty((count, *own.shape[1:]), dtype=own.dtype, device=own.device)
+        mine = self.part(count)
+        whole[mine.start : mine.stop] = own
+        for rank in range(self.num_processes):
+            theirs = self.part(count, rank)
+            if len(theirs):
+                dist.broadcast(whole[theirs.start : theirs.stop], src=rank, group=self._group(own))
+        return whole
+
+    def gather_to_main(self, own: Tensor, count: int) -> Tensor | None:
+        """As ``gather_parts``, on the host of the main process alone; None in the others.
+
+        Args:
+            own: ``[len(part(count)), ...]`` on the host or on the device.
+            count: Rows in all.
+        """
+        own = own.detach().cpu().contiguous()
+        if self.num_processes == 1:
+            return own
+        if not self.is_main:
+            if len(own):
+                dist.send(own, dst=0, group=self._host_group)
+            return None
+        whole = torch.empty((count, *own.shape[1:]), dtype=own.dtype)
+        for rank in range(self.num_processes):
+            theirs = self.part(count, rank)
+            if rank == self.rank:
+                whole[theirs.start : theirs.stop] = own
+            elif len(theirs):
+                dist.recv(whole[theirs.start : theirs.stop], src=rank, group=self._host_group)
+        return whole
+
+    def gather_equal(self, own: Tensor) -> Tensor:
+        """``[processes, ...]``: the same-shaped tensor of every process, in order, without gradients."""
+        own = own.detach().contiguous()
+        if self.num_processes == 1:
+            return own.unsqueeze(0)
+        whole = [torch.empty_like(own) for _ in range(self.num_processes)]
+        dist.all_gather(whole, own, group=self._group(own))
+        return torch.stack(whole)
+
+    def sum(self, own: Tensor) -> Tensor:
+        """The sum over all processes, in place."""
+        if self.num_processes > 1:
+            dist.all_reduce(own, group=self._group(own))
+        return own
+
+    def largest(self, own: Tensor) -> Tensor:
+        """The element-wise maximum over all processes, in place."""
+        if self.num_processes > 1:
+            dist.all_reduce(own, op=dist.ReduceOp.MAX, group=self._group(own))
+        return own
+
+    def average(self, tensors: Sequence[Tensor]) -> None:
+        """Replace each tensor by its mean over the processes, in place."""
+        if self.num_processes == 1 or not tensors:
+            return
+        flat = torch.cat([tensor.detach().reshape(-1).float() for tensor in tensors])
+        self.sum(flat).div_(self.num_processes)
+        for tensor, mean in zip(tensors, torch.split(flat, [tensor.numel() for tensor in tensors]), strict=True):
+            tensor.detach().copy_(mean.view_as(tensor))
+
+    def on_main(self, call: Callable[[], T]) -> T:
+        """Call in the main process alone; its result, or its ``InputError``, reaches every process."""
+        if self.num_processes == 1:
+            return call()
+        outcome: list[Any] = [None, None]
+        if self.is_main:
+            try:
+                outcome[0] = call()
+            except InputError as error:
+                outcome[1] = str(error)
+        dist.broadcast_object_list(outcome, src=0, group=self._host_group)
+        if outcome[1] is not None:
+            raise _shared(outcome[1])
+        return outcome[0]  # type: ignore[no-any-return]
+
+    def together(self, call: Callable[[], T]) -> T:
+        """Call in every process, without collectives inside; an ``InputError`` of any reaches all of them.
+
+        Raises:
+            InputError: In every process, so that one can tell it; says in which it arose where that was not all.
+        """
+        if self.num_processes == 1:
+            return call()
+        outcome: list[T] = []
+        failure: str | None = None
+        try:
+            outcome.append(call())
+        except InputError as error:
+            failure = str(error)
+        failures = self.gather_objects((failure, platform.node()))
+        messages = {message for message, _ in failures}
+        if messages == {None}:
+            return outcome[0]
+        if len(messages) == 1:
+            raise _shared(failures[0][0] or "")
+        raise _shared(
+            "; ".join(
+                f"process {rank} of {self.num_processes}, on {machine}: {message}"
+                for rank, (message, machine) in enumerate(failures)
+                if message is not None
+            )
+        )
+
+    def gather_objects(self, own: T) -> list[T]:
+        """The object of every process, in order."""
+        if self.num_processes == 1:
+            return [own]
+        objects: list[Any] = [None] * self.num_processes
+        dist.all_gather_object(objects, own, group=self._host_group)
+        return objects
+
+    def _group(self, tensor: Tensor) -> dist.ProcessGroup | None:
+        return self._host_group if tensor.device.type == "cpu" else None
+
+
+def is_main_process() -> bool:
+    """Whether this process prints: known from the environment, before anything is set up."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def lost_another_process(error: BaseException) -> bool:
+    """Whether an error says that another process of the run is gone."""
+    if not (dist.is_available() and dist.is_initialized()):
+        return False
+    gone = re.search(
+        r"closed by peer|reset by peer|broken pipe|connection refused|timed out", str(error), re.IGNORECASE
+    )
+    return isinstance(error, RuntimeError) and (isinstance(error, dist.DistBackendError) or gone is not None)
+
+
+def end_processes() -> None:
+    """Leave the group of processes, if there is one: for the end of a program."""
+    if dist.is_available() and dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def _shared(message: str) -> InputError:
+    error = InputError(message)
+    error.is_shared = True
+    return error
+
+
+def _has_others() -> bool:
+    """Whether other processes belong to this run: it was launched so, or a group has been set up."""
+    if dist.is_available() and dist.is_initialized():
+        return dist.get_world_size() > 1
+    # As Accelerate reads them: of torchrun and its own launcher, or of MPI.
+    names = ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
+    return any(int(os.environ.get(name) or 1) > 1 for name in names)
