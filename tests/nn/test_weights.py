@@ -7,6 +7,7 @@ from urllib.error import URLError
 import pytest
 import timm
 import torch
+from safetensors.torch import save_file
 
 from spcl.errors import InputError
 from spcl.nn import weights as module
@@ -29,6 +30,20 @@ def test_a_file(tmp_path, wrapped):
     ignored = load_weights(trunk, find_weights("timm/test_resnet", str(tmp_path / "w.pth")))
     assert sorted(ignored) == ["fc.bias", "fc.weight"]
     assert all(torch.equal(value, model.state_dict()[name]) for name, value in trunk.model.state_dict().items())
+
+
+def test_a_safetensors_file(tmp_path):
+    model = timm.create_model("test_resnet", num_classes=0)
+    # As spcl export writes them: with what is re-identification's own.
+    save_file(model.state_dict() | {"reid.neck.weight": torch.ones(3)}, tmp_path / "w.safetensors")
+    trunk = build_trunk("timm/test_resnet")
+    assert load_weights(trunk, find_weights("timm/test_resnet", str(tmp_path / "w.safetensors"))) == [
+        "reid.neck.weight"
+    ]
+    assert all(torch.equal(value, model.state_dict()[name]) for name, value in trunk.model.state_dict().items())
+    (tmp_path / "w.safetensors").write_text("no weights")
+    with pytest.raises(InputError, match="cannot be read as weights"):
+        find_weights("resnet50", str(tmp_path / "w.safetensors"))
 
 
 def test_another_networks_weights_are_refused(tmp_path):

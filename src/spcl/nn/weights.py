@@ -14,6 +14,8 @@ from urllib.error import URLError
 
 import timm
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.hub import load_state_dict_from_url
 from torchvision import models
@@ -57,7 +59,7 @@ def find_weights(arch: str, pretrained: str = "auto", search_dir: Path = SEARCH_
 
     Args:
         arch: A name in ``backbones.RESNETS`` or ``timm/NAME``.
-        pretrained: ``auto``, ``none`` (random weights, on purpose) or a file.
+        pretrained: ``auto``, ``none`` (random weights, on purpose) or a file, of torch or ``.safetensors``.
         search_dir: Where ``auto`` looks first.
 
     Raises:
@@ -124,8 +126,10 @@ def _read(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise InputError(f"there is no weights file {path}; give --pretrained a file, auto, or none for random weights")
     try:
+        if path.suffix.lower() == ".safetensors":
+            return dict(load_file(path))
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
+    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read as weights: {first_line(error)}") from error
     values = content.get("state_dict", content) if isinstance(content, Mapping) else None
     if not isinstance(values, Mapping) or not all(isinstance(value, Tensor) for value in values.values()):
