@@ -134,7 +134,10 @@ def test_broken_images(folder, capsys):
     assert "1 image(s) of crops (training) cannot be read: crops/3.jpg" in error
     assert "--on-broken skip" in error
     main(["train", "crops", *SMALL, "--logs-dir", "a", "--on-broken", "skip"])
-    assert "They are left out" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "crops/3.jpg" in printed
+    assert "They are left out" in printed
+    assert "target: crops, 11 training images" in printed
 
 
 def test_queries_that_cannot_match_are_found_before_training(folder, capsys):

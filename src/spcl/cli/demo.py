@@ -21,9 +21,10 @@ from rich.table import Table
 
 from spcl.config import Config, DataConfig, LabelConfig, NetworkConfig, RunConfig, ScheduleConfig
 from spcl.data.synthetic import SyntheticSpec, write_market1501
-from spcl.engine.assemble import Run, evaluate_run, make_store, prepare, run_training
+from spcl.engine.assemble import Run, evaluate_run, prepare, run_training
 from spcl.engine.extract import extract_features
 from spcl.engine.journal import ConsoleReporter, Reporter, SilentReporter, duration
+from spcl.engine.training_sets import make_store
 from spcl.engine.whole_files import written_aside
 from spcl.errors import InputError
 from spcl.records import cameras_of, identities_of

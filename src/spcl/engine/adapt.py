@@ -24,13 +24,14 @@ from spcl.data.from_folders import split_for_evaluation
 from spcl.data.images import ImageStore, check_images
 from spcl.engine import preflight
 from spcl.engine.adaptation_settings import AdaptationSettings
-from spcl.engine.assemble import Run, make_store, prepare, run_training
+from spcl.engine.assemble import Run, prepare, run_training
 from spcl.engine.checkpoint import checkpoint_of, load_facts, save_atomically
 from spcl.engine.embed import Encoder
 from spcl.engine.evaluate import evaluate_encoder
 from spcl.engine.extract import extract_features
 from spcl.engine.journal import Reporter, SilentReporter, duration
 from spcl.engine.starting_point import find_start
+from spcl.engine.training_sets import make_store
 from spcl.errors import InputError
 from spcl.nn.encoder import Encoder as Network
 from spcl.randomness import generator

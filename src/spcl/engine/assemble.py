@@ -7,7 +7,7 @@ images; ``run`` trains. The command line calls the three in this order.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from zlib import crc32
 
@@ -19,9 +19,7 @@ from spcl import randomness
 from spcl.config import Config, to_toml
 from spcl.data.augment import TrainAugmentation
 from spcl.data.batches import Batch, DomainStream, Share, joined_batches
-from spcl.data.catalogue import load_dataset
 from spcl.data.identity_sampler import IdentityBatches
-from spcl.data.image_cache import default_cache_dir
 from spcl.data.images import ImageStore
 from spcl.engine import preflight, run_files
 from spcl.engine.evaluate import EvaluationResult, evaluate_encoder
@@ -32,9 +30,10 @@ from spcl.engine.label_stage import check_label_stage, make_labeller, make_sugge
 from spcl.engine.starting_point import find_start
 from spcl.engine.state import RunState
 from spcl.engine.training import TrainingParts, train
+from spcl.engine.training_sets import load_sets, make_store, training_records
 from spcl.errors import InputError
 from spcl.nn.encoder import Encoder, EncoderSettings
-from spcl.records import Record, ReIDDataset, cameras_of, identities_of
+from spcl.records import ReIDDataset, cameras_of, identities_of
 from spcl.runtime import Runtime
 from spcl.selfpaced.slots import Slots
 from spcl.selfpaced.suggestion import PAPER_EPS, searched
@@ -106,18 +105,8 @@ def prepare(config: Config, report: Reporter, *, resume: bool = False, target: R
         checkpoint=config.network.from_checkpoint,
         domain=config.network.from_domain,
     )
-    root = Path(config.data.data_dir)
-    source = load_dataset(config.data.source, root) if config.data.source else None
-    target = target or load_dataset(config.data.target, root)
-    preflight.check_training_sets(source, target, source_only=config.schedule.source_only)
-    if preflight.can_evaluate(target):
-        preflight.check_queries(target, target.protocol)
-    _check_images(config, source, target, report)
-    # From here on nobody can read the target's identities.
-    target = target.without_training_identities()
-    if config.schedule.source_only:
-        target = replace(target, train=())
-    domains = tuple(_training_records(source, target))
+    source, target = load_sets(config, runtime, report, target)
+    domains = tuple(training_records(source, target))
     torch.manual_seed(randomness.number(config.run.seed, "network"))
     encoder = start.encoder(_encoder_settings(config, domains))
     num_classes = len({record.identity for record in source.train}) if source is not None else 0
@@ -159,6 +148,11 @@ def fill_memory(run: Run, report: Reporter) -> None:
     for domain, store in run.stores.items():
         with report.progress(f"features of the {domain}") as advance:
             features = extract_features(run.encoder, store, run.state.runtime, domain=domain, progress=advance)
+        if store.broken:
+            report.warn(
+                f"{len(store.broken)} image(s) of the {domain} could be read at first and cannot be now: they are "
+                "grey. Is the disk still there?"
+            )
         if domain == "source":
             features = _class_means(features, _source_identities(run), run.slots.num_source_classes)
         parts.append(features)
@@ -213,20 +207,6 @@ def evaluate_run(run: Run, report: Reporter, *, with_rerank: bool = False) -> Ev
     )
 
 
-def make_store(config: Config, records: tuple[Record, ...]) -> ImageStore:
-    """The images of records, as the settings want them read."""
-    data = config.data
-    return ImageStore(
-        records,
-        height=data.height,
-        width=data.width,
-        on_broken=data.on_broken,
-        memory=int(data.image_memory * 2**30),
-        cache_dir=None if data.cache_dir == "none" else Path(data.cache_dir) if data.cache_dir else default_cache_dir(),
-        num_threads=data.workers,
-    )
-
-
 def _encoder_settings(config: Config, domains: tuple[str, ...]) -> EncoderSettings:
     network = config.network
     return EncoderSettings(
@@ -243,13 +223,7 @@ def _encoder_settings(config: Config, domains: tuple[str, ...]) -> EncoderSettin
 
 
 def _stores(config: Config, source: ReIDDataset | None, target: ReIDDataset) -> dict[str, ImageStore]:
-    return {domain: make_store(config, records) for domain, records in _training_records(source, target).items()}
-
-
-def _training_records(source: ReIDDataset | None, target: ReIDDataset) -> dict[str, tuple[Record, ...]]:
-    """Training images of each domain that has some, in the order of a batch."""
-    records = {"source": () if source is None else source.train, "target": target.train}
-    return {domain: part for domain, part in records.items() if part}
+    return {domain: make_store(config, records) for domain, records in training_records(source, target).items()}
 
 
 def _class_means(features: torch.Tensor, classes: NDArray[np.int64], num_classes: int) -> torch.Tensor:
@@ -262,7 +236,7 @@ def _batch_maker(run: Run) -> Callable[[int, NDArray[np.int64], int], Iterator[B
     config, runtime = run.config, run.state.runtime
     augmentation = TrainAugmentation(config.data.height, config.data.width, mean=run.encoder.mean, std=run.encoder.std)
 
-    records = _training_records(run.source, run.target)
+    records = training_records(run.source, run.target)
     instances = run.slots.of_target(np.arange(run.slots.num_target_instances))
 
     def batches(epoch: int, target_labels: NDArray[np.int64], start_iteration: int) -> Iterator[Batch]:
@@ -303,24 +277,12 @@ def _source_identities(run: Run) -> NDArray[np.int64]:
 
 
 def _identity(run: Run) -> run_files.RunIdentity:
-    sets = _training_records(run.source, run.target).values()
+    sets = training_records(run.source, run.target).values()
     return run_files.RunIdentity(
         settings=asdict(run.config),
+        defaults=asdict(Config()),
         # Which images in which order, by name; their folder may move.
         images=[crc32("\n".join(record.path.name for record in records).encode()) for records in sets],
-    )
-
-
-def _check_images(config: Config, source: ReIDDataset | None, target: ReIDDataset, report: Reporter) -> None:
-    sets = [(f"the source {source.name}", source.train)] if source is not None else []
-    sets += [(f"{target.name} (training)", target.train), (f"{target.name} (test)", target.query + target.gallery)]
-    preflight.check_readable(
-        sets,
-        everything=config.data.check == "all",
-        skip_broken=config.data.on_broken == "skip",
-        seed=config.run.seed,
-        num_threads=config.data.workers,
-        report=report,
     )
 
 

@@ -7,6 +7,7 @@ Counts, readable images, queries that can match. (``nn/weights.py`` checks weigh
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -96,16 +97,28 @@ def check_readable(
     sets: Sequence[tuple[str, Sequence[Record]]],
     *,
     everything: bool,
-    skip_broken: bool,
+    skipped_as: str | None,
     seed: int,
     num_threads: int,
     report: Reporter,
-) -> None:
+) -> list[Path]:
     """Open images (a sample of each set, or all).
+
+    Args:
+        sets: Name and images of each set.
+        everything: All images instead of a sample.
+        skipped_as: What becomes of images that cannot be read, as a sentence; None: they are an error.
+        seed: Of the sample.
+        num_threads: That decode at the same time.
+        report: Told which cannot be read.
+
+    Returns:
+        The images that cannot be read.
 
     Raises:
         InputError: If one cannot be read and broken images are not to be skipped.
     """
+    all_broken: list[Path] = []
     for name, records in sets:
         sample = None if everything else _SAMPLE
         with report.progress(f"checking images of {name}") as advance:
@@ -114,9 +127,11 @@ def check_readable(
             continue
         listed = "; ".join(f"{path}: {reason}" for path, reason in broken[:5])
         message = f"{len(broken)} image(s) of {name} cannot be read: {listed}{' ...' if len(broken) > 5 else ''}"
-        if not skip_broken:
+        if skipped_as is None:
             raise InputError(f"{message}. Repair or remove them, or leave them out with --on-broken skip")
-        report.warn(f"{message}. They are left out")
+        report.warn(f"{message}. {skipped_as}")
+        all_broken += [path for path, _ in broken]
+    return all_broken
 
 
 def check_batches(batch_size: int, group_size: int, *, num_processes: int, accumulate: int) -> None:

@@ -44,10 +44,12 @@ class RunIdentity:
     Attributes:
         settings: All settings, by section.
         images: A number for the training images of each domain.
+        defaults: All settings as they are where nobody sets them.
     """
 
     settings: Mapping[str, Any]
     images: list[int]
+    defaults: Mapping[str, Any]
 
 
 def prepare_log_folder(folder: Path, *, resume: bool) -> bool:
@@ -57,7 +59,8 @@ def prepare_log_folder(folder: Path, *, resume: bool) -> bool:
         Whether there is a state to continue from.
 
     Raises:
-        InputError: If it holds a run and ``resume`` is not asked for, or cannot be written to.
+        InputError: If it holds a run and ``resume`` is not asked for, or weights without the state that goes with
+            them, or cannot be written to.
     """
     if folder.exists() and not folder.is_dir():
         raise InputError(f"the log folder {folder} is a file; give another --logs-dir")
@@ -66,6 +69,12 @@ def prepare_log_folder(folder: Path, *, resume: bool) -> bool:
         raise InputError(
             f"{folder} holds a run already; continue it with --resume, or give another --logs-dir. "
             "Nothing is ever overwritten in silence"
+        )
+    weights = next((name for name in (CHECKPOINT_FILE, BEST_FILE) if (folder / name).exists()), None)
+    if weights is not None and not (folder / RESUME_FILE).exists():
+        raise InputError(
+            f"{folder} holds {weights} and no {RESUME_FILE}: there is nothing to continue, and a new run would "
+            f"overwrite it. Give another --logs-dir (--from-checkpoint {folder / weights} starts from these weights)"
         )
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -115,7 +124,7 @@ def restore(folder: Path, state: RunState, identity: RunIdentity) -> None:
         InputError: If the run was made with other settings or other images; names them.
     """
     saved = load_safely(folder / RESUME_FILE)
-    _require_same_settings(saved["config"], identity.settings, folder)
+    _require_same_settings(saved["config"], identity, folder)
     if saved["images"] != identity.images:
         raise InputError(
             f"the images are not those that the run in {folder} began with; bring them back, or give another --logs-dir"
@@ -123,12 +132,14 @@ def restore(folder: Path, state: RunState, identity: RunIdentity) -> None:
     state.load_state_dict(saved["state"])
 
 
-def _require_same_settings(saved: Mapping[str, Any], wanted: Mapping[str, Any], folder: Path) -> None:
+def _require_same_settings(saved: Mapping[str, Any], identity: RunIdentity, folder: Path) -> None:
+    # A run of an older version lacks the settings that are newer: it was made as their defaults are.
+    known = {section: values | saved.get(section, {}) for section, values in identity.defaults.items()}
     changed = [
-        f"{name} was {saved[section].get(name)!r} and is {value!r}"
-        for section, values in wanted.items()
+        f"{name} was {known[section][name]!r} and is {value!r}"
+        for section, values in identity.settings.items()
         for name, value in values.items()
-        if (section, name) not in _MAY_CHANGE and saved[section].get(name) != value
+        if (section, name) not in _MAY_CHANGE and known[section][name] != value
     ]
     if changed:
         raise InputError(

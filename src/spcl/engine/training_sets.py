@@ -1,0 +1,100 @@
+"""The images that a run trains on and is rated by: read, checked, without what nobody may see or nobody can read."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import replace
+from pathlib import Path
+
+from spcl.config import Config
+from spcl.data.catalogue import load_dataset
+from spcl.data.image_cache import default_cache_dir
+from spcl.data.images import ImageStore
+from spcl.engine import preflight
+from spcl.engine.journal import Reporter
+from spcl.records import Record, ReIDDataset
+from spcl.runtime import Runtime
+
+
+def load_sets(
+    config: Config, runtime: Runtime, report: Reporter, target: ReIDDataset | None = None
+) -> tuple[ReIDDataset | None, ReIDDataset]:
+    """The source, if there is one, and the target, after every check.
+
+    Args:
+        config: Which, and what to do with images that cannot be read.
+        runtime: One process opens the images and tells the others.
+        report: Told what is found.
+        target: The target where it is no data set on disk; None: the one that the settings name.
+
+    Returns:
+        Source and target. The target has lost its training identities. Training images that cannot be read are left
+        out where that was asked for; test images stay, so that figures are over the queries that everybody has.
+
+    Raises:
+        InputError: For whatever cannot be trained on; says what to do.
+    """
+    root = Path(config.data.data_dir)
+    source = load_dataset(config.data.source, root) if config.data.source else None
+    target = target or load_dataset(config.data.target, root)
+    source_only = config.schedule.source_only
+    preflight.check_training_sets(source, target, source_only=source_only)
+    if preflight.can_evaluate(target):
+        preflight.check_queries(target, target.protocol)
+    sets = source, target
+    broken = set(runtime.on_main(lambda: _check_images(config, *sets, report)))
+    if broken:
+        source, target = (None if source is None else _without(source, broken)), _without(target, broken)
+        preflight.check_training_sets(source, target, source_only=source_only)
+    # From here on nobody can read the target's identities.
+    target = target.without_training_identities()
+    return source, replace(target, train=()) if source_only else target
+
+
+def training_records(source: ReIDDataset | None, target: ReIDDataset) -> dict[str, tuple[Record, ...]]:
+    """Training images of each domain that has some, in the order of a batch."""
+    records = {"source": () if source is None else source.train, "target": target.train}
+    return {domain: part for domain, part in records.items() if part}
+
+
+def make_store(config: Config, records: tuple[Record, ...]) -> ImageStore:
+    """The images of records, as the settings want them read."""
+    data = config.data
+    return ImageStore(
+        records,
+        height=data.height,
+        width=data.width,
+        on_broken=data.on_broken,
+        memory=int(data.image_memory * 2**30),
+        cache_dir=None if data.cache_dir == "none" else Path(data.cache_dir) if data.cache_dir else default_cache_dir(),
+        num_threads=data.workers,
+    )
+
+
+def _check_images(config: Config, source: ReIDDataset | None, target: ReIDDataset, report: Reporter) -> list[Path]:
+    """Training images that cannot be read, and are to be left out."""
+    skip = config.data.on_broken == "skip"
+    sets = [(f"the source {source.name}", source.train)] if source is not None else []
+    sets += [(f"{target.name} (training)", target.train)]
+    test = [(f"{target.name} (test)", target.query + target.gallery)]
+    broken: list[Path] = []
+    for parts, is_test in ((sets, False), (test, True)):
+        found = preflight.check_readable(
+            parts,
+            # What is to be left out must be known before the memory has a row for it.
+            everything=config.data.check == "all" or (skip and not is_test),
+            skipped_as=("They are rated as grey images" if is_test else "They are left out") if skip else None,
+            seed=config.run.seed,
+            num_threads=config.data.workers,
+            report=report,
+        )
+        broken += [] if is_test else found
+    return broken
+
+
+def _without(dataset: ReIDDataset, broken: Collection[Path]) -> ReIDDataset:
+    """A data set without some training images; identities run from 0 without gaps again."""
+    kept = [record for record in dataset.train if record.path not in broken]
+    left = sorted({record.identity for record in kept if record.identity is not None})
+    numbers: dict[int | None, int | None] = {identity: number for number, identity in enumerate(left)}
+    return replace(dataset, train=tuple(replace(record, identity=numbers.get(record.identity)) for record in kept))
