@@ -203,11 +203,16 @@ def check_images(
     broken = []
     with ThreadPoolExecutor(max_workers=num_threads) as pool:
         paths = [records[row].path for row in rows.tolist()]
-        for done, (path, reason) in enumerate(zip(paths, pool.map(_reason_unreadable, paths), strict=True), start=1):
-            if reason is not None:
-                broken.append((path, reason))
-            if progress is not None:
-                progress(done, len(paths))
+        try:
+            checked = zip(paths, pool.map(_reason_unreadable, paths), strict=True)
+            for done, (path, reason) in enumerate(checked, start=1):
+                if reason is not None:
+                    broken.append((path, reason))
+                if progress is not None:
+                    progress(done, len(paths))
+        finally:
+            # Otherwise Ctrl-C would wait until all are checked.
+            pool.shutdown(wait=False, cancel_futures=True)
     return broken
 
 

@@ -5,6 +5,7 @@ Several processes take a part of the images each.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -19,6 +20,9 @@ from spcl.nn.encoder import Encoder
 from spcl.runtime import Runtime
 
 Advance = Callable[[int, int], None]
+
+_PIECE = 32
+"""Images that are read before it is asked whether they are still wanted."""
 
 
 @torch.no_grad()
@@ -83,10 +87,24 @@ def _read_ahead(store: ImageStore, rows: range, batch_size: int) -> Iterator[NDA
     parts = [np.arange(at, min(at + batch_size, rows.stop)) for at in range(rows.start, rows.stop, batch_size)]
     if not parts:
         return
+    stopped = threading.Event()
+
+    def read(part: NDArray[np.int64]) -> NDArray[np.uint8]:
+        pieces = [store.read(part[:_PIECE])]
+        for at in range(_PIECE, len(part), _PIECE):
+            # Nobody waits for the rest, least of all a user who pressed Ctrl-C.
+            if stopped.is_set():
+                break
+            pieces.append(store.read(part[at : at + _PIECE]))
+        return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
+
     with ThreadPoolExecutor(max_workers=1) as reader:
-        waiting = [reader.submit(store.read, part) for part in parts[:1]]
-        for following in [*parts[1:], None]:
-            images = waiting.pop().result()
-            if following is not None:
-                waiting.append(reader.submit(store.read, following))
-            yield images
+        try:
+            waiting = [reader.submit(read, part) for part in parts[:1]]
+            for following in [*parts[1:], None]:
+                images = waiting.pop().result()
+                if following is not None:
+                    waiting.append(reader.submit(read, following))
+                yield images
+        finally:
+            stopped.set()

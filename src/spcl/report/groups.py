@@ -23,12 +23,14 @@ from spcl.selfpaced.grouping import Groups
 
 TABLE, SUMMARY, PICTURE, BROKEN, FOLDERS = "groups.csv", "summary.json", "groups.png", "broken.csv", "groups"
 
-_MADE_BY = "spcl cluster"
+_MADE_BY, _UNFINISHED = "spcl cluster", "unfinished"
 _SHOWN_GROUPS, _SHOWN_IMAGES = 12, 10
 
 
 def claim_folder(folder: Path, *, overwrite: bool) -> None:
     """Make sure that results can be written to a folder, before any work.
+
+    What a stopped command left unfinished may be replaced without asking.
 
     Raises:
         InputError: If it holds something else, or an earlier result that is not to be replaced, or cannot be made.
@@ -42,9 +44,10 @@ def claim_folder(folder: Path, *, overwrite: bool) -> None:
         raise InputError(f"cannot write to {folder}: {error.strerror or error}") from error
     if not holds:
         return
-    if not _is_ours(folder):
+    summary = _summary_in(folder)
+    if summary is None:
         raise InputError(f"{folder} holds something else ({', '.join(holds[:4])}); give another folder (-o)")
-    if not overwrite:
+    if not overwrite and _UNFINISHED not in summary:
         raise InputError(f"{folder} holds groups already; replace them with --overwrite, or give another folder (-o)")
 
 
@@ -57,7 +60,9 @@ def write_groups(
     facts: Mapping[str, Any] | None = None,
     folders: Literal["none", "link", "copy"] = "none",
 ) -> dict[str, Any]:
-    """Write everything. Each file is whole or the old one, and the summary, which names the folder's maker, is first.
+    """Write everything. Each file is whole or the old one.
+
+    The summary, which names the folder's maker, is first, and says that the folder is unfinished until all is there.
 
     Args:
         folder: Claimed before.
@@ -71,8 +76,7 @@ def write_groups(
         What the summary holds.
     """
     summary = summary_of(groups) | {"broken": len(broken)} | dict(facts or {})
-    with written_aside(folder / SUMMARY) as aside:
-        aside.write_text(json.dumps({"made_by": _MADE_BY} | summary, indent=1), encoding="utf-8")
+    _write_summary(folder, {_UNFINISHED: True} | summary)
     rows = zip(records, groups.group.tolist(), groups.confidence.tolist(), strict=True)
     _write_table(
         folder / TABLE,
@@ -90,6 +94,7 @@ def write_groups(
         _write_folders(folder / FOLDERS, records, groups, copies=folders == "copy")
     else:  # folders of other groups would contradict the table
         shutil.rmtree(folder / FOLDERS, ignore_errors=True)
+    _write_summary(folder, summary)
     return summary
 
 
@@ -136,12 +141,18 @@ def _opened(path: Path) -> Image.Image | None:
         return None
 
 
-def _is_ours(folder: Path) -> bool:
+def _summary_in(folder: Path) -> dict[str, Any] | None:
+    """The summary of a folder that this module wrote, finished or not; None where it did not."""
     try:
         summary = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return False
-    return isinstance(summary, dict) and summary.get("made_by") == _MADE_BY
+        return None
+    return summary if isinstance(summary, dict) and summary.get("made_by") == _MADE_BY else None
+
+
+def _write_summary(folder: Path, summary: Mapping[str, Any]) -> None:
+    with written_aside(folder / SUMMARY) as aside:
+        aside.write_text(json.dumps({"made_by": _MADE_BY, **summary}, indent=1), encoding="utf-8")
 
 
 def _write_table(path: Path, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
@@ -173,6 +184,8 @@ def _write_folders(folder: Path, records: Sequence[Record], groups: Groups, *, c
         shutil.rmtree(old, ignore_errors=True)
     except OSError as error:
         raise InputError(f"cannot write {folder}: {error.strerror or error}; free some space") from error
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 def _place(image: Path, where: Path, *, copy: bool) -> None:
