@@ -129,7 +129,7 @@ class TrainAugmentation:
         erased_rows = (y >= boxes[:, :1]) & (y < boxes[:, :1] + boxes[:, 2:3])
         erased_columns = (x >= boxes[:, 1:2]) & (x < boxes[:, 1:2] + boxes[:, 3:4])
         erased = erased_rows[:, None, :, None] & erased_columns[:, None, None, :]
-        fill = torch.tensor(list(self.mean), device=device).view(1, 3, 1, 1)
+        fill = _constant(self.mean, device)
         return torch.where(erased, fill, output)
 
     def _draw_boxes(self, batch_size: int, rng: np.random.Generator) -> NDArray[np.int64]:
@@ -157,10 +157,13 @@ def test_transform(images: Tensor, mean: Sequence[float], std: Sequence[float]) 
 
     The channels of a pixel stay side by side in memory (channels last), as convolutions want them.
     """
-    scale, shift = (
-        torch.tensor(values, device=images.device).view(1, 3, 1, 1) for values in _scale_and_shift(mean, std)
-    )
+    scale, shift = (_constant(values, images.device) for values in _scale_and_shift(mean, std))
     return images.permute(0, 3, 1, 2).to(torch.float32) * scale - shift
+
+
+def _constant(values: Sequence[float], device: torch.device) -> Tensor:
+    """A value for each channel, ``[1, 3, 1, 1]``; made on the host, so that nobody waits for the device."""
+    return torch.tensor(list(values)).to(device, non_blocking=True).view(1, 3, 1, 1)
 
 
 def _scale_and_shift(mean: Sequence[float], std: Sequence[float]) -> tuple[list[float], list[float]]:
