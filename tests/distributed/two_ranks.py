@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -33,13 +34,49 @@ def collectives(runtime: Runtime) -> None:
     runtime.average([mean])
     assert mean.tolist() == [2.0]
     assert runtime.gather_objects(runtime.rank) == [0, 1]
+    whole = runtime.gather_to_main(rows[own.start : own.stop], 7)
+    assert whole is None if runtime.rank else torch.equal(whole, rows)
+    lone = runtime.gather_to_main(torch.full((len(runtime.part(1)), 3), 4.0), 1)
+    assert lone is None if runtime.rank else lone.tolist() == [[4.0] * 3]
+    # Waiting for labels or re-ranking of millions of images is no failure.
+    waits = runtime._host_group._get_backend(torch.device("cpu")).options._timeout
+    assert waits >= timedelta(hours=12)
+    assert runtime.processes_here == 2
     assert runtime.on_main(lambda: runtime.rank) == 0
 
     def fail() -> None:
         raise InputError("only the main process saw this")
 
-    with pytest.raises(InputError, match="only the main"):
+    with pytest.raises(InputError, match="only the main") as raised:
         runtime.on_main(fail)
+    assert raised.value.is_shared
+
+
+def errors_of_some(runtime: Runtime) -> None:
+    """What one process finds is told with its number; what all find, as it is. Every process has the error."""
+
+    def fail(where: list[int]) -> int:
+        if runtime.rank in where:
+            raise InputError("there is no checkpoint c.pth.tar")
+        return runtime.rank
+
+    assert runtime.together(lambda: fail([])) == runtime.rank
+    with pytest.raises(InputError, match=r"^there is no checkpoint c\.pth\.tar$") as raised:
+        runtime.together(lambda: fail([0, 1]))
+    assert raised.value.is_shared
+    with pytest.raises(InputError, match=r"^process 1 of 2, on \S+: there is no checkpoint c\.pth\.tar$") as raised:
+        runtime.together(lambda: fail([1]))
+    assert raised.value.is_shared
+
+
+def draws_apart(runtime: Runtime) -> None:
+    """Each process drops other features out; the main one goes on as one process alone would."""
+    torch.manual_seed(3)
+    runtime.draw_apart(3)
+    drawn = runtime.gather_equal(torch.rand(4))
+    assert not torch.equal(drawn[0], drawn[1])
+    torch.manual_seed(3)
+    assert torch.equal(drawn[0], torch.rand(4))
 
 
 def memory_in_parts(runtime: Runtime) -> None:
@@ -73,10 +110,16 @@ def memory_in_parts(runtime: Runtime) -> None:
             memory.update(inputs, slots)
         torch.testing.assert_close(parts.rows(), whole.features)
         state = parts.state_dict()
-        for name, value in whole.state_dict().items():
+        assert runtime.is_main or not state  # nothing comes together where nothing is saved
+        for name, value in whole.state_dict().items() if runtime.is_main else ():
             torch.testing.assert_close(state[name], value, msg=f"{name} after update {turn}")
     assert len(parts.features) < num_slots
     again = ShardedMemory(num_slots, dim, runtime=runtime)
+    for at in range(0, num_slots, 5):
+        again.put(at, rows[at : at + 5])
+    torch.testing.assert_close(again.rows(), torch.nn.functional.normalize(rows, dim=1))
+    with pytest.raises(ValueError, match="no classes yet"):
+        sharded_contrastive_loss(inputs[own], slots[own], again)
     again.load_state_dict(whole.state_dict())
     torch.testing.assert_close(again.rows(), whole.features)
     torch.testing.assert_close(again.class_means, parts.class_means)
@@ -117,6 +160,8 @@ if __name__ == "__main__":
     shared = Runtime("cpu")
     assert shared.num_processes == 2
     collectives(shared)
+    errors_of_some(shared)
+    draws_apart(shared)
     memory_in_parts(shared)
     labels_of_an_epoch(shared)
     training(shared, *(Path(argument) for argument in sys.argv[1:]))

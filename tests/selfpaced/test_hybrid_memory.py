@@ -63,6 +63,54 @@ def test_fill_normalises_and_relabel_counts():
     torch.testing.assert_close(memory.class_means[1], memory.features[1::3].mean(dim=0))
 
 
+def test_rows_are_put_in_parts_and_have_no_class_before_labels():
+    generator = torch.Generator().manual_seed(5)
+    rows = torch.randn(12, 5, generator=generator)
+    whole, parts = HybridMemory(12, 5), HybridMemory(12, 5)
+    whole.fill(rows)
+    parts.put(0, rows[:7])
+    parts.put(7, rows[7:])
+    assert torch.equal(whole.features, parts.features)
+    one = torch.tensor([0])
+    for use in (lambda: parts.update(rows[:1], one), lambda: contrastive_loss(rows[:1], one, parts)):
+        with pytest.raises(ValueError, match="no classes yet"):
+            use()
+    parts.relabel(torch.arange(12))
+    assert torch.equal(whole.class_means, parts.class_means)
+    parts.put(3, rows[:1])
+    assert torch.equal(parts.features[3], whole.features[0])
+    assert len(parts.class_means) == 0
+
+
+def test_filling_and_labelling_take_rows_and_means_and_no_more():
+    num_slots, dim = 40_000, 64
+    one = 4 * num_slots * dim
+    rows = torch.randn(num_slots, dim)
+
+    def fill() -> HybridMemory:
+        memory = HybridMemory(num_slots, dim)
+        for at in range(0, num_slots, 1000):
+            memory.put(at, rows[at : at + 1000])
+        return memory
+
+    assert peak_of(fill) < 1.3 * one
+    memory = fill()
+    assert peak_of(lambda: memory.relabel(torch.arange(num_slots))) < 1.2 * one
+    assert peak_of(lambda: memory.fill(rows)) < 1.6 * one
+
+
+def peak_of(call) -> int:
+    """The most bytes that torch held at a time on the host, beside what it held before."""
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as watched:
+        call()
+    held = peak = 0
+    for event in watched.profiler.kineto_results.events():
+        if event.name() == "[memory]":
+            held += event.nbytes()
+            peak = max(peak, held)
+    return peak
+
+
 def test_an_empty_class_takes_no_part():
     rows = F.normalize(torch.randn(4, 5, generator=torch.Generator().manual_seed(3)), dim=1)
     gap = HybridMemory.from_rows(rows, torch.tensor([0, 0, 2, 3]))
@@ -86,6 +134,8 @@ def test_state_comes_back_exactly_though_the_number_of_classes_differs():
     ("call", "message"),
     [
         (lambda memory: memory.fill(torch.zeros(3, 5)), "rows have shape"),
+        (lambda memory: memory.put(9, torch.zeros(4, 5)), "rows from 9 on have shape"),
+        (lambda memory: memory.put(0, torch.zeros(4, 6)), "rows from 0 on have shape"),
         (lambda memory: memory.relabel(torch.zeros(3)), "labels have shape"),
         (lambda memory: memory.relabel(torch.full((12,), -1)), "must not be negative"),
         (lambda memory: HybridMemory(2, 2, momentum=1.5), "momentum is 1.5"),

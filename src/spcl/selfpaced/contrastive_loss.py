@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from spcl.selfpaced.hybrid_memory import HybridMemory
+from spcl.selfpaced.hybrid_memory import HybridMemory, require_classes
 
 
 def contrastive_loss(inputs: Tensor, slots: Tensor, memory: HybridMemory, *, temperature: float = 0.05) -> Tensor:
@@ -26,15 +26,18 @@ def contrastive_loss(inputs: Tensor, slots: Tensor, memory: HybridMemory, *, tem
         ``[B]`` float32, always computed in float32.
 
     Raises:
-        ValueError: If the temperature is not positive.
+        ValueError: If the temperature is not positive, or the memory's rows have no classes yet.
 
     Paper: equation 1. Reference: ``spcl/models/hm.py: HybridMemory.forward``, which adds 1e-6 twice where this
     subtracts the maximum.
     """
     if temperature <= 0:
         raise ValueError(f"temperature is {temperature}; it must be positive")
+    require_classes(memory.class_sizes)
     # Under autocast the product would be rounded to half precision: the loss stays in float32.
     with torch.autocast(device_type=inputs.device.type, enabled=False):
         logits = inputs.float() @ memory.class_means.T / temperature
         logits = logits.masked_fill(memory.class_sizes == 0, -torch.inf)
-        return F.cross_entropy(logits, memory.labels[slots.to(memory.labels.device)], reduction="none")
+        # Not waited for: the host goes on while the device encodes.
+        here = slots.to(memory.labels.device, non_blocking=True)
+        return F.cross_entropy(logits, memory.labels[here], reduction="none")

@@ -5,6 +5,8 @@ Paper: section 3.2 and equations 2 and 3. Rows are filled once, relabelled each 
 all that the loss needs (``contrastive_loss.py``): K rows become C means, kept up to date as rows move.
 
 Reading and writing are separate: the loss reads, ``update`` writes, after the backward pass.
+
+Memory: 4 K D bytes, and 4 C D more once rows have classes, at most twice the rows in all; nothing here makes a copy.
 """
 
 from __future__ import annotations
@@ -12,6 +14,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+_ROWS_AT_ONCE = 16384
 
 
 class HybridMemory(nn.Module):
@@ -36,8 +40,9 @@ class HybridMemory(nn.Module):
         self.momentum = momentum
         self.register_buffer("features", torch.zeros(num_slots, dim))
         self.register_buffer("labels", torch.arange(num_slots))
-        self.register_buffer("class_means", torch.zeros(num_slots, dim))
-        self.register_buffer("class_sizes", torch.ones(num_slots, dtype=torch.int64))
+        # No row has a class before ``relabel``: means of K classes that nobody reads would double the memory.
+        self.register_buffer("class_means", torch.zeros(0, dim))
+        self.register_buffer("class_sizes", torch.zeros(0, dtype=torch.int64))
 
     @classmethod
     def from_rows(cls, features: Tensor, labels: Tensor, *, momentum: float = 0.2) -> HybridMemory:
@@ -60,8 +65,15 @@ class HybridMemory(nn.Module):
         """Set all rows, ``[K, D]``, normalised here. Every row becomes a class of its own until ``relabel``."""
         if features.shape != self.features.shape:
             raise ValueError(f"rows have shape {tuple(features.shape)}; the memory {tuple(self.features.shape)}")
-        self.features.copy_(F.normalize(features.to(self.features), dim=1))
+        self.put(0, features)
         self.relabel(torch.arange(len(self.features)))
+
+    @torch.no_grad()
+    def put(self, start: int, features: Tensor) -> None:
+        """Set rows from ``start`` on, ``[n, D]``, normalised here, in place. No row has a class until ``relabel``."""
+        check_rows(start, features, tuple(self.features.shape))
+        self.class_means, self.class_sizes = self.class_means[:0].clone(), self.class_sizes[:0].clone()
+        normalised_into(self.features[start : start + len(features)], features)
 
     @torch.no_grad()
     def relabel(self, labels: Tensor) -> None:
@@ -76,9 +88,11 @@ class HybridMemory(nn.Module):
         num_classes = int(labels.max()) + 1 if len(labels) else 0
         self.labels = labels.clone()
         self.class_sizes = torch.bincount(labels, minlength=num_classes)
+        # The old means go before the new ones come: never two of them.
+        self.class_means = self.class_means[:0].clone()
         sums = torch.zeros(num_classes, self.features.shape[1], device=self.features.device)
         sums.index_add_(0, labels, self.features)
-        self.class_means = sums / self.class_sizes.clamp(min=1).unsqueeze(1)
+        self.class_means = sums.div_(self.class_sizes.clamp(min=1).unsqueeze(1))
 
     @torch.no_grad()
     def update(self, inputs: Tensor, slots: Tensor) -> None:
@@ -90,8 +104,12 @@ class HybridMemory(nn.Module):
             inputs: ``[B, D]`` features of the batch.
             slots: ``[B]`` int64, their memory rows; on the host, so that no step waits for the device.
 
+        Raises:
+            ValueError: If rows have no classes yet.
+
         Paper: equations 2 and 3. Reference: ``spcl/models/hm.py: HM.backward``.
         """
+        require_classes(self.class_sizes)
         device = self.features.device
         inputs = inputs.detach().to(self.features.dtype)
         for positions, rows in in_turns(slots):
@@ -109,6 +127,27 @@ class HybridMemory(nn.Module):
             if saved is not None:
                 setattr(self, name, torch.empty_like(saved, device=self.features.device))
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+
+
+def check_rows(start: int, features: Tensor, shape: tuple[int, ...]) -> None:
+    """Do rows from ``start`` on fit into a memory of this shape? Raises ValueError if not."""
+    if features.ndim != 2 or features.shape[1] != shape[1] or not 0 <= start <= shape[0] - len(features):
+        raise ValueError(f"rows from {start} on have shape {tuple(features.shape)}; the memory {shape}")
+
+
+def normalised_into(rows: Tensor, features: Tensor) -> None:
+    """Write ``features`` into ``rows``, both ``[n, D]``, each of unit length: some at a time, so that no copy of all is
+    made.
+    """
+    for at in range(0, len(rows), _ROWS_AT_ONCE):
+        part = slice(at, at + _ROWS_AT_ONCE)
+        rows[part] = F.normalize(features[part].to(rows), dim=1)
+
+
+def require_classes(class_sizes: Tensor) -> None:
+    """Raises ValueError if rows have no classes yet."""
+    if not len(class_sizes):
+        raise ValueError("the rows of the memory have no classes yet; call relabel(labels) first")
 
 
 def in_turns(slots: Tensor) -> list[tuple[Tensor, Tensor]]:

@@ -1,9 +1,10 @@
 """A hybrid memory larger than one device: rows and class means are spread over the processes of a run.
 
 The same algorithm as ``hybrid_memory.py`` and ``contrastive_loss.py``, and the same numbers within rounding. Each
-process owns a part of the rows and a part of the class means. The loss is a log-sum-exp whose partial sums are added
-up over the processes; its gradient with respect to the features is computed with it, so that the backward pass needs
-no communication.
+process owns a part of the rows and a part of the class means. All rows come together on a process only while labels
+are made of them, and on the host of one process while a run is saved. The loss is a log-sum-exp whose partial sums are
+added up over the processes; its gradient with respect to the features is computed with it, so that the backward pass
+needs no communication.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from spcl.runtime import Runtime
-from spcl.selfpaced.hybrid_memory import in_turns
+from spcl.selfpaced.hybrid_memory import check_rows, in_turns, normalised_into, require_classes
 
 
 class ShardedMemory:
@@ -37,12 +38,18 @@ class ShardedMemory:
         device = runtime.device
         self.features = torch.zeros(len(self._own), dim, device=device)
         self.labels = torch.arange(num_slots, device=device)
-        self.class_sizes = torch.ones(num_slots, dtype=torch.int64, device=device)
-        self.class_means = torch.zeros(len(self._own), dim, device=device)
+        # No row has a class before ``relabel``.
+        self.class_sizes = torch.zeros(0, dtype=torch.int64, device=device)
+        self.class_means = torch.zeros(0, dim, device=device)
 
     def rows(self) -> Tensor:
-        """All rows, ``[K, D]``, on the host."""
-        return self.runtime.gather_parts(self.features.cpu(), len(self.labels))
+        """All rows, ``[K, D]``, on every process, whose search for neighbours needs them: a copy, for a while.
+
+        On the device where it has room for them, else on the host.
+        """
+        num_rows, dim = len(self.labels), self.features.shape[1]
+        own = self.features if self.runtime.has_room(4 * num_rows * dim) else self.features.cpu()
+        return self.runtime.gather_parts(own, num_rows)
 
     @torch.no_grad()
     def fill(self, features: Tensor) -> None:
@@ -51,9 +58,18 @@ class ShardedMemory:
             raise ValueError(
                 f"rows have shape {tuple(features.shape)}; the memory {(len(self.labels), self.features.shape[1])}"
             )
-        own = features[self._own.start : self._own.stop]
-        self.features.copy_(F.normalize(own.to(self.features), dim=1))
+        self.put(0, features)
         self.relabel(torch.arange(len(self.labels)))
+
+    @torch.no_grad()
+    def put(self, start: int, features: Tensor) -> None:
+        """As ``HybridMemory.put``: ``[n, D]``, the same on every process, which keeps what is its own."""
+        check_rows(start, features, (len(self.labels), self.features.shape[1]))
+        self.class_means, self.class_sizes = self.class_means[:0].clone(), self.class_sizes[:0].clone()
+        first, stop = max(start, self._own.start), min(start + len(features), self._own.stop)
+        if first < stop:
+            own = self.features[first - self._own.start : stop - self._own.start]
+            normalised_into(own, features[first - start : stop - start])
 
     @torch.no_grad()
     def relabel(self, labels: Tensor) -> None:
@@ -68,6 +84,8 @@ class ShardedMemory:
         num_classes = int(labels.max()) + 1 if len(labels) else 0
         self.labels = labels.clone()
         self.class_sizes = torch.bincount(labels, minlength=num_classes)
+        # The old means go before the new ones come.
+        self.class_means = self.class_means[:0].clone()
         mine = labels[self._own.start : self._own.stop]
         for rank in range(self.runtime.num_processes):
             # One process's classes at a time: the sums of all classes may not fit on a device.
@@ -78,11 +96,12 @@ class ShardedMemory:
             self.runtime.sum(sums)
             if rank == self.runtime.rank:
                 sizes = self.class_sizes[part.start : part.stop].clamp(min=1)
-                self.class_means = sums / sizes.unsqueeze(1)
+                self.class_means = sums.div_(sizes.unsqueeze(1))
 
     @torch.no_grad()
     def update(self, inputs: Tensor, slots: Tensor) -> None:
         """As ``HybridMemory.update``: features and slots of the whole batch, the same on every process."""
+        require_classes(self.class_sizes)
         device = self.features.device
         inputs = inputs.detach().to(device=device, dtype=self.features.dtype)
         classes_here = self.runtime.part(len(self.class_sizes))
@@ -102,22 +121,29 @@ class ShardedMemory:
             self.class_means.index_add_(0, classes[here] - classes_here.start, shifts[here] / sizes)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """The whole memory, as ``HybridMemory.state_dict`` gives it: runs may continue on other numbers of devices."""
+        """The whole memory on the host of the main process, which saves it; nothing in the others.
+
+        As ``HybridMemory.state_dict`` gives it: runs may continue on other numbers of devices.
+        """
+        features = self.runtime.gather_to_main(self.features, len(self.labels))
+        class_means = self.runtime.gather_to_main(self.class_means, len(self.class_sizes))
+        if features is None or class_means is None:
+            return {}
         return {
-            "features": self.rows(),
+            "features": features,
             "labels": self.labels.cpu(),
-            "class_means": self.runtime.gather_parts(self.class_means.cpu(), len(self.class_sizes)),
+            "class_means": class_means,
             "class_sizes": self.class_sizes.cpu(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take this process's part of a whole memory."""
+        """Take this process's part of a whole memory: a copy, so that the rest of it, in a file say, can go."""
         device = self.features.device
         classes = self.runtime.part(len(state["class_sizes"]))
         self.features.copy_(state["features"][self._own.start : self._own.stop])
-        self.labels = state["labels"].to(device)
-        self.class_sizes = state["class_sizes"].to(device)
-        self.class_means = state["class_means"][classes.start : classes.stop].to(device)
+        self.labels = state["labels"].clone().to(device)
+        self.class_sizes = state["class_sizes"].clone().to(device)
+        self.class_means = state["class_means"][classes.start : classes.stop].clone().to(device)
 
 
 def sharded_contrastive_loss(
@@ -126,6 +152,7 @@ def sharded_contrastive_loss(
     """As ``contrastive_loss``: the loss ``[B]`` of this process's inputs ``[B, D]``, B the same on every process."""
     if temperature <= 0:
         raise ValueError(f"temperature is {temperature}; it must be positive")
+    require_classes(memory.class_sizes)
     targets = memory.labels[slots.to(memory.labels.device)]
     losses: Tensor = _ShardedCrossEntropy.apply(inputs, targets, memory, temperature)
     return losses
