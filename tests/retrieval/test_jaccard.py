@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spcl.retrieval import jaccard as module
+from spcl.retrieval import k_reciprocal
 from spcl.retrieval.jaccard import jaccard_distance
 from spcl.retrieval.k_reciprocal import average_over_neighbours, k_reciprocal_encoding, reciprocal_sets
 from spcl.retrieval.neighbours import nearest_neighbours
@@ -68,6 +69,22 @@ def test_the_encoding_sums_to_one():
     encoding = k_reciprocal_encoding(rows, neighbours, k1=10, k2=4)
     np.testing.assert_allclose(encoding.toarray(), dense_encoding(rows, neighbours, 10, 4), atol=1e-6)
     np.testing.assert_allclose(encoding.sum(axis=1), 1, atol=1e-5)
+
+
+def test_small_buffers_give_the_same_bits(monkeypatch):
+    """Whatever the pieces that the work is cut into, and whichever way the rows stand."""
+    rows = rows_with_duplicates(1, 200, 20)
+    neighbours = nearest_neighbours(rows, 20).indices
+    whole = k_reciprocal_encoding(rows, neighbours, k1=20, k2=3)
+    distance = jaccard_distance(rows, k1=20, k2=3, neighbours=neighbours)
+    monkeypatch.setattr(k_reciprocal, "_BUFFER_BYTES", 7 * 4 * 20)
+    monkeypatch.setattr(k_reciprocal, "_ROWS_AT_ONCE", 9)
+    pieces = k_reciprocal_encoding(rows, neighbours, k1=20, k2=3)
+    again = module.jaccard_of_encoding(pieces, cutoff=0.62)
+    for one, other in ((whole, pieces), (distance, again)):
+        assert np.array_equal(one.indptr, other.indptr)
+        assert np.array_equal(one.indices, other.indices)
+        assert np.array_equal(one.data, other.data)
 
 
 def test_k2_of_one_is_no_average_even_where_the_first_neighbour_is_another():

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from scipy.sparse import random_array
 
-from spcl.retrieval.near_order import near_order, renumbered, rows_in_order
+from spcl.retrieval import near_order as module
+from spcl.retrieval.near_order import by_column, near_order, renumbered, rows_in_order
 
 
 def test_every_row_has_one_place_and_neighbours_follow():
@@ -41,3 +43,13 @@ def test_rows_in_another_order_and_back():
     # Without sorting, the entries of a row keep their order.
     kept = rows_in_order(array, order, calls)
     assert np.array_equal(kept.data, np.concatenate([array.data[array.indptr[r] : array.indptr[r + 1]] for r in order]))
+
+
+@pytest.mark.parametrize("num_threads", [1, 3, 100])
+@pytest.mark.parametrize("num", [0, 1, 40])
+def test_by_column_is_the_transpose_whoever_counts(monkeypatch, num, num_threads):
+    monkeypatch.setattr(module, "get_num_threads", lambda: num_threads)
+    array = random_array((num, num), density=0.3, format="csr", dtype=np.float32, rng=np.random.default_rng(2))
+    expected = array.tocsc()
+    for ours, scipys in zip(by_column(array), (expected.indptr, expected.indices, expected.data), strict=True):
+        assert np.array_equal(ours, scipys)

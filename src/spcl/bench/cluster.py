@@ -15,8 +15,8 @@ from spcl.bench.features import mixture
 from spcl.bench.measuring import PeakMemory, machine, shortest
 from spcl.engine.journal import Reporter
 from spcl.retrieval.arrays import Neighbours
-from spcl.retrieval.jaccard import jaccard_of_encoding
-from spcl.retrieval.k_reciprocal import k_reciprocal_encoding
+from spcl.retrieval.jaccard import jaccard_of_near
+from spcl.retrieval.k_reciprocal import near_encoding
 from spcl.retrieval.neighbours import Engine, nearest_neighbours
 from spcl.runtime import product_speed
 from spcl.selfpaced.clustering import cluster_at_three_scales
@@ -139,9 +139,9 @@ def _timed_pass(
     """The steps of ``pseudo_labels``, each timed; what a step has used up is let go, as there."""
     seconds: dict[str, float] = {}
     seconds["search"], found = shortest(search, 1)
-    seconds["encoding"], encoding = shortest(lambda: k_reciprocal_encoding(rows, found.indices, k1=k1, k2=k2), 1)
-    num_entries = encoding.nnz
-    seconds["jaccard"], distance = shortest(partial(jaccard_of_encoding, encoding, cutoff=eps + eps_gap), 1)
+    seconds["encoding"], encoding = shortest(lambda: near_encoding(rows, found.indices, k1=k1, k2=k2), 1)
+    num_entries = encoding.rows.nnz
+    seconds["jaccard"], distance = shortest(partial(jaccard_of_near, encoding, cutoff=eps + eps_gap), 1)
     del encoding
     cluster = partial(cluster_at_three_scales, distance, eps=eps, eps_gap=eps_gap, min_samples=min_samples)
     seconds["dbscan x 3"], scales = shortest(cluster, 1)

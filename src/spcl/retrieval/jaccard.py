@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from spcl.retrieval.arrays import Features
-from spcl.retrieval.k_reciprocal import k_reciprocal_encoding
-from spcl.retrieval.near_order import near_order, rows_in_order
+from spcl.retrieval.k_reciprocal import NearEncoding, near_encoding
+from spcl.retrieval.near_order import by_column, near_order, rows_in_order
 from spcl.retrieval.neighbours import nearest_neighbours
 
 _ROWS_AT_ONCE = 16384
@@ -68,11 +68,17 @@ def jaccard_distance(
     """
     if neighbours is None:
         neighbours = nearest_neighbours(features, k1).indices
-    return jaccard_of_encoding(k_reciprocal_encoding(features, neighbours, k1=k1, k2=k2), cutoff=cutoff)
+    return jaccard_of_near(near_encoding(features, neighbours, k1=k1, k2=k2), cutoff=cutoff)
 
 
 def jaccard_of_encoding(encoding: csr_array, *, cutoff: float) -> csr_array:
-    """Jaccard distance of given encodings ``[N, N]`` (rows that sum to 1), as ``jaccard_distance`` stores it.
+    """Jaccard distance of given encodings ``[N, N]`` (rows that sum to 1), as ``jaccard_distance`` stores it."""
+    names, places = near_order(encoding.indptr.astype(np.int64), encoding.indices.astype(np.int32))
+    return jaccard_of_near(NearEncoding(rows_in_order(encoding, names, places), names, places), cutoff=cutoff)
+
+
+def jaccard_of_near(encoding: NearEncoding, *, cutoff: float) -> csr_array:
+    """Jaccard distance of encodings that stand in their near order, as ``jaccard_distance`` stores it.
 
     Cost: the sum over all pairs of the heavy columns they share, halved by the symmetry; then a row's length for each
     pair that these leave. This is prefix filtering as in set-similarity joins: Bayardo et al., *Scaling Up All Pairs
@@ -80,24 +86,17 @@ def jaccard_of_encoding(encoding: csr_array, *, cutoff: float) -> csr_array:
     """
     if not 0 <= cutoff < 1:
         raise ValueError(f"cutoff is {cutoff}; it must be at least 0 and below 1, where every pair would be stored")
-    num_rows = encoding.shape[0]
-    names, places = near_order(encoding.indptr.astype(np.int64), encoding.indices.astype(np.int32))
-    # The entries of a row stay in their order, in which they are added up.
-    near = rows_in_order(encoding, names, places)
-    by_column = near.tocsc()
+    near, names, places = encoding
+    num_rows = near.shape[0]
     limit = np.float32(cutoff)
     counts = np.zeros(num_rows, dtype=np.int64)
     columns, distances = [np.empty(0, dtype=np.int32)], [np.empty(0, dtype=np.float32)]
-    rows_and_columns = tuple(
-        np.ascontiguousarray(array)
-        for array in (
-            near.indptr.astype(np.int64),
-            near.indices.astype(np.int32),
-            near.data,
-            by_column.indptr.astype(np.int64),
-            by_column.indices.astype(np.int32),
-            by_column.data,
-        )
+    # The entries of a row stay in the order of their names, in which they are added up.
+    rows_and_columns = (
+        near.indptr.astype(np.int64, copy=False),
+        near.indices.astype(np.int32, copy=False),
+        near.data,
+        *by_column(near),
     )
     schedule = np.arange(num_rows)
     for start in range(0, num_rows, _ROWS_AT_ONCE):

@@ -7,10 +7,14 @@ add up they add in the old order, so that results are the same to the bit.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
-from numba import njit, prange
+from numba import get_num_threads, njit, prange
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
+
+_MOST_PARTS = 8
 
 
 def near_order(indptr: NDArray[np.int64], indices: NDArray[np.int32]) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
@@ -56,6 +60,19 @@ def rows_in_order(
     return csr_array((data, indices, new_indptr), shape=array.shape)
 
 
+def by_column(array: csr_array) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[Any]]:
+    """``[N, N]`` by columns: starts ``[N + 1]``, rows (ascending) and values, as ``tocsc``, by all threads."""
+    num_rows, num_columns = array.shape
+    indptr = array.indptr.astype(np.int64, copy=False)
+    # Each thread counts for itself; more than a few would take more memory than time.
+    num_parts = max(1, min(get_num_threads(), _MOST_PARTS))
+    bounds = np.searchsorted(indptr, np.linspace(0, indptr[-1], num_parts + 1))
+    bounds[0], bounds[-1] = 0, num_rows
+    rows, values = np.empty(int(indptr[-1]), dtype=np.int32), np.empty_like(array.data)
+    old = (indptr, array.indices.astype(np.int32, copy=False), array.data)
+    return _transpose(*old, bounds, num_columns, rows, values), rows, values
+
+
 @njit(cache=True, parallel=True)
 def _copy_rows(  # type: ignore[no-untyped-def]
     indptr, indices, data, order, calls, ascending, new_indptr, new_indices, new_data
@@ -71,6 +88,32 @@ def _copy_rows(  # type: ignore[no-untyped-def]
             by_column = np.argsort(new_indices[start:stop])
             new_indices[start:stop] = new_indices[start:stop][by_column]
             new_data[start:stop] = new_data[start:stop][by_column]
+
+
+@njit(cache=True, parallel=True)
+def _transpose(indptr, indices, data, bounds, num_columns, rows, values):  # type: ignore[no-untyped-def]
+    num_parts = len(bounds) - 1
+    places = np.zeros((num_parts, num_columns), dtype=np.int64)
+    for part in prange(num_parts):
+        for at in range(indptr[bounds[part]], indptr[bounds[part + 1]]):
+            places[part, indices[at]] += 1
+    starts = np.empty(num_columns + 1, dtype=np.int64)
+    total = 0
+    for column in range(num_columns):
+        starts[column] = total
+        for part in range(num_parts):
+            count = places[part, column]
+            places[part, column] = total
+            total += count
+    starts[num_columns] = total
+    for part in prange(num_parts):
+        for row in range(bounds[part], bounds[part + 1]):
+            for at in range(indptr[row], indptr[row + 1]):
+                place = places[part, indices[at]]
+                places[part, indices[at]] += 1
+                rows[place] = row
+                values[place] = data[at]
+    return starts
 
 
 @njit(cache=True)
