@@ -73,6 +73,28 @@ def test_progress_on_a_terminal_is_a_bar():
     assert "eta" in written.getvalue()
 
 
+def test_a_note_is_asked_for_only_when_it_is_shown(monkeypatch):
+    """It may wait for a device: never at each step."""
+    now, asked = [100.0], []
+    monkeypatch.setattr(journal.time, "monotonic", lambda: now[0])
+
+    def note():
+        asked.append(now[0])
+        return f"loss {len(asked)}"
+
+    for is_terminal, most in ((False, 6), (True, 20)):
+        written = io.StringIO()
+        asked.clear()
+        reporter = ConsoleReporter(Console(file=written, force_terminal=is_terminal, width=200))
+        with reporter.progress("work", note) as advance:
+            for done in range(1, 101):
+                now[0] += 1
+                advance(done, 100)
+        assert 1 < len(asked) <= most
+        if not is_terminal:
+            assert written.getvalue().splitlines()[0] == "  work: 15 of 100, 1 min 25 s left, loss 1"
+
+
 def test_text_of_the_user_is_no_markup():
     written = io.StringIO()
     reporter = ConsoleReporter(Console(file=written, width=200))

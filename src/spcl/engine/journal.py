@@ -28,9 +28,12 @@ from rich.progress import (
 from spcl.engine.whole_files import written_aside
 
 Advance = Callable[[int, int], None]
+Note = Callable[[], str]
+"""What else there is to say of a stage; asked for only when it is shown, for the answer may be on a device."""
 
 _QUIET_SECONDS = 2.0
 _SECONDS_BETWEEN_LINES = 15.0
+_SECONDS_BETWEEN_NOTES = 5.0
 
 
 class Reporter(Protocol):
@@ -42,7 +45,7 @@ class Reporter(Protocol):
     def warn(self, text: str) -> None:
         """Something the user should look at."""
 
-    def progress(self, name: str) -> Any:
+    def progress(self, name: str, note: Note | None = None) -> Any:
         """A context manager that gives ``advance(done, total)``."""
 
 
@@ -60,7 +63,7 @@ class SilentReporter:
         self.warnings.append(text)
 
     @contextmanager
-    def progress(self, name: str) -> Iterator[Advance]:
+    def progress(self, name: str, note: Note | None = None) -> Iterator[Advance]:
         """Nothing."""
         yield lambda done, total: None
 
@@ -80,14 +83,14 @@ class ConsoleReporter:
         self.console.print(f"warning: {text}", style="yellow", markup=False)
 
     @contextmanager
-    def progress(self, name: str) -> Iterator[Advance]:
+    def progress(self, name: str, note: Note | None = None) -> Iterator[Advance]:
         """Show how far a stage is: a bar on a terminal, a line every quarter of a minute elsewhere."""
-        with (_bar if self.console.is_terminal else _lines)(self.console, name) as advance:
+        with (_bar if self.console.is_terminal else _lines)(self.console, name, note) as advance:
             yield advance
 
 
 @contextmanager
-def _bar(console: Console, name: str) -> Iterator[Advance]:
+def _bar(console: Console, name: str, note: Note | None) -> Iterator[Advance]:
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -95,28 +98,32 @@ def _bar(console: Console, name: str) -> Iterator[Advance]:
         TimeElapsedColumn(),
         TextColumn("eta"),
         TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
     )
     bars = Progress(*columns, console=console, transient=True)
-    started, task = time.monotonic(), None
+    started, task, noted, words = time.monotonic(), None, 0.0, ""
 
     def advance(done: int, total: int) -> None:
-        nonlocal task
+        nonlocal task, noted, words
         if task is None:
             if time.monotonic() - started < _QUIET_SECONDS and done > 1:
                 return
             bars.start()
-            task = bars.add_task(name, total=total)
-        bars.update(TaskID(task), completed=done, total=total)
+            task = bars.add_task(name, total=total, note="")
+        if note is not None and time.monotonic() - noted > _SECONDS_BETWEEN_NOTES:
+            noted, words = time.monotonic(), note()
+        bars.update(TaskID(task), completed=done, total=total, note=words)
 
     try:
         yield advance
     finally:
-        if task is not None:
+        # Ctrl-C may come while the bar is begun: the cursor and the stream of errors are given back all the same.
+        if bars.live.is_started:
             bars.stop()
 
 
 @contextmanager
-def _lines(console: Console, name: str) -> Iterator[Advance]:
+def _lines(console: Console, name: str, note: Note | None) -> Iterator[Advance]:
     started = time.monotonic()
     last = started
 
@@ -127,7 +134,8 @@ def _lines(console: Console, name: str) -> Iterator[Advance]:
             return
         last = now
         left = (now - started) * (total - done) / done
-        console.print(f"  {name}: {done} of {total}, {duration(left)} left", markup=False)
+        more = f", {note()}" if note is not None else ""
+        console.print(f"  {name}: {done} of {total}, {duration(left)} left{more}", markup=False)
 
     yield advance
 

@@ -116,13 +116,17 @@ def _label(state: RunState, parts: TrainingParts, report: Reporter) -> None:
 def _steps(state: RunState, parts: TrainingParts, report: Reporter) -> None:
     """The steps of an epoch that are left."""
     target_labels = _target_labels(state, parts.slots)
-    # Sums stay on the device until they are reported: no step waits for the host.
+    # Sums stay on the device until they are told, a few times a minute: no step waits for the host.
     means = list(state.row["losses"].values()) or [0.0] * len(parts.domains)
     totals = torch.tensor(means, device=state.runtime.device) * state.iteration
     state.encoder.train()
+
+    def mean_loss() -> str:
+        return f"mean loss {float(totals.sum()) / max(1, state.iteration):.3f}"
+
     with (
         _timed(state.row, "train"),
-        report.progress(f"epoch {state.epoch + 1} of {parts.epochs}: training") as advance,
+        report.progress(f"epoch {state.epoch + 1} of {parts.epochs}: training", mean_loss) as advance,
     ):
         for batch in parts.batches(state.epoch, target_labels, state.iteration):
             totals += step(state, batch, parts.temperature, parts.accumulate)

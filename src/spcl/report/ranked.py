@@ -51,8 +51,8 @@ def ranked_picture(path: Path, queries: Sequence[NDArray[np.uint8]], rankings: S
     shown = max((len(row) for ranking in rankings for row in ranking.images), default=0)
     columns = 1 + len(rankings) * shown
     cell = 0.62
-    gaps = 0.5 * len(rankings)
-    figure_width = columns * cell + gaps
+    gaps, margin = 0.5 * len(rankings), 0.05
+    figure_width = columns * cell + gaps + margin
     row_height = cell * height / width + 0.08
     figure = Figure(figsize=(figure_width, len(queries) * row_height + 0.55), dpi=150, facecolor="white")
     top = 1 - 0.5 / (len(queries) * row_height + 0.55)
