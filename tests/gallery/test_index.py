@@ -10,6 +10,7 @@ import pytest
 from spcl.bench.features import mixture
 from spcl.gallery import index, reading
 from spcl.gallery.gallery import Gallery
+from spcl.gallery.snapshot import Snapshot
 from tests.gallery.features import names
 
 NUM, DIM = 3000, 16
@@ -58,15 +59,46 @@ def test_its_recall_is_what_it_says(gallery, features):
         assert all(hit.similarity == pytest.approx(known[hit.path], abs=1e-5) for hit in one if hit.path in known)
 
 
+def test_it_looks_through_the_regions_it_measured_and_no_more(gallery, features, monkeypatch):
+    facts = gallery.index
+    assert facts.regions == 16
+    asked = []
+    original = Snapshot.search_index
+
+    def counted(self, query, k, **options):
+        asked.append(options["regions"])
+        return original(self, query, k, **options)
+
+    monkeypatch.setattr(Snapshot, "search_index", counted)
+    gallery.search(features[:2], k=5)
+    assert asked == [16, 16]
+    # One region of some fifty rows has not 300 of them, all of them have.
+    snapshot = gallery._store.snapshot()
+    assert len(original(snapshot, features[0], 300, regions=1, refine=4)[0]) < 300
+    assert len(original(snapshot, features[0], 300, regions=None, refine=4)[0]) == 300
+    # Where those it looks through have too few, it goes on to the others.
+    assert len(gallery.search(features[:1], k=NUM - 100)[0]) == NUM - 100
+
+
 def test_a_filter_that_few_pass_is_searched_exactly_and_one_that_many_pass_by_the_index(gallery, features):
-    few = gallery.search(features[:3], k=400, where="camera = 3")
+    few = gallery.search(features[:3], k=400, where="camera = 3 and path < 'gate/1500.jpg'")
     assert few.engine == "exact"
-    assert [len(hits) for hits in few] == [210] * 3
-    many = gallery.search(features[:3], k=20, where="camera is null or camera != 3")
-    assert many.engine == "index"
-    assert all(len(hits) == 20 and all(hit.camera != "3" for hit in hits) for hits in many)
+    assert [len(hits) for hits in few] == [60] * 3
+    for where in ("camera is null or camera != 3", "camera = 3", "camera > 8", "time is null and camera in (1, 2)"):
+        many, truth = (gallery.search(features[::60], k=10, where=where, exact=exact) for exact in (None, True))
+        assert (many.engine, truth.engine) == ("index", "exact")
+        assert all(len(hits) == 10 for hits in many)
+        pairs = zip(paths(many), paths(truth), strict=True)
+        assert np.mean([len({*a} & {*b}) / 10 for a, b in pairs]) >= gallery.index.recall - 0.03
     # By the index, too, a filter leaves nothing out that passes it.
     assert [len(hits) for hits in gallery.search(features[:1], k=400, where="camera = 3", exact=False)] == [210]
+
+
+def test_columns_are_indexed_with_it(gallery):
+    indexes = {index.columns[0]: index.index_type for index in gallery._store._table().list_indices()}
+    assert indexes == {"vector": "IvfSq", "camera": "Bitmap", "identity": "BTree", "time": "BTree"}
+    plan = gallery._store._table().search().where("camera != '3'").explain_plan()
+    assert "ScalarIndexQuery" in plan
 
 
 def test_images_added_and_removed_after_it_was_built(gallery, features):
@@ -79,6 +111,51 @@ def test_images_added_and_removed_after_it_was_built(gallery, features):
     assert not {*names(40, first=9000)} & {path for row in paths(gallery.search(new, k=5)) for path in row}
     assert len(gallery) == NUM
     assert gallery.index.rows == NUM
+
+
+def test_filters_see_what_was_written_after_their_columns_were_indexed(tmp_path, small_limit, features):
+    gallery = Gallery.create(tmp_path / "g", fingerprint="x", dim=DIM)
+    speeds = [0.5 * (n % 7) for n in range(NUM)]
+    gallery.add_features(features, names(NUM), cameras=[n % 10 for n in range(NUM)], columns={"speed": speeds})
+    gallery.tidy()
+    camera_of = {name: str(n % 10) for n, name in enumerate(names(NUM))}
+    known = dict(camera_of)
+
+    def found(where):
+        hits = gallery.search(features[:1], k=NUM + 200, where=where, exact=False)[0]
+        return sorted(hit.path for hit in hits)
+
+    def check():
+        for where, passes in (
+            ("camera = 3", lambda camera: camera == "3"),
+            ("camera != 3", lambda camera: camera not in (None, "3")),
+            ("camera is null", lambda camera: camera is None),
+            ("not (camera in (1, 2))", lambda camera: camera not in (None, "1", "2")),
+        ):
+            assert found(where) == sorted(name for name, camera in known.items() if passes(camera)), where
+
+    check()
+    # Replaced, with another camera or none; new ones; removed ones.
+    gallery.add_features(features[:40], names(40), cameras=[3] * 20 + [None] * 20)
+    known |= {name: "3" if number < 20 else None for number, name in enumerate(names(40))}
+    gallery.add_features(mixture(60, DIM, seed=2), names(60, first=9000), cameras=[3, 4, None] * 20)
+    known |= {name: ("3", "4", None)[number % 3] for number, name in enumerate(names(60, first=9000))}
+    gallery.remove(where="camera = 3 and path < 'gate/0100.jpg'")
+    gallery.remove(paths=names(10, first=200))
+    gone = {name for name, camera in known.items() if camera == "3" and name < "gate/0100.jpg"}
+    known = {name: camera for name, camera in known.items() if name not in gone | {*names(10, first=200)}}
+    check()
+    gallery.add_features(mixture(5, DIM, seed=3), names(5, first=9500), columns={"lane": [1, 2, 2, 3, None]})
+    known |= dict.fromkeys(names(5, first=9500))
+    assert found("lane = 2") == names(2, first=9501)
+    gallery.tidy()
+    check()
+    indexed = {index.columns[0] for index in gallery._store._table().list_indices()}
+    assert {"speed", "lane"} <= indexed
+    assert found("lane >= 2") == names(3, first=9501)
+    assert found("speed > 2.5") == sorted(
+        n for n in known if n in camera_of and n >= names(41)[-1] and int(n[5:9]) % 7 == 6
+    )
 
 
 def test_it_is_built_again_when_the_gallery_has_doubled(gallery, features, monkeypatch):

@@ -15,7 +15,7 @@ from spcl.engine.journal import Reporter
 from spcl.errors import InputError
 from spcl.gallery.columns import described, path_text, with_vectors
 from spcl.gallery.filters import quoted
-from spcl.gallery.index import build_index, needs_building, read_facts
+from spcl.gallery.index import build_index, is_worth_it, needs_building, read_facts
 from spcl.gallery.intake import embedded_rows, find_images
 from spcl.gallery.reading import ReadableGallery, checked_count
 from spcl.gallery.store import Store
@@ -231,3 +231,5 @@ class Gallery(ReadableGallery):
         snapshot = self._store.snapshot()
         if needs_building(snapshot, read_facts(self.path, snapshot)):
             build_index(self._store, report)
+        if is_worth_it(snapshot.count(), self.dim):
+            self._store.index_columns()

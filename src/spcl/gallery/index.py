@@ -22,19 +22,22 @@ from spcl.randomness import generator
 EXACT_UP_TO_VALUES = 50_000 * 512
 """Up to so many values (rows x length of a vector) a search compares all vectors: some hundredths of a second."""
 
+_SCATTERED = 16
+"""A row that is read for itself costs about so many times as much as one of a whole table."""
+
 _FILE = "index.json"
 _RECALL_AT = 10
-_WANTED_RECALL = 0.98
+_WANTED_RECALL = 0.995
 _SAMPLE = 100
-_PROBES = (16, 32, 64, 128, 256)
+_REGIONS = (16, 32, 64, 128, 256, 512)
 _REFINE = 4
 _SAMPLE_RATE = 64
 _ITERATIONS = 10
 
 
-def is_worth_it(rows: int, dim: int) -> bool:
-    """Whether comparing every vector takes too long."""
-    return rows * dim > EXACT_UP_TO_VALUES
+def is_worth_it(rows: int, dim: int, *, scattered: bool = False) -> bool:
+    """Whether comparing every vector takes too long; ``scattered``: of rows that a filter picks among others."""
+    return rows * dim * (_SCATTERED if scattered else 1) > EXACT_UP_TO_VALUES
 
 
 def needs_building(snapshot: Snapshot, facts: IndexFacts | None) -> bool:
@@ -75,13 +78,13 @@ def measured(snapshot: Snapshot, seed: int = 0) -> IndexFacts:
     own, queries = snapshot.sample(_SAMPLE, generator(seed, "queries that measure an index"))
     truth = search_exactly(snapshot, queries, _RECALL_AT + 1).row_ids
     rows = snapshot.count()
-    for probes in _PROBES:
+    for regions in _REGIONS:
         recalls = []
         for row, query, nearest in zip(own, queries, truth, strict=True):
-            found, _ = snapshot.search_index(query, _RECALL_AT + 1, probes=probes, refine=_REFINE)
+            found, _ = snapshot.search_index(query, _RECALL_AT + 1, regions=regions, refine=_REFINE)
             others = nearest[nearest != row][:_RECALL_AT]
             recalls.append(np.isin(others, found).mean())
-        facts = IndexFacts(rows, probes, _REFINE, float(np.mean(recalls)), len(queries))
+        facts = IndexFacts(rows, regions, _REFINE, float(np.mean(recalls)), len(queries))
         if facts.recall >= _WANTED_RECALL:
             break
     return facts

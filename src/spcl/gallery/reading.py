@@ -109,7 +109,8 @@ class ReadableGallery:
         if exact is False and facts is None:
             raise InputError(f"the gallery {self.path} has no index: searches in {num_passing} images are exact")
         wanted = max(RERANK_CANDIDATES, 4 * k) if rerank else k
-        if facts is None or (exact is None and not is_worth_it(num_passing, self.dim)):
+        is_filtered = condition is not None
+        if facts is None or (exact is None and not is_worth_it(num_passing, self.dim, scattered=is_filtered)):
             found = search_exactly(snapshot, queries, wanted, condition)
         else:
             found = search_by_index(snapshot, queries, wanted, facts, condition, num_passing)

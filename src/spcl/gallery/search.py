@@ -18,6 +18,8 @@ from spcl.retrieval.rerank import rerank
 RERANK_CANDIDATES = 100
 """Re-ranking orders so many nearest images of a query anew, or four times as many as are asked for if that is more."""
 
+_MOST_WIDENED = 4.0
+
 
 @dataclass(frozen=True)
 class IndexFacts:
@@ -25,14 +27,14 @@ class IndexFacts:
 
     Attributes:
         rows: Rows of the gallery when it was built.
-        probes: Regions a search looks through.
+        regions: So many of them a search looks through.
         refine: So many candidates for each image asked for are compared by their full vectors.
         recall: Share of the true 10 nearest images that were found, mean over a sample of the gallery's own.
         sample: Images in that sample.
     """
 
     rows: int
-    probes: int
+    regions: int
     refine: int
     recall: float
     sample: int
@@ -87,14 +89,17 @@ def search_by_index(
         k: How many for each.
         facts: How far the index looks.
         where: A filter.
-        num_passing: Rows that pass it. The fewer they are, the farther they lie: more regions are looked through.
+        num_passing: Rows that pass it. The fewer they are, the farther they lie: more regions are looked through, and
+            all where those leave fewer than ``k``.
     """
-    widened = max(1.0, min(8.0, facts.rows / max(1, num_passing)))
+    widened = min(_MOST_WIDENED, max(1.0, facts.rows / max(1, num_passing)) ** 0.5)
     rows, similarities = [], []
     for query in queries:
         found, squared = snapshot.search_index(
-            query, k, probes=round(facts.probes * widened), refine=facts.refine, where=where
+            query, k, regions=round(facts.regions * widened), refine=facts.refine, where=where
         )
+        if len(found) < min(k, num_passing):
+            found, squared = snapshot.search_index(query, k, regions=None, refine=facts.refine, where=where)
         rows.append(found)
         similarities.append((1 - squared / 2).astype(np.float32))
     return Found(rows, similarities, "index")

@@ -95,19 +95,20 @@ class Snapshot:
         return None if stats is None else (int(stats.num_indexed_rows), int(stats.num_unindexed_rows))
 
     def search_index(
-        self, query: NDArray[np.float32], k: int, *, probes: int, refine: int, where: str | None = None
+        self, query: NDArray[np.float32], k: int, *, regions: int | None, refine: int, where: str | None = None
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """The nearest rows by the index, nearest first, and their squared distances; rows it lacks are compared, too.
 
         Args:
             query: ``[dim]``.
             k: How many.
-            probes: Regions of the index that are looked through; more where a filter leaves fewer than ``k``.
+            regions: Of the index, that are looked through; None: all of them.
             refine: So many times ``k`` candidates are compared by their full vectors.
             where: A filter.
         """
         search = self._table.search(query, vector_column_name=VECTOR).distance_type("l2").limit(k)
-        search = search.maximum_nprobes(0).minimum_nprobes(probes).refine_factor(refine)
+        # Without a largest number (0) the store looks through all regions, however few would do.
+        search = search.minimum_nprobes(regions or 1).maximum_nprobes(regions or 0).refine_factor(refine)
         if where is not None:
             search = search.where(where, prefilter=True)
         found = search.select([_DISTANCE]).with_row_id(True).to_arrow()

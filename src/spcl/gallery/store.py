@@ -145,6 +145,24 @@ class Store:
         )
         _until_won(lambda: self._table().create_index(VECTOR, config=config, replace=True, name=VECTOR_INDEX))
 
+    def index_columns(self) -> None:
+        """Index the columns that filters name and that have no index yet: a filter then need not read every row.
+
+        New rows are found all the same, and taken into these indexes by ``tidy``. Not the paths: a write looks its
+        rows up by them, which is best left as it is.
+        """
+        from lancedb.index import Bitmap, BTree
+
+        table = self._table()
+        indexed = {name for index in table.list_indices() for name in index.columns}
+        for field in table.schema:
+            if field.name not in (*indexed, VECTOR, "path"):
+                few_values = field.name == "camera" or pa.types.is_boolean(field.type)
+                self._index_column(field.name, Bitmap() if few_values else BTree())
+
+    def _index_column(self, column: str, config: Any) -> None:
+        _until_won(lambda: self._table().create_index(column, config=config, replace=True, name=f"{column}_index"))
+
     def tidy(self) -> None:
         """Join the files of many small writes, take new rows into the index, drop versions older than an hour.
 
