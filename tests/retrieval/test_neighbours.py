@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spcl.retrieval import exact_search
+from spcl.retrieval import device_search
 from spcl.retrieval.neighbours import choose_engine, nearest_neighbours, neighbours_and_lowest
 
 
@@ -43,11 +43,12 @@ def test_self_search_equals_brute_force_with_ties(seed, num, k, block):
     assert np.array_equal(found.indices, indices)
     assert np.array_equal(found.similarities, similarities)
     # The way of other devices, on this one.
-    best, places = exact_search._search_topk(
-        torch.from_numpy(features), torch.from_numpy(features), min(k, num), block, None, 0, None
-    )
-    assert np.array_equal(places, indices)
-    assert np.array_equal(best[:, 1:], similarities[:, 1:])
+    rows = torch.from_numpy(features)
+    itself = device_search.search_itself(rows, min(k, num), block, None, None)
+    as_queries = device_search.search_queries(rows, rows, min(k, num), block, None, 0)
+    for best, places in (itself, as_queries):
+        assert np.array_equal(places, indices)
+        assert np.array_equal(best[:, 1:], similarities[:, 1:])
 
 
 @settings(max_examples=30, deadline=None)
@@ -63,10 +64,10 @@ def test_queries_equal_brute_force_with_ties(seed, num, k, block):
 
 def test_several_blocks_of_columns(monkeypatch):
     features = unit_rows(np.random.default_rng(0), 300, 16)
-    monkeypatch.setattr(exact_search, "_COLUMNS_AT_ONCE", 64)
+    monkeypatch.setattr(device_search, "_COLUMNS_AT_ONCE", 64)
     queries = torch.from_numpy(features[:50] + 0.01)
     expected = brute_force(features, 9, features[:50] + 0.01)[0]
-    _, places = exact_search._search_topk(torch.from_numpy(features), queries, 9, 2**20, None, None, None)
+    _, places = device_search.search_queries(torch.from_numpy(features), queries, 9, 2**20, None, None)
     assert np.array_equal(places, expected)
     assert np.array_equal(nearest_neighbours(features, 9, queries=queries).indices, expected)
 
@@ -81,7 +82,7 @@ def test_parts_of_a_search_are_the_search(seed, num, cut, block):
     assert np.array_equal(np.concatenate([part.indices for part in parts]), whole.indices)
     assert np.array_equal(np.concatenate([part.similarities for part in parts]), whole.similarities)
     rows = torch.from_numpy(features)
-    _, places = exact_search._search_topk(rows, rows[cut:], min(7, num), block, None, cut, None)
+    _, places = device_search.search_queries(rows, rows[cut:], min(7, num), block, None, cut)
     assert np.array_equal(places, whole.indices[cut:])
 
 
@@ -92,7 +93,7 @@ def test_the_farthest_row_comes_with_the_neighbours(block):
     assert np.array_equal(found.indices, nearest_neighbours(features, 5).indices)
     assert np.allclose(lowest, (features @ features.T).amin(dim=1), atol=1e-6)
     on_any_device = np.empty(90, dtype=np.float32)
-    exact_search._search_topk(features, features, 5, block, None, 0, on_any_device)
+    device_search.search_itself(features, 5, block, None, on_any_device)
     assert np.allclose(on_any_device, lowest, atol=1e-6)
 
 

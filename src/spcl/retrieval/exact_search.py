@@ -1,25 +1,24 @@
 """The exact search, with torch: every pair is compared, block by block.
 
-On the CPU a set is searched in itself with each pair of blocks multiplied once: the product serves the rows of both.
-Elsewhere the device's own top-k is used on each row of blocks.
+A set is searched in itself with each pair of blocks multiplied once: the product serves the rows of both. Here is the
+search on the CPU, where compiled code picks the nearest; on other devices, ``device_search.py``.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 
 import numpy as np
 import torch
 from numba import njit, prange
 from numpy.typing import NDArray
 
+from spcl.retrieval import device_search
 from spcl.retrieval.arrays import Neighbours, Progress
 
 BLOCK_BYTES = 64 * 2**20
 """The most memory a block of similarities takes, unless told otherwise."""
 
-_COLUMNS_AT_ONCE = 65536
 _BLOCK_ROWS = 2048
 _NEVER = -(2**62)
 """An own column that no block has."""
@@ -44,22 +43,22 @@ def search(
         block_bytes: The most memory one block of similarities may take.
         progress: Called with (steps done, in all).
         own_from: Where the queries are rows of the database, the number of the first; each then finds itself first.
-        lowest: ``[Q]`` float32 to write each query's smallest similarity to, where that is wanted.
+        lowest: ``[N]`` float32 to write each row's smallest similarity to, where that is wanted of a set in itself.
     """
     itself = own_from == 0 and len(queries) == len(database)
-    if database.device.type != "cpu":
-        best, indices = _search_topk(database, queries, k, block_bytes, progress, own_from, lowest)
-    elif itself:
-        best, indices = _search_itself(database, k, block_bytes, progress, lowest)
+    on_host = database.device.type == "cpu"
+    if itself:
+        search_itself = _search_itself if on_host else device_search.search_itself
+        best, indices = search_itself(database, k, block_bytes, progress, lowest)
+    elif lowest is not None:
+        raise ValueError("the smallest similarities are found only where a set is searched in itself")
     else:
-        best, indices = _search_queries(database, queries, k, block_bytes, progress, own_from, lowest)
+        search_queries = _search_queries if on_host else device_search.search_queries
+        best, indices = search_queries(database, queries, k, block_bytes, progress, own_from)
     if own_from is not None and len(best):
         # The row itself was put first with an infinite similarity; write the true one.
         best[:, 0] = torch.linalg.vecdot(queries, queries).cpu().numpy()
     return Neighbours(indices, best)
-
-
-# --- on the CPU ----------------------------------------------------------------------------------------------
 
 
 def _empty_lists(num_rows: int, num_columns: int, k: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
@@ -103,12 +102,9 @@ def _search_queries(
     block_bytes: int,
     progress: Progress | None,
     own_from: int | None,
-    lowest: NDArray[np.float32] | None,
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     block = max(1, min(_BLOCK_ROWS, max(len(queries), len(database)), math.isqrt(max(1, block_bytes // 4))))
     best, indices = _empty_lists(len(queries), len(database), k)
-    if lowest is not None:
-        lowest[:] = np.inf
     buffer = torch.empty(block * block, dtype=torch.float32)
     for first in range(0, len(queries), block):
         rows = queries[first : first + block]
@@ -116,8 +112,6 @@ def _search_queries(
             columns = database[second : second + block]
             product = buffer[: len(rows) * len(columns)].view(len(rows), len(columns))
             torch.mm(rows, columns.T, out=product)
-            if lowest is not None:
-                _lower(lowest[first : first + block], product.amin(dim=1))
             shift = _NEVER if own_from is None else own_from + first - second
             _offer_rows(product.numpy(), second, shift, best[first:], indices[first:])
         if progress is not None:
@@ -201,71 +195,3 @@ def _offer_columns(product, first, second, best, indices):  # type: ignore[no-un
                 ):
                     insert(best[own], indices[own], similarity, index)
                     worst[column - start] = best[own, k - 1]
-
-
-# --- any device: blocks of rows against blocks of columns, with the device's own top-k ---------------------
-
-
-def _blocks(num_rows: int, num_columns: int, block_bytes: int) -> Iterator[tuple[slice, list[slice]]]:
-    width = max(1, min(num_columns, _COLUMNS_AT_ONCE))
-    height = max(1, min(num_rows, block_bytes // (4 * width)))
-    columns = [slice(start, min(start + width, num_columns)) for start in range(0, num_columns, width)]
-    for start in range(0, num_rows, height):
-        yield slice(start, min(start + height, num_rows)), columns
-
-
-def _search_topk(
-    database: torch.Tensor,
-    queries: torch.Tensor,
-    k: int,
-    block_bytes: int,
-    progress: Progress | None,
-    own_from: int | None,
-    lowest: NDArray[np.float32] | None,
-) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    best = torch.empty((len(queries), k), dtype=torch.float32)
-    indices = torch.empty((len(queries), k), dtype=torch.int64)
-    for rows, columns in _blocks(len(queries), len(database), block_bytes):
-        values, places, smallest = None, None, None
-        for part in columns:
-            product = queries[rows] @ database[part].T
-            if lowest is not None:
-                smallest = product.amin(dim=1) if smallest is None else torch.minimum(smallest, product.amin(dim=1))
-            if own_from is not None:
-                _mark_own(product, rows, part, own_from)
-            top, at = _stable_topk(product, min(k, product.shape[1]))
-            at = at + part.start
-            if values is not None and places is not None:
-                top, order = _stable_topk(torch.cat([values, top], dim=1), min(k, values.shape[1] + top.shape[1]))
-                at = torch.cat([places, at], dim=1).gather(1, order)
-            values, places = top, at
-        if values is not None and places is not None:
-            best[rows], indices[rows] = values.cpu(), places.cpu()
-        if lowest is not None and smallest is not None:
-            lowest[rows] = smallest.cpu().numpy()
-        if progress is not None:
-            progress(rows.stop, len(queries))
-    return best.numpy(), indices.numpy()
-
-
-def _mark_own(product: torch.Tensor, rows: slice, columns: slice, own_from: int) -> None:
-    low, high = max(rows.start + own_from, columns.start), min(rows.stop + own_from, columns.stop)
-    if low < high:
-        own = torch.arange(low, high, device=product.device)
-        product[own - own_from - rows.start, own - columns.start] = torch.inf
-
-
-def _stable_topk(values: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Top-k with ties in order of position, which the device's own top-k does not promise."""
-    top, at = torch.topk(values, k, dim=1)
-    # Ties at the border may have been cut anywhere: take the first positions among those equal to the k-th value.
-    border = top[:, -1:]
-    tied = (values == border).sum(dim=1) > (top == border).sum(dim=1)
-    if bool(tied.any()):
-        rows = tied.nonzero()[:, 0]
-        order = torch.sort(values[rows], dim=1, descending=True, stable=True)
-        top[rows], at[rows] = order.values[:, :k], order.indices[:, :k]
-    by_position = torch.argsort(at, dim=1)
-    top, at = top.gather(1, by_position), at.gather(1, by_position)
-    order = torch.sort(top, dim=1, descending=True, stable=True)
-    return order.values, at.gather(1, order.indices)

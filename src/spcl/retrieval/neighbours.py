@@ -58,7 +58,7 @@ def nearest_neighbours(
         ModuleNotFoundError: If faiss is asked for and not installed.
 
     Cost:
-        ``N^2 D`` flops for a set in itself on a CPU (half the plain product), ``2 Q N D`` otherwise.
+        ``N^2 D`` flops for a set in itself (half the plain product), ``2 Q N D`` for queries or some of its rows.
     """
     database = as_float32(features, "features")
     _check_engine(engine, queries)
