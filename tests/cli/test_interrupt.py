@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import shutil
@@ -15,10 +16,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from rich.console import Console
+from rich.progress import Progress
 
 from spcl.cli.main import main
 from spcl.data.images import check_images
 from spcl.engine.extract import _read_ahead
+from spcl.engine.journal import ConsoleReporter
 from spcl.records import Record
 from spcl.report import groups
 from tests.engine.test_calibrate import write_checkpoint
@@ -159,7 +163,7 @@ def test_a_run_continues(crops, folder, capsys, command):
     (folder / "small").symlink_to(crops / "small")
     before = files_below(folder)
     checkpoint = (folder / "c.pth.tar").read_bytes()
-    code, shown, error = interrupted(command, "training")
+    code, shown, error = interrupted(command, "epoch 1 of 1: training")
     assert (code, error) == (130, "\nstopped\n")
     assert "Traceback" not in shown
     assert "the same command with --resume continues" in shown
@@ -231,3 +235,18 @@ def test_checking_images_stops_at_once(monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         check_images([Record(Path(str(number))) for number in range(500)], sample=None, progress=pressed)
     assert len(looked_at) < 100
+
+
+def test_a_bar_that_is_begun_gives_the_terminal_back(monkeypatch):
+    terminal = io.StringIO()
+    console = Console(file=terminal, force_terminal=True, width=80)
+    streams = sys.stdout, sys.stderr
+
+    def pressed(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Progress, "add_task", pressed)
+    with pytest.raises(KeyboardInterrupt), ConsoleReporter(console).progress("work") as advance:
+        advance(0, 10)
+    assert (sys.stdout, sys.stderr) == streams
+    assert terminal.getvalue().rfind("\x1b[?25h") > terminal.getvalue().rfind("\x1b[?25l") >= 0
