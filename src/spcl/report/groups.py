@@ -73,7 +73,7 @@ def write_groups(
         folders: A folder for each group, of links (relative; copies where the disk has none) or copies.
 
     Returns:
-        What the summary holds.
+        What the summary holds; with folders, ``not_copied`` among it: images that are there no more.
     """
     summary = summary_of(groups) | {"broken": len(broken)} | dict(facts or {})
     _write_summary(folder, {_UNFINISHED: True} | summary)
@@ -91,7 +91,8 @@ def write_groups(
         with written_aside(folder / PICTURE) as aside:
             contact_sheet(aside, rows_shown)
     if folders != "none":
-        _write_folders(folder / FOLDERS, records, groups, copies=folders == "copy")
+        vanished = _write_folders(folder / FOLDERS, records, groups, copies=folders == "copy")
+        summary["not_copied"] = [str(path) for path in vanished]
     else:  # folders of other groups would contradict the table
         shutil.rmtree(folder / FOLDERS, ignore_errors=True)
     _write_summary(folder, summary)
@@ -162,12 +163,21 @@ def _write_table(path: Path, header: Sequence[str], rows: Sequence[Sequence[obje
         writer.writerows(rows)
 
 
-def _write_folders(folder: Path, records: Sequence[Record], groups: Groups, *, copies: bool) -> None:
-    """Made aside and swapped, so that a stop leaves the old folders or the new ones."""
+def _write_folders(folder: Path, records: Sequence[Record], groups: Groups, *, copies: bool) -> list[Path]:
+    """Made aside and swapped, so that a stop leaves the old folders or the new ones.
+
+    Returns:
+        The images that could not be copied because they are there no more.
+    """
     aside, old = folder.with_name(f".{folder.name}.part"), folder.with_name(f".{folder.name}.old")
+    vanished: list[Path] = []
     try:
+        if old.exists() and not folder.exists():
+            # A kill came between the two renames below: what lies aside are the only folders.
+            old.replace(folder)
         for left in (aside, old):
             shutil.rmtree(left, ignore_errors=True)
+        aside.mkdir()
         taken: Counter[Path] = Counter()
         for record, number in zip(records, groups.group.tolist(), strict=True):
             inside = Path(f"{number:04d}" if number >= 0 else "none")
@@ -177,7 +187,8 @@ def _write_folders(folder: Path, records: Sequence[Record], groups: Groups, *, c
                 name = name.with_name(f"{name.stem}~{taken[name]}{name.suffix}")
             (aside / inside).mkdir(parents=True, exist_ok=True)
             # The link is made aside, at the depth where it will lie: relative to there it is right in both places.
-            _place(record.path, aside / name, copy=copies)
+            if not _place(record.path, aside / name, copy=copies):
+                vanished.append(record.path)
         if folder.exists():
             folder.replace(old)
         aside.replace(folder)
@@ -185,14 +196,23 @@ def _write_folders(folder: Path, records: Sequence[Record], groups: Groups, *, c
     except OSError as error:
         raise InputError(f"cannot write {folder}: {error.strerror or error}; free some space") from error
     finally:
+        # After a stop there may be gigabytes of copies.
         shutil.rmtree(aside, ignore_errors=True)
+    return vanished
 
 
-def _place(image: Path, where: Path, *, copy: bool) -> None:
+def _place(image: Path, where: Path, *, copy: bool) -> bool:
+    """Link or copy an image; whether it was there to be copied."""
     if not copy:
         try:
             where.symlink_to(os.path.relpath(image.resolve(), where.parent.resolve()))
-            return
+            return True
         except (OSError, ValueError):  # no links on this disk or for this user; or another drive
             pass
-    shutil.copy2(image, where)
+    try:
+        shutil.copy2(image, where)
+    except OSError:
+        if image.exists():
+            raise
+        return False
+    return True
