@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from sklearn.metrics import silhouette_score
@@ -16,6 +18,7 @@ from spcl.selfpaced.label_free_quality import (
     silhouette,
 )
 from spcl.selfpaced.pseudo_labels import pseudo_labels
+from spcl.selfpaced.silhouette import silhouettes
 from tests.selfpaced.test_pseudo_labels import groups
 
 
@@ -43,6 +46,34 @@ def test_silhouette_of_a_sample_of_many_images():
     assert sample != whole
     assert sample == pytest.approx(whole, abs=0.05)
     assert sample == silhouette(rows, labels, max_products=100 * 10 * rows.shape[1])
+
+
+def test_silhouettes_do_not_depend_on_the_blocks():
+    rng = np.random.default_rng(4)
+    rows = np.repeat(rng.standard_normal((40, 8)), 5, axis=0) + rng.standard_normal((200, 8))
+    rows = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+    members = rng.permutation(200)[:180]
+    own = rng.integers(0, 40, 180)
+    own[:40] = np.arange(40)
+    whole = silhouettes(rows, members, own)
+    for block_bytes in (1, 8 * 180 * 7):
+        np.testing.assert_allclose(silhouettes(rows, members, own, block_bytes=block_bytes), whole, atol=1e-12)
+    some = np.array([3, 170, 9])
+    np.testing.assert_allclose(silhouettes(rows, members, own, chosen=some), whole[some], atol=1e-12)
+
+
+def test_silhouettes_of_many_clusters_take_memory_for_their_means_alone():
+    num, dim = 24_000, 16
+    rows = np.zeros((num, dim), dtype=np.float32)
+    rows[np.arange(num), np.arange(num) % dim] = 1
+    tracemalloc.start()
+    try:
+        silhouettes(rows, np.arange(num), np.arange(num) // 3)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    # A block of images times all 8,000 clusters would be 65 MB, and was held twice for four times as many images.
+    assert peak < 45 * 2**20
 
 
 @pytest.mark.parametrize("labels", [[-1] * 6, [0] * 6, [0, 0, 0, -1, -1, -1]])

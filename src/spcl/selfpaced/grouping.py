@@ -20,8 +20,6 @@ from spcl.selfpaced.pseudo_labels import PseudoLabels, pseudo_labels
 from spcl.selfpaced.silhouette import silhouettes
 from spcl.selfpaced.suggestion import Suggestion, k2_for, searched, suggest
 
-_ROWS_AT_ONCE = 4096
-
 
 @dataclass(frozen=True)
 class Groups:
@@ -141,20 +139,6 @@ def _confidence(rows: NDArray[np.float32], group: NDArray[np.int64], found: Pseu
     confidence = np.zeros(len(group))
     grouped = np.flatnonzero(group != NOISE)
     if len(grouped):
-        nearer = np.clip(_silhouettes(rows[grouped], group[grouped]), 0, 1)
+        nearer = np.clip(silhouettes(rows, grouped, group[grouped]), 0, 1)
         confidence[grouped] = found.independence[grouped] * found.compactness[grouped] * nearer
     return confidence
-
-
-def _silhouettes(rows: NDArray[np.float32], group: NDArray[np.int64]) -> NDArray[np.float64]:
-    """``[N]``: of each image, in its group; where there is but one, the next group is an unrelated direction."""
-    sums = np.zeros((max(2, int(group.max()) + 1), rows.shape[1]))
-    np.add.at(sums, group, rows)
-    sizes = np.maximum(1, np.bincount(group, minlength=len(sums))).astype(np.float64)
-    blocks = range(0, len(rows), _ROWS_AT_ONCE)
-    return np.concatenate(
-        [
-            silhouettes(rows[at : at + _ROWS_AT_ONCE].astype(np.float64), group[at : at + _ROWS_AT_ONCE], sums, sizes)
-            for at in blocks
-        ]
-    )

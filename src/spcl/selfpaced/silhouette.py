@@ -14,6 +14,11 @@ from spcl.selfpaced.clustering import NOISE
 _MOST_PRODUCTS = 2e11
 """Multiplications of a silhouette, beyond which images are sampled: some seconds."""
 
+_BLOCK_BYTES = 16 * 2**20
+"""The most memory that the distances of some images to some clusters take."""
+
+_ROWS_AT_ONCE = 1024
+
 
 def silhouette(
     features: NDArray[np.float32], labels: NDArray[np.int64], *, max_products: float = _MOST_PRODUCTS, seed: int = 0
@@ -40,44 +45,72 @@ def silhouette(
     names, own = np.unique(labels[clustered], return_inverse=True)
     if len(names) < 2:
         return None
-    rows = features[clustered]
-    own = own.reshape(-1)
-    sizes = np.bincount(own).astype(np.float64)
-    sums = np.zeros((len(names), rows.shape[1]))
-    np.add.at(sums, own, rows)
-    chosen = np.arange(len(rows))
-    fitting = max(1, int(max_products / (len(names) * rows.shape[1])))
-    if fitting < len(chosen):
-        chosen = generator(seed, "images of a silhouette").choice(len(rows), size=fitting, replace=False)
-    total = 0.0
-    for at in range(0, len(chosen), 1024):
-        block = chosen[at : at + 1024]
-        total += float(silhouettes(rows[block].astype(np.float64), own[block], sums, sizes).sum())
-    return total / len(chosen)
+    chosen = None
+    fitting = max(1, int(max_products / (len(names) * features.shape[1])))
+    if fitting < len(clustered):
+        chosen = generator(seed, "images of a silhouette").choice(len(clustered), size=fitting, replace=False)
+    return float(silhouettes(features, clustered, own.reshape(-1), chosen=chosen).mean())
 
 
 def silhouettes(
-    rows: NDArray[np.float64], own: NDArray[np.intp], sums: NDArray[np.float64], sizes: NDArray[np.float64]
+    features: NDArray[np.float32],
+    members: NDArray[np.integer],
+    own: NDArray[np.integer],
+    *,
+    chosen: NDArray[np.integer] | None = None,
+    block_bytes: int = _BLOCK_BYTES,
 ) -> NDArray[np.float64]:
-    """The silhouette of each image of a block, with cosine distance.
+    """The silhouette of each clustered image, with cosine distance.
+
+    Where there is but one cluster, the next one is an unrelated direction.
 
     Args:
-        rows: ``[B, D]`` unit rows.
-        own: ``[B]`` the cluster of each, from 0.
-        sums: ``[C, D]`` the sum of each cluster's rows, at least two clusters.
-        sizes: ``[C]`` images in each.
+        features: ``[N, D]`` unit rows.
+        members: ``[M]`` the rows that are in a cluster, each once.
+        own: ``[M]`` the cluster of each, from 0.
+        chosen: ``[S]`` which of the M are wanted; None: all.
+        block_bytes: The most memory for the distances of some images to some clusters.
 
     Returns:
-        ``[B]`` float64 in [-1, 1]; 0 for an image alone in its cluster.
+        ``[S]`` float64 in [-1, 1]; 0 for an image alone in its cluster.
+
+    Cost: ``S C D`` for C clusters. Memory: ``8 C D`` for their means, and blocks.
     """
-    place = np.arange(len(rows)), own
-    distances = sizes - rows @ sums.T  # the sum of the distances to each cluster's members
+    sums = np.zeros((max(2, int(own.max(initial=0)) + 1), features.shape[1]))
+    for at in range(0, len(members), _ROWS_AT_ONCE):
+        part = slice(at, at + _ROWS_AT_ONCE)
+        np.add.at(sums, own[part], features[members[part]])
+    sizes = np.maximum(1, np.bincount(own, minlength=len(sums))).astype(np.float64)
+    wanted = np.arange(len(members)) if chosen is None else chosen
+    found = np.empty(len(wanted))
+    for at in range(0, len(wanted), _ROWS_AT_ONCE):
+        some = wanted[at : at + _ROWS_AT_ONCE]
+        rows = features[members[some]].astype(np.float64)
+        found[at : at + len(some)] = _of_a_block(rows, own[some], sums, sizes, block_bytes)
+    return found
+
+
+def _of_a_block(
+    rows: NDArray[np.float64],
+    own: NDArray[np.integer],
+    sums: NDArray[np.float64],
+    sizes: NDArray[np.float64],
+    block_bytes: int,
+) -> NDArray[np.float64]:
     others = sizes[own] - 1
     # The image's distance to itself is zero up to rounding, and no row is exactly of unit length: leave it out.
     to_itself = 1 - np.einsum("bd,bd->b", rows, rows)
-    within = np.maximum(0, distances[place] - to_itself) / np.maximum(others, 1)
-    distances /= sizes
-    distances[place] = np.inf
-    nearest = np.maximum(0, distances.min(axis=1))
+    to_own = sizes[own] - np.einsum("bd,bd->b", rows, sums[own])
+    within = np.maximum(0, to_own - to_itself) / np.maximum(others, 1)
+    nearest = np.full(len(rows), np.inf)
+    width = max(1, block_bytes // (8 * max(1, len(rows))))
+    for first in range(0, len(sums), width):
+        some = slice(first, first + width)
+        distances = rows @ sums[some].T
+        np.subtract(1, np.divide(distances, sizes[some], out=distances), out=distances)
+        here = (own >= first) & (own < first + width)
+        distances[here, own[here] - first] = np.inf
+        np.minimum(nearest, distances.min(axis=1), out=nearest)
+    nearest = np.maximum(0, nearest)
     largest = np.maximum(np.maximum(within, nearest), np.finfo(np.float64).tiny)
     return np.where(others > 0, (nearest - within) / largest, 0.0)
