@@ -11,7 +11,7 @@ from typing import Literal
 import torch
 import tyro
 
-from spcl.cli.options import EncodingOptions
+from spcl.cli.options import EncodingOptions, at_least, parsed
 from spcl.data.catalogue import load_dataset
 from spcl.data.from_folders import split_for_evaluation
 from spcl.data.images import ImageStore
@@ -38,6 +38,8 @@ class Evaluate(EncodingOptions):
     """How matches count; auto: as fits the data set."""
     batch_size: int = 256
     """Images at a time."""
+    flip: bool = False
+    """Average the features of each image and its mirror image: twice the time; the official figures do without."""
     on_broken: Literal["error", "skip"] = "error"
     """What to do with an image that cannot be read: stop, or name it and rank it as grey."""
     json: bool = False
@@ -46,7 +48,7 @@ class Evaluate(EncodingOptions):
 
 def main(arguments: Sequence[str]) -> None:
     """Run ``spcl evaluate`` with these words."""
-    options = tyro.cli(Evaluate, args=list(arguments), prog="spcl evaluate", config=(tyro.conf.FlagCreatePairsOff,))
+    options = parsed(Evaluate, arguments, "spcl evaluate")
     run_evaluation(
         Path(options.checkpoint),
         options.data,
@@ -56,6 +58,7 @@ def main(arguments: Sequence[str]) -> None:
         rerank=options.rerank,
         protocol=None if options.protocol == "auto" else options.protocol,
         batch_size=options.batch_size,
+        flip=options.flip,
         workers=options.workers,
         device=options.device,
         precision=options.precision,
@@ -77,6 +80,7 @@ def run_evaluation(
     rerank: bool = False,
     protocol: str | None = None,
     batch_size: int = 256,
+    flip: bool = False,
     workers: int = 4,
     device: str = "auto",
     precision: str = "fp32",
@@ -88,6 +92,9 @@ def run_evaluation(
     Raises:
         InputError: If the checkpoint or the data cannot be used, before any image is encoded.
     """
+    # The official script's flags come here unchecked.
+    at_least("--workers", workers, 1)
+    at_least("--batch-size", batch_size, 1)
     runtime = Runtime(device, precision)
     dataset = load_dataset(data, data_dir)
     if not can_evaluate(dataset):
@@ -123,6 +130,7 @@ def run_evaluation(
         protocol=protocol,
         with_rerank=rerank,
         batch_size=batch_size,
+        flip=flip,
     )
     end_processes()
     if not is_main_process():

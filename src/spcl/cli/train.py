@@ -51,11 +51,7 @@ def main(arguments: Sequence[str]) -> None:
 def run_training_command(config: Config, *, resume: bool, report: Reporter | None = None) -> None:
     """Prepare, train, and say where the results are and which is which."""
     report = report or (ConsoleReporter() if is_main_process() else SilentReporter())
-    try:
-        run = prepare(config, report, resume=resume)
-    except InputError as error:
-        error.is_shared = True  # the checks before the start find the same in every process
-        raise
+    run = prepare(config, report, resume=resume)
     folder = run.folder
     if run.state.epoch >= config.schedule.epochs:
         report.say(f"this run is finished: {run.state.epoch} epochs; ask for more with --epochs")

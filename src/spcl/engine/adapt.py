@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from spcl.config import Config
 from spcl.data.altered import AlteredImageStore
 from spcl.data.catalogue import load_dataset
 from spcl.data.crops import find_crops
@@ -36,6 +37,7 @@ from spcl.errors import InputError
 from spcl.nn.encoder import Encoder as Network
 from spcl.randomness import generator
 from spcl.records import Record, ReIDDataset, cameras_of
+from spcl.runtime import Runtime
 from spcl.selfpaced.adaptation_verdict import Verdict, judge
 from spcl.selfpaced.label_free_quality import LabelFreeQuality, label_free_quality
 from spcl.selfpaced.suggestion import PAPER_EPS
@@ -117,11 +119,10 @@ def adapt(
     started = time.monotonic()
     settings = settings or AdaptationSettings()
     report = report or SilentReporter()
-    config = settings.to_config(Path(checkpoint), _name_of(images))
-    labelled = _labelled(settings) if settings.evaluate else None
-    crops = _find_crops(images, settings, report)
+    runtime = Runtime(settings.device, settings.precision)
+    config, labelled, crops = runtime.together(lambda: _inputs(Path(checkpoint), images, settings, report))
     target = ReIDDataset(config.data.target, train=crops.trained, protocol="no-camera")
-    run = prepare(config, report, resume=resume, target=target)
+    run = prepare(config, report, resume=resume, target=target, runtime=runtime)
     report.say(crops.words())
     rating = _Rating(run, crops.rated, labelled, report)
     old = _old_network(run)
@@ -142,7 +143,7 @@ def adapt(
         broken=crops.broken,
         seconds=time.monotonic() - started,
     )
-    run.state.runtime.on_main(lambda: _write(outcome, run, old))
+    runtime.on_main(lambda: _write(outcome, run, old))
     return outcome
 
 
@@ -214,15 +215,18 @@ class _Rating:
                     ).numpy()
                 )
         self._seconds_of_an_image = (time.monotonic() - started) / (2 * len(self._crops))
-        quality = label_free_quality(
-            features[0],
-            cameras_of(self._crops),
-            features[1],
-            k1=labels.k1,
-            k2=labels.k2,
-            eps=PAPER_EPS if labels.eps == "auto" else labels.eps,
-            eps_gap=labels.eps_gap,
-            min_samples=labels.min_samples,
+        # One process rates, and all go by what it found: the verdict must be the same everywhere.
+        quality = runtime.on_main(
+            lambda: label_free_quality(
+                features[0],
+                cameras_of(self._crops),
+                features[1],
+                k1=labels.k1,
+                k2=labels.k2,
+                eps=PAPER_EPS if labels.eps == "auto" else labels.eps,
+                eps_gap=labels.eps_gap,
+                min_samples=labels.min_samples,
+            )
         )
         if self._labelled is None:
             return quality, None
@@ -275,6 +279,14 @@ def _write(outcome: Adaptation, run: Run, old: Network) -> None:
 
 def _name_of(images: str | Path | Sequence[str | Path]) -> str:
     return str(images) if isinstance(images, str | Path) else f"{len(images)} files"
+
+
+def _inputs(
+    checkpoint: Path, images: str | Path | Sequence[str | Path], settings: AdaptationSettings, report: Reporter
+) -> tuple[Config, ReIDDataset | None, _Crops]:
+    config = settings.to_config(checkpoint, _name_of(images))
+    labelled = _labelled(settings) if settings.evaluate else None
+    return config, labelled, _find_crops(images, settings, report)
 
 
 def _labelled(settings: AdaptationSettings) -> ReIDDataset:

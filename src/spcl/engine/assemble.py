@@ -23,8 +23,8 @@ from spcl.data.identity_sampler import IdentityBatches
 from spcl.data.images import ImageStore
 from spcl.engine import preflight, run_files
 from spcl.engine.evaluate import EvaluationResult, evaluate_encoder
-from spcl.engine.extract import extract_features
-from spcl.engine.fresh_state import fresh_state
+from spcl.engine.extract import broken_images, extract_in_parts
+from spcl.engine.fresh_state import fresh_state, is_spread
 from spcl.engine.journal import Reporter
 from spcl.engine.label_stage import check_label_stage, make_labeller, make_suggester
 from spcl.engine.starting_point import find_start
@@ -75,7 +75,14 @@ class Run:
         return encoder
 
 
-def prepare(config: Config, report: Reporter, *, resume: bool = False, target: ReIDDataset | None = None) -> Run:
+def prepare(
+    config: Config,
+    report: Reporter,
+    *,
+    resume: bool = False,
+    target: ReIDDataset | None = None,
+    runtime: Runtime | None = None,
+) -> Run:
     """Check everything and build a run.
 
     Args:
@@ -83,6 +90,7 @@ def prepare(config: Config, report: Reporter, *, resume: bool = False, target: R
         report: Told what is found.
         resume: Continue the state in the log folder.
         target: The unlabelled domain where it is no data set on disk; None: the one that the settings name.
+        runtime: Its device and processes; None: as the settings say.
 
     Raises:
         InputError: For whatever would stop the run later; says what to do.
@@ -90,12 +98,14 @@ def prepare(config: Config, report: Reporter, *, resume: bool = False, target: R
     if not config.data.target:
         raise InputError("which images? Give a data set: spcl train DATA, or --source DATA --target DATA")
     folder = Path(config.run.logs_dir)
-    runtime = Runtime(config.run.device, config.run.precision)
-    preflight.check_batches(
-        config.schedule.batch_size,
-        config.network.batch_norm_group,
-        num_processes=runtime.num_processes,
-        accumulate=config.schedule.accumulate,
+    runtime = runtime or Runtime(config.run.device, config.run.precision)
+    runtime.together(
+        lambda: preflight.check_batches(
+            config.schedule.batch_size,
+            config.network.batch_norm_group,
+            num_processes=runtime.num_processes,
+            accumulate=config.schedule.accumulate,
+        )
     )
     start = find_start(
         runtime,
@@ -108,18 +118,22 @@ def prepare(config: Config, report: Reporter, *, resume: bool = False, target: R
     source, target = load_sets(config, runtime, report, target)
     domains = tuple(training_records(source, target))
     torch.manual_seed(randomness.number(config.run.seed, "network"))
-    encoder = start.encoder(_encoder_settings(config, domains))
+    encoder = runtime.together(lambda: start.encoder(_encoder_settings(config, domains)))
     num_classes = len({record.identity for record in source.train}) if source is not None else 0
     slots = Slots(num_classes, len(target.train))
-    check_label_stage(
-        slots.num_target_instances,
-        encoder.feature_dim,
-        k1=searched("auto") if config.labels.eps == "auto" else config.labels.k1,
-        engine=config.labels.search,
-        device=runtime.device,
-        # The length of a checkpoint's features is its own.
-        flags=("--k1",) if config.network.from_checkpoint else ("--features", "--k1"),
-        report=report,
+    runtime.together(
+        lambda: check_label_stage(
+            slots.num_target_instances,
+            encoder.feature_dim,
+            k1=searched("auto") if config.labels.eps == "auto" else config.labels.k1,
+            engine=config.labels.search,
+            runtime=runtime,
+            num_slots=len(slots),
+            spread=is_spread(config.run.memory, len(slots), encoder.feature_dim, runtime),
+            # The length of a checkpoint's features is its own.
+            flags=("--k1",) if config.network.from_checkpoint else ("--features", "--k1"),
+            report=report,
+        )
     )
     schedule = config.schedule
     state = fresh_state(
@@ -135,8 +149,10 @@ def prepare(config: Config, report: Reporter, *, resume: bool = False, target: R
     )
     has_state = runtime.on_main(lambda: run_files.prepare_log_folder(folder, resume=resume))
     run = Run(config, source, target, state, slots, _stores(config, source, target), folder, has_state)
+    # Weights are the same everywhere by now; what dropout leaves out is not.
+    runtime.draw_apart(randomness.number(config.run.seed, "network"))
     if has_state:
-        run_files.restore(folder, state, _identity(run))
+        runtime.together(lambda: run_files.restore(folder, state, _identity(run)))
     runtime.on_main(lambda: run_files.write_settings(folder, to_toml(config)))
     _describe(run, start.source, report)
     return run
@@ -144,19 +160,23 @@ def prepare(config: Config, report: Reporter, *, resume: bool = False, target: R
 
 def fill_memory(run: Run, report: Reporter) -> None:
     """Source rows become class means, target rows instance features: one pass in evaluation mode."""
-    parts = []
+    memory, runtime, num_classes = run.state.memory, run.state.runtime, run.slots.num_source_classes
+    identities = torch.from_numpy(_source_identities(run))
+    sums = torch.zeros(num_classes, run.encoder.feature_dim)
     for domain, store in run.stores.items():
         with report.progress(f"features of the {domain}") as advance:
-            features = extract_features(run.encoder, store, run.state.runtime, domain=domain, progress=advance)
-        if store.broken:
+            for rows, features in extract_in_parts(run.encoder, store, runtime, domain=domain, progress=advance):
+                if domain == "source":
+                    sums.index_add_(0, identities[rows.start : rows.stop], features)
+                else:
+                    memory.put(num_classes + rows.start, features)
+        broken = broken_images(store, runtime)
+        if broken:
             report.warn(
-                f"{len(store.broken)} image(s) of the {domain} could be read at first and cannot be now: they are "
+                f"{len(broken)} image(s) of the {domain} could be read at first and cannot be now: they are "
                 "grey. Is the disk still there?"
             )
-        if domain == "source":
-            features = _class_means(features, _source_identities(run), run.slots.num_source_classes)
-        parts.append(features)
-    run.state.memory.fill(torch.cat(parts))
+    memory.put(0, sums / torch.bincount(identities, minlength=num_classes).unsqueeze(1))
 
 
 def run_training(run: Run, report: Reporter) -> RunState:
@@ -224,12 +244,6 @@ def _encoder_settings(config: Config, domains: tuple[str, ...]) -> EncoderSettin
 
 def _stores(config: Config, source: ReIDDataset | None, target: ReIDDataset) -> dict[str, ImageStore]:
     return {domain: make_store(config, records) for domain, records in training_records(source, target).items()}
-
-
-def _class_means(features: torch.Tensor, classes: NDArray[np.int64], num_classes: int) -> torch.Tensor:
-    index = torch.from_numpy(classes)
-    sums = torch.zeros(num_classes, features.shape[1]).index_add_(0, index, features)
-    return sums / torch.bincount(index, minlength=num_classes).unsqueeze(1)
 
 
 def _batch_maker(run: Run) -> Callable[[int, NDArray[np.int64], int], Iterator[Batch]]:

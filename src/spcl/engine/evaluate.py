@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from spcl.data.from_lists import vehicleid_draw
 from spcl.data.images import ImageStore
-from spcl.engine.extract import extract_features
+from spcl.engine.extract import broken_images, extract_features
 from spcl.engine.journal import Reporter
 from spcl.nn.encoder import Encoder
 from spcl.records import Record, ReIDDataset, cameras_of, identities_of
@@ -60,6 +60,7 @@ def evaluate_encoder(
     domain: str | None = None,
     with_rerank: bool = False,
     batch_size: int = 256,
+    flip: bool = False,
 ) -> EvaluationResult:
     """Rate an encoder on a data set's queries and gallery.
 
@@ -73,6 +74,7 @@ def evaluate_encoder(
         domain: Whose batch norm is used; None: the encoder's own choice.
         with_rerank: Rate once more after k-reciprocal re-ranking.
         batch_size: Images at a time.
+        flip: Average the features of each image and its mirror image.
 
     Raises:
         ValueError: If no query has a match.
@@ -81,7 +83,9 @@ def evaluate_encoder(
     records = dataset.query + dataset.gallery
     store = store_of(records)
     with report.progress("evaluation: features") as advance:
-        features = extract_features(encoder, store, runtime, domain=domain, batch_size=batch_size, progress=advance)
+        features = extract_features(
+            encoder, store, runtime, domain=domain, batch_size=batch_size, flip=flip, progress=advance
+        )
     row_of = {id(record): row for row, record in enumerate(records)}
     results, reranked = [], []
     for query, gallery in _draws(dataset, chosen):
@@ -96,7 +100,7 @@ def evaluate_encoder(
         reranked=None if not reranked else reranked[0] if len(reranked) == 1 else average_results(reranked),
         num_queries=len(dataset.query),
         num_gallery=len(dataset.gallery),
-        broken=tuple(str(records[row].path) for row in sorted(store.broken)),
+        broken=tuple(str(records[row].path) for row in broken_images(store, runtime)),
     )
 
 

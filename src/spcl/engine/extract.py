@@ -34,6 +34,7 @@ def extract_features(
     domain: str | None = None,
     batch_size: int = 256,
     flip: bool = False,
+    rows: range | None = None,
     progress: Advance | None = None,
 ) -> torch.Tensor:
     """The feature of each image of a store, in its order.
@@ -47,16 +48,19 @@ def extract_features(
         domain: Whose batch norm is used; None: the encoder's own choice (the target's).
         batch_size: Images at a time.
         flip: Average the features of each image and its mirror image.
+        rows: Of these images alone, consecutive ones; None: of all.
         progress: Called with (images done, images in all).
 
     Returns:
-        ``[len(store), D]`` float32 on the CPU, unit rows, on every process.
+        ``[len(rows), D]`` float32 on the CPU, unit rows, on every process.
     """
+    wanted = range(len(store)) if rows is None else rows
     was_training, was_domain = encoder.training, encoder.evaluation_domain
     encoder.eval()
     if domain is not None:
         encoder.evaluation_domain = domain
-    own = runtime.part(len(store))
+    part = runtime.part(len(wanted))
+    own = range(wanted.start + part.start, wanted.start + part.stop)
     features = torch.empty(len(own), encoder.feature_dim)
     done = 0
     try:
@@ -73,7 +77,44 @@ def extract_features(
     finally:
         encoder.evaluation_domain = was_domain
         encoder.train(was_training)
-    return runtime.gather_parts(features, len(store))
+    return runtime.gather_parts(features, len(wanted))
+
+
+def extract_in_parts(
+    encoder: Encoder,
+    store: ImageStore,
+    runtime: Runtime,
+    *,
+    domain: str | None = None,
+    batch_size: int = 256,
+    part: int = 64 * 256,
+    progress: Advance | None = None,
+) -> Iterator[tuple[range, torch.Tensor]]:
+    """As ``extract_features``, some images after the other: memory for a part, whatever their number.
+
+    Yields:
+        The rows of a part, and their features.
+    """
+    for start in range(0, len(store), part):
+        rows = range(start, min(start + part, len(store)))
+
+        def advance(done: int, total: int, rows: range = rows) -> None:
+            if progress is not None:
+                # This process's share of the part stands for all of it.
+                progress(rows.start + done * len(rows) // max(1, total), len(store))
+
+        yield (
+            rows,
+            extract_features(
+                encoder, store, runtime, domain=domain, batch_size=batch_size, rows=rows, progress=advance
+            ),
+        )
+
+
+def broken_images(store: ImageStore, runtime: Runtime) -> dict[int, str]:
+    """Row numbers of the images that could not be read, by any of the processes, and why; ascending."""
+    together = {row: why for broken in runtime.gather_objects(store.broken) for row, why in broken.items()}
+    return dict(sorted(together.items()))
 
 
 def _encoded(encoder: Encoder, pixels: torch.Tensor, runtime: Runtime) -> torch.Tensor:

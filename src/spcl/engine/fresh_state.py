@@ -67,13 +67,18 @@ def fresh_state(
     )
 
 
+def is_spread(kind: MemoryKind, num_slots: int, dim: int, runtime: Runtime) -> bool:
+    """Whether each process holds a part of the hybrid memory, or the whole."""
+    if kind != "auto":
+        return kind == "sharded"
+    # Rows and, in the worst case, as many class means, with room for a copy of either.
+    is_large = 4 * num_slots * dim * 4 > _MEMORY_SHARE * runtime.device_memory()
+    return is_large and runtime.num_processes > 1
+
+
 def _memory(
     kind: MemoryKind, num_slots: int, dim: int, momentum: float, runtime: Runtime
 ) -> tuple[HybridMemory | ShardedMemory, Callable[..., Any]]:
-    if kind == "auto":
-        # Rows and, in the worst case, as many class means, with room for a copy of either.
-        is_large = 4 * num_slots * dim * 4 > _MEMORY_SHARE * runtime.device_memory()
-        kind = "sharded" if is_large and runtime.num_processes > 1 else "replicated"
-    if kind == "sharded":
+    if is_spread(kind, num_slots, dim, runtime):
         return ShardedMemory(num_slots, dim, runtime=runtime, momentum=momentum), sharded_contrastive_loss
     return HybridMemory(num_slots, dim, momentum=momentum).to(runtime.device), contrastive_loss

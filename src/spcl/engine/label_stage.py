@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from spcl.engine.journal import Reporter
 from spcl.errors import InputError
-from spcl.retrieval.estimate import estimate_label_stage
+from spcl.retrieval.estimate import Estimate, estimate_label_stage
 from spcl.retrieval.faiss_search import is_installed
 from spcl.retrieval.neighbours import Engine, nearest_neighbours
 from spcl.runtime import Runtime, product_speed
@@ -92,15 +93,53 @@ def _shared_search(
     return whole
 
 
+@dataclass(frozen=True)
+class MemoryNeeds:
+    """Bytes that labelling, and the hybrid memory beside it, need at most.
+
+    Attributes:
+        host: Of this machine, by all processes on it.
+        device: Of this process's device; 0 where that is the host.
+    """
+
+    host: int
+    device: int
+
+
+def memory_needs(
+    estimate: Estimate, num: int, dim: int, *, runtime: Runtime, num_slots: int = 0, spread: bool = False
+) -> MemoryNeeds:
+    """What a run needs beside the network.
+
+    Args:
+        estimate: Of its label stage.
+        num: Target images.
+        dim: Length of a feature.
+        runtime: Its device and processes.
+        num_slots: Rows of the hybrid memory; 0: there is none, and the features are an array of their own.
+        spread: Whether each process holds a part of them.
+    """
+    rows = 4 * num * dim
+    # Rows, and where every instance is alone as many class means.
+    memory = 2 * 4 * num_slots * dim // (runtime.num_processes if spread else 1)
+    # Labels are made from the memory's own rows, but for one that is spread: its rows come together in a copy.
+    copied = rows if spread or not num_slots else 0
+    if estimate.device_memory:
+        return MemoryNeeds(estimate.memory, estimate.device_memory - rows + memory + copied)
+    # One process makes the labels; each holds its memory, and its copy where there is one.
+    return MemoryNeeds(estimate.memory - rows + runtime.processes_here * (memory + copied), 0)
+
+
 def check_label_stage(
     num: int,
     dim: int,
     *,
     k1: int,
     engine: Engine,
-    device: torch.device,
+    runtime: Runtime,
     report: Reporter,
-    free_memory: int | None = None,
+    num_slots: int = 0,
+    spread: bool = False,
     flags: Sequence[str] = ("--features", "--k1"),
 ) -> None:
     """Tell what labelling so many images takes where it takes long.
@@ -110,9 +149,10 @@ def check_label_stage(
         dim: Length of a feature.
         k1: Neighbours in the k-reciprocal encoding.
         engine: Of the search.
-        device: Where the search multiplies.
+        runtime: Where the search multiplies; shares the machine's memory with how many processes.
         report: Told the estimate.
-        free_memory: Bytes at hand; None: the machine is asked.
+        num_slots: Rows of the hybrid memory; 0: there is none.
+        spread: Whether each process holds a part of them.
         flags: Those that the program has of ``--features`` and ``--k1``: no other is advised.
 
     Raises:
@@ -122,16 +162,28 @@ def check_label_stage(
         raise InputError('--search faiss: faiss is not installed. pip install "spcl[faiss]", or use --search torch')
     if num < _TOLD_FROM:
         return
+    # Rows that come together for the search do so on the host where the device has no room for them.
+    device = runtime.device if not spread or runtime.has_room(4 * num_slots * dim) else torch.device("cpu")
     estimate = estimate_label_stage(
         num, dim, k1=k1, flops_per_second=product_speed(device), engine=engine, device_type=device.type
     )
-    free = psutil.virtual_memory().available if free_memory is None else free_memory
-    report.say(f"labels of {num} images: {estimate.words()}; {free / 1e9:.1f} GB of memory are free")
-    if estimate.memory > free:
-        helps = {"--features": "shorter features (--features 256)", "--k1": f"a smaller --k1 (now {k1})"}
-        fitting = int(num * free / estimate.memory * 0.9)
-        raise InputError(
-            f"labelling {num} images with features of length {dim} needs about {estimate.memory / 1e9:.1f} GB, and "
-            f"{free / 1e9:.1f} GB are free. What helps: {''.join(f'{helps[flag]}, ' for flag in flags)}"
-            f"at most about {fitting} images, or more memory"
-        )
+    needed = memory_needs(estimate, num, dim, runtime=runtime, num_slots=num_slots, spread=spread)
+    free = int(psutil.virtual_memory().available)
+    # The estimate's words are of the stage; what is compared is all that the run holds meanwhile.
+    report.say(
+        f"labels of {num} images: {estimate.words()}; at most {needed.host / 1e9:.1f} GB with everything beside, of "
+        f"{free / 1e9:.1f} GB that are free"
+    )
+    helps = {"--features": "shorter features (--features 256)", "--k1": f"a smaller --k1 (now {k1})"}
+    places = [(needed.host, free, "of memory", [helps[flag] for flag in flags])]
+    if needed.device:
+        # Neighbours wait on the host: k1 says nothing here.
+        others = [helps[flag] for flag in flags if flag != "--k1"] + ["--device cpu"]
+        places.append((needed.device, runtime.device_memory(), f"of the memory of {runtime.device}", others))
+    for wanted, there, what, others in places:
+        if wanted > there:
+            raise InputError(
+                f"labelling {num} images with features of length {dim} needs about {wanted / 1e9:.1f} GB {what}, and "
+                f"{there / 1e9:.1f} GB are free. What helps: {''.join(f'{other}, ' for other in others)}"
+                f"at most about {int(num * there / wanted * 0.9)} images, or more memory"
+            )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import pickle
 import re
+import zipfile
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -82,8 +83,13 @@ def official_facts(state: Mapping[str, Tensor]) -> OfficialFacts:
     )
 
 
-def load_safely(path: Path) -> dict[str, Any]:
+def load_safely(path: Path, *, mapped: bool = False) -> dict[str, Any]:
     """Load a checkpoint without executing anything: tensors, plain values, and the NumPy scalar official ones hold.
+
+    Args:
+        path: The file.
+        mapped: Tensors lie in the file and are read as they are used: for what is larger than the part that is needed.
+            Copy what is kept.
 
     Raises:
         InputError: If it is not there, is no checkpoint, or holds anything else.
@@ -95,7 +101,8 @@ def load_safely(path: Path) -> dict[str, Any]:
         raise InputError(f"{path} is a folder{hint}" if path.is_dir() else f"there is no checkpoint {path}{hint}")
     try:
         with torch.serialization.safe_globals(_numpy_scalar_types()):
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            # Only whole files of today's format can be mapped; of others torch says best what they are.
+            content = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped and zipfile.is_zipfile(path))
     except pickle.UnpicklingError as error:
         # torch names what it refuses in one of several sentences; all have the word before the name.
         refused = re.search(r"(?:GLOBAL|global|class|Unsupported class) ([A-Za-z_]\w*(?:\.\w+)+)", str(error))

@@ -101,7 +101,7 @@ def embed_and_search(
         encoder.feature_dim,
         k1=width,
         engine="auto",
-        device=runtime.device,
+        runtime=runtime,
         flags=memory_flags,
         report=report,
     )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -123,13 +125,16 @@ def restore(folder: Path, state: RunState, identity: RunIdentity) -> None:
     Raises:
         InputError: If the run was made with other settings or other images; names them.
     """
-    saved = load_safely(folder / RESUME_FILE)
+    # Every process reads the file, and needs its part of the memory's rows: a mapped file is not in memory twice. (On
+    # Windows a mapped file could not be replaced by the next save.)
+    saved = load_safely(folder / RESUME_FILE, mapped=os.name == "posix")
     _require_same_settings(saved["config"], identity, folder)
     if saved["images"] != identity.images:
         raise InputError(
             f"the images are not those that the run in {folder} began with; bring them back, or give another --logs-dir"
         )
-    state.load_state_dict(saved["state"])
+    # The memory copies what it keeps. Of the rest, nothing may go on lying in the file.
+    state.load_state_dict({name: part if name == "memory" else deepcopy(part) for name, part in saved["state"].items()})
 
 
 def _require_same_settings(saved: Mapping[str, Any], identity: RunIdentity, folder: Path) -> None:

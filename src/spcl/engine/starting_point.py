@@ -83,9 +83,12 @@ def find_start(
     """
     if not checkpoint:
         runtime.on_main(lambda: find_weights(arch, pretrained).source)
-        weights = find_weights(arch, pretrained)
+        weights = runtime.together(lambda: find_weights(arch, pretrained))
         return Start(weights.source, weights=weights)
-    path = Path(checkpoint)
+    return runtime.together(lambda: _from_checkpoint(Path(checkpoint), arch, size, domain))
+
+
+def _from_checkpoint(path: Path, arch: str, size: tuple[int, int], domain: str) -> Start:
     network = load_network(path, arch=arch, size=size)
     told = load_facts(path).get("encoder", {})
     if told and (told["height"], told["width"]) != size:

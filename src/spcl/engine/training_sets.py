@@ -34,21 +34,27 @@ def load_sets(
     Raises:
         InputError: For whatever cannot be trained on; says what to do.
     """
-    root = Path(config.data.data_dir)
-    source = load_dataset(config.data.source, root) if config.data.source else None
-    target = target or load_dataset(config.data.target, root)
     source_only = config.schedule.source_only
-    preflight.check_training_sets(source, target, source_only=source_only)
-    if preflight.can_evaluate(target):
-        preflight.check_queries(target, target.protocol)
-    sets = source, target
+    sets = runtime.together(lambda: _found_sets(config, target))
     broken = set(runtime.on_main(lambda: _check_images(config, *sets, report)))
+    source, target = sets
     if broken:
         source, target = (None if source is None else _without(source, broken)), _without(target, broken)
-        preflight.check_training_sets(source, target, source_only=source_only)
+        left = source, target
+        runtime.together(lambda: preflight.check_training_sets(*left, source_only=source_only))
     # From here on nobody can read the target's identities.
     target = target.without_training_identities()
     return source, replace(target, train=()) if source_only else target
+
+
+def _found_sets(config: Config, target: ReIDDataset | None) -> tuple[ReIDDataset | None, ReIDDataset]:
+    root = Path(config.data.data_dir)
+    source = load_dataset(config.data.source, root) if config.data.source else None
+    target = target or load_dataset(config.data.target, root)
+    preflight.check_training_sets(source, target, source_only=config.schedule.source_only)
+    if preflight.can_evaluate(target):
+        preflight.check_queries(target, target.protocol)
+    return source, target
 
 
 def training_records(source: ReIDDataset | None, target: ReIDDataset) -> dict[str, tuple[Record, ...]]:

@@ -27,12 +27,14 @@ class Estimate:
     Attributes:
         engine: What ``auto`` takes, or what was asked for.
         seconds: Of one label stage; right within a factor of two or three.
-        memory: Bytes beside what the process has, the features included.
+        memory: Bytes on the host beside what the process has, the features included.
+        device_memory: Bytes on the device, where that is not the host, likewise.
     """
 
     engine: str
     seconds: float
     memory: int
+    device_memory: int
 
     def words(self) -> str:
         """In one line."""
@@ -65,11 +67,12 @@ def estimate_label_stage(
     if chosen == "approximate":
         flops = 2 * _APPROXIMATE_SHARE * products
     else:
-        # The CPU engine multiplies each pair once.
-        flops = products if chosen == "torch" and device_type == "cpu" else 2 * products
+        # Our own engine multiplies each pair once.
+        flops = products if chosen == "torch" else 2 * products
     encoded, stored = num * k1 * _ENCODED_PER_NEIGHBOUR, num * k1 * _STORED_PER_NEIGHBOUR
     after = encoded * _SECONDS_PER_ENTRY
     memory = 4 * num * dim + num * k1 * (8 + 4 + 4) + 2 * 8 * encoded + 2 * 8 * stored + 2 * BLOCK_BYTES
-    if chosen == "approximate":
-        memory += 4 * num * dim / 4
-    return Estimate(chosen, flops / flops_per_second + after, int(memory))
+    regions = 4 * num * dim / 4 if chosen == "approximate" else 0
+    on_device = 0 if device_type == "cpu" else 4 * num * dim + num * k1 * (8 + 4) + 2 * BLOCK_BYTES + regions
+    memory += regions if device_type == "cpu" else 0
+    return Estimate(chosen, flops / flops_per_second + after, int(memory), int(on_device))
