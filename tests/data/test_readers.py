@@ -9,6 +9,7 @@ from spcl.data.catalogue import REGISTERED, describe_datasets, load_dataset
 from spcl.data.crops import find_crops
 from spcl.data.from_folders import split_for_evaluation
 from spcl.data.from_lists import vehicleid_draw
+from spcl.data.images import check_images
 from spcl.errors import InputError
 from spcl.records import Record
 from tests.fakes import CAMERAS, draw, write_fake
@@ -221,3 +222,22 @@ def test_a_bad_manifest_is_named(tmp_path, text, message):
     (tmp_path / "bad.csv").write_text(text)
     with pytest.raises(InputError, match=message):
         load_dataset(tmp_path / "bad.csv")
+
+
+@pytest.mark.parametrize("form", ["{0}/all.csv", "train={0}/all_train.csv"])
+def test_a_manifest_may_list_images_that_have_gone_where_they_are_left_out(tmp_path, form):
+    draw(tmp_path / "a.png", 1)
+    for name in ("all.csv", "all_train.csv"):
+        (tmp_path / name).write_text("path,camera\na.png,1\nb.png,2\n")
+    if form.endswith("all.csv"):
+        (tmp_path / "all_train.csv").unlink()
+    with pytest.raises(InputError, match=r"1 of 2 listed images are missing, first .*b.png"):
+        load_dataset(form.format(tmp_path))
+    expected = (Record(tmp_path / "a.png", camera=0), Record(tmp_path / "b.png", camera=1))
+    assert load_dataset(form.format(tmp_path), keep_missing=True).train == expected
+    assert find_crops(form.format(tmp_path)) == expected
+    assert check_images(expected, sample=None) == [(tmp_path / "b.png", "there is no such file")]
+    # A table that lies elsewhere is told before anything is done.
+    (tmp_path / "a.png").unlink()
+    with pytest.raises(InputError, match=r"2 of 2 listed images are missing.*relative to its folder"):
+        find_crops(form.format(tmp_path))

@@ -96,7 +96,7 @@ def run_evaluation(
     at_least("--workers", workers, 1)
     at_least("--batch-size", batch_size, 1)
     runtime = Runtime(device, precision)
-    dataset = load_dataset(data, data_dir)
+    dataset = load_dataset(data, data_dir, keep_missing=on_broken == "skip")
     if not can_evaluate(dataset):
         dataset = split_for_evaluation(dataset)
     check_queries(dataset, protocol or dataset.protocol)

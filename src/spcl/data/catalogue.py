@@ -94,7 +94,9 @@ REGISTERED: dict[str, Entry] = {
 }
 
 
-def load_dataset(name_or_path: str | Path, root: str | Path | None = None) -> ReIDDataset:
+def load_dataset(
+    name_or_path: str | Path, root: str | Path | None = None, *, keep_missing: bool = False
+) -> ReIDDataset:
     """A data set by its registered name or its path.
 
     Args:
@@ -103,6 +105,8 @@ def load_dataset(name_or_path: str | Path, root: str | Path | None = None) -> Re
             of crops, a manifest (CSV or Parquet); or ``train=a.csv,query=b.csv,gallery=c.csv``; or the common
             beginning of ``..._train.csv``, ``..._query.csv``, ``..._gallery.csv``.
         root: The folder that holds registered data sets; None: ``examples/data``.
+        keep_missing: Keep images that a manifest lists and that are not there, for who leaves out images that cannot be
+            read; otherwise they are an error.
 
     Returns:
         ReIDDataset: records in a fixed order, training identities and all cameras from 0.
@@ -120,8 +124,8 @@ def load_dataset(name_or_path: str | Path, root: str | Path | None = None) -> Re
             return _with_count_notes(load_vehicleid(folder, int(option)), {})
         return _with_count_notes(REGISTERED[name].load(folder), REGISTERED[name].published)
     if "=" in text and not Path(text).exists():
-        return _by_split(text)
-    return _by_path(Path(name_or_path))
+        return _by_split(text, keep_missing)
+    return _by_path(Path(name_or_path), keep_missing)
 
 
 def describe_datasets(root: str | Path | None = None) -> list[DatasetStatus]:
@@ -161,26 +165,26 @@ def _with_count_notes(dataset: ReIDDataset, published: Counts) -> ReIDDataset:
     return replace(dataset, notes=tuple(notes))
 
 
-def _by_split(text: str) -> ReIDDataset:
+def _by_split(text: str, keep_missing: bool) -> ReIDDataset:
     paths = {}
     for part in text.split(","):
         split, _, path = part.partition("=")
         paths[split.strip()] = Path(path.strip())
     first = next(iter(paths.values()))
-    return load_manifests(paths, first.stem.removesuffix("_train"))
+    return load_manifests(paths, first.stem.removesuffix("_train"), keep_missing=keep_missing)
 
 
-def _by_path(path: Path) -> ReIDDataset:
+def _by_path(path: Path, keep_missing: bool) -> ReIDDataset:
     # Tables named after a folder describe it better than its file names do.
     tables = manifests_of_prefix(path) if path.name else {}
     if tables:
-        return load_manifests(tables, path.name)
+        return load_manifests(tables, path.name, keep_missing=keep_missing)
     if path.is_dir():
         # Path("data/.").name is "data", and Path(".").name is nothing.
         folder = path if path.name else path.resolve()
         return load_market_layout(folder) if is_market_layout(folder) else load_folder(folder)
     if path.suffix.lower() in SUFFIXES:
-        return load_manifest(path)
+        return load_manifest(path, keep_missing=keep_missing)
     if path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES:
         raise InputError(f"{path} is one image; a data set is a folder of images: {path.parent}, say")
     near = get_close_matches(str(path), REGISTERED, n=1)

@@ -23,7 +23,8 @@ def find_crops(
     """The images of a file, a folder and all folders below it, a manifest, a registered name, or a list of files.
 
     Args:
-        images: Which. Of a data set with splits, all of them: training, query, gallery.
+        images: Which. Of a data set with splits, all of them: training, query, gallery. A manifest may list some that
+            are not there: reading will tell.
         data_dir: The folder that holds registered data sets; None: ``examples/data``.
         labelled: Read the folder as a data set (a folder per identity, Market-1501's layout), so that identities are
             known. Otherwise a folder is a heap of files, and no identity is read from it.
@@ -54,7 +55,8 @@ def find_crops(
             f"{path} is neither an image ({', '.join(sorted(IMAGE_SUFFIXES))}) nor a table "
             f"({', '.join(sorted(SUFFIXES))})"
         )
-    dataset = load_dataset(images if isinstance(images, str) else path, data_dir)
+    # Who uses an encoder leaves out images that cannot be read: one that has gone ends no long job either.
+    dataset = load_dataset(images if isinstance(images, str) else path, data_dir, keep_missing=True)
     tested = dataset.query + dataset.gallery
     if not labelled:
         return tuple(replace(record, identity=None) for record in dataset.train + tested)

@@ -19,11 +19,16 @@ SUFFIXES = (".csv", ".parquet")
 SPLITS = ("train", "query", "gallery")
 
 
-def load_manifest(path: Path) -> ReIDDataset:
+def load_manifest(path: Path, *, keep_missing: bool = False) -> ReIDDataset:
     """One table for all splits.
 
+    Args:
+        path: The table.
+        keep_missing: Keep listed images that are not there, for who leaves out images that cannot be read.
+
     Raises:
-        InputError: If it cannot be read, lacks a column, or holds a split that there is not.
+        InputError: If it cannot be read, lacks a column, holds a split that there is not, or lists images that are not
+            there; with ``keep_missing``, if none of them is.
     """
     table = read_manifest(path)
     if "split" not in table:
@@ -32,15 +37,17 @@ def load_manifest(path: Path) -> ReIDDataset:
     if unknown:
         raise InputError(f"{path}: the column split holds {unknown[0]!r}; expected {', '.join(SPLITS)}")
     parts = {split: table[table["split"] == split] for split in SPLITS}
-    return _dataset(path.stem, {split: (path, part) for split, part in parts.items() if len(part)})
+    tables = {split: (path, part) for split, part in parts.items() if len(part)}
+    return _dataset(path.stem, tables, keep_missing=keep_missing)
 
 
-def load_manifests(paths: Mapping[str, Path], name: str) -> ReIDDataset:
+def load_manifests(paths: Mapping[str, Path], name: str, *, keep_missing: bool = False) -> ReIDDataset:
     """A table for each split.
 
     Args:
         paths: Table of each split: ``train``, ``query``, ``gallery``; any may be missing.
         name: How reports call the data set.
+        keep_missing: As for ``load_manifest``.
 
     Raises:
         InputError: As ``load_manifest``.
@@ -48,7 +55,8 @@ def load_manifests(paths: Mapping[str, Path], name: str) -> ReIDDataset:
     unknown = sorted(set(paths) - set(SPLITS))
     if unknown:
         raise InputError(f"there is no split {unknown[0]!r}; expected {', '.join(SPLITS)}")
-    return _dataset(name, {split: (path, read_manifest(path)) for split, path in paths.items()})
+    tables = {split: (path, read_manifest(path)) for split, path in paths.items()}
+    return _dataset(name, tables, keep_missing=keep_missing)
 
 
 def manifests_of_prefix(prefix: Path) -> dict[str, Path]:
@@ -89,7 +97,7 @@ def read_manifest(path: Path) -> pd.DataFrame:
     return table
 
 
-def _dataset(name: str, tables: Mapping[str, tuple[Path, pd.DataFrame]]) -> ReIDDataset:
+def _dataset(name: str, tables: Mapping[str, tuple[Path, pd.DataFrame]], *, keep_missing: bool) -> ReIDDataset:
     texts = {
         split: {
             "path": [str(path.parent / str(value)) for value in table["path"]],
@@ -109,7 +117,7 @@ def _dataset(name: str, tables: Mapping[str, tuple[Path, pd.DataFrame]]) -> ReID
         for split, columns in texts.items()
     }
     every = [record for records in splits.values() for record in records]
-    _require_images(name, every)
+    _require_images(name, every, keep_missing=keep_missing)
     known = all(record.camera is not None for record in every)
     return ReIDDataset(
         name,
@@ -136,12 +144,13 @@ def _numbers(values: list[str]) -> dict[str, int]:
     return number_in_order([value for value in values if value])
 
 
-def _require_images(name: str, records: list[Record]) -> None:
+def _require_images(name: str, records: list[Record], *, keep_missing: bool) -> None:
     there = {
         path for folder in {record.path.parent for record in records} if folder.is_dir() for path in folder.iterdir()
     }
     missing = [record.path for record in records if record.path not in there and not record.path.is_file()]
-    if missing:
+    # Where all are, the table lies in the wrong place: no image would be read.
+    if missing and not (keep_missing and len(missing) < len(records)):
         raise InputError(
             f"{name}: {len(missing)} of {len(records)} listed images are missing, first {missing[0]}. "
             "Paths in a manifest are relative to its folder"

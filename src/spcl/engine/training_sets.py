@@ -49,8 +49,9 @@ def load_sets(
 
 def _found_sets(config: Config, target: ReIDDataset | None) -> tuple[ReIDDataset | None, ReIDDataset]:
     root = Path(config.data.data_dir)
-    source = load_dataset(config.data.source, root) if config.data.source else None
-    target = target or load_dataset(config.data.target, root)
+    skip = config.data.on_broken == "skip"
+    source = load_dataset(config.data.source, root, keep_missing=skip) if config.data.source else None
+    target = target or load_dataset(config.data.target, root, keep_missing=skip)
     preflight.check_training_sets(source, target, source_only=config.schedule.source_only)
     if preflight.can_evaluate(target):
         preflight.check_queries(target, target.protocol)
