@@ -8,6 +8,7 @@ import pytest
 
 from spcl.cli.main import main
 from spcl.engine.embed import load_encoder
+from spcl.errors import InputError
 from tests.cli.test_commands import refused
 from tests.engine.test_calibrate import write_checkpoint
 from tests.fakes import draw
@@ -101,6 +102,9 @@ def test_a_small_gallery_asks_for_a_calibration_and_uses_it(folder, capsys):
         (["calibrate", "c.pth.tar", "crops", "--false-match-rate", "1"], "the false-match rate is 1; expected above 0"),
         (["calibrate", "c.pth.tar", "strangers", "--labels"], "the images have none: give a folder per identity"),
         (["calibrate", "c.pth.tar", "crops/00", "--labels"], "the images have none"),
+        (["calibrate", "c.pth.tar", "crops", "--workers", "0"], "--workers is 0; expected at least 1"),
+        (["calibrate", "c.pth.tar", "crops", "--seed", "-1"], "--seed is -1; expected at least 0"),
+        (["calibrate", "c.pth.tar", "crops", "--output", "crops"], "crops is a folder; give the name of a file"),
         (["compare", "c.pth.tar", "crops/00/0.png", "gone.png"], "cannot read the image gone.png"),
         (["compare", "c.pth.tar", "crops/00/0.png", "strangers"], "cannot read the image strangers"),
         (["identify", "c.pth.tar", "crops", "strangers"], "no image of the gallery"),
@@ -112,3 +116,34 @@ def test_refusals(folder, capsys, words, message):
     before = (folder / "c.pth.tar").read_bytes()
     assert message in refused([*words, "--device", "cpu"], capsys)
     assert (folder / "c.pth.tar").read_bytes() == before
+
+
+def test_a_calibration_of_mirrored_features_is_of_these_alone(folder, capsys):
+    main(["embed", "c.pth.tar", "crops/00", "--gallery", "plain", "--identity-from", "folder", *FAST])
+    main(["embed", "c.pth.tar", "crops/00", "--gallery", "both", "--identity-from", "folder", "--flip", *FAST])
+    main(["calibrate", "c.pth.tar", "crops", "--labels", "--flip", *FAST])
+    encoder = load_encoder("c.pth.tar")
+    assert encoder.facts["calibration"]["flip"] is True
+    capsys.readouterr()
+    images = ["crops/00/0.png", "crops/00/1.png"]
+    main(["compare", "c.pth.tar", *images, "--device", "cpu", "--json"])
+    first, second = encoder.embed(images, flip=True)
+    assert json.loads(capsys.readouterr().out)["similarity"] == pytest.approx(float(first @ second), abs=1e-5)
+    error = refused(["identify", "c.pth.tar", "plain", images[0], *FAST], capsys)
+    assert "The checkpoint's calibration is of features with --flip" in error
+    main(["identify", "c.pth.tar", "both", images[0], "--flip", *FAST])
+    assert "from the checkpoint's calibration of pairs" in capsys.readouterr().out
+
+
+def test_an_image_that_cannot_be_compared_is_not_advised_to_be_skipped(folder, capsys):
+    assert "--on-broken" not in refused(["compare", "c.pth.tar", "crops/00/0.png", "gone.png"], capsys)
+
+
+def test_figures_are_told_before_they_are_written(folder, capsys, monkeypatch):
+    def full(*_, **__):
+        raise InputError("cannot write c.pth.tar: the disk is full")
+
+    monkeypatch.setattr("spcl.cli.calibrate.store_calibration", full)
+    with pytest.raises(SystemExit):
+        main(["calibrate", "c.pth.tar", "crops", "--labels", *FAST])
+    assert "Two images count as one object from a similarity of" in capsys.readouterr().out

@@ -11,9 +11,11 @@ import sys
 import pytest
 
 from spcl.cli import main as cli
+from spcl.cli import official
 from spcl.cli.main import main, run_guarded
 from spcl.cli.train import _parse
 from spcl.config import load_config
+from spcl.errors import InputError
 from tests.fakes import draw, write_fake
 
 SMALL = shlex.split(
@@ -240,3 +242,33 @@ def test_demo_in_small(folder, capsys):
     assert json.loads((folder / "runs/demo/summary.json").read_text())["spcl"] == summary["spcl"]
     assert "a demo with other settings; give another --out, or --restart" in refused([*words, "--seed", "5"], capsys)
     main([*words, "--seed", "5", "--restart"])
+
+
+@pytest.mark.parametrize("flag", ["--workers", "--batch-size"])
+@pytest.mark.parametrize("value", ["0", "-1"])
+def test_an_evaluation_with_nothing_to_work_with_is_refused(folder, capsys, flag, value):
+    message = f"{flag} is {value}; expected at least 1"
+    assert message in refused(["evaluate", "no.pth.tar", "market1501", flag, value], capsys)
+    with pytest.raises(InputError, match=message):
+        official.evaluate(["--resume", "no.pth.tar", flag, value])
+
+
+@pytest.mark.parametrize(
+    "words", [["cluster", "--n", "40", "--dim", "8"], ["rank", "--queries", "5", "--gallery", "20"]]
+)
+def test_a_device_of_a_benchmark_is_found_or_refused(capsys, words):
+    main(["bench", *words, "--repeat", "1", "--device", "auto", "--json"])
+    assert json.loads(capsys.readouterr().out)
+    assert "device 'cuda:77' is not there" in refused(["bench", *words, "--device", "cuda:77"], capsys)
+
+
+def test_a_disk_that_takes_nothing_is_told(capsys):
+    def full():
+        raise OSError(28, "No space left on device", "some/file")
+
+    with pytest.raises(SystemExit) as stopped:
+        run_guarded(full)
+    assert stopped.value.code == 2
+    assert capsys.readouterr().err == (
+        "error: cannot read or write some/file: No space left on device; free some space, or give another place\n"
+    )

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
@@ -14,9 +17,10 @@ from PIL import Image
 from spcl import Gallery, load_encoder
 from spcl.cli.main import main
 from spcl.engine.checkpoint import checkpoint_of, save_atomically
+from spcl.errors import InputError
 from spcl.nn.encoder import Encoder, EncoderSettings
 from tests.cli.test_commands import refused
-from tests.fakes import draw
+from tests.fakes import draw, write_fake
 
 
 @pytest.fixture(scope="module")
@@ -184,3 +188,122 @@ def test_refusals(folder, capsys, words, message):
     before = sorted(path.name for path in folder.iterdir())
     assert message in refused(words, capsys)
     assert sorted(path.name for path in folder.iterdir()) == before
+
+
+def test_mirror_images_are_averaged_everywhere_or_nowhere(folder, capsys):
+    main(["embed", "0.pth.tar", "some.csv", "--gallery", "both", "-o", "both.parquet", "--flip"])
+    capsys.readouterr()
+    query = "crops/0001_c2_5.jpg"
+    for source in ("both", "both.parquet"):
+        assert "Add --flip" in refused(["search", "0.pth.tar", source, query], capsys)
+        (found,) = searched(source, query, "--flip", "--top", "3", capsys=capsys)["queries"]
+        assert len(found["hits"]) == 3
+    for source in ("g", "g.parquet"):
+        assert "Leave out --flip" in refused(["search", "0.pth.tar", source, query, "--flip"], capsys)
+    assert "Leave out --flip" in refused(["identify", "0.pth.tar", "g", query, "--flip"], capsys)
+    assert "Add --flip" in refused(["embed", "0.pth.tar", "some.csv", "--gallery", "both"], capsys)
+    encoder = load_encoder("0.pth.tar")
+    gallery = Gallery.open("both", encoder)
+    # The image itself, at a similarity of 1: the query is mirrored, too.
+    assert gallery.search(query, k=1)[0][0].similarity == pytest.approx(1, abs=1e-5)
+    assert gallery.add([query]).num_replaced == 1
+    assert gallery.search(query, k=1)[0][0].similarity == pytest.approx(1, abs=1e-5)
+    with pytest.raises(InputError, match=r"Add --flip \(flip=True\)"):
+        gallery.add([query], flip=False)
+    mirrored = np.stack([np.asarray(Image.open(query)), np.asarray(Image.open(query))[:, ::-1]])
+    assert np.allclose(*encoder.embed(list(mirrored), flip=True), atol=1e-6)
+
+
+def test_an_unknown_camera_is_told(folder, capsys):
+    words = ["search", "0.pth.tar", "g", "crops/0001_c2_5.jpg", "--camera-not", "3", "northgate"]
+    main(words)
+    printed = capsys.readouterr().out
+    assert "warning: --camera-not northgate: no image of the gallery is of such a camera" in printed
+    assert "its cameras are 3, north gate" in printed
+    main([*words, "--json"])
+    assert "--camera-not northgate" in json.loads(capsys.readouterr().out)["warnings"][0]
+    main(words[:-1])
+    assert "warning" not in capsys.readouterr().out
+
+
+def test_queries_come_from_the_data_folder_that_is_given(folder, capsys):
+    write_fake("market1501", folder / "elsewhere")
+    found = searched("g", "market1501", "--data-dir", "elsewhere", "--top", "1", capsys=capsys)
+    assert all(entry["query"].startswith("elsewhere/market1501") for entry in found["queries"])
+    main(["identify", "0.pth.tar", "g", "market1501", "--data-dir", "elsewhere", "--json", "--device", "cpu"])
+    assert len(json.loads(capsys.readouterr().out)["queries"]) == len(found["queries"])
+
+
+def test_everything_is_checked_before_images_are_embedded(folder, capsys, monkeypatch):
+    def embedded(*_, **__):
+        raise AssertionError("images are embedded")
+
+    for place in (
+        "spcl.cli.search.embed_records",
+        "spcl.cli.identify.embed_records",
+        "spcl.gallery.intake.embed_parts",
+    ):
+        monkeypatch.setattr(place, embedded)
+    query = "crops/0001_c2_5.jpg"
+    for words, message in [
+        (["search", "1.pth.tar", "g", query], "holds vectors of the encoder"),
+        (["search", "0.pth.tar", "g", query, "--where", "lorry = 2"], "the filter 'lorry = 2' cannot be used"),
+        (["search", "0.pth.tar", "g.parquet", query, "--where", "lorry = 2"], "the filter 'lorry = 2' cannot be used"),
+        (["search", "0.pth.tar", "g", query, "--save-picture", "g.png/x.png"], "g.png is a file, not a folder"),
+        (["search", "0.pth.tar", "g", query, "--save-picture", "x.png"], "x.png is a folder"),
+        (["search", "0.pth.tar", "g", query, "--workers", "0"], "--workers is 0"),
+        (["identify", "0.pth.tar", "crops", query], "no image of the gallery has an identity"),
+        (["identify", "0.pth.tar", "g", query, "--false-match-rate", "2"], "the false-match rate is 2"),
+        (["identify", "0.pth.tar", "g", query, "--workers", "0"], "--workers is 0"),
+        (["embed", "0.pth.tar", "crops", "--gallery", "never", "--workers", "0"], "--workers is 0"),
+        (["embed", "0.pth.tar", "crops", "-o", "x.parquet", "--gallery", "never", "--overwrite"], "is a folder"),
+        (["embed", "0.pth.tar", "crops", "-o", "g.png/f.npy", "--gallery", "never"], "g.png is a file"),
+    ]:
+        (folder / "g.png").write_text("")
+        for name in ("x.png", "x.parquet"):
+            (folder / name).mkdir(exist_ok=True)
+        assert message in refused(words, capsys)
+    assert not (folder / "never").exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="file names are any bytes on Linux alone")
+def test_a_file_name_that_is_no_text_does_not_end_the_job(folder, capsys):
+    bad = os.fsdecode(b"crops/caf\xe9_c3.jpg")
+    shutil.copy("crops/0001_c2_5.jpg", bad)
+    shutil.copytree("crops", os.fsdecode(b"all/caf\xe9"))
+    for words in (
+        ["embed", "0.pth.tar", "crops", "-o", "n.parquet", "--gallery", "n", "--device", "cpu"],
+        ["embed", "0.pth.tar", "crops", "-o", "n.npy", "--identity-from", "folder", "--device", "cpu"],
+        ["search", "0.pth.tar", "n", "crops", "--device", "cpu", "--top", "1"],
+        ["cluster", "crops", "-o", "out", "--checkpoint", "0.pth.tar", "--device", "cpu"],
+        ["suggest", "crops", "--checkpoint", "0.pth.tar", "--device", "cpu"],
+    ):
+        main(words)
+    printed = capsys.readouterr().out
+    assert "warning: crops/caf\\udce9_c3.jpg is left out: its path is not UTF-8" in printed
+    assert len(pd.read_parquet("n.parquet")) == 20
+    assert 'crops/caf\\udce9_c3.jpg,"its path is not UTF-8' in (folder / "out/broken.csv").read_text(encoding="utf-8")
+    error = refused(["embed", "0.pth.tar", "all", "-o", "a.parquet", "--identity-from", "folder"], capsys)
+    assert "none of the 22 images can be read" in error
+    assert "its path is not UTF-8" in error
+
+
+@pytest.mark.slow
+def test_a_full_disk_is_told(folder):
+    """A limit on the size of files is as near to a full disk as a test comes."""
+    limited = (
+        "import resource, signal, sys; from spcl.cli.main import main; import lancedb; "
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000)); "
+        "main(sys.argv[1:])"
+    )
+    for to, message in [
+        (["-o", "f.parquet"], "cannot write f.parquet"),
+        (["-o", "f.npy"], "cannot write f.npy"),
+        (["--gallery", "full"], "cannot write to the gallery: File too large"),
+    ]:
+        words = ["embed", "0.pth.tar", "crops", *to, "--device", "cpu"]
+        done = subprocess.run([sys.executable, "-c", limited, *words], capture_output=True, text=True)
+        assert done.returncode == 2, done.stderr
+        assert message in done.stderr
+        assert "Traceback" not in done.stderr
+    assert not [path for path in folder.iterdir() if path.name.startswith((".", "f."))]

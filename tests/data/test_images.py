@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
+import sys
 import warnings
 import zlib
 from concurrent.futures import ThreadPoolExecutor
@@ -186,6 +187,19 @@ def test_broken_images_are_named(tmp_path):
     for path in paths[1:]:
         with pytest.raises(InputError, match=f"cannot read the image .*{path.name}.*--on-broken skip"):
             store([path]).read(np.array([0]))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="file names are any bytes on Linux alone")
+def test_a_name_that_is_no_text_is_told(tmp_path):
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.jpg"))
+    draw(tmp_path / "whole.jpg", 1).rename(path)
+    with pytest.raises(InputError, match="its path is not UTF-8"):
+        store([path]).read(np.array([0]))
+    skipping = store([path], on_broken="skip")
+    skipping.read(np.array([0]))
+    ((_, reason),) = check_images([Record(path)], sample=None)
+    assert skipping.broken[0] == reason
+    assert open_image(path).size  # it could be read: what fails is to name it
 
 
 def test_broken_images_are_skipped_and_counted(tmp_path):

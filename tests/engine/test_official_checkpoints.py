@@ -119,6 +119,13 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     monkeypatch.setattr(torch, "save", full)
     with pytest.raises(InputError, match="No space left on device; free some space, then use --resume"):
         save_atomically({"epoch": 2}, path)
+
+    def full_for_torch(*_, **__):
+        raise RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 47104 vs 47000")
+
+    monkeypatch.setattr(torch, "save", full_for_torch)
+    with pytest.raises(InputError, match="the disk did not take all of it; try again"):
+        save_atomically({"epoch": 2}, path, next_step="try again")
     monkeypatch.undo()
     assert load_safely(path) == {"epoch": 1}
     assert [entry.name for entry in tmp_path.iterdir()] == ["c.pth.tar"]

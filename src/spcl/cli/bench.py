@@ -17,6 +17,7 @@ from spcl.bench.train import bench_train
 from spcl.engine.journal import ConsoleReporter, SilentReporter
 from spcl.errors import InputError
 from spcl.retrieval.faiss_search import is_installed
+from spcl.runtime import Runtime
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Cluster:
     engine: Literal["auto", "torch", "faiss", "approximate"] = "auto"
     """Of the neighbour search; auto goes by size."""
     device: str = "cpu"
-    """Where the search multiplies: cpu, cuda or mps."""
+    """Where the search multiplies: cpu, auto, cuda, cuda:N or mps."""
     repeat: int = 3
     """The best of so many is told."""
     no_full_product: bool = False
@@ -56,7 +57,7 @@ class Rank:
     no_rerank: bool = False
     """Leave re-ranking out."""
     device: str = "cpu"
-    """Where products are made: cpu, cuda or mps."""
+    """Where products are made: cpu, auto, cuda, cuda:N or mps."""
     repeat: int = 1
     """The best of so many is told."""
     json: bool = False
@@ -114,7 +115,7 @@ def main(arguments: Sequence[str]) -> None:
             k1=options.k1,
             k2=options.k2,
             engine=options.engine,
-            device=options.device,
+            device=_found_device(options.device),
             repeat=options.repeat,
             with_full_product=not options.no_full_product,
             report=report,
@@ -141,7 +142,7 @@ def main(arguments: Sequence[str]) -> None:
             options.gallery,
             options.dim,
             with_rerank=not options.no_rerank,
-            device=options.device,
+            device=_found_device(options.device),
             repeat=options.repeat,
             report=report,
         )
@@ -161,6 +162,11 @@ def _check(options: Any) -> None:
             raise InputError(f"--{name} is {value}; expected at least 1")
     if getattr(options, "engine", "") == "faiss" and not is_installed():
         raise InputError('faiss is not installed: pip install "spcl[faiss]", or leave --engine out')
+
+
+def _found_device(name: str) -> str:
+    """The device that a name means, checked."""
+    return str(Runtime(name).device)
 
 
 def _show(figures: dict[str, Any], console: Console) -> None:

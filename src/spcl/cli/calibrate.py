@@ -11,13 +11,13 @@ from typing import Any
 
 import tyro
 
-from spcl.cli.options import EncodingOptions
+from spcl.cli.options import FeatureOptions, at_least, parsed
 from spcl.data.crops import find_crops
 from spcl.data.written_columns import written_columns
 from spcl.engine.calibrate import EncoderCalibration, calibrate, moments_of, store_calibration
 from spcl.engine.embed import load_encoder
 from spcl.engine.journal import ConsoleReporter, Reporter, SilentReporter
-from spcl.engine.whole_files import written_aside
+from spcl.engine.whole_files import check_place, written_aside
 from spcl.errors import InputError
 from spcl.retrieval.calibration import check_rate
 from spcl.runtime import Runtime
@@ -26,7 +26,7 @@ _RATES = (0.1, 0.01, 0.001, 0.0001)
 
 
 @dataclass(frozen=True)
-class Calibrate(EncodingOptions):
+class Calibrate(FeatureOptions):
     """Find out what similarities mean for images like yours, and store it in the checkpoint.
 
     spcl compare and spcl identify then give probabilities and verdicts. Take images that the encoder was not trained
@@ -48,10 +48,21 @@ class Calibrate(EncodingOptions):
     json: bool = False
     """Print the figures as JSON, as fractions."""
 
+    def check(self) -> None:
+        """As for all; and the rate, the seed, the place of the file."""
+        super().check()
+        at_least("--seed", self.seed, 0)
+        try:
+            check_rate(self.false_match_rate)
+        except ValueError as error:
+            raise InputError(str(error)) from error
+        if self.output:
+            check_place(Path(self.output))
+
 
 def main(arguments: Sequence[str]) -> None:
     """Run ``spcl calibrate`` with these words."""
-    options = tyro.cli(Calibrate, args=list(arguments), prog="spcl calibrate", config=(tyro.conf.FlagCreatePairsOff,))
+    options = parsed(Calibrate, arguments, "spcl calibrate")
     run_calibration(options, SilentReporter() if options.json else ConsoleReporter())
 
 
@@ -61,10 +72,6 @@ def run_calibration(options: Calibrate, report: Reporter) -> None:
     Raises:
         InputError: If something cannot be used, before any image is encoded; if the images give too few pairs.
     """
-    try:
-        check_rate(options.false_match_rate)
-    except ValueError as error:
-        raise InputError(str(error)) from error
     checkpoint = Path(options.checkpoint)
     runtime = Runtime(options.device, options.precision)
     encoder = load_encoder(checkpoint, arch=options.arch or None, domain=options.domain)
@@ -83,15 +90,18 @@ def run_calibration(options: Calibrate, report: Reporter) -> None:
         runtime=runtime,
         report=report,
         num_threads=options.workers,
+        flip=options.flip,
     )
+    # Told before it is written: what was found is not lost with the file.
+    if options.json:
+        print(json.dumps(figures_of(found, options.false_match_rate)))
+    else:
+        _tell(found, options, report)
     store_calibration(checkpoint, found, arch=options.arch or None)
     if options.output:
         with written_aside(Path(options.output)) as aside:
             aside.write_text(json.dumps(found.to_dict(), indent=1) + "\n", encoding="utf-8")
-    if options.json:
-        print(json.dumps(figures_of(found, options.false_match_rate)))
-        return
-    _tell(found, options, report)
+    report.say(f"stored in {options.checkpoint}" + (f" and {options.output}" if options.output else ""))
 
 
 def figures_of(found: EncoderCalibration, false_match_rate: float) -> dict[str, Any]:
@@ -148,7 +158,6 @@ def _tell(found: EncoderCalibration, options: Calibrate, report: Reporter) -> No
             "Made without labels: where clusters are wrong, so are these rates. --labels, on images with identities, "
             "makes sure."
         )
-    report.say(f"stored in {options.checkpoint}" + (f" and {options.output}" if options.output else ""))
 
 
 def percent(share: float | None) -> str:

@@ -11,9 +11,10 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from spcl.cli.options import EncodingOptions
+from spcl.cli.options import FeatureOptions, parsed
 from spcl.engine.embed import Encoder, load_encoder
 from spcl.engine.journal import ConsoleReporter, Reporter, SilentReporter
+from spcl.engine.whole_files import check_place
 from spcl.errors import InputError
 from spcl.gallery.features_file import check_suffix, features_writer, paths_file
 from spcl.gallery.gallery import Gallery
@@ -25,7 +26,7 @@ _MOST_NAMED = 20
 
 
 @dataclass(frozen=True)
-class Embed(EncodingOptions):
+class Embed(FeatureOptions):
     """Turn images into features (unit vectors) with an encoder: into a file, a gallery to search in, or both.
 
     Images that cannot be read are named and left out. A gallery is made where there is none; images whose path it
@@ -42,8 +43,6 @@ class Embed(EncodingOptions):
     """Folder of a gallery to add the images to."""
     identity_from: Literal["table", "folder", "name"] = "table"
     """Identities: the table's column; the name of the folder an image lies in; the number before _c in its name."""
-    flip: bool = False
-    """Average the features of each image and its mirror image."""
     overwrite: bool = False
     """Replace a features file that is there already."""
     json: bool = False
@@ -52,7 +51,7 @@ class Embed(EncodingOptions):
 
 def main(arguments: Sequence[str]) -> None:
     """Run ``spcl embed`` with these words."""
-    options = tyro.cli(Embed, args=list(arguments), prog="spcl embed", config=(tyro.conf.FlagCreatePairsOff,))
+    options = parsed(Embed, arguments, "spcl embed")
     run_embedding(options, SilentReporter() if options.json else ConsoleReporter())
 
 
@@ -66,7 +65,7 @@ def run_embedding(options: Embed, report: Reporter) -> None:
     runtime = Runtime(options.device, options.precision)
     found = find_images(options.images, identity_from=options.identity_from, data_dir=options.data_dir)
     encoder = load_encoder(options.checkpoint, arch=options.arch or None, domain=options.domain)
-    gallery = _gallery(Path(options.gallery), encoder, found) if options.gallery else None
+    gallery = _gallery(Path(options.gallery), encoder, found, flip=options.flip) if options.gallery else None
     done = _embed(options, output, gallery, encoder, found, runtime, report)
     if options.json:
         print(json.dumps(done))
@@ -81,16 +80,19 @@ def _checked_output(options: Embed) -> Path | None:
         return None
     output = Path(options.output)
     check_suffix(output)
+    for file in (output, paths_file(output)) if output.suffix == ".npy" else (output,):
+        check_place(file)
     if output.exists() and not options.overwrite:
         raise InputError(f"{output} is there already; give another name, or --overwrite to replace it")
     return output
 
 
-def _gallery(folder: Path, encoder: Encoder, found: FoundImages) -> Gallery:
-    """The gallery, with encoder and columns checked; made where there is none."""
+def _gallery(folder: Path, encoder: Encoder, found: FoundImages, *, flip: bool) -> Gallery:
+    """The gallery, with encoder, kind of features and columns checked; made where there is none."""
     if not is_gallery(folder):
-        return Gallery.create(folder, encoder)
+        return Gallery.create(folder, encoder, flip=flip)
     gallery = Gallery.open(folder, encoder)
+    gallery.check_flip(flip)
     gallery.check_columns(found.table)
     return gallery
 

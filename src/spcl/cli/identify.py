@@ -9,9 +9,9 @@ from pathlib import Path
 
 import tyro
 
-from spcl.cli.options import EncodingOptions
-from spcl.data.crops import find_crops
-from spcl.engine.embed import embed_records, load_encoder
+from spcl.cli.options import FeatureOptions, found_queries, parsed
+from spcl.engine.calibrate import stored_calibration
+from spcl.engine.embed import Encoder, embed_records, load_encoder
 from spcl.engine.journal import ConsoleReporter, Reporter, SilentReporter
 from spcl.errors import InputError
 from spcl.gallery.naming import enrolled_identities
@@ -24,7 +24,7 @@ _MOST_NAMED = 20
 
 
 @dataclass(frozen=True)
-class Identify(EncodingOptions):
+class Identify(FeatureOptions):
     """Give images the name of somebody in a gallery, or none: "unknown" where nobody is similar enough.
 
     The gallery is one that spcl embed --gallery made of images with identities, or a table of images with a column
@@ -45,10 +45,18 @@ class Identify(EncodingOptions):
     json: bool = False
     """Print the answers as JSON."""
 
+    def check(self) -> None:
+        """As for all; and the rate."""
+        super().check()
+        try:
+            check_rate(self.false_match_rate)
+        except ValueError as error:
+            raise InputError(str(error)) from error
+
 
 def main(arguments: Sequence[str]) -> None:
     """Run ``spcl identify`` with these words."""
-    options = tyro.cli(Identify, args=list(arguments), prog="spcl identify", config=(tyro.conf.FlagCreatePairsOff,))
+    options = parsed(Identify, arguments, "spcl identify")
     run_identification(options, SilentReporter() if options.json else ConsoleReporter())
 
 
@@ -59,10 +67,8 @@ def run_identification(options: Identify, report: Reporter) -> None:
         InputError: If something cannot be used, or nothing tells how similar strangers are; before images to be named
             are embedded.
     """
-    if not options.query:
-        raise InputError("which images are to be named? Give one, several, or a folder, after the gallery")
     runtime = Runtime(options.device, options.precision)
-    records = tuple(record for query in options.query for record in find_crops(query))
+    records = found_queries(options.query, data_dir=options.data_dir, purpose="named")
     encoder = load_encoder(options.checkpoint, arch=options.arch or None, domain=options.domain)
     where = options.where or None
     with searchable(
@@ -70,18 +76,26 @@ def run_identification(options: Identify, report: Reporter) -> None:
         encoder,
         where=where,
         data_dir=options.data_dir,
+        flip=options.flip,
         runtime=runtime,
         report=report,
         num_threads=options.workers,
     ) as source:
+        source.check_identities()
+        source.fill()
         enrolled = enrolled_identities(source.gallery, where)
     try:
-        check_rate(options.false_match_rate)
         threshold = enrolled.threshold(options.false_match_rate)
     except ValueError as error:
-        raise InputError(str(error)) from error
+        raise InputError(f"{error}{_why_no_calibration(encoder, options.flip)}") from error
     queries = embed_records(
-        encoder, records, runtime=runtime, report=report, num_threads=options.workers, name="queries"
+        encoder,
+        records,
+        runtime=runtime,
+        report=report,
+        num_threads=options.workers,
+        flip=options.flip,
+        name="queries",
     )
     answers = enrolled.identify(queries.features, options.false_match_rate)
     broken = queries.broken + source.broken
@@ -94,6 +108,14 @@ def run_identification(options: Identify, report: Reporter) -> None:
     if len(broken) > _MOST_NAMED:
         report.warn(f"and {len(broken) - _MOST_NAMED} more images are left out; --json lists them all")
     _tell(answers, paths, enrolled, threshold, report)
+
+
+def _why_no_calibration(encoder: Encoder, flip: bool) -> str:
+    """A word on a calibration that is there and is not used."""
+    stored = stored_calibration(encoder)
+    if stored is None or stored.flip == flip:
+        return ""
+    return f". The checkpoint's calibration is of features {'with' if stored.flip else 'without'} --flip"
 
 
 def _to_json(

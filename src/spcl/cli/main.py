@@ -12,9 +12,10 @@ import sys
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from importlib import import_module
+from io import TextIOWrapper
 
 from spcl._version import __version__
-from spcl.errors import InputError
+from spcl.errors import InputError, first_line
 
 COMMANDS = {
     "train": "train an encoder: unlabelled images alone, or with a labelled source beside them",
@@ -63,6 +64,9 @@ def run_guarded(program: Callable[[], None]) -> None:
     has_others = int(os.environ.get("WORLD_SIZE", "1")) > 1
     if has_others:
         signal.signal(signal.SIGTERM, _end_with_the_others)
+    if isinstance(sys.stdout, TextIOWrapper):
+        # A file's name that the terminal cannot show, or that is no text at all, is shown with escapes.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         try:
             program()
@@ -72,7 +76,10 @@ def run_guarded(program: Callable[[], None]) -> None:
     except InputError as error:
         if error.is_shared and os.environ.get("RANK", "0") != "0":
             raise SystemExit(2) from None
-        _fail(str(error))
+        # What this process alone may have found is told by it, whichever it is.
+        alone = has_others and not error.is_shared
+        where = f"process {os.environ.get('RANK', '0')} of {os.environ['WORLD_SIZE']}: " if alone else ""
+        _fail(f"{where}{error}")
     except KeyboardInterrupt:
         print("\nstopped", file=sys.stderr)
         raise SystemExit(130) from None
@@ -82,6 +89,11 @@ def run_guarded(program: Callable[[], None]) -> None:
         raise SystemExit(0) from None
     except PermissionError as error:
         _fail(f"no permission to read or write {error.filename}; give another place, or change who may")
+    except OSError as error:
+        # What is written with care says so itself; this is for the rest: a full disk, one that is gone.
+        place = f" {error.filename}" if error.filename else ""
+        reason = error.strerror or first_line(error)
+        _fail(f"cannot read or write{place}: {reason}; free some space, or give another place")
     except RuntimeError as error:
         if has_others and import_module("spcl.runtime").lost_another_process(error):
             _end_with_the_others()
@@ -90,7 +102,8 @@ def run_guarded(program: Callable[[], None]) -> None:
 
 def _end_with_the_others(*_: object) -> None:
     print(
-        "error: another process of this run has ended, so this one ends too; the same command with --resume continues",
+        "error: another process of this run has ended, so this one ends too; start it again (spcl train and "
+        "spcl adapt go on with --resume)",
         file=sys.stderr,
         flush=True,
     )

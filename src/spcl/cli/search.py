@@ -11,13 +11,14 @@ import numpy as np
 import tyro
 from numpy.typing import NDArray
 
-from spcl.cli.options import EncodingOptions
-from spcl.data.crops import find_crops
+from spcl.cli.options import FeatureOptions, at_least, found_queries, parsed
 from spcl.data.images import UnreadableImageError, open_image, resized
 from spcl.engine.embed import EmbeddedImages, Encoder, embed_records, load_encoder
 from spcl.engine.journal import ConsoleReporter, Reporter, SilentReporter
+from spcl.engine.whole_files import check_place
 from spcl.errors import InputError
 from spcl.gallery.filters import both, not_cameras
+from spcl.gallery.gallery import Gallery
 from spcl.gallery.result import Hit, SearchResult
 from spcl.gallery.sources import searchable
 from spcl.runtime import Runtime
@@ -28,7 +29,7 @@ _GREY = 127
 
 
 @dataclass(frozen=True)
-class Search(EncodingOptions):
+class Search(FeatureOptions):
     """Find the images of a gallery that are most similar to others; the query's own file is not listed.
 
     The gallery is a folder that spcl embed --gallery made, a features file (Parquet) of spcl embed, or images of any
@@ -53,15 +54,22 @@ class Search(EncodingOptions):
     """Order the 100 (or 4 x top) most similar images of each query by k-reciprocal re-ranking among themselves."""
     save_picture: str = ""
     """Draw the queries and what was found: ranked.png."""
-    flip: bool = False
-    """Average the features of each image and its mirror image."""
     json: bool = False
     """Print what was found as JSON."""
+
+    def check(self) -> None:
+        """As for all; and the number of images, and the place of the picture."""
+        super().check()
+        at_least("--top", self.top, 1)
+        if self.save_picture and Path(self.save_picture).suffix != ".png":
+            raise InputError(f"a picture is written as PNG: --save-picture {self.save_picture} must end in .png")
+        if self.save_picture:
+            check_place(Path(self.save_picture))
 
 
 def main(arguments: Sequence[str]) -> None:
     """Run ``spcl search`` with these words."""
-    options = tyro.cli(Search, args=list(arguments), prog="spcl search", config=(tyro.conf.FlagCreatePairsOff,))
+    options = parsed(Search, arguments, "spcl search")
     run_search(options, SilentReporter() if options.json else ConsoleReporter())
 
 
@@ -69,24 +77,12 @@ def run_search(options: Search, report: Reporter) -> None:
     """Search, print, draw.
 
     Raises:
-        InputError: If something cannot be used: queries and filter before a folder of images is embedded.
+        InputError: If something cannot be used: gallery and filter before queries are embedded, these before a folder
+            of images is.
     """
-    if options.top < 1:
-        raise InputError(f"--top is {options.top}; expected 1 or more")
-    if options.save_picture and Path(options.save_picture).suffix != ".png":
-        raise InputError(f"a picture is written as PNG: --save-picture {options.save_picture} must end in .png")
     runtime = Runtime(options.device, options.precision)
-    records = tuple(record for query in _given(options.query) for record in find_crops(query))
+    records = found_queries(options.query, data_dir=options.data_dir, purpose="searched for")
     encoder = load_encoder(options.checkpoint, arch=options.arch or None, domain=options.domain)
-    queries = embed_records(
-        encoder,
-        records,
-        runtime=runtime,
-        report=report,
-        num_threads=options.workers,
-        flip=options.flip,
-        name="queries",
-    )
     where = both(not_cameras(options.camera_not), options.where or None)
     with searchable(
         options.gallery,
@@ -98,6 +94,17 @@ def run_search(options: Search, report: Reporter) -> None:
         report=report,
         num_threads=options.workers,
     ) as source:
+        queries = embed_records(
+            encoder,
+            records,
+            runtime=runtime,
+            report=report,
+            num_threads=options.workers,
+            flip=options.flip,
+            name="queries",
+        )
+        source.fill()
+        _warn_of_unknown_cameras(source.gallery, options.camera_not, report)
         found = source.gallery.search(
             queries.features,
             # One more, for the query itself may be among them.
@@ -109,18 +116,27 @@ def run_search(options: Search, report: Reporter) -> None:
         num_images = len(source.gallery)
     broken = queries.broken + source.broken
     result = _without_own_files(found, queries, options.top)
+    if options.json:
+        warnings = {"warnings": report.warnings} if isinstance(report, SilentReporter) and report.warnings else {}
+        print(json.dumps(_to_json(result, queries, num_images, broken) | warnings))
+    else:
+        _tell(result, queries, num_images, broken, report)
+    # Last: what was found is told already if it cannot be drawn.
     if options.save_picture:
         _draw(Path(options.save_picture), encoder, queries, result, options)
-    if options.json:
-        print(json.dumps(_to_json(result, queries, num_images, broken)))
+        report.say(f"picture: {options.save_picture}")
+
+
+def _warn_of_unknown_cameras(gallery: Gallery, cameras: Sequence[str], report: Reporter) -> None:
+    unknown = gallery.unknown_cameras(cameras)
+    if not unknown:
         return
-    _tell(result, queries, num_images, broken, options, report)
-
-
-def _given(queries: Sequence[str]) -> Sequence[str]:
-    if not queries:
-        raise InputError("which images are to be searched for? Give one, several, or a folder, after the gallery")
-    return queries
+    known = gallery.cameras()
+    there = ", ".join(known[:_MOST_NAMED]) + (f" and {len(known) - _MOST_NAMED} more" if known[_MOST_NAMED:] else "")
+    report.warn(
+        f"--camera-not {' '.join(unknown)}: no image of the gallery is of such a camera, so nothing is left out by it; "
+        + (f"its cameras are {there}" if known else "its images have no cameras")
+    )
 
 
 def _without_own_files(found: SearchResult, queries: EmbeddedImages, top: int) -> SearchResult:
@@ -151,7 +167,6 @@ def _tell(
     queries: EmbeddedImages,
     num_images: int,
     broken: Sequence[tuple[Path, str]],
-    options: Search,
     report: Reporter,
 ) -> None:
     for path, reason in broken[:_MOST_NAMED]:
@@ -164,8 +179,6 @@ def _tell(
             report.say(f"  {line}")
     how = "every image compared" if result.engine == "exact" else f"by the index, recall {100 * result.recall:.1f} %"
     report.say(f"searched in {num_images} images, {how}")
-    if options.save_picture:
-        report.say(f"picture: {options.save_picture}")
 
 
 def _table(hits: Sequence[Hit]) -> list[str]:

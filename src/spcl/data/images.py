@@ -25,6 +25,8 @@ from spcl.records import Record
 
 OnBroken = Literal["error", "skip"]
 
+_SKIP = ", or leave such images out (spcl train, spcl evaluate: --on-broken skip)"
+
 _MISSING_COLOUR = (124, 116, 104)
 """The ImageNet mean: what a left-out image looks like, zero after normalisation."""
 
@@ -42,11 +44,8 @@ class UnreadableImageError(InputError):
         reason: Why, without the path and the advice that the message adds.
     """
 
-    def __init__(self, path: Path, reason: str) -> None:
-        super().__init__(
-            f"cannot read the image {path}: {reason}. "
-            "Repair or remove it, or leave such images out with --on-broken skip"
-        )
+    def __init__(self, path: Path, reason: str, advice: str = "") -> None:
+        super().__init__(f"cannot read the image {path}: {reason}. Repair or remove it{advice}")
         self.path, self.reason = path, reason
 
 
@@ -124,10 +123,11 @@ class ImageStore:
         try:
             if path in self._arrays:
                 return resized(Image.fromarray(self._arrays[path]), self._size)
+            _check_name(path)
             return resized(open_image(path), self._size)
         except UnreadableImageError as error:
             if self._on_broken == "error":
-                raise
+                raise UnreadableImageError(path, error.reason, _SKIP) from error
             with self._lock:
                 self.broken[row] = error.reason
             return np.full((self._size[1], self._size[0], 3), _MISSING_COLOUR, dtype=np.uint8)
@@ -218,10 +218,24 @@ def check_images(
 
 def _reason_unreadable(path: Path) -> str | None:
     try:
+        _check_name(path)
         open_image(path)
     except UnreadableImageError as error:
         return error.reason
     return None
+
+
+def _check_name(path: Path) -> None:
+    """Tables, galleries and pages hold text: an image whose name is none could not be named in any of them.
+
+    Raises:
+        UnreadableImageError: If the path holds bytes that are no UTF-8.
+    """
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as error:
+        reason = "its path is not UTF-8, so that no table could name it; rename it (or its folder)"
+        raise UnreadableImageError(path, reason) from error
 
 
 def _reason(error: Exception, path: Path | None = None) -> str:

@@ -46,6 +46,7 @@ class EncoderCalibration:
         num_images: Whose pairs were compared.
         num_groups: Identities, or clusters that stand for them.
         notes: What to know, in sentences.
+        flip: Whether it is of features that are averaged with those of mirror images.
     """
 
     calibration: Calibration
@@ -54,6 +55,7 @@ class EncoderCalibration:
     num_images: int
     num_groups: int
     notes: tuple[str, ...] = ()
+    flip: bool = False
 
     def threshold(self, false_match_rate: float = 0.01) -> Threshold:
         """As ``Calibration.threshold``; its warning also tells what is not sure without labels."""
@@ -94,6 +96,7 @@ def calibrate(
     runtime: Runtime | None = None,
     report: Reporter | None = None,
     num_threads: int = 4,
+    flip: bool = False,
 ) -> EncoderCalibration:
     """Find out what the similarities of an encoder mean on images like these.
 
@@ -109,6 +112,7 @@ def calibrate(
         runtime: Device and precision; None: the CPU.
         report: Shows progress.
         num_threads: That decode images at the same time.
+        flip: Average the features of each image and its mirror image; the calibration is then of such features.
 
     Raises:
         InputError: If the images do not give enough pairs, or objects do not differ more than images of one.
@@ -121,14 +125,14 @@ def calibrate(
         )
     chosen = _blocks(len(records), _MOST_IMAGES, generator(seed, "images to calibrate"))
     some = [records[row] for row in chosen.tolist()]
-    embedded = embed_records(encoder, some, runtime=runtime, report=report, num_threads=num_threads)
+    embedded = embed_records(encoder, some, runtime=runtime, report=report, num_threads=num_threads, flip=flip)
     rng = generator(seed, "pairs to calibrate")
     if labelled:
         pairs = labelled_pairs(embedded, rng)
     else:
         unread = {path for path, _ in embedded.broken}
         rows = [row for row in chosen.tolist() if records[row].path not in unread]
-        altered = altered_similarities(encoder, embedded, runtime, report, num_threads, rng)
+        altered = altered_similarities(encoder, embedded, runtime, report, num_threads, rng, flip=flip)
         pairs = unlabelled_pairs(embedded, altered, None if moments is None else moments[rows], rng)
     kind = "identities" if labelled else "clusters"
     try:
@@ -145,6 +149,7 @@ def calibrate(
         num_images=len(embedded.records),
         num_groups=pairs.num_groups,
         notes=(*_notes(embedded, len(some), len(records)), *pairs.notes),
+        flip=flip,
     )
 
 

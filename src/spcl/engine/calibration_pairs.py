@@ -116,8 +116,10 @@ def altered_similarities(
     report: Reporter,
     num_threads: int,
     rng: np.random.Generator,
+    *,
+    flip: bool = False,
 ) -> NDArray[np.float32]:
-    """Similarity of images to copies of them that were altered as in training, ``[n]``."""
+    """Similarity of images to copies of them that were altered as in training, ``[n]``; ``flip`` as for the images."""
     rows = np.sort(rng.choice(len(images.records), size=min(_MOST_ALTERED, len(images.records)), replace=False))
     height, width = encoder.size
     store = ImageStore(
@@ -135,9 +137,9 @@ def altered_similarities(
         for at in range(0, len(rows), together):
             pixels = torch.from_numpy(store.read(np.arange(at, min(at + together, len(rows))))).to(runtime.device)
             with runtime.autocast():
-                altered = encoder.network(alter.apply(pixels, alter.draw(len(pixels), rng)))
+                altered = encoder.encode(alter.apply(pixels, alter.draw(len(pixels), rng)), flip=flip)
             part = images.features[rows[at : at + len(pixels)]]
-            similarities[at : at + len(pixels)] = (altered.float().cpu().numpy() * part).sum(axis=1)
+            similarities[at : at + len(pixels)] = (altered.cpu().numpy() * part).sum(axis=1)
             advance(at + len(pixels), len(rows))
     return similarities
 

@@ -29,7 +29,13 @@ def save_atomically(
     ``next_step`` is what the user can do where it cannot be written.
     """
     with written_aside(path, next_step=next_step) as aside, aside.open("wb") as file:
-        torch.save(dict(content), file)
+        try:
+            torch.save(dict(content), file)
+        except RuntimeError as error:
+            # What torch says of a disk that did not take all of it: its writer is not where it should be.
+            if "inline_container" not in str(error) and "PytorchStreamWriter" not in str(error):
+                raise
+            raise InputError(f"cannot write {path}: the disk did not take all of it; {next_step}") from error
 
 
 def checkpoint_of(

@@ -55,6 +55,7 @@ def compare(
         false_match_rate: Share of pairs of different objects that may be called ``same``; the same share of pairs of
             one object may be called ``different``, and what lies between is ``unsure``.
         calibration: What similarities mean; None: what the checkpoint says, if it says anything (``spcl calibrate``).
+            Where it is of features averaged with mirror images, these are such features, too.
 
     Raises:
         InputError: If an image cannot be read, the rate is none, or the calibration is another encoder's.
@@ -69,7 +70,7 @@ def compare(
             f"the calibration was made with the encoder {known.fingerprint}, not with {encoder.fingerprint}: "
             "make one for this checkpoint with spcl calibrate"
         )
-    features = encoder.embed([first, second])
+    features = encoder.embed([first, second], flip=known is not None and known.flip)
     similarity = float(features[0] @ features[1])
     if known is None:
         warning = None

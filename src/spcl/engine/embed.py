@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from spcl.data.augment import test_transform
 from spcl.data.crops import find_crops
@@ -87,8 +88,15 @@ class Encoder(nn.Module):
         features: Tensor = self.network(images)
         return features
 
+    def encode(self, inputs: Tensor, *, flip: bool = False) -> Tensor:
+        """As ``forward``, float32; with ``flip`` the direction between an image's feature and its mirror image's."""
+        encoded: Tensor = self.network(inputs).float()
+        return F.normalize(encoded + self.network(inputs.flip(3)).float(), dim=1) if flip else encoded
+
     @torch.no_grad()
-    def embed(self, images: ImageLike | Sequence[ImageLike], *, batch_size: int | None = None) -> NDArray[np.float32]:
+    def embed(
+        self, images: ImageLike | Sequence[ImageLike], *, batch_size: int | None = None, flip: bool = False
+    ) -> NDArray[np.float32]:
         """Features of images.
 
         Args:
@@ -96,6 +104,7 @@ class Encoder(nn.Module):
                 any mixture; one of them; or a folder, whose images and those of all folders below it are taken in the
                 order of their paths. Whatever their kind, images are prepared as the files of a training are.
             batch_size: Images at a time; None: by their size, so that a batch takes about 2 GB at most.
+            flip: Average the features of each image and its mirror image; the same for all that is compared.
 
         Returns:
             ``[N, D]`` float32, unit rows, in the order given.
@@ -113,8 +122,8 @@ class Encoder(nn.Module):
                 for number, image in enumerate(listed[at : at + together], start=at)
             ]
             pixels = torch.from_numpy(np.stack(part)).to(device)
-            encoded = self.network(test_transform(pixels, self.network.mean, self.network.std))
-            features[at : at + len(part)] = encoded.float().cpu().numpy()
+            encoded = self.encode(test_transform(pixels, self.network.mean, self.network.std), flip=flip)
+            features[at : at + len(part)] = encoded.cpu().numpy()
         return features
 
     def batch_size(self) -> int:

@@ -46,7 +46,7 @@ def kind_of(data_type: pa.DataType) -> str:
 
 def path_text(path: object) -> str:
     """A path as a gallery holds it: with forward slashes; text stays as it is."""
-    return path.as_posix() if isinstance(path, PurePath) else str(path)
+    return _encodable(path.as_posix() if isinstance(path, PurePath) else str(path))
 
 
 def described(
@@ -161,7 +161,12 @@ def _as_text(value: object) -> str | None:
         return None
     if isinstance(value, float | np.floating) and float(value).is_integer():
         value = int(value)
-    return str(value).strip() or None
+    return _encodable(str(value).strip()) or None
+
+
+def _encodable(text: str) -> str:
+    """Text that a table can hold: of a file's name, bytes that are no UTF-8 become escapes (the image is left out)."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _times(name: str, values: Sequence[Any]) -> pa.Array:

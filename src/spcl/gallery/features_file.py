@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import wraps
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO, Concatenate, ParamSpec, Protocol, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -24,6 +25,9 @@ from spcl.gallery.columns import VECTOR, vectors_of, with_vectors
 
 SUFFIXES = (".parquet", ".npy")
 _FACTS = b"spcl"
+
+P = ParamSpec("P")
+W = TypeVar("W", bound="_ParquetWriter | _MatrixWriter")
 
 
 class FeaturesWriter(Protocol):
@@ -117,6 +121,22 @@ class FeaturesFile:
             yield table.drop_columns([VECTOR]), vectors_of(batch.column(VECTOR), self.dim)
 
 
+def _names_the_file(method: Callable[Concatenate[W, P], None]) -> Callable[Concatenate[W, P], None]:
+    """A full disk, or one that is gone, as an ``InputError`` with the name of the file."""
+
+    @wraps(method)
+    def told(writer: W, /, *args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            method(writer, *args, **kwargs)
+        except OSError as error:
+            raise InputError(
+                f"cannot write {writer._path}: {error.strerror or first_line(error)}; free some space, or give another "
+                "place"
+            ) from error
+
+    return told
+
+
 class _ParquetWriter:
     def __init__(self, path: Path, dim: int, facts: Mapping[str, Any]) -> None:
         self._path, self._dim = path, dim
@@ -127,6 +147,7 @@ class _ParquetWriter:
     def __enter__(self) -> _ParquetWriter:
         return self
 
+    @_names_the_file
     def write(self, table: pa.Table, features: NDArray[np.float32]) -> None:
         rows = with_vectors(table, features, self._dim).replace_schema_metadata(self._facts)
         names = [name for name in rows.column_names if name != VECTOR]
@@ -136,6 +157,7 @@ class _ParquetWriter:
             self._writer = pq.ParquetWriter(self._aside, rows.schema, compression=compression, use_dictionary=names)
         self._writer.write_table(rows)
 
+    @_names_the_file
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
@@ -161,6 +183,7 @@ class _MatrixWriter:
     def __enter__(self) -> _MatrixWriter:
         return self
 
+    @_names_the_file
     def write(self, table: pa.Table, features: NDArray[np.float32]) -> None:
         self._file.write(np.ascontiguousarray(features, dtype="<f4").tobytes())
         self._names.writelines(f"{name}\n" for name in table.column("path").to_pylist())
@@ -170,6 +193,7 @@ class _MatrixWriter:
         header = {"descr": "<f4", "fortran_order": False, "shape": (self._rows, self._dim)}
         np.lib.format.write_array_header_1_0(self._file, header)
 
+    @_names_the_file
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:

@@ -52,6 +52,7 @@ class Gallery(ReadableGallery):
         path: The folder.
         dim: D, the length of a vector.
         fingerprint: Of the encoder that the vectors come from; others are refused.
+        flip: Whether they are averaged with those of mirror images; None: an older gallery, which does not say.
         encoder: Turns images into vectors; None: only features can be added and searched for.
 
     Example:
@@ -73,6 +74,7 @@ class Gallery(ReadableGallery):
         *,
         fingerprint: str | None = None,
         dim: int | None = None,
+        flip: bool = False,
     ) -> Gallery:
         """Make an empty gallery.
 
@@ -81,6 +83,7 @@ class Gallery(ReadableGallery):
             encoder: Whose vectors it will hold.
             fingerprint: Of the encoder, where only features are at hand; a name of your own for another encoder's.
             dim: Length of a vector; needed with ``fingerprint``.
+            flip: It will hold features that are averaged with those of mirror images.
 
         Raises:
             InputError: If something is there already, or neither encoder nor fingerprint and length are given.
@@ -89,7 +92,7 @@ class Gallery(ReadableGallery):
             fingerprint, dim = encoder.fingerprint, encoder.feature_dim
         if not fingerprint or not dim or dim < 1:
             raise InputError("a gallery needs the encoder whose vectors it will hold, or its fingerprint and dim")
-        return cls(Store.create(Path(path), dim, {"format": 1, "fingerprint": fingerprint}), encoder)
+        return cls(Store.create(Path(path), dim, {"format": 1, "fingerprint": fingerprint, "flip": flip}), encoder)
 
     @classmethod
     def open(cls, path: str | Path, encoder: Encoder | None = None) -> Gallery:
@@ -113,7 +116,7 @@ class Gallery(ReadableGallery):
         times: Sequence[Any] | None = None,
         columns: Mapping[str, Sequence[Any]] | None = None,
         identity_from: IdentityFrom = "table",
-        flip: bool = False,
+        flip: bool | None = None,
         runtime: Runtime | None = None,
         report: Reporter | None = None,
     ) -> Added:
@@ -128,7 +131,7 @@ class Gallery(ReadableGallery):
             times: ``datetime`` or text as in ``2026-01-01 08:00``.
             columns: Further columns by name.
             identity_from: ``table``, ``folder`` or ``name``: see ``written_columns``.
-            flip: Average the features of each image and its mirror image.
+            flip: Average the features of each image and its mirror image; None: as the gallery has it.
             runtime: Device and precision; None: the CPU.
             report: Shows progress.
 
@@ -136,9 +139,12 @@ class Gallery(ReadableGallery):
             Added. A path that is there already is replaced, so that the same call twice changes nothing.
 
         Raises:
-            InputError: If the gallery was opened without an encoder, or images or columns cannot be used.
+            InputError: If the gallery was opened without an encoder, holds features of the other kind of ``flip``, or
+                images or columns cannot be used.
         """
         encoder = self._encoder("add")
+        flip = bool(self.flip) if flip is None else flip
+        self.check_flip(flip)
         given = {"identity": identities, "camera": cameras, "time": times, **(columns or {})}
         found = find_images(images, identity_from=identity_from, columns=given)
         self.check_columns(found.table)

@@ -49,4 +49,6 @@ def enrolled_identities(gallery: ReadableGallery, where: str | None = None) -> E
             "images with identities (spcl embed --gallery with a table's column identity, or --identity-from folder)"
         )
     calibration = None if gallery.encoder is None else stored_calibration(gallery.encoder)
+    if calibration is not None and gallery.flip not in (None, calibration.flip):
+        calibration = None  # of other features
     return sums.enrolled(np.concatenate(sample), names, pairs=None if calibration is None else calibration.calibration)

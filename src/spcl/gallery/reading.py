@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from spcl.data.files import number_in_order
 from spcl.engine.embed import Encoder, ImageLike
 from spcl.errors import InputError
 from spcl.gallery.columns import VECTOR, checked_features, kind_of, vectors_of
-from spcl.gallery.filters import checked_filter
+from spcl.gallery.filters import checked_filter, quoted
 from spcl.gallery.index import is_worth_it, read_facts
 from spcl.gallery.naming import enrolled_identities
 from spcl.gallery.result import GalleryRows, SearchResult
@@ -36,6 +37,7 @@ class ReadableGallery:
         path: The folder.
         dim: D, the length of a vector.
         fingerprint: Of the encoder that the vectors come from; others are refused.
+        flip: Whether they are averaged with those of mirror images; None: an older gallery, which does not say.
         encoder: Turns images into vectors; None: only features can be searched for.
     """
 
@@ -44,6 +46,7 @@ class ReadableGallery:
         self._store = store
         self.path = store.folder
         self.fingerprint = str(store.facts["fingerprint"])
+        self.flip: bool | None = store.facts.get("flip")
         self.dim = store.snapshot().dim
         self.encoder = encoder
         if encoder is not None:
@@ -70,6 +73,27 @@ class ReadableGallery:
                 f"the gallery {self.path} holds vectors of the encoder {self.fingerprint}, not of {fingerprint}: they "
                 "cannot be compared. Use the checkpoint it was made with, or embed the images again into a new gallery"
             )
+
+    def check_flip(self, flip: bool) -> None:
+        """Raise an ``InputError`` if features with or without mirror images would meet the others here."""
+        if self.flip in (None, flip):
+            return
+        held = "averaged with those of mirror images" if self.flip else "of the images alone, without mirror images"
+        raise InputError(
+            f"the gallery {self.path} holds features {held}: others cannot be compared with them well. "
+            f"{'Add' if self.flip else 'Leave out'} --flip (flip={self.flip})"
+        )
+
+    def unknown_cameras(self, cameras: Iterable[str]) -> list[str]:
+        """Those of some cameras that no image of the gallery is of."""
+        snapshot = self._store.snapshot()
+        return [camera for camera in cameras if not snapshot.count(f"camera = {quoted(camera)}")]
+
+    def cameras(self) -> list[str]:
+        """The cameras of the gallery's images, in numeric order where all are whole numbers; one pass over them."""
+        batches = self._store.snapshot().scan(["camera"])
+        found = {camera for _, batch in batches for camera in batch.column("camera").unique().to_pylist()}
+        return list(number_in_order([camera for camera in found if camera is not None]))
 
     def check_filter(self, where: str) -> None:
         """Raise an ``InputError`` if it is no filter over the gallery's columns."""
@@ -175,7 +199,7 @@ class ReadableGallery:
         is_floating = isinstance(query, np.ndarray) and query.dtype.kind == "f"
         if isinstance(query, torch.Tensor) or is_floating:
             return checked_features(query, self.dim)  # type: ignore[arg-type]
-        return self._encoder("search").embed(query)  # type: ignore[arg-type]
+        return self._encoder("search").embed(query, flip=bool(self.flip))  # type: ignore[arg-type]
 
     def _encoder(self, verb: str) -> Encoder:
         if self.encoder is None:

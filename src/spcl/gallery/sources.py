@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -14,22 +13,46 @@ from spcl.engine.journal import Reporter
 from spcl.errors import InputError
 from spcl.gallery.features_file import FeaturesFile, is_features_file
 from spcl.gallery.gallery import Gallery
-from spcl.gallery.intake import embedded_rows, find_images
+from spcl.gallery.intake import EmbeddedRows, FoundImages, embedded_rows, find_images
 from spcl.gallery.store import is_gallery
 from spcl.runtime import Runtime
 
 
-@dataclass(frozen=True)
 class Searchable:
-    """What is searched in.
+    """What is searched in; images are not embedded until ``fill``.
 
     Attributes:
         gallery: As a gallery; of a file or of images, one that lasts as long as the ``with`` block.
         broken: Path and reason of each image that could not be read.
     """
 
-    gallery: Gallery
-    broken: tuple[tuple[Path, str], ...] = field(default=())
+    def __init__(
+        self,
+        gallery: Gallery,
+        images: FoundImages | None = None,
+        embed: Callable[[FoundImages], Iterator[EmbeddedRows]] | None = None,
+    ) -> None:
+        """A gallery, and images that are still to be embedded into it."""
+        self.gallery = gallery
+        self.broken: tuple[tuple[Path, str], ...] = ()
+        self._images, self._embed = images, embed
+
+    def check_identities(self) -> None:
+        """Raise an ``InputError`` for images without identities, before they are embedded."""
+        if self._images is not None and not self._images.table.column("identity").is_valid().to_numpy().any():
+            raise InputError(
+                "no image of the gallery has an identity: give a table with a column identity, or a gallery of images "
+                "with identities (spcl embed --gallery, of such a table or with --identity-from folder)"
+            )
+
+    def fill(self) -> None:
+        """Embed the images, where there are any to be embedded."""
+        if self._images is None or self._embed is None:
+            return
+        for part in self._embed(self._images):
+            self.gallery.add_table(part.table, part.features)
+            self.broken += part.broken
+        self._images = None
 
 
 @contextmanager
@@ -44,15 +67,17 @@ def searchable(
     report: Reporter | None = None,
     num_threads: int = 4,
 ) -> Iterator[Searchable]:
-    """Open a gallery's folder, a features file, or images of any kind.
+    """Open a gallery's folder, a features file, or images of any kind, and check everything but the images.
+
+    Images are embedded when the caller says so, ``Searchable.fill``, after checks of its own.
 
     Args:
         source: A folder that ``Gallery.create`` or ``spcl embed --gallery`` made; a Parquet file of ``spcl embed``; or
             what ``find_crops`` takes.
         encoder: Whose vectors they must be; embeds images.
-        where: A filter that will be used, to be checked before images are embedded.
+        where: A filter that will be used, to be checked first.
         data_dir: The folder that holds registered data sets.
-        flip: Embed images with their mirror images.
+        flip: Embed images with their mirror images; a gallery or a file must hold such features.
         runtime: Device and precision.
         report: Shows progress.
         num_threads: That decode at the same time.
@@ -62,7 +87,11 @@ def searchable(
     """
     path = Path(source)
     if is_gallery(path):
-        yield Searchable(Gallery.open(path, encoder))
+        gallery = Gallery.open(path, encoder)
+        gallery.check_flip(flip)
+        if where is not None:
+            gallery.check_filter(where)
+        yield Searchable(gallery)
         return
     if path.suffix == ".npy":
         raise InputError(
@@ -72,21 +101,24 @@ def searchable(
     if path.is_dir() and not any(path.iterdir()):
         raise InputError(f"there is neither a gallery nor an image: {what_is_there(path)}")
     with TemporaryDirectory(prefix="spcl-") as temporary:
-        gallery = Gallery.create(Path(temporary) / "gallery", encoder)
+        gallery = Gallery.create(Path(temporary) / "gallery", encoder, flip=flip)
         if is_features_file(path):
             _fill_from_file(gallery, FeaturesFile(path), encoder)
+            if where is not None:
+                gallery.check_filter(where)
             yield Searchable(gallery)
             return
         found = find_images(source, data_dir=data_dir)
         gallery.add_columns(found.table)
         if where is not None:
             gallery.check_filter(where)
-        broken: list[tuple[Path, str]] = []
-        parts = embedded_rows(encoder, found, flip=flip, runtime=runtime, report=report, num_threads=num_threads)
-        for part in parts:
-            gallery.add_table(part.table, part.features)
-            broken.extend(part.broken)
-        yield Searchable(gallery, tuple(broken))
+        yield Searchable(
+            gallery,
+            found,
+            lambda images: embedded_rows(
+                encoder, images, flip=flip, runtime=runtime, report=report, num_threads=num_threads
+            ),
+        )
 
 
 def _fill_from_file(gallery: Gallery, file: FeaturesFile, encoder: Encoder) -> None:
@@ -96,6 +128,12 @@ def _fill_from_file(gallery: Gallery, file: FeaturesFile, encoder: Encoder) -> N
             f"the features of {file.path} come from the encoder {fingerprint}, not from this checkpoint's, "
             f"{encoder.fingerprint}: they cannot be compared. Use the checkpoint they were made with, or embed the "
             "images again"
+        )
+    if file.facts.get("flip", gallery.flip) != gallery.flip:
+        held = "averaged with those of mirror images" if file.facts["flip"] else "of the images alone"
+        raise InputError(
+            f"the features of {file.path} are {held}: others cannot be compared with them well. "
+            f"{'Add' if file.facts['flip'] else 'Leave out'} --flip"
         )
     for table, features in file.parts():
         gallery.add_table(table, features)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import shutil
 import time
 from collections.abc import Callable, Mapping
@@ -187,9 +188,20 @@ def _until_won(write: Callable[[], T]) -> T:
             return write()
         except (ValueError, RuntimeError, OSError) as error:
             if "conflict" not in str(error).lower():
+                _tell_of_the_disk(error)
                 raise
             time.sleep(random.uniform(0, 0.02 * 2**attempt))
     raise LostRaceError("others write to this gallery all the time; try again when they are done")
+
+
+def _tell_of_the_disk(error: Exception) -> None:
+    """Raise an ``InputError`` where the store says that the disk did not take a write; what was there is there."""
+    found = re.search(r"LanceError\(IO\): (.*?) \(os error \d+\)", str(error))
+    if found:
+        raise InputError(
+            f"cannot write to the gallery: {found[1]}; free some space, or make the gallery elsewhere. What was in it "
+            "before this write is whole"
+        ) from error
 
 
 def is_gallery(folder: Path) -> bool:

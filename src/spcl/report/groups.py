@@ -157,7 +157,9 @@ def _write_summary(folder: Path, summary: Mapping[str, Any]) -> None:
 
 
 def _write_table(path: Path, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    with written_aside(path) as aside, aside.open("w", newline="", encoding="utf-8") as file:
+    # Of broken images also those are listed whose names are no UTF-8.
+    escape = "backslashreplace"
+    with written_aside(path) as aside, aside.open("w", newline="", encoding="utf-8", errors=escape) as file:
         writer = csv.writer(file)
         writer.writerow(header)
         writer.writerows(rows)
