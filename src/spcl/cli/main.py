@@ -64,9 +64,10 @@ def run_guarded(program: Callable[[], None]) -> None:
     has_others = int(os.environ.get("WORLD_SIZE", "1")) > 1
     if has_others:
         signal.signal(signal.SIGTERM, _end_with_the_others)
-    if isinstance(sys.stdout, TextIOWrapper):
-        # A file's name that the terminal cannot show, or that is no text at all, is shown with escapes.
-        sys.stdout.reconfigure(errors="backslashreplace")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            # A file's name that the terminal cannot show, or that is no text at all, is shown with escapes.
+            stream.reconfigure(errors="backslashreplace")
     try:
         try:
             program()
