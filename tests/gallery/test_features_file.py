@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from spcl.errors import InputError
+from spcl.gallery import features_file
 from spcl.gallery.columns import described
-from spcl.gallery.features_file import FeaturesFile, features_writer, is_features_file, paths_file
+from spcl.gallery.features_file import (
+    FeaturesFile,
+    features_writer,
+    is_features_file,
+    paths_file,
+    there_already,
+)
 from tests.gallery.features import names, unit_rows
 
 FACTS = {"fingerprint": "x"}
@@ -60,6 +69,28 @@ def test_a_stop_leaves_what_was_there(tmp_path, name):
     with pytest.raises(KeyboardInterrupt):
         stopped()
     assert {entry.name: entry.read_bytes() for entry in tmp_path.iterdir()} == before
+
+
+def test_a_kill_between_the_two_renames_pairs_no_matrix_with_the_paths_of_another(tmp_path, monkeypatch):
+    path = tmp_path / "f.npy"
+    write(path)
+    rename, renamed, flushed = Path.replace, [], []
+
+    def stopped(self, target):
+        if renamed:
+            raise KeyboardInterrupt
+        renamed.append(target)
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "replace", stopped)
+    monkeypatch.setattr(features_file.os, "fsync", flushed.append)
+    with pytest.raises(KeyboardInterrupt), features_writer(path, 8, FACTS) as writer:
+        writer.write(described(["a"]), unit_rows(1))
+    assert len(flushed) == 2
+    assert [entry.name for entry in tmp_path.iterdir()] == ["f.paths.txt"]
+    # Which the next one does not replace unasked either.
+    assert there_already(path) == paths_file(path)
+    assert there_already(tmp_path / "f.parquet") is None
 
 
 def test_what_is_no_features_file(tmp_path):

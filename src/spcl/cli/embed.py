@@ -16,7 +16,7 @@ from spcl.engine.embed import Encoder, load_encoder
 from spcl.engine.journal import ConsoleReporter, Reporter, SilentReporter
 from spcl.engine.whole_files import check_place
 from spcl.errors import InputError
-from spcl.gallery.features_file import check_suffix, features_writer, paths_file
+from spcl.gallery.features_file import check_suffix, features_writer, paths_file, there_already
 from spcl.gallery.gallery import Gallery
 from spcl.gallery.intake import FoundImages, embedded_rows, find_images
 from spcl.gallery.store import is_gallery
@@ -82,8 +82,9 @@ def _checked_output(options: Embed) -> Path | None:
     check_suffix(output)
     for file in (output, paths_file(output)) if output.suffix == ".npy" else (output,):
         check_place(file)
-    if output.exists() and not options.overwrite:
-        raise InputError(f"{output} is there already; give another name, or --overwrite to replace it")
+    taken = there_already(output)
+    if taken is not None and not options.overwrite:
+        raise InputError(f"{taken} is there already; give another name, or --overwrite to replace it")
     return output
 
 

@@ -1,7 +1,7 @@
 """Features as a file: Parquet with everything known of the images, or a bare NumPy matrix with the paths beside it.
 
-Both are written part by part, aside, and renamed when they are whole. A Parquet file also says which encoder its
-features come from; a matrix cannot.
+Both are written part by part, aside, flushed, and renamed when they are whole. A Parquet file also says which encoder
+its features come from; a matrix cannot.
 """
 
 from __future__ import annotations
@@ -69,6 +69,12 @@ def check_suffix(path: Path) -> None:
 def paths_file(path: Path) -> Path:
     """Where the paths of a ``.npy`` file are: ``features.npy`` has ``features.paths.txt``, one a line."""
     return path.with_suffix(".paths.txt")
+
+
+def there_already(path: Path) -> Path | None:
+    """The file that writing features to ``path`` would replace: of a ``.npy`` also its paths."""
+    written = (path, paths_file(path)) if path.suffix == ".npy" else (path,)
+    return next((file for file in written if file.exists()), None)
 
 
 def is_features_file(path: Path) -> bool:
@@ -165,6 +171,7 @@ class _ParquetWriter:
             if self._writer is not None:
                 self._writer.close()
                 if kind is None:
+                    _flush(self._aside)
                     self._aside.replace(self._path)
         finally:
             self._aside.unlink(missing_ok=True)
@@ -205,6 +212,10 @@ class _MatrixWriter:
             self._file.close()
             self._names.close()
             if kind is None:
+                _flush(self._aside)
+                _flush(self._names_aside)
+                # A kill from here on may leave paths without a matrix, never a matrix with the paths of another.
+                self._path.unlink(missing_ok=True)
                 self._names_aside.replace(paths_file(self._path))
                 self._aside.replace(self._path)
         finally:
@@ -212,6 +223,11 @@ class _MatrixWriter:
                 file.close()
             self._aside.unlink(missing_ok=True)
             self._names_aside.unlink(missing_ok=True)
+
+
+def _flush(path: Path) -> None:
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
 
 
 def _aside(path: Path) -> Path:
