@@ -13,10 +13,11 @@ import spcl
 from spcl.data.images import ImageStore
 from spcl.engine.checkpoint import checkpoint_of, save_atomically
 from spcl.engine.evaluate import evaluate_encoder, evaluation_lines
-from spcl.engine.extract import extract_features
+from spcl.engine.extract import extract_features, extract_in_parts
 from spcl.engine.journal import SilentReporter
 from spcl.errors import InputError
 from spcl.nn.encoder import Encoder, EncoderSettings
+from spcl.records import ReIDDataset
 from spcl.retrieval.ranking import rank_metrics
 from spcl.runtime import Runtime
 from tests.fakes import draw, write_fake
@@ -68,6 +69,45 @@ def test_figures_are_those_of_the_features(encoder, tmp_path):
     lines = evaluation_lines(result, "x")
     assert lines[0] == "x: protocol market1501, 9 of 9 queries can match, 11 gallery images"
     assert "after re-ranking" in lines[2]
+
+
+def test_mirror_images_are_averaged_where_that_is_asked_for(encoder, tmp_path):
+    records = []
+    for number in range(24):
+        # Noise: nobody is found for sure, and no image is its own mirror image.
+        pixels = np.random.default_rng(number).integers(0, 256, (32, 16, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"{number}.png")
+        records.append(spcl.Record(tmp_path / f"{number}.png", identity=number % 4, camera=number // 12))
+    dataset = ReIDDataset("noise", query=tuple(records[:12]), gallery=tuple(records[12:]))
+    plain, flipped = (
+        evaluate_encoder(encoder, dataset, store_of, Runtime("cpu"), SilentReporter(), flip=flip)
+        for flip in (False, True)
+    )
+    records = dataset.query + dataset.gallery
+    features = extract_features(encoder, store_of(records), Runtime("cpu"), flip=True).numpy()
+    rows, columns = features[: len(dataset.query)], features[len(dataset.query) :]
+    labels = [
+        np.array([getattr(record, name) for record in part])
+        for name in ("identity", "camera")
+        for part in (dataset.query, dataset.gallery)
+    ]
+    assert flipped.plain.mean_ap == pytest.approx(rank_metrics(1 - rows @ columns.T, *labels).mean_ap)
+    assert not np.array_equal(flipped.plain.per_query_ap, plain.plain.per_query_ap)
+
+
+def test_features_in_parts_are_those_of_the_whole(encoder, tmp_path):
+    write_fake("market1501", tmp_path)
+    records = spcl.load_dataset("market1501", tmp_path).train
+    whole = extract_features(encoder, store_of(records), Runtime("cpu"))
+    calls = []
+    parts = list(
+        extract_in_parts(encoder, store_of(records), Runtime("cpu"), part=7, progress=lambda *at: calls.append(at))
+    )
+    assert [len(rows) for rows, _ in parts[:-1]] == [7] * (len(parts) - 1)
+    assert [row for rows, _ in parts for row in rows] == list(range(len(records)))
+    torch.testing.assert_close(torch.cat([features for _, features in parts]), whole)
+    assert calls[-1] == (len(records), len(records))
+    assert calls == sorted(calls)
 
 
 def test_vehicleid_is_averaged_over_ten_draws(encoder, tmp_path):
