@@ -158,6 +158,21 @@ def test_filters_see_what_was_written_after_their_columns_were_indexed(tmp_path,
     )
 
 
+def test_rows_that_pass_are_counted_once_in_a_version(gallery, features, monkeypatch):
+    counted = []
+    original = Snapshot.count
+    monkeypatch.setattr(Snapshot, "count", lambda self, where=None: counted.append(where) or original(self, where))
+    where = "path < 'gate/0030.jpg'"
+    first = gallery.search(features[:1], k=100, where=where, exact=False)
+    assert paths(gallery.search(features[:1], k=100, where=where, exact=False)) == paths(first)
+    assert counted == [where]
+    gallery.add_features(features[:1], ["gate/0000x.jpg"])
+    assert len(gallery.search(features[:1], k=100, where=where, exact=False)[0]) == 31
+    gallery.remove(paths=["gate/0000x.jpg"])
+    assert len(gallery.search(features[:1], k=100, where=where, exact=False)[0]) == 30
+    assert counted.count(where) == 3
+
+
 def test_it_is_built_again_when_the_gallery_has_doubled(gallery, features, monkeypatch):
     built = []
     monkeypatch.setattr("spcl.gallery.gallery.build_index", lambda *given: built.append(given))

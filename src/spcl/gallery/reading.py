@@ -29,6 +29,8 @@ from spcl.gallery.store import Store
 from spcl.retrieval.arrays import Features
 from spcl.retrieval.identification import Enrolled, Identification
 
+_MOST_COUNTED = 256
+
 
 class ReadableGallery:
     """The reading half of ``Gallery``: whatever is written meanwhile, each call sees one version.
@@ -49,6 +51,7 @@ class ReadableGallery:
         self.flip: bool | None = store.facts.get("flip")
         self.dim = store.snapshot().dim
         self.encoder = encoder
+        self._counted: dict[tuple[int, str], tuple[str, int]] = {}
         if encoder is not None:
             self.check_fingerprint(encoder.fingerprint)
 
@@ -128,7 +131,7 @@ class ReadableGallery:
             raise InputError(f"k is {k}; expected 1 or more")
         queries = self._features(query)
         snapshot = self._store.snapshot()
-        condition, num_passing = checked_count(snapshot, where) if where is not None else (None, snapshot.count())
+        condition, num_passing = self._passing(snapshot, where)
         facts = None if exact else read_facts(self.path, snapshot)
         if exact is False and facts is None:
             raise InputError(f"the gallery {self.path} has no index: searches in {num_passing} images are exact")
@@ -194,6 +197,18 @@ class ReadableGallery:
         for _, batch in snapshot.scan([VECTOR, *columns], condition, rows):
             vectors = vectors_of(batch.column(VECTOR), self.dim)
             yield GalleryRows(vectors, {name: batch.column(name).to_pylist() for name in columns})
+
+    def _passing(self, snapshot: Snapshot, where: str | None) -> tuple[str | None, int]:
+        """A filter as the store takes it and how many rows pass; remembered, for the next query often has the same."""
+        if where is None:
+            return None, snapshot.count()
+        known = self._counted.get((snapshot.version, where))
+        if known is None:
+            known = checked_count(snapshot, where)
+            if len(self._counted) >= _MOST_COUNTED:
+                self._counted.clear()
+            self._counted[snapshot.version, where] = known
+        return known
 
     def _features(self, query: Features | ImageLike | Sequence[ImageLike]) -> NDArray[np.float32]:
         is_floating = isinstance(query, np.ndarray) and query.dtype.kind == "f"

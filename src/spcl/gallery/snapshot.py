@@ -31,12 +31,14 @@ class Snapshot:
     Attributes:
         schema: Its columns.
         dim: Length of a vector.
+        version: Its number.
     """
 
     def __init__(self, table: Any) -> None:
         self._table = table
         self.schema: pa.Schema = table.schema
         self.dim: int = self.schema.field(VECTOR).type.list_size
+        self.version = int(table.version)
 
     @property
     def facts(self) -> dict[str, Any]:
