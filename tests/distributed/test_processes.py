@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
 import subprocess
+import sys
 import time
 
 import pytest
+import timm
 import torch
 
+from spcl.engine.checkpoint import load_facts
 from tests.distributed.launching import environment, run, two_processes
 from tests.engine.small_runs import small_config, trained, weights_of
-from tests.fakes import write_fake
+from tests.engine.test_starting_point import used_encoder, written
+from tests.fakes import draw, write_fake
 from tests.shared import PROJECT_ROOT
 
 
@@ -85,6 +90,43 @@ def test_an_error_is_told_once(data, tmp_path):
     assert "--batch-size 8, 10, 16 can" in errors[0]
     # The launcher shows a traceback of its own; none of ours is in it.
     assert "spcl/" not in done.stderr
+
+
+def test_an_error_of_one_process_says_whose_it_is(data, tmp_path):
+    weights = tmp_path / "weights.pth"
+    torch.save(timm.create_model("test_resnet", pretrained=False).state_dict(), weights)
+    script = str(PROJECT_ROOT / "tests" / "distributed" / "one_lacks_a_file.py")
+    done = run(two_processes(script, str(data[1]), str(tmp_path / "run"), str(weights)))
+    assert done.returncode != 0
+    errors = re.findall(r"^error: (.*)", done.stderr, flags=re.MULTILINE)
+    assert len(errors) == 1, done.stderr
+    assert errors[0].startswith("process 1 of 2, on ")
+    assert "weights.pth.elsewhere" in errors[0]
+
+
+@pytest.mark.slow
+def test_two_processes_adapt(tmp_path):
+    for number in range(24):
+        draw(tmp_path / "crops" / f"{number:03d}_c{number % 3 + 1}.png", number % 6, number)
+    checkpoint = written(used_encoder("target"), tmp_path / "c.pth.tar")
+    words = ["adapt", str(checkpoint), str(tmp_path / "crops"), "--logs-dir", str(tmp_path / "run"), "--json"]
+    steps = ["--epochs", "1", "--iters", "2", "--batch-size", "32", "--k1", "6", "--k2", "2", "--device", "cpu"]
+    done = run(two_processes("-m", "spcl", *words, *steps))
+    assert done.returncode == 0, done.stderr
+    outcome = json.loads(done.stdout)
+    assert (outcome["num_trained"], outcome["num_rated"]) == (24, 24)
+    assert json.loads((tmp_path / "run/adaptation.json").read_text()) == outcome
+    assert load_facts(tmp_path / "run/adapted.pth.tar")["adaptation"]["path"] == outcome["path"]
+
+
+@pytest.mark.slow
+def test_accelerates_launcher_trains(data, tmp_path):
+    command = train_command(data[1], tmp_path / "run")
+    launcher = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2"]
+    more = ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"]
+    done = run([*launcher, *more, *command[command.index("-m", 2) :]])
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("last epoch:") == 1
 
 
 def test_killing_one_ends_the_others_and_the_run_resumes(data, tmp_path):

@@ -10,16 +10,21 @@ import numpy as np
 import pytest
 import torch
 
+from spcl.data.images import ImageStore
 from spcl.engine.assemble import fill_memory, prepare, run_training
+from spcl.engine.evaluate import evaluate_encoder
 from spcl.engine.journal import SilentReporter
 from spcl.engine.label_stage import make_labeller
 from spcl.errors import InputError
+from spcl.nn.encoder import Encoder, EncoderSettings
+from spcl.records import Record, ReIDDataset
 from spcl.runtime import Runtime, end_processes
 from spcl.selfpaced.contrastive_loss import contrastive_loss
 from spcl.selfpaced.hybrid_memory import HybridMemory
 from spcl.selfpaced.pseudo_labels import pseudo_labels
 from spcl.selfpaced.sharded_memory import ShardedMemory, sharded_contrastive_loss
 from tests.engine.small_runs import small_config, weights_of
+from tests.fakes import draw
 
 
 def collectives(runtime: Runtime) -> None:
@@ -138,12 +143,33 @@ def labels_of_an_epoch(runtime: Runtime) -> None:
     assert found.num_clusters > 3
 
 
+def broken_images_of_both(runtime: Runtime, folder: Path) -> None:
+    """Each process reads a part of the images; what any could not read, all list."""
+    paths = [folder / f"{number}.png" for number in range(6)]
+    for number, path in enumerate(paths if runtime.is_main else ()):
+        draw(path, number)
+    runtime.on_main(lambda: [paths[number].write_bytes(b"no image") for number in (0, 5)])
+    records = tuple(Record(path, identity=number // 2, camera=number % 2) for number, path in enumerate(paths))
+    dataset = ReIDDataset("crops", query=records[::2], gallery=records[1::2])
+    torch.manual_seed(0)
+    encoder = Encoder(EncoderSettings(arch="timm/test_resnet", height=32, width=16))
+    result = evaluate_encoder(
+        encoder,
+        dataset,
+        lambda some: ImageStore(some, height=32, width=16, on_broken="skip", memory=0),
+        runtime,
+        SilentReporter(),
+    )
+    assert sorted(result.broken) == [str(paths[0]), str(paths[5])], result.broken
+
+
 def training(runtime: Runtime, target: Path, source: Path, logs: Path) -> None:
     """Two epochs; leaves the weights, the labels and the figures of each epoch."""
     for name, changed in (
         ("replicated", {}),
         ("sharded", {"run": {"memory": "sharded"}}),
         ("accumulated", {"schedule": {"accumulate": 2, "batch_size": 16}}),
+        ("bf16", {"run": {"precision": "bf16"}, "network": {"dropout": 0.2}}),
     ):
         config = small_config(target, logs / name, source, **changed)
         run = prepare(config, SilentReporter())
@@ -151,6 +177,15 @@ def training(runtime: Runtime, target: Path, source: Path, logs: Path) -> None:
         run.resumed = True
         run_training(run, SilentReporter())
         weights = {key: value for key, value in weights_of(run).items() if not key.startswith("memory")}
+        if name == "bf16":
+            # Different images and different dropout in each process, and the same weights after each step.
+            drawn = runtime.gather_equal(torch.rand(8))
+            assert not torch.equal(drawn[0], drawn[1])
+            for key, value in weights.items():
+                both = runtime.gather_equal(value)
+                assert torch.equal(both[0], both[1]), key
+            assert run.state.memory.features.dtype == torch.float32
+            assert all(np.isfinite(row["loss"]) for row in run.state.history)
         weights |= {f"memory.{key}": value for key, value in run.state.memory.state_dict().items()}
         if runtime.is_main:
             torch.save({"weights": weights, "history": run.state.history}, logs / f"{name}.pt")
@@ -164,5 +199,6 @@ if __name__ == "__main__":
     draws_apart(shared)
     memory_in_parts(shared)
     labels_of_an_epoch(shared)
+    broken_images_of_both(shared, Path(sys.argv[3]) / "crops")
     training(shared, *(Path(argument) for argument in sys.argv[1:]))
     end_processes()
