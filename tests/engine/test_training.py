@@ -254,6 +254,37 @@ def test_bfloat16_trains(data, tmp_path):
     assert np.isfinite(run.state.history[-1]["loss"])
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_compiled_run_learns_what_a_plain_one_does(data, tmp_path):
+    _, target = data
+    changed = {"schedule": {"epochs": 1, "iters": 2}}
+    plain = trained(small_config(target, tmp_path / "plain", **changed))
+    compiled = trained(small_config(target, tmp_path / "compiled", run={"compile": True}, **changed))
+    assert compiled.state.network is not compiled.encoder
+    assert compiled.state.history[0]["loss"] == pytest.approx(plain.state.history[0]["loss"], rel=1e-3)
+    theirs = weights_of(compiled)
+    for name, value in weights_of(plain).items():
+        # Adam divides by a gradient's size: one near zero moves as far the other way.
+        torch.testing.assert_close(theirs[name], value, atol=2e-3, rtol=1e-2, msg=lambda text, n=name: f"{n}: {text}")
+
+
+def test_nothing_of_a_continued_run_lies_in_its_file(data, tmp_path):
+    _, target = data
+    config = small_config(target, tmp_path / "run", schedule={"epochs": 1})
+    trained(config)
+    run = prepare(config, SilentReporter(), resume=True)
+    before = {name: value.clone() for name, value in weights_of(run).items()}
+    moments = [value["exp_avg"].clone() for value in run.state.optimizer.state.values()]
+    path = tmp_path / "run/resume.pt"
+    with path.open("r+b") as file:
+        file.write(bytes(path.stat().st_size))
+    assert all(torch.equal(value, before[name]) for name, value in weights_of(run).items())
+    kept = [value["exp_avg"] for value in run.state.optimizer.state.values()]
+    assert moments
+    assert all(torch.equal(mine, saved) for mine, saved in zip(kept, moments, strict=True))
+
+
 def test_interrupting_says_how_to_continue(data, tmp_path, monkeypatch, capsys):
     from spcl.cli import train as command
 
