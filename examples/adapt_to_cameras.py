@@ -9,7 +9,7 @@ import spcl
 from spcl.engine.journal import ConsoleReporter
 
 checkpoint, crops, *folder = sys.argv[1:]
-settings = spcl.AdaptationSettings(logs_dir=folder[0] if folder else "runs/adapted", epochs=2, iters=15)
+settings = spcl.AdaptationSettings(logs_dir=folder[0] if folder else "runs/adapted")
 found = spcl.adapt(checkpoint, crops, settings, report=ConsoleReporter())
 
 for name in ("found_again", "mutual_neighbours", "across_cameras"):

@@ -155,8 +155,8 @@ def test_a_gallery_goes_on(crops, folder, capsys):
 @pytest.mark.parametrize(
     "command",
     [
-        f"adapt c.pth.tar small --logs-dir run --epochs 1 --iters 300 {SMALL_STEPS}",
-        f"train small --logs-dir run --height 32 --width 16 --epochs 1 --iters 300 {SMALL_NETWORK} {SMALL_STEPS}",
+        f"adapt c.pth.tar small --logs-dir run --epochs 1 --iters 60 {SMALL_STEPS}",
+        f"train small --logs-dir run --height 32 --width 16 --epochs 1 --iters 60 {SMALL_NETWORK} {SMALL_STEPS}",
     ],
 )
 def test_a_run_continues(crops, folder, capsys, command):

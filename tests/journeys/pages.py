@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from itertools import pairwise, product
 from pathlib import Path
 
 from spcl.cli.main import main
@@ -13,12 +14,14 @@ from tests.journeys.test_official_commands import run as run_official
 from tests.shared import PROJECT_ROOT
 
 _STEPS = "--batch-size 8 --iters 2 --epochs 1 --k1 6 --k2 2"
+_WRITTEN = ("-o", "--out", "--output", "--gallery", "--logs-dir", "--save-picture", "--picture")
 SMALL_TRAIN = f"--arch timm/test_resnet --pretrained none --height 32 --width 16 {_STEPS}"
 SMALL_DEMO = (
     "--arch timm/test_resnet --pretrained none --train-identities 4 --test-identities 3 --images-per-camera 2"
     " --epochs 1 --iters 2 --batch-size 8"
 )
 SMALL = {"train": SMALL_TRAIN, "demo": SMALL_DEMO, "adapt": _STEPS}
+_NAMED_IMAGE = re.compile(r"\S+/(\d{4})_c\d+s\d+_(\d{6})_\d{2}\.jpg")
 
 
 def blocks_of(page: str) -> list[tuple[str, str]]:
@@ -42,13 +45,31 @@ def write_readers_folder(folder: Path) -> None:
 
 
 def run_blocks(page: str) -> None:
-    """Run every block of a page in the present folder."""
+    """Run every block of a page in the present folder; blocks of text are what was printed where it was written."""
     for language, code in blocks_of(page):
         if language == "python":
             exec(compile(code, page, "exec"), {})
-        else:
+        elif language == "bash":
             for line in code.strip().splitlines():
                 run_line(line)
+        else:
+            assert language == "text", language
+
+
+def commands_of(page: str) -> list[list[str]]:
+    """The words of each command line of a page."""
+    lines = [line for language, code in blocks_of(page) if language == "bash" for line in code.splitlines()]
+    return [words for line in lines if (words := shlex.split(line, comments=True))]
+
+
+def written_by(page: str) -> set[Path]:
+    """The files and folders that the commands of a page say they write."""
+    found = set()
+    for words in commands_of(page):
+        found |= {Path(after) for word, after in pairwise(words) if word in _WRITTEN}
+        if words[:2] == ["spcl", "export"]:
+            found.add(Path(words[3]))
+    return found
 
 
 def run_line(line: str) -> None:
@@ -66,4 +87,23 @@ def run_line(line: str) -> None:
         run_official(line, small)
     else:
         assert words[0] == "spcl"
+        draw_named_images(words)
         main([*words[1:], *shlex.split(SMALL.get(words[1], ""))])
+
+
+def draw_named_images(words: list[str]) -> None:
+    """The images in Market-1501's layout that a line names, where the small data set that stands in has others."""
+    for word in words:
+        named = _NAMED_IMAGE.fullmatch(word)
+        if named and not Path(word).exists():
+            assert Path(word).parent.is_dir(), word
+            draw(Path(word), int(named[1]), int(named[2]))
+
+
+def write_herd(folder: Path) -> None:
+    """A small data set in the place and the layout of the cattle."""
+    for number in range(1, 25):
+        for camera, shot in product((1, 2), range(3)):
+            split = "bounding_box_train" if number % 2 else "query" if shot == 0 else "bounding_box_test"
+            name = f"{number:04d}_c{camera}s1_{900 + shot:06d}_00.jpg"
+            draw(folder / "cattle" / split / name, number, 10 * camera + shot)

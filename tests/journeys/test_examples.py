@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import runpy
 import sys
 
 import pytest
 import torch
 
+import spcl
 from spcl.engine.checkpoint import checkpoint_of, save_atomically
 from spcl.nn.encoder import Encoder, EncoderSettings
 from tests.fakes import draw
@@ -89,6 +91,8 @@ def test_adapt_to_cameras(tmp_path, monkeypatch, capsys):
     for number in range(20):
         draw(tmp_path / "crops" / f"{number:02d}_c{number % 2 + 1}.png", number // 4, number)
     words = [str(tmp_path / name) for name in ("c.pth.tar", "crops", "run")]
+    # The example takes the default length, for a shorter one may do harm; here nothing depends on it.
+    monkeypatch.setattr(spcl, "AdaptationSettings", functools.partial(spcl.AdaptationSettings, epochs=2, iters=5))
     monkeypatch.setattr(sys, "argv", ["adapt_to_cameras.py", *words])
     runpy.run_path(str(PROJECT_ROOT / "examples/adapt_to_cameras.py"), run_name="__main__")
     printed = capsys.readouterr().out.splitlines()

@@ -7,10 +7,10 @@ import shutil
 
 import pytest
 
-from tests.journeys.pages import run_blocks, run_line, write_readers_folder
+from tests.journeys.pages import commands_of, run_blocks, run_line, write_herd, write_readers_folder, written_by
 from tests.shared import PROJECT_ROOT
 
-PAGES = ("search", "compare", "group", "adapt")
+PAGES = ("search", "compare", "group", "adapt", "export", "trackers")
 
 
 @pytest.fixture(scope="module")
@@ -33,3 +33,25 @@ def test_every_block_runs(page, trained, tmp_path, monkeypatch):
         shutil.rmtree(folder / "runs")
     monkeypatch.chdir(folder)
     run_blocks(f"docs/{page}.md")
+    require_written(f"docs/{page}.md")
+
+
+@pytest.mark.parametrize("page", [pytest.param("walkthrough-street", marks=pytest.mark.slow), "walkthrough-cattle"])
+def test_every_command_on_the_data_of_a_walkthrough(page, tmp_path, monkeypatch):
+    """On a small set of the same layout; and each command is there."""
+    write_herd(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    run_blocks(f"docs/{page}.md")
+    shown = {words[1] for words in commands_of(f"docs/{page}.md")}
+    assert shown >= {
+        *("train", "embed", "search", "cluster", "suggest", "calibrate", "compare", "identify", "adapt", "export")
+    }
+    require_written(f"docs/{page}.md")
+
+
+def require_written(page: str) -> None:
+    """What the page's commands say they write is there, and holds something."""
+    written = written_by(page)
+    assert written
+    for path in written:
+        assert any(path.iterdir()) if path.is_dir() else path.stat().st_size, path
