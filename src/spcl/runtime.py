@@ -6,6 +6,7 @@ among processes; the same code then runs on a CPU, one GPU or several processes 
 
 from __future__ import annotations
 
+import inspect
 import time
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
@@ -22,6 +23,13 @@ from spcl.processes import Processes, end_processes, is_main_process, lost_anoth
 __all__ = ["Runtime", "end_processes", "is_main_process", "lost_another_process", "product_speed"]
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+# torch renames it, and warns of the old name where there is the new one.
+_SYNC_BUFFERS = next(
+    name
+    for name in ("forward_sync_buffers", "broadcast_buffers")
+    if name in inspect.signature(DistributedDataParallel).parameters
+)
 
 _ROOM_SHARE = 0.5
 """The share of a device's memory that one passing array may take."""
@@ -74,11 +82,12 @@ class Runtime(Processes):
         if self.num_processes == 1:
             return network
         # The network's buffers are statistics of each process's own images; ``average`` brings them together.
+        kept_apart: dict[str, Any] = {_SYNC_BUFFERS: False}
         return DistributedDataParallel(
             network,
             device_ids=None if self.device.type == "cpu" else [self.device],
-            broadcast_buffers=False,
             gradient_as_bucket_view=True,
+            **kept_apart,
         )
 
     def draw_apart(self, seed: int) -> None:

@@ -303,3 +303,23 @@ def test_run_training_is_idempotent_on_a_finished_run(data, tmp_path):
     run = prepare(config, report, resume=True)
     run_training(run, report)
     assert_bit_equal(first, run)
+
+
+def test_an_epoch_of_no_numbers_is_not_saved(data, tmp_path, monkeypatch):
+    """What was saved before stays; the error says what helps."""
+    config = small_config(data[1], tmp_path / "run")
+    real = training.step
+
+    def overflows_in_the_second_epoch(state, *given):
+        losses = real(state, *given)
+        if state.epoch == 1:
+            with torch.no_grad():
+                next(state.encoder.parameters()).fill_(torch.nan)
+        return losses
+
+    monkeypatch.setattr(training, "step", overflows_in_the_second_epoch)
+    with pytest.raises(InputError, match=r"in epoch 2 the loss or the weights .* --precision fp32 or a smaller --lr"):
+        trained(config)
+    saved = torch.load(tmp_path / "run" / "resume.pt", weights_only=True)
+    assert saved["state"]["epoch"] == 1
+    assert all(torch.isfinite(value).all() for value in saved["state"]["encoder"].values())

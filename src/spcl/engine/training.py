@@ -20,6 +20,7 @@ from torch import Tensor
 from spcl.data.batches import Batch
 from spcl.engine.journal import Reporter, cluster_warning, epoch_header, epoch_line
 from spcl.engine.state import RunState
+from spcl.errors import InputError
 from spcl.nn.domain_batchnorm import running_statistics
 from spcl.runtime import Runtime
 from spcl.selfpaced.pseudo_labels import PseudoLabels
@@ -136,6 +137,25 @@ def _steps(state: RunState, parts: TrainingParts, report: Reporter) -> None:
                 _gather(state, parts.domains, totals)
                 parts.save(state, False, False)
     _gather(state, parts.domains, totals)
+    _require_numbers(state)
+
+
+def _require_numbers(state: RunState) -> None:
+    """Stop before an epoch is saved that nothing can be made of.
+
+    Raises:
+        InputError: In every process, if the loss or a weight is not finite.
+    """
+    finite = torch.stack([parameter.detach().isfinite().all() for parameter in state.encoder.parameters()])
+    if np.isfinite(state.row["loss"]) and bool(finite.all()):
+        return
+    error = InputError(
+        f"in epoch {state.epoch + 1} the loss or the weights became infinite or no numbers at all; what was saved "
+        "before is kept. Start again with --precision fp32 or a smaller --lr, in another --logs-dir (--from-checkpoint "
+        "takes the last good weights)"
+    )
+    error.is_shared = True
+    raise error
 
 
 def step(state: RunState, batch: Batch, temperature: float, accumulate: int = 1) -> Tensor:
