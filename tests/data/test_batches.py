@@ -114,7 +114,7 @@ def test_an_error_in_the_thread_is_raised_here(streams, tmp_path):
     with pytest.raises(InputError, match=r"1-3\.png") as caught:
         listed(streams, num_iterations=20)
     assert not readers()
-    assert "open_image" in [entry.name for entry in caught.traceback]
+    assert "_decode" in [entry.name for entry in caught.traceback]
 
 
 @pytest.mark.parametrize("read_ahead", [1, 3])

@@ -73,6 +73,13 @@ def test_progress_on_a_terminal_is_a_bar():
     assert "eta" in written.getvalue()
 
 
+def test_a_single_step_shows_no_bar():
+    written = io.StringIO()
+    with ConsoleReporter(Console(file=written, force_terminal=True, width=100)).progress("work") as advance:
+        advance(1, 1)
+    assert written.getvalue() == ""
+
+
 def test_a_note_is_asked_for_only_when_it_is_shown(monkeypatch):
     """It may wait for a device: never at each step."""
     now, asked = [100.0], []

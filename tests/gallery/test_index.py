@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
 
 from spcl.bench.features import mixture
+from spcl.engine.journal import SilentReporter
 from spcl.gallery import index, reading
 from spcl.gallery.gallery import Gallery
 from spcl.gallery.snapshot import Snapshot
@@ -201,3 +203,20 @@ def test_the_limit_is_that_of_the_search(small_limit):
     assert index.is_worth_it(1001, DIM)
     assert not index.is_worth_it(1000, DIM)
     assert reading.is_worth_it is index.is_worth_it
+
+
+def test_progress_of_every_way_to_search_reaches_its_total(gallery, features):
+    class Recorder(SilentReporter):
+        def __init__(self) -> None:
+            super().__init__()
+            self.seen: dict[str, list[tuple[int, int]]] = {}
+
+        @contextmanager
+        def progress(self, name, note=None):
+            yield lambda done, total: self.seen.setdefault(name, []).append((done, total))
+
+    for exact, total in ((False, 7), (True, NUM)):
+        report = Recorder()
+        gallery.search(features[:7], exact=exact, rerank=True, report=report)
+        assert report.seen["searching"][-1] == (total, total)
+        assert report.seen["re-ranking"][-1] == (7, 7)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 
@@ -89,10 +89,12 @@ def run_cluster(options: Cluster, report: Reporter) -> None:
     if options.json:
         print(json.dumps(summary))
         return
-    _tell(out, groups, found.reasons, len(searched.images.broken), options.folders, report)
+    _tell(out, groups, found.reasons, summary, options.folders, report)
 
 
-def _tell(out: Path, groups: Groups, reasons: Sequence[str], num_broken: int, folders: str, report: Reporter) -> None:
+def _tell(
+    out: Path, groups: Groups, reasons: Sequence[str], summary: Mapping[str, Any], folders: str, report: Reporter
+) -> None:
     for reason in reasons:
         report.say(f"  {reason}")
     sizes = groups.sizes
@@ -100,8 +102,10 @@ def _tell(out: Path, groups: Groups, reasons: Sequence[str], num_broken: int, fo
     report.say(
         f"{len(sizes)} groups of {int(sizes.sum())} images{largest}; {groups.num_ungrouped} images are in no group"
     )
-    if num_broken:
-        report.warn(f"{num_broken} image(s) could not be read and are left out: {out / BROKEN}")
+    if summary["broken"]:
+        report.warn(f"{summary['broken']} image(s) could not be read and are left out: {out / BROKEN}")
+    if gone := summary.get("not_copied"):
+        report.warn(f"{len(gone)} image(s) have gone since they were read and are in no folder; the first: {gone[0]}")
     report.say(f"table: {out / TABLE}, summary: {out / SUMMARY}")
     report.say(f"picture: {out / PICTURE}")
     if folders != "none":

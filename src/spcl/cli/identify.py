@@ -83,7 +83,7 @@ def run_identification(options: Identify, report: Reporter) -> None:
     ) as source:
         source.check_identities()
         source.fill()
-        enrolled = enrolled_identities(source.gallery, where)
+        enrolled = enrolled_identities(source.gallery, where, report)
     try:
         threshold = enrolled.threshold(options.false_match_rate)
     except ValueError as error:

@@ -112,6 +112,7 @@ def run_search(options: Search, report: Reporter) -> None:
             where=where,
             exact=True if options.exact else None,
             rerank=options.rerank,
+            report=report,
         )
         num_images = len(source.gallery)
     broken = queries.broken + source.broken

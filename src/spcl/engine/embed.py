@@ -20,7 +20,7 @@ from spcl.data.augment import test_transform
 from spcl.data.crops import find_crops
 from spcl.data.images import ImageStore, OnBroken, image_in_memory, open_image, resized
 from spcl.engine.checkpoint import load_facts, load_network
-from spcl.engine.extract import extract_features
+from spcl.engine.extract import broken_images, extract_features
 from spcl.engine.journal import Advance, Reporter, SilentReporter
 from spcl.errors import InputError
 from spcl.nn.encoder import Encoder as Network
@@ -282,13 +282,13 @@ def _embed_part(
     features = extract_features(
         encoder.network, store, runtime, batch_size=encoder.batch_size(), flip=flip, progress=progress
     ).numpy()
-    broken = sorted(store.broken.items())
+    broken = broken_images(store, runtime)
     is_good = np.ones(len(records), dtype=np.bool_)
-    is_good[[row for row, _ in broken]] = False
+    is_good[list(broken)] = False
     return EmbeddedImages(
         records=tuple(record for record, good in zip(records, is_good, strict=True) if good),
         features=features if not broken else features[is_good],
-        broken=tuple((records[row].path, reason) for row, reason in broken),
+        broken=tuple((records[row].path, reason) for row, reason in broken.items()),
     )
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from spcl.engine.calibrate import stored_calibration
+from spcl.engine.journal import Reporter, SilentReporter
 from spcl.errors import InputError
 from spcl.retrieval.identification import MOST_SCORED, Enrolled, IdentitySums
 
@@ -16,12 +17,13 @@ if TYPE_CHECKING:
 _KNOWN = "identity is not null"
 
 
-def enrolled_identities(gallery: ReadableGallery, where: str | None = None) -> Enrolled:
+def enrolled_identities(gallery: ReadableGallery, where: str | None = None, report: Reporter | None = None) -> Enrolled:
     """The identities of a gallery's images, to name others by.
 
     Args:
         gallery: Opened with its encoder, if the encoder's calibration is to help where identities are few.
         where: A filter that images must pass.
+        report: Shows progress.
 
     Returns:
         Enrolled: as of now; images that are added later are not in it.
@@ -35,14 +37,16 @@ def enrolled_identities(gallery: ReadableGallery, where: str | None = None) -> E
     sums = IdentitySums(gallery.dim)
     every = max(1, len(gallery) // MOST_SCORED)
     sample, names = [], []
-    seen = 0
-    for batch in gallery.read(("identity",), condition):
-        identities = batch.columns["identity"]
-        sums.add(batch.features, identities)
-        chosen = np.arange(-seen % every, len(identities), every)
-        sample.append(batch.features[chosen])
-        names += [identities[row] for row in chosen.tolist()]
-        seen += len(identities)
+    seen, total = 0, len(gallery)
+    with (report or SilentReporter()).progress("enrolling identities") as advance:
+        for batch in gallery.read(("identity",), condition):
+            identities = batch.columns["identity"]
+            sums.add(batch.features, identities)
+            chosen = np.arange(-seen % every, len(identities), every)
+            sample.append(batch.features[chosen])
+            names += [identities[row] for row in chosen.tolist()]
+            seen += len(identities)
+            advance(seen, total)
     if not seen:
         raise InputError(
             f"no image of the gallery has an identity{' and passes the filter' if where else ''}: add "

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from spcl.data.files import number_in_order
 from spcl.engine.embed import Encoder, ImageLike
+from spcl.engine.journal import Reporter, SilentReporter
 from spcl.errors import InputError
 from spcl.gallery.columns import VECTOR, checked_features, kind_of, vectors_of
 from spcl.gallery.filters import checked_filter, quoted
@@ -110,6 +111,7 @@ class ReadableGallery:
         where: str | None = None,
         exact: bool | None = None,
         rerank: bool = False,
+        report: Reporter | None = None,
     ) -> SearchResult:
         """The images most similar to each query.
 
@@ -120,6 +122,7 @@ class ReadableGallery:
             exact: None: every vector is compared while that takes some hundredths of a second, the index is used
                 beyond; also where a filter is passed by few. True: every vector. False: the index.
             rerank: Order the 100 (or 4 k) nearest images of each query by k-reciprocal re-ranking among themselves.
+            report: Shows progress.
 
         Returns:
             SearchResult, one tuple of hits for each query.
@@ -137,12 +140,15 @@ class ReadableGallery:
             raise InputError(f"the gallery {self.path} has no index: searches in {num_passing} images are exact")
         wanted = max(RERANK_CANDIDATES, 4 * k) if rerank else k
         is_filtered = condition is not None
-        if facts is None or (exact is None and not is_worth_it(num_passing, self.dim, scattered=is_filtered)):
-            found = search_exactly(snapshot, queries, wanted, condition)
-        else:
-            found = search_by_index(snapshot, queries, wanted, facts, condition, num_passing)
+        report = report or SilentReporter()
+        with report.progress("searching") as advance:
+            if facts is None or (exact is None and not is_worth_it(num_passing, self.dim, scattered=is_filtered)):
+                found = search_exactly(snapshot, queries, wanted, condition, advance)
+            else:
+                found = search_by_index(snapshot, queries, wanted, facts, condition, num_passing, advance)
         if rerank:
-            found = reranked(snapshot, queries, found, k)
+            with report.progress("re-ranking") as advance:
+                found = reranked(snapshot, queries, found, k, advance)
         recall = 1.0 if found.engine == "exact" or facts is None else facts.recall
         return SearchResult(hits_of(snapshot, found), found.engine, recall)
 

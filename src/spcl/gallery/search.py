@@ -13,6 +13,7 @@ from torch.utils.dlpack import from_dlpack
 from spcl.gallery.columns import OWN_COLUMNS, VECTOR
 from spcl.gallery.result import Engine, Hit
 from spcl.gallery.snapshot import Snapshot
+from spcl.retrieval.arrays import Progress
 from spcl.retrieval.rerank import rerank
 
 RERANK_CANDIDATES = 100
@@ -57,13 +58,27 @@ class Found:
     distances: list[NDArray[np.float32]] | None = None
 
 
-def search_exactly(snapshot: Snapshot, queries: NDArray[np.float32], k: int, where: str | None = None) -> Found:
+def search_exactly(
+    snapshot: Snapshot,
+    queries: NDArray[np.float32],
+    k: int,
+    where: str | None = None,
+    progress: Progress | None = None,
+) -> Found:
     """Compare every row that passes the filter with all queries, in one pass over the table.
+
+    Args:
+        snapshot: What is searched.
+        queries: ``[Q, D]`` unit rows.
+        k: How many for each.
+        where: A filter.
+        progress: Called with (rows done, in all).
 
     Cost: Q N D multiplications; memory for one batch of rows.
     """
     similarities = np.full((len(queries), 0), -np.inf, dtype=np.float32)
     rows = np.full((len(queries), 0), -1, dtype=np.int64)
+    done, total = 0, 0 if progress is None else snapshot.count(where)
     for row_ids, batch in snapshot.scan([VECTOR], where):
         # Through DLPack: torch warns of a NumPy view of Arrow's memory, which is read-only, and a copy takes time.
         vectors = from_dlpack(batch.column(VECTOR).flatten()).reshape(-1, snapshot.dim)
@@ -75,11 +90,20 @@ def search_exactly(snapshot: Snapshot, queries: NDArray[np.float32], k: int, whe
         order = np.argsort(-similarities, axis=1, kind="stable")[:, :k]
         similarities = np.take_along_axis(similarities, order, axis=1)
         rows = np.take_along_axis(rows, order, axis=1)
+        done += len(row_ids)
+        if progress is not None:
+            progress(done, total)
     return Found(list(rows), list(similarities), "exact")
 
 
 def search_by_index(
-    snapshot: Snapshot, queries: NDArray[np.float32], k: int, facts: IndexFacts, where: str | None, num_passing: int
+    snapshot: Snapshot,
+    queries: NDArray[np.float32],
+    k: int,
+    facts: IndexFacts,
+    where: str | None,
+    num_passing: int,
+    progress: Progress | None = None,
 ) -> Found:
     """Compare the rows in the regions of the index that lie nearest to each query.
 
@@ -91,10 +115,11 @@ def search_by_index(
         where: A filter.
         num_passing: Rows that pass it. The fewer they are, the farther they lie: more regions are looked through, and
             all where those leave fewer than ``k``.
+        progress: Called with (queries done, in all).
     """
     widened = min(_MOST_WIDENED, max(1.0, facts.rows / max(1, num_passing)) ** 0.5)
     rows, similarities = [], []
-    for query in queries:
+    for number, query in enumerate(queries, start=1):
         found, squared = snapshot.search_index(
             query, k, regions=round(facts.regions * widened), refine=facts.refine, where=where
         )
@@ -102,10 +127,14 @@ def search_by_index(
             found, squared = snapshot.search_index(query, k, regions=None, refine=facts.refine, where=where)
         rows.append(found)
         similarities.append((1 - squared / 2).astype(np.float32))
+        if progress is not None:
+            progress(number, len(queries))
     return Found(rows, similarities, "index")
 
 
-def reranked(snapshot: Snapshot, queries: NDArray[np.float32], found: Found, k: int) -> Found:
+def reranked(
+    snapshot: Snapshot, queries: NDArray[np.float32], found: Found, k: int, progress: Progress | None = None
+) -> Found:
     """The candidates of each query in the order of their k-reciprocal distance, cut to ``k``.
 
     Args:
@@ -113,6 +142,7 @@ def reranked(snapshot: Snapshot, queries: NDArray[np.float32], found: Found, k: 
         queries: ``[Q, D]``.
         found: Candidates: more than ``k``, for neighbours among them are what re-ranking looks at.
         k: How many to keep.
+        progress: Called with (queries done, in all).
     """
     rows, similarities, distances = [], [], []
     for query, row_ids, similarity in zip(queries, found.row_ids, found.similarities, strict=True):
@@ -124,6 +154,8 @@ def reranked(snapshot: Snapshot, queries: NDArray[np.float32], found: Found, k: 
         rows.append(row_ids[order])
         similarities.append(similarity[order])
         distances.append(distance[order])
+        if progress is not None:
+            progress(len(rows), len(queries))
     return Found(rows, similarities, found.engine, distances)
 
 
