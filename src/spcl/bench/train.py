@@ -66,6 +66,9 @@ def bench_train(
         ratio, images a second, and what each part takes alone: data (which a thread reads ahead), forward, backward,
         loss and memory, optimiser.
     """
+    # Random images and a random memory give gradients below the smallest normal number, which a CPU is slow on; in a
+    # training there are none. Before the runtime, whose threads take it over.
+    torch.set_flush_denormal(True)
     runtime = Runtime(device, precision)
     torch.manual_seed(0)
     encoder = Encoder(
