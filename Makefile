@@ -29,6 +29,10 @@ lint: setup  ## Style, types, import contract
 
 bench: setup  ## Measure what docs/benchmarks.md claims
 	$(BIN)/python -m spcl bench cluster
+	$(BIN)/python -m spcl bench rank
+	$(BIN)/python -m spcl bench train
+	$(BIN)/python benchmarks/official_style.py
+	$(BIN)/python benchmarks/gallery.py
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
