@@ -107,6 +107,8 @@ def prepare(
             accumulate=config.schedule.accumulate,
         )
     )
+    # Before weights, which may have to be downloaded.
+    source, target = load_sets(config, runtime, report, target)
     start = find_start(
         runtime,
         arch=config.network.arch,
@@ -115,7 +117,6 @@ def prepare(
         checkpoint=config.network.from_checkpoint,
         domain=config.network.from_domain,
     )
-    source, target = load_sets(config, runtime, report, target)
     domains = tuple(training_records(source, target))
     torch.manual_seed(randomness.number(config.run.seed, "network"))
     encoder = runtime.together(lambda: start.encoder(_encoder_settings(config, domains)))
