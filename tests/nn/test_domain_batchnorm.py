@@ -172,3 +172,24 @@ def test_ordinary_operations_give_what_the_function_of_its_own_gives(monkeypatch
     assert len(results[0]) >= 9
     for one, other in zip(*results, strict=True):
         torch.testing.assert_close(one, other)
+
+
+@pytest.mark.parametrize("devices", [1, 2, 4])
+def test_groups_of_sixteen_are_the_same_on_any_number_of_devices(devices):
+    """Each device normalises its share of 64 + 64 images; joined, outputs and statistics are those of one device."""
+    plain, batch, size = plain_norm(), images(128), 64
+    whole = convert(copy.deepcopy(plain), routing(sizes=(size, size)), 16)
+    expected = whole(batch)
+    share, layers = size // devices, []
+    outputs = torch.empty_like(expected)
+    for rank in range(devices):
+        rows = torch.cat([torch.arange(start + rank * share, start + (rank + 1) * share) for start in (0, size)])
+        layer = convert(copy.deepcopy(plain), routing(sizes=(share, share)), 16)
+        outputs[rows] = layer(batch[rows])
+        layers.append(layer)
+    torch.testing.assert_close(outputs, expected)
+    for domain in ("source", "target"):
+        for name in ("running_mean", "running_var"):
+            # What ``Runtime.average`` does at the end of an epoch.
+            mean = torch.stack([getattr(layer.norms[domain], name) for layer in layers]).mean(dim=0)
+            torch.testing.assert_close(mean, getattr(whole.norms[domain], name))
