@@ -239,8 +239,7 @@ def test_everything_is_checked_before_images_are_embedded(folder, capsys, monkey
         raise AssertionError("images are embedded")
 
     for place in (
-        "spcl.cli.search.embed_records",
-        "spcl.cli.identify.embed_records",
+        "spcl.cli.options.embed_records",
         "spcl.gallery.intake.embed_parts",
     ):
         monkeypatch.setattr(place, embedded)

@@ -21,11 +21,11 @@ from spcl.nn.encoder import EncoderSettings
 from tests.fakes import draw
 
 CONFIG = {
-    "data": {"target": "/home/me/secret/crops", "source": "", "data_dir": "/home/me/data"},
+    "data": {"target": "/somewhere/secret/crops", "source": "", "data_dir": "/somewhere/data"},
     "schedule": {"epochs": 3, "iters": 5, "batch_size": 8, "lr": 0.001},
     "labels": {"k1": 20, "k2": 6, "eps": 0.6},
-    "network": {"pretrained": "/home/me/weights.pth"},
-    "run": {"logs_dir": "/home/me/runs"},
+    "network": {"pretrained": "/somewhere/weights.pth"},
+    "run": {"logs_dir": "/somewhere/runs"},
 }
 
 
@@ -172,7 +172,7 @@ def test_refusals(tmp_path):
 
 def test_no_path_of_any_fact_leaves(tmp_path):
     encoder = encoder_of()
-    place = "/home/me/secret/"
+    place = "/somewhere/secret/"
     encoder.facts = {
         "config": CONFIG
         | {"data": CONFIG["data"] | {"source": "C:\\Users\\me\\secret\\cows"}, "new section": {"at": place}},

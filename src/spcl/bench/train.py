@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,20 @@ _DOMAINS = ("source", "target")
 _WARM_STEPS = 3
 
 
+@contextmanager
+def _tiny_numbers_as_zero() -> Iterator[None]:
+    """Random images and a random memory give gradients below the smallest normal number, which a CPU is slow on.
+
+    In a training there are none. The threads that start meanwhile take it over.
+    """
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)
+
+
+@_tiny_numbers_as_zero()
 def bench_train(
     *,
     arch: str = "timm/test_resnet",
@@ -66,9 +81,6 @@ def bench_train(
         ratio, images a second, and what each part takes alone: data (which a thread reads ahead), forward, backward,
         loss and memory, optimiser.
     """
-    # Random images and a random memory give gradients below the smallest normal number, which a CPU is slow on; in a
-    # training there are none. Before the runtime, whose threads take it over.
-    torch.set_flush_denormal(True)
     runtime = Runtime(device, precision)
     torch.manual_seed(0)
     encoder = Encoder(

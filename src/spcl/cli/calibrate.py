@@ -11,7 +11,7 @@ from typing import Any
 
 import tyro
 
-from spcl.cli.options import FeatureOptions, at_least, parsed
+from spcl.cli.options import FeatureOptions, at_least, checked_rate, parsed
 from spcl.data.crops import find_crops
 from spcl.data.written_columns import written_columns
 from spcl.engine.calibrate import EncoderCalibration, calibrate, moments_of, store_calibration
@@ -19,7 +19,6 @@ from spcl.engine.embed import load_encoder
 from spcl.engine.journal import ConsoleReporter, Reporter, SilentReporter
 from spcl.engine.whole_files import check_place, written_aside
 from spcl.errors import InputError
-from spcl.retrieval.calibration import check_rate
 from spcl.runtime import Runtime
 
 _RATES = (0.1, 0.01, 0.001, 0.0001)
@@ -52,10 +51,7 @@ class Calibrate(FeatureOptions):
         """As for all; and the rate, the seed, the place of the file."""
         super().check()
         at_least("--seed", self.seed, 0)
-        try:
-            check_rate(self.false_match_rate)
-        except ValueError as error:
-            raise InputError(str(error)) from error
+        checked_rate(self.false_match_rate)
         if self.output:
             check_place(Path(self.output))
 

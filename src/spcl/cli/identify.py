@@ -9,14 +9,14 @@ from pathlib import Path
 
 import tyro
 
-from spcl.cli.options import FeatureOptions, found_queries, parsed
+from spcl.cli.options import FeatureOptions, checked_rate, embedded_queries, found_queries, parsed
 from spcl.engine.calibrate import stored_calibration
-from spcl.engine.embed import Encoder, embed_records, load_encoder
+from spcl.engine.embed import Encoder, load_encoder
 from spcl.engine.journal import ConsoleReporter, Reporter, SilentReporter
 from spcl.errors import InputError
 from spcl.gallery.naming import enrolled_identities
 from spcl.gallery.sources import searchable
-from spcl.retrieval.calibration import Threshold, check_rate
+from spcl.retrieval.calibration import Threshold
 from spcl.retrieval.identification import Enrolled, Identification
 from spcl.runtime import Runtime
 
@@ -48,10 +48,7 @@ class Identify(FeatureOptions):
     def check(self) -> None:
         """As for all; and the rate."""
         super().check()
-        try:
-            check_rate(self.false_match_rate)
-        except ValueError as error:
-            raise InputError(str(error)) from error
+        checked_rate(self.false_match_rate)
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -88,15 +85,7 @@ def run_identification(options: Identify, report: Reporter) -> None:
         threshold = enrolled.threshold(options.false_match_rate)
     except ValueError as error:
         raise InputError(f"{error}{_why_no_calibration(encoder, options.flip)}") from error
-    queries = embed_records(
-        encoder,
-        records,
-        runtime=runtime,
-        report=report,
-        num_threads=options.workers,
-        flip=options.flip,
-        name="queries",
-    )
+    queries = embedded_queries(encoder, records, options, runtime=runtime, report=report)
     answers = enrolled.identify(queries.features, options.false_match_rate)
     broken = queries.broken + source.broken
     paths = [record.path for record in queries.records]

@@ -10,8 +10,12 @@ from typing import Literal, Protocol, TypeVar
 import tyro
 
 from spcl.data.crops import find_crops
+from spcl.engine.embed import EmbeddedImages, Encoder, embed_records
+from spcl.engine.journal import Reporter
 from spcl.errors import InputError
 from spcl.records import Record
+from spcl.retrieval.calibration import check_rate
+from spcl.runtime import Runtime
 
 
 class _Checked(Protocol):
@@ -66,6 +70,29 @@ def at_least(flag: str, value: int, least: int) -> None:
     """Raise an ``InputError`` for a value that is too small."""
     if value < least:
         raise InputError(f"{flag} is {value}; expected at least {least}")
+
+
+def checked_rate(rate: float) -> None:
+    """Raise an ``InputError`` for a false-match rate that is none."""
+    try:
+        check_rate(rate)
+    except ValueError as error:
+        raise InputError(str(error)) from error
+
+
+def embedded_queries(
+    encoder: Encoder, records: Sequence[Record], options: FeatureOptions, *, runtime: Runtime, report: Reporter
+) -> EmbeddedImages:
+    """Features of the images that a command was asked about, made as its options say."""
+    return embed_records(
+        encoder,
+        records,
+        runtime=runtime,
+        report=report,
+        num_threads=options.workers,
+        flip=options.flip,
+        name="queries",
+    )
 
 
 def found_queries(queries: Sequence[str], *, data_dir: str, purpose: str) -> tuple[Record, ...]:

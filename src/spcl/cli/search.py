@@ -11,9 +11,9 @@ import numpy as np
 import tyro
 from numpy.typing import NDArray
 
-from spcl.cli.options import FeatureOptions, at_least, found_queries, parsed
+from spcl.cli.options import FeatureOptions, at_least, embedded_queries, found_queries, parsed
 from spcl.data.images import UnreadableImageError, open_image, resized
-from spcl.engine.embed import EmbeddedImages, Encoder, embed_records, load_encoder
+from spcl.engine.embed import EmbeddedImages, Encoder, load_encoder
 from spcl.engine.journal import ConsoleReporter, Reporter, SilentReporter
 from spcl.engine.whole_files import check_place
 from spcl.errors import InputError
@@ -94,15 +94,7 @@ def run_search(options: Search, report: Reporter) -> None:
         report=report,
         num_threads=options.workers,
     ) as source:
-        queries = embed_records(
-            encoder,
-            records,
-            runtime=runtime,
-            report=report,
-            num_threads=options.workers,
-            flip=options.flip,
-            name="queries",
-        )
+        queries = embedded_queries(encoder, records, options, runtime=runtime, report=report)
         source.fill()
         _warn_of_unknown_cameras(source.gallery, options.camera_not, report)
         found = source.gallery.search(
