@@ -131,3 +131,61 @@ def test_filters_join():
     assert both("a", None) == both(None, "a") == "a"
     assert not_cameras([]) is None
     assert not_cameras(["o'clock"]) == "(camera is null or camera not in ('o''clock'))"
+
+
+@pytest.mark.parametrize(
+    ("where", "expected"),
+    [
+        ("camera > 3", "camera in ( '4' , '10' , '11.5' )"),
+        ("3<Camera", "camera in ( '4' , '10' , '11.5' )"),
+        ("not camera <= 3 and lane = 1", "not camera in ( '-1' , '2' , '3' ) and lane = 1"),
+        ("camera between 3 and 10 or camera < 0", "camera in ( '3' , '4' , '10' ) or camera in ( '-1' )"),
+        # Nothing passes, something is computed, or the order of letters is asked for: as it stands.
+        ("camera > 20", "try_cast(camera as double) > 20"),
+        ("camera > 3 + 1", "try_cast(camera as double) > 3 + 1"),
+        ("camera not between 3 and 10", "try_cast(camera as double) not between 3 and 10"),
+        ("camera > '3'", "camera > '3'"),
+        ("camera != 3", "camera != '3'"),
+    ],
+)
+def test_compared_numbers_of_cameras_are_listed(where, expected):
+    cameras = ["-1", "2", "3", "4", "10", "11.5"]
+    assert checked_filter(where, described(["a"]).schema, lambda: cameras) == expected
+
+
+def test_cameras_are_not_listed_where_one_is_no_number():
+    schema = described(["a"]).schema
+    assert checked_filter("camera > 3", schema, lambda: ["4", "gate"]) == "try_cast(camera as double) > 3"
+
+
+@pytest.mark.parametrize(
+    ("where", "passes"),
+    [
+        ("camera > 3", lambda camera: camera > 3),
+        ("10 >= camera", lambda camera: camera <= 10),
+        ("camera between 2 and 9", lambda camera: 2 <= camera <= 9),
+        ("camera > 20", lambda camera: False),
+    ],
+)
+def test_listed_cameras_are_equal_to_plain_python(tmp_path, where, passes):
+    gallery = Gallery.create(tmp_path / "g", fingerprint="x", dim=8)
+    cameras = [None if number % 7 == 0 else number % 12 for number in range(30)]
+    gallery.add_features(unit_rows(30), names(30), cameras=cameras)
+    for condition, wanted in ((where, True), (f"not ({where})", False)):
+        hits = gallery.search(unit_rows(1)[0], k=30, where=condition)[0]
+        expected = {
+            name
+            for name, camera in zip(names(30), cameras, strict=True)
+            if camera is not None and passes(camera) is wanted
+        }
+        assert {hit.path for hit in hits} == expected
+    # A camera that is new since the last search is listed, too.
+    gallery.add_features(unit_rows(31)[30:], ["new.jpg"], cameras=[11 if passes(11) else 1])
+    assert ("new.jpg" in {hit.path for hit in gallery.search(unit_rows(1)[0], k=31, where=where)[0]}) is (
+        passes(11) or passes(1)
+    )
+    assert gallery.remove(where) == len(expected_rows(cameras, passes)) + (passes(11) or passes(1))
+
+
+def expected_rows(cameras, passes):
+    return [camera for camera in cameras if camera is not None and passes(camera)]

@@ -2,12 +2,16 @@
 
 SQL, with two liberties: a camera or an identity may be written as a number (``camera != 3``), though both are text, and
 a time as text (``time >= '2026-01-01 08:00'``). Only literals beside a column are changed; the rest is the store's.
+``camera > 3`` becomes the list of the cameras above 3, where the gallery's are known: an index answers that, while
+every row's text would have to be read as a number.
 """
 
 from __future__ import annotations
 
+import math
+import operator
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -25,6 +29,17 @@ _TOKEN = re.compile(
     re.VERBOSE,
 )
 _ORDERED = ("<", ">", "<=", ">=", "between")
+_COMPARED: dict[str, Callable[[float, float], bool]] = {
+    "<": operator.lt,
+    ">": operator.gt,
+    "<=": operator.le,
+    ">=": operator.ge,
+}
+_TURNED = {"<": ">", ">": "<", "<=": ">=", ">=": "<="}
+_CAMERA = "camera"
+_ARITHMETIC = ("+", "-", "*", "/", "%", "|", ".")
+_PLAIN_NUMBER = re.compile(r"-?\d+(\.\d+)?")
+_MOST_LISTED = 1000
 
 
 @dataclass
@@ -37,12 +52,13 @@ class _Token:
         return self.text.lower()
 
 
-def checked_filter(where: str, schema: pa.Schema) -> str:
+def checked_filter(where: str, schema: pa.Schema, cameras: Callable[[], Sequence[str]] | None = None) -> str:
     """A user's filter as the store takes it.
 
     Args:
         where: ``camera != 3 and time >= '2026-01-01 08:00'``, say.
         schema: Of the gallery's table.
+        cameras: Tells the gallery's cameras; asked where their numbers are compared. None: nobody knows.
 
     Returns:
         The filter with its literals in the types of their columns.
@@ -53,6 +69,8 @@ def checked_filter(where: str, schema: pa.Schema) -> str:
     if not where.strip():
         raise InputError(f"the filter is empty; {known_columns(schema)}")
     tokens = _tokens(where, schema)
+    if cameras is not None:
+        tokens = _cameras_listed(tokens, cameras)
     types = {field.name.lower(): field.type for field in schema}
     rewritten = [token.text for token in tokens]
     for at, token in enumerate(tokens):
@@ -115,6 +133,58 @@ def _tokens(where: str, schema: pa.Schema) -> list[_Token]:
         if found.lastgroup != "space":
             tokens.append(_Token(str(found.lastgroup), found[0]))
     return tokens
+
+
+def _cameras_listed(tokens: list[_Token], cameras: Callable[[], Sequence[str]]) -> list[_Token]:
+    """``camera > 3`` and ``camera between 3 and 5`` as ``camera in (...)``, where that says the same.
+
+    It does where every camera is a number: one that is none passes neither ``camera > 3`` nor ``not camera > 3``.
+    """
+    listed: list[_Token] = []
+    at = 0
+    while at < len(tokens):
+        compared = _compared_camera(tokens, at)
+        values = [] if compared is None else _passing_cameras(cameras(), compared[1])
+        if compared is None or not values:
+            listed.append(tokens[at])
+            at += 1
+            continue
+        between = [_Token("other", ",")] * (2 * len(values) - 1)
+        between[::2] = [_Token("text", quoted(value)) for value in values]
+        listed += [_Token("name", "camera"), _Token("name", "in"), _Token("other", "("), *between, _Token("other", ")")]
+        at += compared[0]
+    return listed
+
+
+def _passing_cameras(cameras: Sequence[str], passes: Callable[[float], bool]) -> list[str]:
+    """The cameras whose numbers pass; none where not all are numbers, or are too many to be listed."""
+    if len(cameras) > _MOST_LISTED or not all(_PLAIN_NUMBER.fullmatch(camera) for camera in cameras):
+        return []
+    return [camera for camera in cameras if passes(float(camera))]
+
+
+def _compared_camera(tokens: list[_Token], at: int) -> tuple[int, Callable[[float], bool]] | None:
+    """How many tokens from here on compare the camera with numbers, and what passes; None if they do not."""
+    kinds = [_CAMERA if token.word == _CAMERA else token.kind for token in tokens[at : at + 5]]
+    words = [token.word for token in tokens[at : at + 5]]
+    low, high = -math.inf, math.inf
+    if kinds[:3] == [_CAMERA, "compare", "number"]:
+        length, sign, value = 3, words[1], float(words[2])
+    elif kinds[:3] == ["number", "compare", _CAMERA]:
+        length, sign, value = 3, _TURNED.get(words[1], ""), float(words[0])
+    elif kinds == [_CAMERA, "name", "number", "name", "number"] and (words[1], words[3]) == ("between", "and"):
+        length, sign, value = 5, "between", 0.0
+        low, high = float(words[2]), float(words[4])
+    else:
+        return None
+    beside = [token.text for token in (*tokens[max(0, at - 1) : at], *tokens[at + length : at + length + 1])]
+    if any(text in _ARITHMETIC or text in _COMPARED for text in beside):
+        return None
+    if sign == "between":
+        return length, lambda number: low <= number <= high
+    if sign not in _COMPARED:
+        return None
+    return length, lambda number: _COMPARED[sign](number, value)
 
 
 def _compared_with(tokens: list[_Token], at: int, types: dict[str, pa.DataType]) -> tuple[int | None, str]:

@@ -14,10 +14,10 @@ from spcl.engine.embed import Encoder
 from spcl.engine.journal import Reporter
 from spcl.errors import InputError
 from spcl.gallery.columns import described, path_text, with_vectors
-from spcl.gallery.filters import quoted
+from spcl.gallery.filters import checked_filter, quoted
 from spcl.gallery.index import build_index, is_worth_it, needs_building, read_facts
 from spcl.gallery.intake import embedded_rows, find_images
-from spcl.gallery.reading import ReadableGallery, checked_count
+from spcl.gallery.reading import ReadableGallery
 from spcl.gallery.store import Store
 from spcl.retrieval.arrays import Features
 from spcl.runtime import Runtime
@@ -223,7 +223,11 @@ class Gallery(ReadableGallery):
         if (where is None) == (paths is None):
             raise InputError("what is to be removed? Give a filter or paths, one of both")
         if where is not None:
-            return self._store.delete(checked_count(self._store.snapshot(), where)[0])
+            snapshot = self._store.snapshot()
+            # Cameras that another writer adds meanwhile count as well: none are listed here.
+            condition = checked_filter(where, snapshot.schema)
+            snapshot.count(condition)
+            return self._store.delete(condition)
         names = [quoted(path_text(path)) for path in paths or ()]
         some = (names[at : at + _PATHS_A_FILTER] for at in range(0, len(names), _PATHS_A_FILTER))
         return sum(self._store.delete(f"path in ({', '.join(part)})") for part in some)

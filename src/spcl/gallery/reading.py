@@ -31,6 +31,7 @@ from spcl.retrieval.arrays import Features
 from spcl.retrieval.identification import Enrolled, Identification
 
 _MOST_COUNTED = 256
+_CAMERAS_AT_ONCE = 65536
 
 
 class ReadableGallery:
@@ -53,6 +54,7 @@ class ReadableGallery:
         self.dim = store.snapshot().dim
         self.encoder = encoder
         self._counted: dict[tuple[int, str], tuple[str, int]] = {}
+        self._cameras: tuple[int, list[str]] | None = None
         if encoder is not None:
             self.check_fingerprint(encoder.fingerprint)
 
@@ -94,14 +96,15 @@ class ReadableGallery:
         return [camera for camera in cameras if not snapshot.count(f"camera = {quoted(camera)}")]
 
     def cameras(self) -> list[str]:
-        """The cameras of the gallery's images, in numeric order where all are whole numbers; one pass over them."""
-        batches = self._store.snapshot().scan(["camera"])
-        found = {camera for _, batch in batches for camera in batch.column("camera").unique().to_pylist()}
-        return list(number_in_order([camera for camera in found if camera is not None]))
+        """The cameras of the gallery's images, in numeric order where all are whole numbers.
+
+        One pass over the images, remembered until something is written.
+        """
+        return list(self._known_cameras(self._store.snapshot()))
 
     def check_filter(self, where: str) -> None:
         """Raise an ``InputError`` if it is no filter over the gallery's columns."""
-        checked_count(self._store.snapshot(), where)
+        self._passing(self._store.snapshot(), where)
 
     def search(
         self,
@@ -199,7 +202,7 @@ class ReadableGallery:
         unknown = [name for name in columns if name not in snapshot.schema.names]
         if unknown:
             raise InputError(f"the gallery {self.path} has no column {unknown[0]!r}; it has {', '.join(self.columns)}")
-        condition = None if where is None else checked_count(snapshot, where)[0]
+        condition, _ = self._passing(snapshot, where)
         for _, batch in snapshot.scan([VECTOR, *columns], condition, rows):
             vectors = vectors_of(batch.column(VECTOR), self.dim)
             yield GalleryRows(vectors, {name: batch.column(name).to_pylist() for name in columns})
@@ -210,11 +213,20 @@ class ReadableGallery:
             return None, snapshot.count()
         known = self._counted.get((snapshot.version, where))
         if known is None:
-            known = checked_count(snapshot, where)
+            condition = checked_filter(where, snapshot.schema, lambda: self._known_cameras(snapshot))
+            known = condition, snapshot.count(condition)
             if len(self._counted) >= _MOST_COUNTED:
                 self._counted.clear()
             self._counted[snapshot.version, where] = known
         return known
+
+    def _known_cameras(self, snapshot: Snapshot) -> list[str]:
+        if self._cameras is None or self._cameras[0] != snapshot.version:
+            batches = snapshot.scan(["camera"], rows=_CAMERAS_AT_ONCE)
+            found = {camera for _, batch in batches for camera in batch.column("camera").unique().to_pylist()}
+            cameras = number_in_order([camera for camera in found if camera is not None])
+            self._cameras = snapshot.version, list(cameras)
+        return self._cameras[1]
 
     def _features(self, query: Features | ImageLike | Sequence[ImageLike]) -> NDArray[np.float32]:
         is_floating = isinstance(query, np.ndarray) and query.dtype.kind == "f"
@@ -226,9 +238,3 @@ class ReadableGallery:
         if self.encoder is None:
             raise InputError(f"to {verb} images, open the gallery with their encoder: Gallery.open(path, encoder)")
         return self.encoder
-
-
-def checked_count(snapshot: Snapshot, where: str) -> tuple[str, int]:
-    """The filter as the store takes it, and how many rows pass it."""
-    condition = checked_filter(where, snapshot.schema)
-    return condition, snapshot.count(condition)
