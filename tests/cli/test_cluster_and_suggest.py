@@ -115,6 +115,7 @@ def test_settings_that_are_given_are_kept(crops, capsys):
         (["cluster", "crops", "-o", "crops"], "all the images are in crops"),
         (["cluster", "crops", "-o", "full"], "full holds something else (notes.txt)"),
         (["cluster", "crops", "-o", "file"], "file is a file"),
+        (["cluster", "crops", "-o", "file/out"], "is a file, not a folder; give another place"),
         (["cluster", "crops", "-o", "out", "--eps", "1.5"], "--eps is 1.5; expected auto, or a distance"),
         (["cluster", "crops", "-o", "out", "--min-samples", "1"], "--min-samples is 1; expected at least 2"),
         (["cluster", "crops", "-o", "out", "--k1", "0"], "--k1 is 0; expected at least 1"),

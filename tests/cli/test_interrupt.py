@@ -252,3 +252,14 @@ def test_a_bar_that_is_begun_gives_the_terminal_back(monkeypatch):
         advance(0, 10)
     assert (sys.stdout, sys.stderr) == streams
     assert terminal.getvalue().rfind("\x1b[?25h") > terminal.getvalue().rfind("\x1b[?25l") >= 0
+
+
+def test_a_stop_before_results_leaves_no_folder(crops, tmp_path, monkeypatch):
+    def stopped(*arguments, **named):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("spcl.cli.cluster.cluster", stopped)
+    with pytest.raises(SystemExit) as ended:
+        main(f"cluster {crops / 'small'} -o {tmp_path / 'new/out'} {SMALL_NETWORK}".split())
+    assert ended.value.code == 130
+    assert not list(tmp_path.iterdir())

@@ -15,7 +15,7 @@ from spcl.cli.options import at_least, parsed
 from spcl.data.crops import crops_outside, find_crops
 from spcl.engine.journal import ConsoleReporter, Reporter, SilentReporter
 from spcl.errors import InputError
-from spcl.report.groups import BROKEN, FOLDERS, PICTURE, SUMMARY, TABLE, claim_folder, write_groups
+from spcl.report.groups import BROKEN, FOLDERS, PICTURE, SUMMARY, TABLE, check_folder, write_groups
 from spcl.runtime import Runtime
 from spcl.selfpaced.grouping import Groups, cluster
 
@@ -71,7 +71,7 @@ def run_cluster(options: Cluster, report: Reporter) -> None:
     out = Path(options.out)
     # Earlier results are no crops, where the folder of the results lies among the images.
     records = crops_outside(find_crops(options.images, data_dir=options.data_dir), out)
-    claim_folder(out, overwrite=options.overwrite)
+    check_folder(out, overwrite=options.overwrite)
     searched = searched_images(options, records, k1=options.k1, memory_flags=("--k1",), runtime=runtime, report=report)
     found = suggested(searched, options, eps=options.eps, k1=options.k1, k2=options.k2, report=report)
     groups = cluster(

@@ -128,7 +128,9 @@ def check_readable(
         listed = "; ".join(f"{path}: {reason}" for path, reason in broken[:5])
         message = f"{len(broken)} image(s) of {name} cannot be read: {listed}{' ...' if len(broken) > 5 else ''}"
         if skipped_as is None:
-            raise InputError(f"{message}. Repair or remove them, or leave them out with --on-broken skip")
+            raise InputError(
+                f"{message}. Repair or remove them, or leave them out with --on-broken skip (spcl train, spcl evaluate)"
+            )
         report.warn(f"{message}. {skipped_as}")
         all_broken += [path for path, _ in broken]
     return all_broken

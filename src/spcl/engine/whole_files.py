@@ -49,7 +49,18 @@ def check_place(path: Path) -> None:
     """
     if path.is_dir():
         raise InputError(f"{path} is a folder; give the name of a file")
-    folder = next(above for above in path.absolute().parents if above.exists())
+    check_way(path)
+
+
+def check_way(path: Path) -> None:
+    """Whether a file or a folder can be made at a path that is free, or in a folder that is there; nothing is made.
+
+    Raises:
+        InputError: If a folder on the way is a file, or there is no permission.
+    """
+    folder = next(place for place in (path.absolute(), *path.absolute().parents) if place.exists())
+    if folder == path.absolute() and not folder.is_dir():
+        folder = folder.parent
     if not folder.is_dir():
         raise InputError(f"cannot write {path}: {folder} is a file, not a folder; give another place")
     if not os.access(folder, os.W_OK | os.X_OK):

@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from spcl.data.images import UnreadableImageError, open_image
-from spcl.engine.whole_files import written_aside
+from spcl.engine.whole_files import check_way, written_aside
 from spcl.errors import InputError
 from spcl.records import Record
 from spcl.report.sheet import SheetRow, contact_sheet
@@ -27,8 +27,8 @@ _MADE_BY, _UNFINISHED = "spcl cluster", "unfinished"
 _SHOWN_GROUPS, _SHOWN_IMAGES = 12, 10
 
 
-def claim_folder(folder: Path, *, overwrite: bool) -> None:
-    """Make sure that results can be written to a folder, before any work.
+def check_folder(folder: Path, *, overwrite: bool) -> None:
+    """Make sure that results can be written to a folder, before any work; it is not made yet.
 
     What a stopped command left unfinished may be replaced without asking.
 
@@ -37,9 +37,9 @@ def claim_folder(folder: Path, *, overwrite: bool) -> None:
     """
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is a file; give another folder (-o)")
+    check_way(folder)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        holds = sorted(entry.name for entry in folder.iterdir())
+        holds = sorted(entry.name for entry in folder.iterdir()) if folder.is_dir() else []
     except OSError as error:
         raise InputError(f"cannot write to {folder}: {error.strerror or error}") from error
     if not holds:
@@ -65,7 +65,7 @@ def write_groups(
     The summary, which names the folder's maker, is first, and says that the folder is unfinished until all is there.
 
     Args:
-        folder: Claimed before.
+        folder: Checked before.
         records: ``[N]`` of the images that were grouped.
         groups: Of these images.
         broken: Path and reason of each image that could not be read.
