@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from PIL import Image
 from spcl.errors import InputError
 from spcl.records import Record
 from spcl.report import groups as written
-from spcl.report.groups import FOLDERS, SUMMARY, write_groups
+from spcl.report.groups import FOLDERS, PICTURE, SUMMARY, write_groups
 from spcl.selfpaced.grouping import cluster
 from tests.gallery.features import unit_rows
 
@@ -82,3 +83,31 @@ def test_an_image_that_has_gone_since_it_was_read(out, records, groups):
     assert summary["not_copied"] == [str(records[1].path)]
     assert json.loads((out / SUMMARY).read_text())["not_copied"] == summary["not_copied"]
     assert files_in(out / FOLDERS) == {record.path.name for record in records if record is not records[1]}
+
+
+@pytest.mark.parametrize("folders", ["link", "copy"])
+def test_images_of_one_name_each_have_a_name_of_their_own(tmp_path, groups, folders):
+    """And no original is written to, whatever the images are called."""
+    paths = [
+        tmp_path / name for name in ("1/a.jpg", "1/a~2.jpg", "2/a.jpg", "2/A.jpg", "3/a.jpg", "3/a~3.jpg", "4/é.jpg")
+    ]
+    for number, path in enumerate(paths):
+        path.parent.mkdir(exist_ok=True)
+        Image.new("RGB", (4, 8), (number, number, number)).save(path, "PNG")
+    before = [path.read_bytes() for path in paths]
+    one = replace(groups, group=np.zeros(len(paths), np.int64), confidence=np.ones(len(paths)))
+    out = tmp_path / "out"
+    write_groups(out, tuple(map(Record, paths)), one, folders=folders)
+    assert [path.read_bytes() for path in paths] == before
+    written_names = [path.name for path in (out / FOLDERS / "0000").iterdir()]
+    assert len({name.casefold() for name in written_names}) == len(paths)
+    assert sorted(path.read_bytes() for path in (out / FOLDERS / "0000").iterdir()) == sorted(before)
+    assert {"a.jpg", "a~2.jpg", "é.jpg"} <= set(written_names)
+
+
+def test_images_that_are_lines_are_drawn(tmp_path, groups):
+    paths = [tmp_path / f"{number}.png" for number in range(6)]
+    for number, path in enumerate(paths):
+        Image.new("RGB", (2000, 3) if number % 2 else (1, 2000)).save(path)
+    write_groups(tmp_path / "out", tuple(map(Record, paths)), groups)
+    assert (tmp_path / "out" / PICTURE).stat().st_size > 1000

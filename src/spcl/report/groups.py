@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import os
 import shutil
+import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -180,13 +182,10 @@ def _write_folders(folder: Path, records: Sequence[Record], groups: Groups, *, c
         for left in (aside, old):
             shutil.rmtree(left, ignore_errors=True)
         aside.mkdir()
-        taken: Counter[Path] = Counter()
+        names = _FreeNames()
         for record, number in zip(records, groups.group.tolist(), strict=True):
             inside = Path(f"{number:04d}" if number >= 0 else "none")
-            name = inside / record.path.name
-            taken[name] += 1
-            if taken[name] > 1:  # images of one name from several folders
-                name = name.with_name(f"{name.stem}~{taken[name]}{name.suffix}")
+            name = names.take(inside / record.path.name)
             (aside / inside).mkdir(parents=True, exist_ok=True)
             # The link is made aside, at the depth where it will lie: relative to there it is right in both places.
             if not _place(record.path, aside / name, copy=copies):
@@ -203,8 +202,32 @@ def _write_folders(folder: Path, records: Sequence[Record], groups: Groups, *, c
     return vanished
 
 
+class _FreeNames:
+    """Names that no two images share, also where a disk takes capitals for small letters."""
+
+    def __init__(self) -> None:
+        self._taken: set[str] = set()
+        self._numbers: Counter[str] = Counter()
+
+    def take(self, name: Path) -> Path:
+        """The name, or where images of several folders have it: ``a~2.jpg``, ``a~3.jpg`` and so on."""
+        free, wanted = name, _one_spelling(name)
+        while _one_spelling(free) in self._taken:
+            self._numbers[wanted] += 1
+            free = name.with_name(f"{name.stem}~{self._numbers[wanted] + 1}{name.suffix}")
+        self._taken.add(_one_spelling(free))
+        return free
+
+
+def _one_spelling(name: Path) -> str:
+    return unicodedata.normalize("NFC", str(name)).casefold()
+
+
 def _place(image: Path, where: Path, *, copy: bool) -> bool:
     """Link or copy an image; whether it was there to be copied."""
+    if os.path.lexists(where):
+        # A copy would go through a link to the user's own file.
+        raise FileExistsError(errno.EEXIST, "two images have one name there", str(where))
     if not copy:
         try:
             where.symlink_to(os.path.relpath(image.resolve(), where.parent.resolve()))

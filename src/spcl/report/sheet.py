@@ -9,7 +9,7 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
-from PIL import Image, ImageOps
+from PIL import Image
 
 matplotlib.use("Agg")
 
@@ -60,9 +60,16 @@ def contact_sheet(path: Path, rows: Sequence[SheetRow], *, caption: str = "left:
             axes = figure.add_axes(
                 (left / width, (bottom + 0.03) / height, 0.94 * _CELL / width, (cell_height - 0.06) / height)
             )
-            axes.imshow(ImageOps.contain(image, (_PIXELS, _PIXELS * 2)))
+            axes.imshow(_contained(image))
             axes.set_anchor("C")
             axes.axis("off")
     figure.text(_TITLE_WIDTH / width, 0.1 / height, caption, fontsize=8.5, color="#555555", va="center")
     figure.savefig(path, format="png")
     return path
+
+
+def _contained(image: Image.Image) -> Image.Image:
+    """The image as large as fits into two cells one above the other; of a line, a pixel is left across it."""
+    scale = min(_PIXELS / image.width, 2 * _PIXELS / image.height)
+    size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
+    return image.resize(size, Image.Resampling.BICUBIC)
