@@ -48,3 +48,12 @@ def test_on_a_device_the_search_needs_the_features_there_too():
     # Features, the nearest found so far, blocks.
     assert found.device_memory == 4 * num * dim + 12 * num * 30 + 2 * BLOCK_BYTES
     assert found.memory == estimate(num, dim, engine="torch").memory
+
+
+def test_the_lists_of_visits_do_not_grow_with_the_rows():
+    def lists(num):
+        with_regions, exact = estimate(num, engine="approximate"), estimate(num, engine="torch")
+        return with_regions.memory - exact.memory - num * 256
+
+    assert lists(100_000) == pytest.approx(2 * 4 * 100_000 * 100_000**0.5 / 4, rel=0.01)
+    assert lists(4_000_000) == lists(1_000_000) < 0.3e9

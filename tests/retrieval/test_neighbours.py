@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spcl.retrieval import device_search
+from spcl.retrieval import approximate_search, device_search
 from spcl.retrieval.neighbours import choose_engine, nearest_neighbours, neighbours_and_lowest
 
 
@@ -120,6 +120,20 @@ def clustered_rows(num: int) -> np.ndarray:
     centres = rng.standard_normal((num // 40, 16))
     rows = centres[rng.integers(0, len(centres), num)] + 0.3 * rng.standard_normal((num, 16))
     return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+
+
+def test_the_approximate_engine_finds_the_same_part_by_part(monkeypatch):
+    features = clustered_rows(6000)
+    whole = nearest_neighbours(features, 20, engine="approximate")
+    monkeypatch.setattr(approximate_search, "VISITS_AT_ONCE", 1)
+    monkeypatch.setattr(approximate_search, "_ROWS_AT_ONCE", 700)
+    told = []
+    parts = nearest_neighbours(features, 20, engine="approximate", progress=lambda *at: told.append(at))
+    assert (whole.engine, parts.engine) == ("approximate", "approximate")
+    assert np.array_equal(parts.indices, whole.indices)
+    assert parts.recall == whole.recall
+    assert told == sorted(told)
+    assert told[-1][0] == told[-1][1]
 
 
 def test_the_approximate_engine_finds_most_and_says_how_many():

@@ -29,6 +29,9 @@ _SAMPLE = 512
 _TRAINING_ROWS_PER_REGION = 64
 _ROUNDS = 8
 _ROWS_AT_ONCE = 16384
+VISITS_AT_ONCE = 2**25
+"""Visits of rows to regions that are listed at a time: 0.3 GB."""
+
 _BLOCK_BYTES = 64 * 2**20
 _FEWEST_ROWS = 4096
 
@@ -61,7 +64,7 @@ def search(
         return _exactly(database, k, rows, progress)
     rng = np.random.default_rng(seed)
     centres = _centres(database, rng)
-    home, _ = _nearest_centres(database, centres, 1)
+    home = _nearest_centres(database, centres, 1)
     sample = np.sort(rng.choice(num_rows, size=min(2 * _SAMPLE, num_rows), replace=False))
     truth = exact_search.search(database, database[sample], k, _BLOCK_BYTES, None).indices
     chosen = rng.permutation(len(sample))
@@ -88,7 +91,7 @@ def _centres(database: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
     sample = database[torch.from_numpy(np.sort(rng.choice(len(database), size=size, replace=False)))]
     centres = F.normalize(sample[torch.from_numpy(rng.choice(size, size=count, replace=False))], dim=1)
     for _ in range(_ROUNDS):
-        nearest, _ = _nearest_centres(sample, centres, 1)
+        nearest = _nearest_centres(sample, centres, 1)
         members = torch.from_numpy(nearest[:, 0].astype(np.int64)).to(database.device)
         sums = torch.zeros_like(centres).index_add_(0, members, sample)
         empty = torch.bincount(members, minlength=count) == 0
@@ -98,17 +101,13 @@ def _centres(database: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
     return centres
 
 
-def _nearest_centres(
-    rows: torch.Tensor, centres: torch.Tensor, count: int
-) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-    """The nearest centres of each row, ``[M, count]`` int32, and their similarities."""
+def _nearest_centres(rows: torch.Tensor, centres: torch.Tensor, count: int) -> NDArray[np.int32]:
+    """The nearest centres of each row, ``[M, count]`` int32, nearest first."""
     found = np.empty((len(rows), count), dtype=np.int32)
-    similarity = np.empty((len(rows), count), dtype=np.float32)
     for at in range(0, len(rows), _ROWS_AT_ONCE):
         top = torch.topk(rows[at : at + _ROWS_AT_ONCE] @ centres.T, count, dim=1)
         found[at : at + _ROWS_AT_ONCE] = top.indices.cpu().numpy()
-        similarity[at : at + _ROWS_AT_ONCE] = top.values.cpu().numpy()
-    return found, similarity
+    return found
 
 
 def _visits_needed(
@@ -138,37 +137,38 @@ def _search_regions(
     visits: int,
     progress: Progress | None,
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    part = database[rows.start : rows.stop]
-    visited, _ = _nearest_centres(part, centres, visits)
-    bounds, visitors = _by_region(visited, len(centres))
-    del visited
     living_bounds, living = _by_region(home[:, None], len(centres))
-    best = np.full((len(part), k), -np.inf, dtype=np.float32)
-    indices = np.full((len(part), k), -1, dtype=np.int64)
+    best = np.full((len(rows), k), -np.inf, dtype=np.float32)
+    indices = np.full((len(rows), k), -1, dtype=np.int64)
     # Each row is its own first neighbour, wherever it lives.
     best[:, 0], indices[:, 0] = np.inf, np.arange(rows.start, rows.stop)
-    for region in range(len(centres)):
-        members = living[living_bounds[region] : living_bounds[region + 1]]
-        guests = visitors[bounds[region] : bounds[region + 1]]
-        if not len(members) or not len(guests):
-            continue
-        columns = database[torch.from_numpy(members).to(database.device)]
-        height = max(1, _BLOCK_BYTES // (4 * len(members)))
-        for at in range(0, len(guests), height):
-            some = guests[at : at + height]
-            product = part[torch.from_numpy(some).to(database.device)] @ columns.T
-            _offer(product.cpu().numpy(), some, members, rows.start, best, indices)
-        if progress is not None:
-            progress(int(bounds[region + 1]), len(visitors))
-    best[:, 0] = torch.linalg.vecdot(part, part).cpu().numpy()
+    together = max(_ROWS_AT_ONCE, VISITS_AT_ONCE // visits)
+    for start in range(0, len(rows), together):
+        stop = min(start + together, len(rows))
+        part = database[rows.start + start : rows.start + stop]
+        bounds, visitors = _by_region(_nearest_centres(part, centres, visits), len(centres))
+        for region in range(len(centres)):
+            members = living[living_bounds[region] : living_bounds[region + 1]].astype(np.int64)
+            guests = visitors[bounds[region] : bounds[region + 1]].astype(np.int64)
+            if not len(members) or not len(guests):
+                continue
+            columns = database[torch.from_numpy(members).to(database.device)]
+            height = max(1, _BLOCK_BYTES // (4 * len(members)))
+            for at in range(0, len(guests), height):
+                some = guests[at : at + height]
+                product = part[torch.from_numpy(some).to(database.device)] @ columns.T
+                _offer(product.cpu().numpy(), some, members, rows.start + start, best[start:stop], indices[start:stop])
+            if progress is not None:
+                progress(start * visits + int(bounds[region + 1]), len(rows) * visits)
+        best[start:stop, 0] = torch.linalg.vecdot(part, part).cpu().numpy()
     return best, indices
 
 
-def _by_region(regions: NDArray[np.int32], count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _by_region(regions: NDArray[np.int32], count: int) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
     """Row numbers ordered by region: region r has ``rows[bounds[r] : bounds[r + 1]]``."""
     flat = regions.reshape(-1)
     bounds = np.concatenate([[0], np.cumsum(np.bincount(flat, minlength=count))]).astype(np.int64)
-    ordered = np.empty(len(flat), dtype=np.int64)
+    ordered = np.empty(len(flat), dtype=np.int32)
     _counting_sort(flat, bounds[:-1].copy(), regions.shape[1], ordered)
     return bounds, ordered
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from spcl.retrieval.approximate_search import VISITS_AT_ONCE
 from spcl.retrieval.exact_search import BLOCK_BYTES
 from spcl.retrieval.neighbours import Engine, choose_engine
 
@@ -73,6 +74,9 @@ def estimate_label_stage(
     after = encoded * _SECONDS_PER_ENTRY
     memory = 4 * num * dim + num * k1 * (8 + 4 + 4) + 2 * 8 * encoded + 2 * 8 * stored + 2 * BLOCK_BYTES
     regions = 4 * num * dim / 4 if chosen == "approximate" else 0
+    if chosen == "approximate":
+        # Where rows visit and who visits a region, int32 both; a row visits a quarter of the regions at most.
+        memory += 2 * 4 * min(num * num**0.5 / 4, VISITS_AT_ONCE)
     on_device = 0 if device_type == "cpu" else 4 * num * dim + num * k1 * (8 + 4) + 2 * BLOCK_BYTES + regions
     memory += regions if device_type == "cpu" else 0
     return Estimate(chosen, flops / flops_per_second + after, int(memory), int(on_device))

@@ -2,8 +2,9 @@
 
 The first step of every epoch (which images lie near which), and of re-ranking. The default engine is exact
 (``exact_search.py``); beyond a size at which comparing every pair takes too long, an approximate one is chosen
-(``approximate_search.py``), and its recall is measured and told. Memory is bounded by ``block_bytes`` beside the
-features and the answer, whatever the number of rows: an N x N array never exists.
+(``approximate_search.py``), and its recall is measured and told. Memory beside the features and the answer is bounded,
+whatever the number of rows: by ``block_bytes``, of the approximate engine by some hundreds of megabytes. An N x N array
+never exists.
 """
 
 from __future__ import annotations
