@@ -112,3 +112,21 @@ def test_top_gallery_leaves_out_what_the_protocol_leaves_out():
     assert found.tolist() == [[1, 2, -1, -1]]
     free = top_gallery(query, gallery, [7], [7, 7, 8, 7], k=3, protocol="no-camera")
     assert free.tolist() == [[0, 1, 2]]
+
+
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16])
+def test_half_precision_is_rated_as_its_values_are(kind):
+    distance = torch.rand(7, 30, generator=torch.Generator().manual_seed(0)).to(kind)
+    labels = (np.arange(7) % 3, np.arange(30) % 3, np.zeros(7, int), np.ones(30, int))
+    expected = rank_metrics(distance.double().numpy(), *labels)
+    for half in (distance, distance.numpy() if kind == torch.float16 else distance.float().numpy()):
+        found = rank_metrics(half, *labels)
+        assert np.array_equal(found.per_query_ap, expected.per_query_ap)
+        assert np.array_equal(found.cmc, expected.cmc)
+
+
+def test_what_is_no_number_is_named():
+    distance = np.random.default_rng(0).random((7, 30))
+    distance[4, 2] = np.nan
+    with pytest.raises(ValueError, match="no number, first for query 4"):
+        rank_metrics(distance, np.arange(7) % 3, np.arange(30) % 3, np.zeros(7, int), np.ones(30, int))

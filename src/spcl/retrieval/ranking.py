@@ -79,8 +79,8 @@ def rank_metrics(
         RankingResult.
 
     Raises:
-        ValueError: If shapes do not fit, the protocol is unknown or needs cameras that are not known, or no query
-            has a match.
+        ValueError: If shapes do not fit, a distance is NaN, the protocol is unknown or needs cameras that are not
+            known, or no query has a match.
 
     Example:
         >>> result = rank_metrics([[0.1, 0.3, 0.2]], [7], [7, 7, 8], [0], [1, 1, 1])
@@ -89,10 +89,10 @@ def rank_metrics(
 
     Reference: ``spcl/evaluation_metrics/ranking.py``.
     """
-    array = distance.detach().cpu().numpy() if isinstance(distance, torch.Tensor) else np.asarray(distance)
+    array = distance.detach().cpu() if isinstance(distance, torch.Tensor) else np.asarray(distance)
     height = max(1, _BLOCK_BYTES // max(1, 8 * (array.shape[1] if array.ndim == 2 else 1)))
     return rank_blocks(
-        lambda: ((at, np.ascontiguousarray(array[at : at + height])) for at in range(0, len(array), height)),
+        lambda: ((at, _distance_block(array[at : at + height], at)) for at in range(0, len(array), height)),
         array.shape,
         query_ids,
         gallery_ids,
@@ -101,6 +101,18 @@ def rank_metrics(
         max_rank=max_rank,
         protocol=protocol,
     )
+
+
+def _distance_block(distance: NDArray[Any] | torch.Tensor, first_query: int) -> NDArray[Any]:
+    """Some rows of distances, in single precision at least, checked for values that have no rank."""
+    if isinstance(distance, torch.Tensor):
+        block = distance.float().numpy() if distance.dtype in (torch.float16, torch.bfloat16) else distance.numpy()
+    else:
+        block = distance.astype(np.float32) if distance.dtype == np.float16 else distance
+    wrong = np.isnan(block).any(axis=1) if block.dtype.kind == "f" else np.zeros(0, dtype=np.bool_)
+    if wrong.any():
+        raise ValueError(f"distance holds a value that is no number, first for query {first_query + wrong.argmax()}")
+    return np.ascontiguousarray(block)
 
 
 def rank_blocks(
