@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,6 +25,19 @@ def shortest(call: Callable[[], T], repeat: int) -> tuple[float, T]:
         result = call()
         best = min(best, time.perf_counter() - started)
     return best, result  # type: ignore[return-value]
+
+
+@contextmanager
+def tiny_numbers_as_zero() -> Iterator[None]:
+    """Random images and a random memory give gradients below the smallest normal number, which a CPU is slow on.
+
+    In a training there are none. The threads that start meanwhile take it over.
+    """
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)
 
 
 class PeakMemory:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from spcl.bench.measuring import machine
+from spcl.bench.measuring import machine, tiny_numbers_as_zero
 from spcl.data.augment import TrainAugmentation
 from spcl.data.batches import Batch, DomainStream, joined_batches
 from spcl.data.identity_sampler import IdentityBatches
@@ -29,20 +28,7 @@ _DOMAINS = ("source", "target")
 _WARM_STEPS = 3
 
 
-@contextmanager
-def _tiny_numbers_as_zero() -> Iterator[None]:
-    """Random images and a random memory give gradients below the smallest normal number, which a CPU is slow on.
-
-    In a training there are none. The threads that start meanwhile take it over.
-    """
-    torch.set_flush_denormal(True)
-    try:
-        yield
-    finally:
-        torch.set_flush_denormal(False)
-
-
-@_tiny_numbers_as_zero()
+@tiny_numbers_as_zero()
 def bench_train(
     *,
     arch: str = "timm/test_resnet",
