@@ -26,4 +26,5 @@ with tempfile.TemporaryDirectory() as folder:
     paths = [record.path for record in find_crops(queries)]
     for path, who in zip(paths, gallery.identify(paths, false_match_rate=0.05), strict=True):
         name = "unknown" if who.identity is None else who.identity
-        print(f"{path}: {name}, similarity {who.similarity:.3f}, probability {who.probability:.3f}")
+        probability = "not known" if who.probability is None else f"{who.probability:.3f}"
+        print(f"{path}: {name}, similarity {who.similarity:.3f}, probability {probability}")

@@ -109,3 +109,9 @@ def test_what_is_no_features_file(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="cannot write"), features_writer(tmp_path / "file" / "f.npy", 8, FACTS):
         pass
+
+
+def test_a_name_of_two_lines_has_one_in_the_list_of_paths(tmp_path):
+    with features_writer(tmp_path / "f.npy", 8, FACTS) as writer:
+        writer.write(described(["a\nb.jpg", "c\r.jpg", "d.jpg"]), unit_rows(3))
+    assert paths_file(tmp_path / "f.npy").read_text().splitlines() == [r"a\nb.jpg", r"c\r.jpg", "d.jpg"]

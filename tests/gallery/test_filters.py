@@ -49,6 +49,7 @@ def is_known(row, where):
     [
         ("camera != 3", lambda row: row["camera"] not in (None, "3")),
         ("Camera <> '3'", lambda row: row["camera"] not in (None, "3")),
+        ("camera in (3.0, 4e0)", lambda row: row["camera"] in ("3", "4")),
         ("3 = camera", lambda row: row["camera"] == "3"),
         ("camera = 'north gate'", lambda row: row["camera"] == "north gate"),
         ("camera > 8", lambda row: is_number(row["camera"]) and int(row["camera"]) > 8),

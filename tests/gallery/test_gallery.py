@@ -5,13 +5,18 @@ from __future__ import annotations
 import sys
 from datetime import datetime, timezone
 
+import lancedb
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 import torch
 
 from spcl.errors import InputError
+from spcl.gallery import store
 from spcl.gallery.gallery import Gallery
+from spcl.gallery.naming import enrolled_identities
+from spcl.gallery.result import Hit
 from spcl.retrieval.rerank import rerank
 from tests.gallery.features import names, unit_rows
 
@@ -104,8 +109,15 @@ def test_new_columns_and_columns_left_out(gallery):
     rows = {hit.path: dict(hit.columns) for hit in gallery.search(unit_rows(1), k=9)[0]}
     assert rows["a"] == rows["e"] == {"weather": None, "lane": None}
     assert (rows["c"], rows["d"]) == ({"weather": "rain", "lane": 1}, {"weather": None, "lane": 2})
-    gallery.add_features(unit_rows(1, seed=3), ["f"], columns={"weather": [None]})
-    with pytest.raises(InputError, match="'lane' holds whole number in this gallery; these images have text there"):
+    gallery.add_features(unit_rows(1, seed=3), ["f"], columns={"weather": [None], "age": [None]})
+    # A column without values has no kind yet.
+    assert "age" not in gallery.columns
+    gallery.add_features(unit_rows(1, seed=3), ["f"], columns={"age": [pd.NA]})
+    gallery.add_features(unit_rows(1, seed=3), ["f"], columns={"age": [5], "note": ["caf\udce9"]})
+    assert gallery.search(unit_rows(1, seed=3), k=1)[0][0].columns["note"] == r"caf\udce9"
+    with pytest.raises(
+        InputError, match=r"'lane' holds whole number .*; these images have text there: give such values"
+    ):
         gallery.add_features(unit_rows(1, seed=3), ["g"], columns={"lane": ["left"]})
     assert len(gallery) == 6
 
@@ -196,7 +208,11 @@ def test_features_that_do_not_fit(gallery, features, message):
         ({"times": ["soon", None]}, "'time' holds 'soon' in row 1, which is no time"),
         ({"times": [5, None]}, "'time' holds 5"),
         ({"columns": {"two words": [1, 2]}}, "'two words' cannot be the name of a column"),
+        ({"columns": {"2nd": [1, 2]}}, "expected a letter first"),
         ({"columns": {"vector": [1, 2]}}, "'vector' cannot be"),
+        ({"columns": {"similarity": [1, 2]}}, "'similarity' cannot be .* results have one of their own; rename it"),
+        ({"columns": {"hash": [1, 2**63]}}, "'hash' holds 9223372036854775808, more than a number can have"),
+        ({"columns": {"size": [2**60 + 1, 1.5]}}, "'size' holds 1152921504606846977, more than"),
         ({"columns": {"size": [1, "x"]}}, r"'size' holds values of several kinds \(int, str\)"),
         ({"fingerprint": "y"}, "holds vectors of the encoder x, not of y"),
     ],
@@ -207,7 +223,7 @@ def test_descriptions_that_do_not_fit(gallery, given, message):
     assert len(gallery) == 0
 
 
-def test_what_cannot_be_opened_or_made(tmp_path, gallery):
+def test_what_cannot_be_opened_or_made(tmp_path, gallery, monkeypatch):
     with pytest.raises(InputError, match=r"there is no gallery at .*none.*does not exist.*spcl embed"):
         Gallery.open(tmp_path / "none")
     (tmp_path / "crops").mkdir()
@@ -218,6 +234,10 @@ def test_what_cannot_be_opened_or_made(tmp_path, gallery):
         Gallery.create(tmp_path / "crops", fingerprint="x", dim=8)
     with pytest.raises(InputError, match=r"there is a gallery at .* already"):
         Gallery.create(gallery.path, fingerprint="x", dim=8)
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+    with pytest.raises(InputError, match="under a name of its own; give NAME"):
+        Gallery.create(".", fingerprint="x", dim=8)
     with pytest.raises(InputError, match="needs the encoder"):
         Gallery.create(tmp_path / "new", fingerprint="x")
     with pytest.raises(InputError, match="open the gallery with their encoder"):
@@ -235,3 +255,46 @@ def test_without_lancedb(monkeypatch, tmp_path):
     with pytest.raises(InputError, match=r'pip install "spcl\[gallery\]"'):
         Gallery.create(tmp_path / "g", fingerprint="x", dim=8)
     assert not (tmp_path / "g").exists()
+
+
+def test_tables_of_others_and_of_later_versions_are_refused(tmp_path, monkeypatch):
+    lancedb.connect(tmp_path / "other").create_table("images", pa.table({"path": ["a"], "vector": [[1.0, 0.0]]}))
+    with pytest.raises(InputError, match="was not made by spcl"):
+        Gallery.open(tmp_path / "other")
+    monkeypatch.setattr(store, "_FORMAT", 2)
+    with monkeypatch.context() as later:
+        later.setattr(store, "_FORMAT", 3)
+        Gallery.create(tmp_path / "later", fingerprint="x", dim=8)
+    with pytest.raises(InputError, match="has the format 3, and this version of spcl reads 2: update spcl"):
+        Gallery.open(tmp_path / "later")
+
+
+def test_features_that_nearly_have_the_length_one_become_such(gallery):
+    rows = unit_rows(3)
+    gallery.add_features(rows * 1.005, ["a", "b", "c"])
+    hits = gallery.search(rows[0] * 0.995, k=3)[0]
+    assert hits[0].path == "a"
+    assert hits[0].similarity == pytest.approx(1, abs=1e-6)
+    assert [hit.similarity for hit in hits[1:]] == pytest.approx(sorted((rows[1:] @ rows[0]).tolist())[::-1], abs=1e-6)
+
+
+def test_a_row_tells_what_was_found_first():
+    hit = Hit("a", 0.9, columns={"similarity": 5, "distance": 77, "lane": 2})
+    assert hit.to_row() == {
+        "path": "a",
+        "similarity": 0.9,
+        "identity": None,
+        "camera": None,
+        "time": None,
+        "lane": 2,
+    }
+
+
+def test_few_named_images_among_many_are_all_heard(gallery, monkeypatch):
+    monkeypatch.setattr("spcl.gallery.naming.MOST_SCORED", 100)
+    known = np.repeat(unit_rows(30, seed=1), 3, axis=0)
+    gallery.add_features(known, names(90), identities=np.repeat(np.arange(30), 3).tolist())
+    gallery.add_features(unit_rows(900, seed=2), names(900, first=90))
+    assert gallery.count() == 990
+    assert gallery.count("identity is not null") == 90
+    assert len(enrolled_identities(gallery).impostor) == 90

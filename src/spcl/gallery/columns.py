@@ -25,6 +25,8 @@ TIME = pa.timestamp("us")
 OWN_COLUMNS = {"path": pa.string(), "identity": pa.string(), "camera": pa.string(), "time": TIME}
 
 _UNIT_TOLERANCE = 1e-2
+_ROUNDING = 1e-5
+_TOLD_BY_SEARCHES = ("similarity", "distance")
 _KINDS = {
     "text": pa.string(),
     "whole number": pa.int64(),
@@ -82,7 +84,10 @@ def described(
         arrays[name] = pa.nulls(len(paths), OWN_COLUMNS[name]) if values is None else _own(name, values)
     for name, values in others.items():
         _check_name(name)
-        arrays[name] = _free(name, values)
+        array = _free(name, values)
+        # Without a value it has no type yet: the first images that have one decide.
+        if len(array) != len(paths) or array.null_count < len(array):
+            arrays[name] = array
     for name, array in arrays.items():
         if len(array) != len(paths):
             raise InputError(f"the column {name!r} has {len(array)} values for {len(paths)} images; expected as many")
@@ -106,7 +111,7 @@ def checked_features(features: Features, dim: int) -> NDArray[np.float32]:
     """Features as ``[N, dim]`` float32; one vector ``[dim]`` is taken as one row.
 
     Raises:
-        InputError: If they are of another length or no unit rows.
+        InputError: If they are of another length or no unit rows; those that nearly are become such.
     """
     try:
         rows = as_float32(features if features.ndim != 1 else features[None], "features").cpu().numpy()
@@ -121,6 +126,10 @@ def checked_features(features: Features, dim: int) -> NDArray[np.float32]:
             f"feature {wrong[0]} has the length {lengths[wrong[0]]:.3g}; a gallery holds unit rows: divide each "
             "feature by its length"
         )
+    uneven = np.abs(lengths - 1) > _ROUNDING
+    if uneven.any():
+        # Half precision, say: a similarity is a cosine only if lengths are 1.
+        rows = np.where(uneven[:, None], rows / lengths[:, None], rows)
     return np.ascontiguousarray(rows)
 
 
@@ -184,7 +193,8 @@ def _times(name: str, values: Sequence[Any]) -> pa.Array:
 
 def _free(name: str, values: Sequence[Any]) -> pa.Array:
     plain = [value.item() if isinstance(value, np.generic) else value for value in values]
-    plain = [None if isinstance(value, float) and np.isnan(value) else value for value in plain]
+    plain = [None if value is pd.NA or (isinstance(value, float) and np.isnan(value)) else value for value in plain]
+    plain = [_encodable(value) if isinstance(value, str) else value for value in plain]
     given = [value for value in plain if value is not None]
     if given and all(isinstance(value, datetime | date) for value in given):
         return _times(name, plain)
@@ -199,14 +209,21 @@ def _free(name: str, values: Sequence[Any]) -> pa.Array:
             f"the column {name!r} holds values of several kinds ({kinds}); "
             "expected text, numbers, true and false, or times"
         )
-    if not given:
-        return pa.nulls(len(plain), pa.string())
     types = {bool: pa.bool_(), int: pa.int64(), float: pa.float64(), str: pa.string()}
-    return pa.array(plain, types[kind])
+    try:
+        return pa.array(plain, types[kind])
+    except (OverflowError, pa.ArrowInvalid) as error:
+        widest = max((value for value in given if isinstance(value, int)), key=abs)
+        raise InputError(
+            f"the column {name!r} holds {widest}, more than a number can have here; give it as text"
+        ) from error
 
 
 def _check_name(name: str) -> None:
-    if not name.isidentifier() or name.startswith("_") or name.lower() in (*OWN_COLUMNS, VECTOR):
+    if not name.isidentifier() or name.startswith("_"):
         raise InputError(
-            f"{name!r} cannot be the name of a column: expected letters, digits and _, and not {VECTOR} or path"
+            f"{name!r} cannot be the name of a column: expected a letter first, then letters, digits and _; rename the "
+            "column"
         )
+    if name.lower() in (*OWN_COLUMNS, *_TOLD_BY_SEARCHES, VECTOR):
+        raise InputError(f"{name!r} cannot be the name of a column, because results have one of their own; rename it")

@@ -67,7 +67,10 @@ def check_suffix(path: Path) -> None:
 
 
 def paths_file(path: Path) -> Path:
-    """Where the paths of a ``.npy`` file are: ``features.npy`` has ``features.paths.txt``, one a line."""
+    """Where the paths of a ``.npy`` file are: ``features.npy`` has ``features.paths.txt``, one a line.
+
+    An end of a line inside a name is written as a backslash and an n.
+    """
     return path.with_suffix(".paths.txt")
 
 
@@ -193,7 +196,7 @@ class _MatrixWriter:
     @_names_the_file
     def write(self, table: pa.Table, features: NDArray[np.float32]) -> None:
         self._file.write(np.ascontiguousarray(features, dtype="<f4").tobytes())
-        self._names.writelines(f"{name}\n" for name in table.column("path").to_pylist())
+        self._names.writelines(f"{_in_one_line(name)}\n" for name in table.column("path").to_pylist())
         self._rows += len(features)
 
     def _write_header(self) -> None:
@@ -223,6 +226,11 @@ class _MatrixWriter:
                 file.close()
             self._aside.unlink(missing_ok=True)
             self._names_aside.unlink(missing_ok=True)
+
+
+def _in_one_line(name: str) -> str:
+    """A name without ends of lines: every row of the matrix has one line."""
+    return name.replace("\r", "\\r").replace("\n", "\\n")
 
 
 def _flush(path: Path) -> None:

@@ -224,7 +224,8 @@ def _literal(
             raise refused(where, f"{token.text} is no time", schema)
         return f"timestamp '{moment.isoformat(sep=' ', timespec='microseconds')}'"
     if data_type == pa.string() and token.kind == "number" and comparison not in _ORDERED:
-        return quoted(text)
+        # As the column's own values are written: 3.0 is camera 3.
+        return quoted(str(int(float(text))) if float(text).is_integer() else text)
     if data_type in (pa.int64(), pa.float64()) and token.kind == "text":
         if not re.fullmatch(r"-?\d+(\.\d+)?", text):
             raise refused(where, f"{column.text} holds numbers, and {token.text} is none", schema)

@@ -92,7 +92,7 @@ class Gallery(ReadableGallery):
             fingerprint, dim = encoder.fingerprint, encoder.feature_dim
         if not fingerprint or not dim or dim < 1:
             raise InputError("a gallery needs the encoder whose vectors it will hold, or its fingerprint and dim")
-        return cls(Store.create(Path(path), dim, {"format": 1, "fingerprint": fingerprint, "flip": flip}), encoder)
+        return cls(Store.create(Path(path), dim, {"fingerprint": fingerprint, "flip": flip}), encoder)
 
     @classmethod
     def open(cls, path: str | Path, encoder: Encoder | None = None) -> Gallery:

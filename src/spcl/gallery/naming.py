@@ -35,9 +35,10 @@ def enrolled_identities(gallery: ReadableGallery, where: str | None = None, repo
     """
     condition = _KNOWN if where is None else f"({where}) and {_KNOWN}"
     sums = IdentitySums(gallery.dim)
-    every = max(1, len(gallery) // MOST_SCORED)
+    total = gallery.count(condition)
+    every = max(1, total // MOST_SCORED)
     sample, names = [], []
-    seen, total = 0, len(gallery)
+    seen = 0
     with (report or SilentReporter()).progress("enrolling identities") as advance:
         for batch in gallery.read(("identity",), condition):
             identities = batch.columns["identity"]

@@ -62,6 +62,14 @@ class ReadableGallery:
         """Images in the newest version."""
         return self._store.snapshot().count()
 
+    def count(self, where: str | None = None) -> int:
+        """Images, or images that pass a filter.
+
+        Raises:
+            InputError: If the filter cannot be used.
+        """
+        return self._passing(self._store.snapshot(), where)[1]
+
     @property
     def columns(self) -> dict[str, str]:
         """The columns beside the vector, and what each holds: ``text``, ``number``, ``time`` and so on."""

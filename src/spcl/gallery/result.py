@@ -43,8 +43,9 @@ class Hit:
             "identity": self.identity,
             "camera": self.camera,
             "time": self.time,
-            **self.columns,
         }
+        # What the search tells comes first: an older gallery may have a column called similarity.
+        row |= {name: value for name, value in self.columns.items() if name not in row and name != "distance"}
         if self.distance is not None:
             row["distance"] = round(self.distance, 6)
         return {name: value.isoformat(sep=" ") if isinstance(value, datetime) else value for name, value in row.items()}

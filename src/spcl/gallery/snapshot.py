@@ -40,11 +40,6 @@ class Snapshot:
         self.dim: int = self.schema.field(VECTOR).type.list_size
         self.version = int(table.version)
 
-    @property
-    def facts(self) -> dict[str, Any]:
-        """What was written down when the gallery was made."""
-        return dict(json.loads((self.schema.metadata or {}).get(FACTS, b"{}")))
-
     def count(self, where: str | None = None) -> int:
         """Rows, or rows that pass a filter.
 
@@ -116,3 +111,8 @@ class Snapshot:
         found = search.select([_DISTANCE]).with_row_id(True).to_arrow()
         distances: NDArray[np.float32] = found.column(_DISTANCE).to_numpy()
         return found.column(_ROW_ID).to_numpy().astype(np.int64), distances
+
+
+def facts_of(schema: pa.Schema) -> dict[str, Any]:
+    """What was written down when a gallery was made; nothing of a table of others."""
+    return dict(json.loads((schema.metadata or {}).get(FACTS, b"{}")))

@@ -23,11 +23,12 @@ import pyarrow as pa
 from spcl.data.files import what_is_there
 from spcl.errors import InputError, first_line
 from spcl.gallery.columns import OWN_COLUMNS, VECTOR, kind_of, vector_type
-from spcl.gallery.snapshot import FACTS, VECTOR_INDEX, Snapshot
+from spcl.gallery.snapshot import FACTS, VECTOR_INDEX, Snapshot, facts_of
 
 T = TypeVar("T")
 
 _TABLE = "images"
+_FORMAT = 1
 _INDEX_CACHE = 768 * 2**20
 _METADATA_CACHE = 128 * 2**20
 _READ_AHEAD = 128 * 2**20
@@ -57,9 +58,19 @@ class Store:
         self.folder = folder
         self._database = _connect(folder)
         try:
-            self.facts = self.snapshot().facts
+            table = self._table()
+            self.facts = facts_of(table.schema)
         except (ValueError, RuntimeError, OSError) as error:
             raise InputError(f"the gallery {folder} cannot be read: {first_line(error)}") from error
+        if VECTOR not in table.schema.names or "fingerprint" not in self.facts:
+            raise InputError(
+                f"the table in {folder} was not made by spcl: it does not say which encoder its vectors come from"
+            )
+        if self.facts.get("format") != _FORMAT:
+            raise InputError(
+                f"the gallery {folder} has the format {self.facts.get('format')}, and this version of spcl reads "
+                f"{_FORMAT}: update spcl"
+            )
 
     @classmethod
     def create(cls, folder: Path, dim: int, facts: Mapping[str, Any]) -> Store:
@@ -72,10 +83,12 @@ class Store:
             raise InputError(f"there is a gallery at {folder} already: open it, or give another folder")
         if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
             raise InputError(f"a gallery needs a folder of its own, and {what_is_there(folder)}")
+        if not folder.name:
+            raise InputError(f"a gallery is made under a name of its own; give {folder / 'NAME'}, say")
         schema = pa.schema(
             [pa.field(name, kind, nullable=name != "path") for name, kind in OWN_COLUMNS.items()]
             + [pa.field(VECTOR, vector_type(dim), nullable=False)],
-            metadata={FACTS: json.dumps(dict(facts)).encode()},
+            metadata={FACTS: json.dumps({"format": _FORMAT, **facts}).encode()},
         )
         aside = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
         try:
@@ -239,5 +252,5 @@ def _fitting(column: pa.ChunkedArray, field: pa.Field) -> pa.ChunkedArray:
         return pa.nulls(len(column), field.type)
     raise InputError(
         f"the column {field.name!r} holds {kind_of(field.type)} in this gallery; "
-        f"these images have {kind_of(column.type)} there"
+        f"these images have {kind_of(column.type)} there: give such values, or name the column otherwise"
     )
