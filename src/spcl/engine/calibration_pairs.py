@@ -29,8 +29,9 @@ MOST_PAIRS = 200_000
 
 _K1, _LEAST_K1, _K2 = 30, 6, 6
 _EPS, _EPS_GAP = 0.45, 0.05
-"""Stricter than in training: a cluster of two objects would hide the very pairs that are mistaken for one. What lies
-between its tight and its loose scale (0.40 and 0.50) is in no pair."""
+"""Stricter than in training: a cluster of two objects would hide the very pairs that are mistaken for one. Images are
+of different objects where the tight scale (0.40) parts them: rather some pairs of one object among them, which make
+thresholds stricter, than the most similar of different objects missing (docs/results.md has both)."""
 
 _MOST_ALTERED = 2_000
 _ENOUGH_PAIRS = 200
@@ -96,7 +97,7 @@ def unlabelled_pairs(
     if len(at_once) >= _ENOUGH_PAIRS:
         notes += (f"different objects are known from {len(at_once)} pairs that one camera took at one time",)
         return CalibrationPairs(same, pair_similarities(features, at_once), None, clusters.num_clusters, notes)
-    apart = singletons_for_noise(clusters.scales.loose)
+    apart = singletons_for_noise(clusters.scales.tight)
     different = different_pairs(apart, most=MOST_PAIRS, rng=rng)
     return CalibrationPairs(
         same,
