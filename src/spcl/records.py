@@ -44,6 +44,7 @@ class ReIDDataset:
         gallery: The images searched in. May hold distractors, whose identity no query has.
         protocol: The evaluation protocol that fits: ``market1501``, ``vehicleid`` or ``no-camera``.
         notes: What a reader should know, in sentences: counts that differ from the published ones, files left out.
+        distractors: The identity of the gallery's distractors, which are different objects; ``None``: there is none.
     """
 
     name: str
@@ -52,6 +53,7 @@ class ReIDDataset:
     gallery: tuple[Record, ...] = ()
     protocol: str = "market1501"
     notes: tuple[str, ...] = ()
+    distractors: int | None = None
 
     def without_training_identities(self) -> ReIDDataset:
         """The same data with every training identity removed: what a target domain is trained on."""

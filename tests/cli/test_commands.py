@@ -14,8 +14,10 @@ from spcl.cli import main as cli
 from spcl.cli import official
 from spcl.cli.main import main, run_guarded
 from spcl.cli.train import _parse
-from spcl.config import load_config
+from spcl.config import load_config, load_recipe
+from spcl.engine.checkpoint import checkpoint_of, save_atomically
 from spcl.errors import InputError
+from spcl.nn.encoder import Encoder, EncoderSettings
 from tests.fakes import draw, write_fake
 
 SMALL = shlex.split(
@@ -66,6 +68,28 @@ def test_the_file_lies_over_the_recipe_and_the_line_over_the_file(tmp_path):
     options = _parse(["x", "--recipe", "person", "--config", str(tmp_path / "mine.toml"), "--eps", "0.4"])
     settings = options.settings
     assert (settings.network.pooling, settings.labels.k1, settings.labels.eps) == ("gem", 12, 0.4)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--recipe", "quick", "--recipe", "vehicle"],
+        ["--recipe=quick", "--recipe=vehicle"],
+        ["--recipe", "quick", "--recipe=vehicle"],
+    ],
+)
+def test_of_a_flag_given_twice_the_last_counts(words):
+    options = _parse(["x", *words])
+    assert options.recipe == "vehicle"
+    assert options.settings == load_recipe("vehicle")
+
+
+def test_a_flag_may_be_written_with_low_lines(tmp_path):
+    encoder = Encoder(EncoderSettings(arch="timm/test_resnet", height=32, width=16))
+    path = tmp_path / "c.pth.tar"
+    save_atomically(checkpoint_of(encoder, epoch=1, best_mean_ap=None, facts={}), path)
+    settings = _parse(["x", "--from_checkpoint", str(path)]).settings
+    assert (settings.network.arch, settings.data.height, settings.data.width) == ("timm/test_resnet", 32, 16)
 
 
 def test_a_source_and_a_target_by_name(folder, capsys):
@@ -244,6 +268,33 @@ def test_demo_in_small(folder, capsys):
     main([*words, "--seed", "5", "--restart"])
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--epochs", "0"], "epochs is 0; expected at least 1"),
+        (["--batch-size", "1"], "batch_size is 1; expected at least 2 images"),
+        (["--images-per-camera", "1"], "--images-per-camera is 1; expected at least 2"),
+        (["--train-identities", "0"], "--train-identities is 0; expected at least 1"),
+        (["--test-identities", "0"], "--test-identities is 0; expected at least 1"),
+        (["--arch", "timm/test_resnt"], "timm has no model 'test_resnt'"),
+        (["--pretrained", "no.pth"], "there is no weights file no.pth"),
+    ],
+)
+def test_a_demo_that_cannot_be_is_refused_before_anything_is_written(folder, capsys, words, message):
+    small = [
+        "--arch",
+        "timm/test_resnet",
+        "--pretrained",
+        "none",
+        "--train-identities",
+        "2",
+        "--images-per-camera",
+        "2",
+    ]
+    assert message in refused(["demo", *small, *words], capsys)
+    assert not (folder / "runs").exists()
+
+
 @pytest.mark.parametrize("flag", ["--workers", "--batch-size"])
 @pytest.mark.parametrize("value", ["0", "-1"])
 def test_an_evaluation_with_nothing_to_work_with_is_refused(folder, capsys, flag, value):
@@ -260,6 +311,17 @@ def test_a_device_of_a_benchmark_is_found_or_refused(capsys, words):
     main(["bench", *words, "--repeat", "1", "--device", "auto", "--json"])
     assert json.loads(capsys.readouterr().out)
     assert "device 'cuda:77' is not there" in refused(["bench", *words, "--device", "cuda:77"], capsys)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--batch-size", "0"], "--batch-size is 0; expected at least 1"),
+        (["--features", "-1"], "--features is -1; expected at least 0"),
+    ],
+)
+def test_a_benchmark_names_the_flag_and_what_it_takes(capsys, words, message):
+    assert message in refused(["bench", "train", *words], capsys)
 
 
 def test_a_disk_that_takes_nothing_is_told(capsys):

@@ -147,6 +147,12 @@ def test_the_table_and_the_picture(folder, capsys):
         assert picture.width > picture.height
     main([*words, "--where", "camera = 99"])
     assert "no image passes the filter" in capsys.readouterr().out
+    (folder / "one").mkdir()
+    shutil.copy("crops/0001_c2_5.jpg", "one")
+    main(["search", "0.pth.tar", "one", "one/0001_c2_5.jpg"])
+    printed = capsys.readouterr().out
+    assert "no other image is in the gallery" in printed
+    assert "filter" not in printed
 
 
 def test_identities_of_folders(folder, capsys):

@@ -39,6 +39,31 @@ def test_identities_only_when_asked_for_and_never_shared_by_train_and_test(tmp_p
     assert train.isdisjoint({record.identity for record in labelled if "train" not in str(record.path)})
 
 
+def test_distractors_are_no_object(tmp_path):
+    """Hundreds of different objects under one number: taken for one, they spoil a calibration."""
+    folder = write_fake("market1501", tmp_path)
+    for images in ("market1501", folder):
+        found = find_crops(images, data_dir=tmp_path, labelled=True)
+        unknown = [record.path.name[:5] for record in found if record.identity is None]
+        assert unknown == ["0000_", "0000_"]
+    # Where an identity 0 is searched for, it is one.
+    draw(folder / "query" / "0000_c6s1_000000_00.jpg", 9)
+    assert all(record.identity is not None for record in find_crops(folder, labelled=True))
+
+
+def test_linked_folders_are_entered_once(tmp_path):
+    crops = tmp_path / "crops"
+    for name in ("crops/b/1.jpg", "crops/c/1.jpg", "crops/link.jpg", "elsewhere/d/1.jpg", "elsewhere/.hidden/1.jpg"):
+        draw(tmp_path / name, 1)
+    (crops / "a").symlink_to(crops / "b")
+    (crops / "b" / "up").symlink_to(crops)
+    (crops / "e").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "back").symlink_to(crops)
+    (crops / "gone.jpg").symlink_to(tmp_path / "nothing.jpg")
+    found = [str(record.path.relative_to(crops)) for record in find_crops(crops)]
+    assert found == ["b/1.jpg", "c/1.jpg", "e/d/1.jpg", "link.jpg"]
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [

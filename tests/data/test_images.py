@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 import struct
 import sys
 import warnings
@@ -16,6 +18,7 @@ from PIL import Image
 from torchvision.transforms import InterpolationMode, Resize
 
 from spcl.data import images
+from spcl.data.image_cache import open_image_cache
 from spcl.data.images import ImageStore, check_images, open_image
 from spcl.errors import InputError
 from spcl.records import Record
@@ -249,6 +252,62 @@ def test_images_that_do_not_fit_in_memory_are_kept_in_a_file(tmp_path, monkeypat
     changed = ImageStore(records, **options)
     assert not np.array_equal(changed.read(rows)[1], expected[1])
     assert len(list((tmp_path / "cache").glob("*.u8"))) == 2
+
+
+def test_a_cache_has_its_room_before_it_is_filled(tmp_path, monkeypatch):
+    """A mapped file on a disk that fills up later ends the process with a signal."""
+    paths = [draw(tmp_path / f"{number}.png", number) for number in range(3)]
+    folder = tmp_path / "cache"
+    size = 3 * 64 * 32 * 3
+
+    def taken():
+        return [(path.stat().st_size, path.stat().st_blocks * 512 >= size) for path in folder.glob("*.u8")]
+
+    pixels, marks = open_image_cache(folder, paths, 64, 32)
+    assert taken() == [(size, True)]
+    pixels[1], marks[1] = 7, True
+    again, marked = open_image_cache(folder, paths, 64, 32)
+    assert (again[1] == 7).all()
+    assert marked.tolist() == [False, True, False]
+    shutil.rmtree(folder)
+
+    def refusing(number):
+        def allocate(*arguments):
+            raise OSError(number, os.strerror(number))
+
+        return allocate
+
+    # No call for it in this file system, then in this system.
+    for make in (
+        lambda: monkeypatch.setattr(os, "posix_fallocate", refusing(errno.EOPNOTSUPP)),
+        lambda: monkeypatch.delattr(os, "posix_fallocate"),
+    ):
+        make()
+        pixels, _ = open_image_cache(folder, paths, 64, 32)
+        assert not pixels.any()
+        assert taken()[0][0] == size
+        shutil.rmtree(folder)
+    monkeypatch.setattr(os, "posix_fallocate", refusing(errno.ENOSPC), raising=False)
+    with pytest.raises(InputError, match=r"cannot write the image cache in .*No space left.*--cache-dir none"):
+        open_image_cache(folder, paths, 64, 32)
+    assert not list(folder.iterdir())
+
+
+def test_room_that_another_process_has_reserved_counts_once(tmp_path, monkeypatch):
+    paths = [draw(tmp_path / f"{number}.png", number) for number in range(3)]
+    open_image_cache(tmp_path / "cache", paths, 64, 32)
+    next((tmp_path / "cache").glob("*.done")).unlink()
+    usage = type(shutil.disk_usage(tmp_path))(10**9, 10**9, 0)
+    monkeypatch.setattr("spcl.data.image_cache.shutil.disk_usage", lambda folder: usage)
+    open_image_cache(tmp_path / "cache", paths, 64, 32)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of files are text on other systems")
+def test_a_cache_of_images_in_a_folder_whose_name_is_no_text(tmp_path):
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    paths = [draw(folder / "1.png", 1), folder / "gone.png"]
+    pixels, _ = open_image_cache(tmp_path / "cache", paths, 16, 8)
+    assert pixels.shape == (2, 16, 8, 3)
 
 
 def test_a_cache_that_cannot_be_is_named(tmp_path, monkeypatch):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 import pandas as pd
 import pytest
 
@@ -10,8 +13,10 @@ from spcl.data.crops import find_crops
 from spcl.data.from_folders import split_for_evaluation
 from spcl.data.from_lists import vehicleid_draw
 from spcl.data.images import check_images
+from spcl.data.synthetic import SyntheticSpec, write_market1501
+from spcl.engine.preflight import check_training_sets
 from spcl.errors import InputError
-from spcl.records import Record
+from spcl.records import Record, ReIDDataset
 from tests.fakes import CAMERAS, draw, write_fake
 
 
@@ -103,6 +108,57 @@ def test_any_folder_in_the_market_layout(tmp_path):
     assert len(dataset.query) == 9
 
 
+def test_a_folder_of_ones_own_may_have_more_than_nine_cameras(tmp_path):
+    spec = SyntheticSpec(
+        cameras=12, images_per_camera=2, train_identities=2, test_identities=2, height=32, width=16, seed=3
+    )
+    dataset = load_dataset(write_market1501(tmp_path / "street", spec))
+    for records in (dataset.train, dataset.query, dataset.gallery):
+        assert sorted({record.camera for record in records}) == list(range(12))
+    tenth = next(record for record in dataset.train if "_c10s" in record.path.name)
+    assert tenth.camera == 9
+
+
+@pytest.mark.parametrize("name", ["market1501", "veri", "street"])
+def test_a_training_folder_alone_will_do_whatever_its_name(tmp_path, name):
+    for identity in (3, 5):
+        draw(tmp_path / name / "bounding_box_train" / f"{identity:04d}_c1s1_000000_00.jpg", identity)
+    dataset = load_dataset(tmp_path / name)
+    assert [record.identity for record in dataset.train] == [0, 1]
+    assert not dataset.query
+
+
+def test_a_market_layout_for_tests_only(tmp_path):
+    folder = write_fake("market1501", tmp_path)
+    whole = load_dataset(folder)
+    shutil.rmtree(folder / "bounding_box_train")
+    dataset = load_dataset(folder)
+    assert dataset.train == ()
+    assert (dataset.query, dataset.gallery) == (whole.query, whole.gallery)
+    with pytest.raises(InputError, match="no training images; give a data set with a training split"):
+        check_training_sets(None, dataset)
+    shutil.rmtree(folder / "query")
+    with pytest.raises(InputError, match="cannot be evaluated: it has no queries or no gallery"):
+        split_for_evaluation(load_dataset(folder))
+
+
+def test_images_outside_the_splits_and_junk_are_told(tmp_path):
+    folder = write_fake("market1501", tmp_path)
+    draw(folder / "gt_bbox" / "0001_c1s1_000001_00.jpg", 1)
+    (note,) = load_dataset(folder).notes
+    assert note == (
+        f"not used: 3 image(s) below {folder} that are outside the splits or of identity -1 (junk); "
+        "the first is bounding_box_test/-1_c1s1_000900_00.jpg"
+    )
+
+
+@pytest.mark.parametrize("name", ["2024-01-05_c1_001.jpg", "--5_c1s1_1.jpg", "-_c1s1_1.jpg"])
+def test_a_name_without_a_number_before_the_camera_is_named(tmp_path, name):
+    draw(tmp_path / "bounding_box_train" / name, 1)
+    with pytest.raises(InputError, match=rf"{name} does not tell identity and camera"):
+        load_dataset(tmp_path)
+
+
 def test_a_folder_per_identity(tmp_path):
     for name in ("anna", "bert"):
         for shot in range(3):
@@ -126,6 +182,58 @@ def test_a_folder_per_identity_with_splits_and_cameras(tmp_path):
     assert {record.camera for record in dataset.query} == {0}
     assert {record.camera for record in dataset.gallery} == {1}
     assert dataset.protocol == "market1501"
+
+
+def test_query_and_gallery_with_a_folder_per_identity_need_no_training_folder(tmp_path):
+    for split in ("query", "gallery"):
+        for name in ("ann", "ben"):
+            draw(tmp_path / split / name / f"x_c{1 if split == 'query' else 2}.jpg", 1)
+    dataset = load_dataset(tmp_path)
+    assert dataset.train == ()
+    assert [record.identity for record in dataset.query] == [0, 1]
+    assert [record.identity for record in dataset.gallery] == [0, 1]
+    with pytest.raises(InputError, match="no training images"):
+        check_training_sets(None, dataset)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_each_identity_keeps_an_image_in_the_gallery(seed):
+    shots = {0: (0, 1), 1: (0, 0, 1), 2: (0, 1, 2), 3: (4,), 4: (2, 2)}
+    train = tuple(
+        Record(Path(f"{identity}_{at}.jpg"), identity, camera)
+        for identity, cameras in shots.items()
+        for at, camera in enumerate(cameras)
+    )
+    divided = split_for_evaluation(ReIDDataset("cows", train), seed=seed)
+    assert {record.identity for record in divided.gallery} == set(shots)
+    assert len(divided.query) + len(divided.gallery) == len(train)
+    for identity in (0, 1, 2):
+        assert any(
+            query.identity == found.identity == identity and query.camera != found.camera
+            for query in divided.query
+            for found in divided.gallery
+        )
+    # A checkpoint of other data has not seen them.
+    assert divided.notes == ("queries and gallery were drawn from the training split",)
+
+
+@pytest.mark.parametrize(
+    ("used", "unused", "where"),
+    [
+        (["a/1.jpg"], ["b/day1/2.jpg"], "at other depths"),
+        (["train/a/1.jpg"], ["3.jpg", "test/a/2.jpg", "val/a/1.jpg"], "outside the splits"),
+        (["1.jpg"], ["b/day1/2.jpg"], "at other depths"),
+        (["a/1.jpg", "b/2.jpg"], [], ""),
+    ],
+)
+def test_images_that_are_not_used_are_told(tmp_path, used, unused, where):
+    for name in (*used, *unused):
+        draw(tmp_path / name, 1)
+    dataset = load_dataset(tmp_path)
+    assert [str(record.path.relative_to(tmp_path)) for record in dataset.train] == used
+    told = [note for note in dataset.notes if note.startswith("not used")]
+    expected = f"not used: {len(unused)} image(s) below {tmp_path} that are {where}; the first is "
+    assert told == ([f"{expected}{unused[0]}"] if unused else [])
 
 
 def test_a_flat_folder_is_unlabelled(tmp_path):
@@ -215,6 +323,9 @@ def test_a_manifest_for_each_split(tmp_path):
         ("path\nb.png\n", "1 of 1 listed images are missing, first .*b.png"),
         ("path,identity\n", "has no rows"),
         ("path,identity\n,3\n", "no path in row 1"),
+        ("path,identity,Identity \na.png,1,2\n", "two columns 'identity': 'identity' and 'Identity '; rename one"),
+        ("path,Path\na.png,a.png\n", "two columns 'path': 'path' and 'Path'"),
+        ("path,identity\na.png,x,1\n", "more cells than it has columns; quote texts that hold a comma"),
     ],
 )
 def test_a_bad_manifest_is_named(tmp_path, text, message):
@@ -222,6 +333,44 @@ def test_a_bad_manifest_is_named(tmp_path, text, message):
     (tmp_path / "bad.csv").write_text(text)
     with pytest.raises(InputError, match=message):
         load_dataset(tmp_path / "bad.csv")
+
+
+def test_only_an_empty_cell_of_a_manifest_is_unknown(tmp_path):
+    names = ["NA", "None", "null", "nan", "N/A", ""]
+    lines = ["path,identity,camera,"]
+    for number, name in enumerate(names):
+        draw(tmp_path / f"{number}.png", number)
+        lines.append(f"{number}.png,{name},{name},")
+    (tmp_path / "all.csv").write_text("\n".join(lines))
+    # A comma at the end of each line, the first one's included or not.
+    for text in ("\n".join(lines), "\n".join([lines[0][:-1], *lines[1:]])):
+        (tmp_path / "all.csv").write_text(text)
+        train = load_dataset(tmp_path / "all.csv").train
+        assert [record.path.name for record in train] == [f"{number}.png" for number in range(6)]
+        assert [record.identity for record in train] == [1, 2, 4, 3, 0, None]
+        assert [record.camera for record in train] == [1, 2, 4, 3, 0, None]
+
+
+def test_tables_for_each_split_are_told_from_paths(tmp_path):
+    draw(tmp_path / "a.png", 1)
+    (tmp_path / "a.csv").write_text("path\na.png\n")
+    table = tmp_path / "a.csv"
+    with pytest.raises(InputError, match="names two tables for train; give one for each split"):
+        load_dataset(f"train={table},train={table}")
+    assert len(load_dataset(f"train = {table}").train) == 1
+    for missing in ("runs/lr=0.1/crops", "a=b"):
+        with pytest.raises(InputError, match=f"there is no data set '{missing}'"):
+            load_dataset(missing)
+        with pytest.raises(InputError, match=f"there are no images at {missing}"):
+            find_crops(missing)
+
+
+@pytest.mark.parametrize("identity", ["--5", "²", "5-", "-"])
+def test_a_list_with_an_identity_that_is_no_number_is_named(tmp_path, identity):
+    folder = write_fake("msmt17", tmp_path)
+    (folder / "list_query.txt").write_text(f"0003/0003_000_01_x.jpg {identity}\n", encoding="utf-8")
+    with pytest.raises(InputError, match=r"list_query.txt, line 1 is .*expected an image and an identity"):
+        load_dataset("msmt17", tmp_path)
 
 
 @pytest.mark.parametrize("form", ["{0}/all.csv", "train={0}/all_train.csv"])

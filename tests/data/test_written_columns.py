@@ -7,6 +7,7 @@ import pytest
 
 from spcl.data.crops import find_crops
 from spcl.data.written_columns import written_columns
+from spcl.errors import InputError
 from tests.fakes import draw
 
 
@@ -23,10 +24,12 @@ def test_cameras_of_file_names_even_where_not_all_have_one(tmp_path):
 
 
 def test_identities_of_folders_and_of_names(tmp_path):
-    for name in ("ann/0042_c3_1.jpg", "ben/-1_c2.jpg", "ben/plain.jpg"):
+    for name in ("ann/0042_c3_1.jpg", "ben/-1_c2.jpg", "ben/-10_c2.jpg", "ben/0000_c2.jpg", "ben/plain.jpg"):
         draw(tmp_path / name, 1)
-    assert columns_of(tmp_path, identity_from="folder")["identity"] == ["ann", "ben", "ben"]
-    assert columns_of(tmp_path, identity_from="name")["identity"] == ["0042", "-1", None]
+    found = columns_of(tmp_path, identity_from="folder")["identity"]
+    assert found == ["ann", "ben", "ben", "ben", "ben"]
+    # In Market-1501's names -1 and 0000 are many objects each.
+    assert columns_of(tmp_path, identity_from="name")["identity"] == ["0042", "-10", None, None, None]
 
 
 def test_the_folder_of_a_bare_file_name(tmp_path, monkeypatch):
@@ -69,6 +72,28 @@ def test_every_column_of_a_csv(tmp_path, table):
         "ticket": ["007", "10", "8", "9"],
         "split": ["train", "train", "query", "gallery"],
     }
+
+
+def test_marks_of_an_empty_cell_count_among_numbers_and_times_only(tmp_path):
+    for number in range(3):
+        draw(tmp_path / f"{number}.jpg", number)
+    (tmp_path / "m.csv").write_text(
+        "path,identity,lane,speed,time,word\n0.jpg,NA,1,nan,2026-01-01,NA\n1.jpg,null,N/A,1.5,NA,x\n2.jpg,b,3,2,,y\n"
+    )
+    assert columns_of(tmp_path / "m.csv") == {
+        "identity": ["NA", "null", "b"],
+        "lane": [1, None, 3],
+        "speed": [None, 1.5, 2.0],
+        "time": ["2026-01-01", None, None],
+        "word": ["NA", "x", "y"],
+    }
+
+
+def test_columns_that_come_to_have_one_name_are_named(tmp_path):
+    draw(tmp_path / "0.jpg", 1)
+    (tmp_path / "m.csv").write_text("path,gate-1,gate 1\n0.jpg,a,b\n")
+    with pytest.raises(InputError, match="columns 'gate-1' and 'gate 1', which both become 'gate_1'; rename one"):
+        columns_of(tmp_path / "m.csv")
 
 
 def test_a_parquet_table_keeps_its_types(tmp_path, table):

@@ -14,6 +14,7 @@ from rich.table import Table
 from spcl.bench.cluster import bench_cluster
 from spcl.bench.rank import bench_rank
 from spcl.bench.train import bench_train
+from spcl.cli.options import at_least
 from spcl.engine.journal import ConsoleReporter, SilentReporter
 from spcl.errors import InputError
 from spcl.retrieval.faiss_search import is_installed
@@ -154,12 +155,8 @@ def main(arguments: Sequence[str]) -> None:
 
 def _check(options: Any) -> None:
     for name, value in asdict(options).items():
-        if (
-            isinstance(value, int)
-            and not isinstance(value, bool)
-            and value < (name not in ("features", "batch_norm_group"))
-        ):
-            raise InputError(f"--{name} is {value}; expected at least 1")
+        if isinstance(value, int) and not isinstance(value, bool):
+            at_least(f"--{name.replace('_', '-')}", value, 0 if name in ("features", "batch_norm_group") else 1)
     if getattr(options, "engine", "") == "faiss" and not is_installed():
         raise InputError('faiss is not installed: pip install "spcl[faiss]", or leave --engine out')
 

@@ -19,6 +19,7 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
+from spcl.cli.options import at_least
 from spcl.config import Config, DataConfig, LabelConfig, NetworkConfig, RunConfig, ScheduleConfig
 from spcl.data.synthetic import SyntheticSpec, write_market1501
 from spcl.engine.assemble import Run, evaluate_run, prepare, run_training
@@ -27,6 +28,7 @@ from spcl.engine.journal import ConsoleReporter, Reporter, SilentReporter, durat
 from spcl.engine.training_sets import make_store
 from spcl.engine.whole_files import written_aside
 from spcl.errors import InputError
+from spcl.nn.weights import find_weights
 from spcl.records import cameras_of, identities_of
 from spcl.report.ranked import Ranking, ranked_picture
 from spcl.retrieval.ranking import rank_features, top_gallery
@@ -81,12 +83,9 @@ def run_demo(options: Demo, report: Reporter) -> dict[str, Any]:
         What ``summary.json`` holds.
 
     Raises:
-        InputError: If the folder holds something else.
+        InputError: If a value cannot be used, or the folder holds something else; nothing is written then.
     """
     out = Path(options.out)
-    _claim(out, options)
-    started = time.monotonic()
-    seconds: dict[str, float] = {}
     height, width = (128, 64) if options.kind == "pedestrian" else (96, 96)
     spec = SyntheticSpec(
         kind=options.kind,
@@ -97,11 +96,15 @@ def run_demo(options: Demo, report: Reporter) -> dict[str, Any]:
         width=width,
         seed=options.seed,
     )
+    config = _config(options, out, height, width)
+    _check(options)
+    _claim(out, options)
+    started = time.monotonic()
+    seconds: dict[str, float] = {}
     for domain in ("studio", "street"):
         with report.progress(f"rendering the {domain}") as advance:
             write_market1501(out / domain, replace(spec, domain=domain), progress=advance)
     seconds["render"] = time.monotonic() - started
-    config = _config(options, out, height, width)
     summary: dict[str, Any] = {}
     features: dict[str, Any] = {}
     for name in ("source_only", "spcl"):
@@ -123,6 +126,15 @@ def run_demo(options: Demo, report: Reporter) -> dict[str, Any]:
         aside.write_text(json.dumps(summary, indent=1), encoding="utf-8")
     _show(summary, report, picture)
     return summary
+
+
+def _check(options: Demo) -> None:
+    """Raise an ``InputError`` for what would stop the demo after its images are rendered."""
+    at_least("--train-identities", options.train_identities, 1)
+    at_least("--test-identities", options.test_identities, 1)
+    # The first is a query, the others are the gallery.
+    at_least("--images-per-camera", options.images_per_camera, 2)
+    find_weights(options.arch, options.pretrained)
 
 
 def _claim(out: Path, options: Demo) -> None:

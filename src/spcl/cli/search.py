@@ -113,7 +113,7 @@ def run_search(options: Search, report: Reporter) -> None:
         warnings = {"warnings": report.warnings} if isinstance(report, SilentReporter) and report.warnings else {}
         print(json.dumps(_to_json(result, queries, num_images, broken) | warnings))
     else:
-        _tell(result, queries, num_images, broken, report)
+        _tell(result, queries, num_images, broken, report, filtered=where is not None)
     # Last: what was found is told already if it cannot be drawn.
     if options.save_picture:
         _draw(Path(options.save_picture), encoder, queries, result, options)
@@ -161,6 +161,8 @@ def _tell(
     num_images: int,
     broken: Sequence[tuple[Path, str]],
     report: Reporter,
+    *,
+    filtered: bool,
 ) -> None:
     for path, reason in broken[:_MOST_NAMED]:
         report.warn(f"{path} is left out: {reason}")
@@ -168,15 +170,15 @@ def _tell(
         report.warn(f"and {len(broken) - _MOST_NAMED} more images are left out; --json lists them all")
     for record, hits in zip(queries.records, result, strict=True):
         report.say(f"query {record.path}")
-        for line in _table(hits):
+        for line in _table(hits, filtered=filtered):
             report.say(f"  {line}")
     how = "every image compared" if result.engine == "exact" else f"by the index, recall {100 * result.recall:.1f} %"
     report.say(f"searched in {num_images} images, {how}")
 
 
-def _table(hits: Sequence[Hit]) -> list[str]:
+def _table(hits: Sequence[Hit], *, filtered: bool) -> list[str]:
     if not hits:
-        return ["no image passes the filter"]
+        return ["no image passes the filter" if filtered else "no other image is in the gallery"]
     columns = {
         "": [str(place) for place in range(1, len(hits) + 1)],
         "similarity": [f"{hit.similarity:.3f}" for hit in hits],

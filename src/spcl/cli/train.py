@@ -93,9 +93,9 @@ def _parse(arguments: Sequence[str]) -> Train:
 
 
 def _value_of(flag: str, words: Sequence[str], default: str) -> str:
-    for at, word in enumerate(words):
-        if word == flag and at + 1 < len(words):
-            return words[at + 1]
-        if word.startswith(flag + "="):
-            return word.partition("=")[2]
+    """The value that the parser takes: the last one; in the name of a flag _ is as good as -."""
+    for at in reversed(range(len(words))):
+        name, equals, value = words[at].partition("=")
+        if name.replace("_", "-") == flag and (equals or at + 1 < len(words)):
+            return value if equals else words[at + 1]
     return default

@@ -12,7 +12,7 @@ from pathlib import Path
 from spcl.data.catalogue import REGISTERED, load_dataset
 from spcl.data.files import IMAGE_SUFFIXES, images_below, what_is_there
 from spcl.data.from_folders import cameras_of_names
-from spcl.data.from_manifest import SUFFIXES
+from spcl.data.from_manifest import SUFFIXES, names_splits
 from spcl.errors import InputError
 from spcl.records import Record
 
@@ -27,7 +27,8 @@ def find_crops(
             are not there: reading will tell.
         data_dir: The folder that holds registered data sets; None: ``examples/data``.
         labelled: Read the folder as a data set (a folder per identity, Market-1501's layout), so that identities are
-            known. Otherwise a folder is a heap of files, and no identity is read from it.
+            known; distractors, which are different objects under one number, have none. Otherwise a folder is a heap of
+            files, and no identity is read from it.
 
     Returns:
         Records in a fixed order, folders by path; cameras from 0 where all files name theirs (``_c3``).
@@ -48,7 +49,7 @@ def find_crops(
                 f"Images end in {', '.join(sorted(IMAGE_SUFFIXES))}"
             )
         return _of_files(files)
-    if not path.exists() and "=" not in str(images) and str(images).partition(":")[0] not in REGISTERED:
+    if not path.exists() and not names_splits(str(images)) and str(images).partition(":")[0] not in REGISTERED:
         raise InputError(f"there are no images at {path}: {what_is_there(path)}")
     if path.is_file() and path.suffix.lower() not in SUFFIXES:
         raise InputError(
@@ -62,7 +63,8 @@ def find_crops(
         return tuple(replace(record, identity=None) for record in dataset.train + tested)
     # Training and test identities are numbered apart: number 3 of the one is not number 3 of the other.
     first = max((record.identity for record in dataset.train if record.identity is not None), default=-1) + 1
-    moved = (r if r.identity is None else replace(r, identity=r.identity + first) for r in tested)
+    nobody = (None, dataset.distractors)
+    moved = (replace(r, identity=None if r.identity in nobody else r.identity + first) for r in tested)
     return dataset.train + tuple(moved)
 
 

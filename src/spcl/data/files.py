@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -21,14 +22,44 @@ def image_files(folder: Path) -> list[Path]:
 
 
 def images_below(folder: Path) -> list[Path]:
-    """The image files in a folder and in all folders below it, in the order of their paths; hidden ones left out."""
-    return sorted(
-        entry
-        for entry in folder.rglob("*")
-        if entry.suffix.lower() in IMAGE_SUFFIXES
-        and not any(part.startswith(".") for part in entry.relative_to(folder).parts)
-        and entry.is_file()
-    )
+    """The image files in a folder and in all folders below it, in the order of their paths; hidden ones left out.
+
+    Linked folders are entered, too, but no folder twice: where there is a way without a link, it is taken.
+    """
+    found: list[Path] = []
+    visited: set[Path] = set()
+    waiting = [folder]
+    while waiting:
+        for place, folders, files in os.walk(waiting.pop(0)):
+            real = Path(place).resolve()
+            folders[:] = [] if real in visited else sorted(name for name in folders if not name.startswith("."))
+            if real in visited:
+                continue
+            visited.add(real)
+            waiting += [entry for name in folders if (entry := Path(place, name)).is_symlink()]
+            found += [
+                entry
+                for name in files
+                if not name.startswith(".")
+                and (entry := Path(place, name)).suffix.lower() in IMAGE_SUFFIXES
+                and entry.is_file()
+            ]
+    return sorted(found)
+
+
+def note_of_unused(folder: Path, used: Iterable[Path], where: str) -> tuple[str, ...]:
+    """A note on the images below a folder that a data set does not use, naming one of them; nothing if it uses all.
+
+    Args:
+        folder: The data set's.
+        used: The images of its splits.
+        where: They are, for the note: ``outside the splits``.
+    """
+    unused = sorted(set(images_below(folder)).difference(used))
+    if not unused:
+        return ()
+    example = unused[0].relative_to(folder)
+    return (f"not used: {len(unused)} image(s) below {folder} that are {where}; the first is {example}",)
 
 
 def sub_folders(folder: Path) -> list[Path]:

@@ -7,16 +7,17 @@ order; those of query and gallery stay as they are written, so that they agree w
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from spcl.data.files import image_files, require
+from spcl.data.files import image_files, note_of_unused, require
 from spcl.errors import InputError
 from spcl.records import Record, ReIDDataset
 
 _MARKET_SPLITS = {"train": "bounding_box_train", "query": "query", "gallery": "bounding_box_test"}
 _VERI_SPLITS = {"train": "image_train", "query": "image_query", "gallery": "image_test"}
+_IDENTITY = r"(?<![-\d])(-?\d+)"
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class FilenameLayout:
         splits: Folder of each split.
         cameras: Number of each camera as it is written.
         junk: The identity of images that are left out; None: there is none.
+        distractors: The identity, in the gallery, of images that show none of the queries; None: there is none.
     """
 
     folder: str
@@ -36,6 +38,7 @@ class FilenameLayout:
     splits: Mapping[str, str]
     cameras: Mapping[int, int] = field(default_factory=dict)
     junk: int | None = None
+    distractors: int | None = None
 
     def tree(self) -> str:
         """The expected tree, for an error."""
@@ -45,27 +48,29 @@ class FilenameLayout:
 LAYOUTS: dict[str, FilenameLayout] = {
     "market1501": FilenameLayout(
         "market1501/Market-1501-v15.09.15",
-        r"([-\d]+)_c(\d)",
+        # One digit: what follows it is the sequence, "s1".
+        _IDENTITY + r"_c(\d)",
         _MARKET_SPLITS,
         {written: written - 1 for written in range(1, 7)},
         junk=-1,
+        distractors=0,
     ),
     "personx": FilenameLayout(
         "personx/PersonX",
-        r"([-\d]+)_c([-\d]+)",
+        _IDENTITY + r"_c(\d+)",
         _MARKET_SPLITS,
         {written: number for number, written in enumerate((3, 4, 8, 10, 11, 12))},
     ),
     "veri": FilenameLayout(
         "veri/VeRi",
-        r"([-\d]+)_c([-\d]+)",
+        _IDENTITY + r"_c(\d+)",
         _VERI_SPLITS,
         {written: written - 1 for written in range(1, 21)},
         junk=-1,
     ),
     "vehiclex": FilenameLayout(
         "vehiclex/AIC20_ReID_Simulation",
-        r"([-\d]+)_c([-\d]+)",
+        _IDENTITY + r"_c(\d+)",
         {"train": "image_train"},
         {written: written - 6 for written in range(6, 37)},
     ),
@@ -83,16 +88,20 @@ def load_by_filenames(name: str, folder: Path) -> ReIDDataset:
         InputError: If a split is missing or empty, or a file name does not tell identity and camera.
     """
     layout = LAYOUTS[name]
-    return _load(name, layout, folder / layout.folder)
+    return _load(name, layout, folder / layout.folder, layout.splits)
 
 
 def load_market_layout(folder: Path) -> ReIDDataset:
     """Any folder in Market-1501's layout; its cameras are numbered from 0 in order.
 
+    Splits may be missing. Images that are in none of them, or are junk (identity -1), are told in the notes.
+
     Raises:
         InputError: As ``load_by_filenames``.
     """
-    dataset = _load(folder.name, replace(LAYOUTS["market1501"], folder=str(folder), cameras={}), folder)
+    layout = replace(LAYOUTS["market1501"], folder=str(folder), pattern=_IDENTITY + r"_c(\d+)", cameras={})
+    present = [split for split, name in layout.splits.items() if (folder / name).is_dir()]
+    dataset = _load(folder.name, layout, folder, present)
     every = (*dataset.train, *dataset.query, *dataset.gallery)
     written = sorted({record.camera for record in every if record.camera is not None})
     numbers: dict[int | None, int] = {camera: number for number, camera in enumerate(written)}
@@ -105,27 +114,28 @@ def load_market_layout(folder: Path) -> ReIDDataset:
         train=renumbered(dataset.train),
         query=renumbered(dataset.query),
         gallery=renumbered(dataset.gallery),
+        notes=note_of_unused(folder, [record.path for record in every], "outside the splits or of identity -1 (junk)"),
     )
 
 
 def is_market_layout(folder: Path) -> bool:
-    """Whether a folder has the splits of Market-1501 (a training split alone is enough)."""
-    return (folder / _MARKET_SPLITS["train"]).is_dir()
+    """Whether a folder has the splits of Market-1501; one of those that only it has is enough."""
+    return any((folder / _MARKET_SPLITS[split]).is_dir() for split in ("train", "gallery"))
 
 
-def _load(name: str, layout: FilenameLayout, folder: Path) -> ReIDDataset:
-    present = {
-        split: folder / sub
-        for split, sub in layout.splits.items()
-        if name in LAYOUTS or split == "train" or (folder / sub).exists()
-    }
-    require(present.values(), name, layout.tree())
-    splits = {split: _records(path, layout, name) for split, path in present.items()}
+def _load(name: str, layout: FilenameLayout, folder: Path, wanted: Collection[str]) -> ReIDDataset:
+    folders = {split: folder / layout.splits[split] for split in wanted}
+    require(folders.values(), name, layout.tree())
+    splits = {split: _records(path, layout, name) for split, path in folders.items()}
+    query = splits.get("query", ())
+    # Whoever numbers identities from 0 searches for 0, too.
+    searched_for = any(record.identity == layout.distractors for record in query)
     return ReIDDataset(
         name=name,
-        train=number_identities(splits["train"]),
-        query=splits.get("query", ()),
+        train=number_identities(splits.get("train", ())),
+        query=query,
         gallery=splits.get("gallery", ()),
+        distractors=None if searched_for else layout.distractors,
     )
 
 

@@ -8,11 +8,12 @@ of images at other depths is a heap of unlabelled crops. Cameras are read from t
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from spcl.data.files import image_files, images_below, number_in_order, sub_folders, what_is_there
+from spcl.data.files import image_files, images_below, note_of_unused, number_in_order, sub_folders, what_is_there
 from spcl.errors import InputError
 from spcl.randomness import generator
 from spcl.records import Record, ReIDDataset
@@ -27,40 +28,43 @@ def load_folder(folder: Path) -> ReIDDataset:
     Raises:
         InputError: If it holds no image.
     """
-    inside = sub_folders(folder)
-    if any(entry.name in _SPLITS for entry in inside) and (folder / "train").is_dir():
-        found = {entry.name: _files(entry) for entry in inside if entry.name in _SPLITS}
-        return _dataset(folder, found)
+    splits = [entry for entry in sub_folders(folder) if entry.name in _SPLITS]
+    names = {entry.name for entry in splits}
+    if "train" in names or names == {"query", "gallery"}:
+        return _dataset(folder, {entry.name: _files(entry) for entry in splits}, "outside the splits")
     if not _is_flat_or_of_folders(folder) and (heap := images_below(folder)):
         unlabelled: list[tuple[Path, str | None]] = [(path, None) for path in heap]
-        return _dataset(folder, {"train": unlabelled}, ["images lie at several depths: all are taken, unlabelled"])
-    return _dataset(folder, {"train": _files(folder)})
+        told = ["images lie at several depths: all are taken, unlabelled"]
+        return _dataset(folder, {"train": unlabelled}, "elsewhere", told)
+    return _dataset(folder, {"train": _files(folder)}, "at other depths")
 
 
 def split_for_evaluation(dataset: ReIDDataset, *, seed: int = 0) -> ReIDDataset:
     """Queries and gallery out of a labelled training split, for data that comes without them.
 
-    One random image of each identity (and camera, where cameras are known) becomes a query, the rest the gallery; an
-    identity of one image goes to the gallery.
+    One random image of each identity (and camera, where cameras are known) becomes a query, the rest the gallery. At
+    least one image of each identity stays in the gallery; of an identity that several cameras saw, some query finds
+    one of another camera there.
 
     Raises:
         InputError: If there are no identities.
     """
     labelled = [record for record in dataset.train if record.identity is not None]
     if not labelled:
+        why = "its images have no identities" if dataset.train else "it has no queries or no gallery to search in"
         raise InputError(
-            f"{dataset.name} cannot be evaluated: its images have no identities. Give it query and gallery folders "
+            f"{dataset.name} cannot be evaluated: {why}. Give it query and gallery folders "
             "with a folder per identity, or a manifest with identities"
         )
     order = generator(seed, "queries of a folder").permutation(len(labelled)).tolist()
-    counts: dict[int | None, int] = {}
-    for record in labelled:
-        counts[record.identity] = counts.get(record.identity, 0) + 1
+    left = Counter(record.identity for record in labelled)
     chosen: dict[tuple[int | None, int | None], int] = {}
     for row in order:
         record = labelled[row]
-        if counts[record.identity] > 1:
-            chosen.setdefault((record.identity, record.camera), row)
+        seen = (record.identity, record.camera)
+        if seen not in chosen and left[record.identity] > 1:
+            chosen[seen] = row
+            left[record.identity] -= 1
     queries = set(chosen.values())
     known = all(record.camera is not None for record in labelled)
     return replace(
@@ -68,7 +72,7 @@ def split_for_evaluation(dataset: ReIDDataset, *, seed: int = 0) -> ReIDDataset:
         query=tuple(record for row, record in enumerate(labelled) if row in queries),
         gallery=tuple(record for row, record in enumerate(labelled) if row not in queries),
         protocol="market1501" if known else "no-camera",
-        notes=(*dataset.notes, "queries and gallery were drawn from the training images: they have been trained on"),
+        notes=(*dataset.notes, "queries and gallery were drawn from the training split"),
     )
 
 
@@ -93,7 +97,10 @@ def _files(folder: Path) -> list[tuple[Path, str | None]]:
     return [*flat, *nested]
 
 
-def _dataset(folder: Path, found: dict[str, list[tuple[Path, str | None]]], told: Sequence[str] = ()) -> ReIDDataset:
+def _dataset(
+    folder: Path, found: dict[str, list[tuple[Path, str | None]]], others: str, told: Sequence[str] = ()
+) -> ReIDDataset:
+    """A data set of the files of each split; ``others`` is where images below the folder lie that it does not use."""
     every = [path for files in found.values() for path, _ in files]
     cameras = cameras_of_names(every)
     splits = {}
@@ -114,7 +121,7 @@ def _dataset(folder: Path, found: dict[str, list[tuple[Path, str | None]]], told
         splits["query"],
         splits["gallery"],
         protocol="market1501" if cameras else "no-camera",
-        notes=tuple(notes),
+        notes=(*notes, *note_of_unused(folder, every, others)),
     )
 
 

@@ -108,14 +108,14 @@ def _lines(path: Path) -> Iterator[tuple[str, str]]:
         words = line.split()
         if not words:
             continue
-        if len(words) != 2 or not words[1].lstrip("-").isdigit():
+        if len(words) != 2 or not words[1].removeprefix("-").isdecimal():
             raise InputError(f'{path}, line {number} is {line!r}; expected an image and an identity: "name 12"')
         yield words[0], words[1]
 
 
 def _msmt17_camera(image: str, listed_in: Path) -> int:
     words = Path(image).name.split("_")
-    if len(words) < 3 or not words[2].isdigit():
+    if len(words) < 3 or not words[2].isdecimal():
         raise InputError(
             f"{listed_in}: the file name {image} does not tell a camera; expected identity_number_camera_..."
         )

@@ -6,6 +6,7 @@ One table with a ``split`` column (train, query, gallery; without it all is trai
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -59,6 +60,12 @@ def load_manifests(paths: Mapping[str, Path], name: str, *, keep_missing: bool =
     return _dataset(name, tables, keep_missing=keep_missing)
 
 
+def names_splits(text: str) -> bool:
+    """Whether a text means a table for each split: ``train=a.csv,query=b.csv``."""
+    first, equals, _ = text.partition("=")
+    return bool(equals) and first.strip() in SPLITS
+
+
 def manifests_of_prefix(prefix: Path) -> dict[str, Path]:
     """The tables ``PREFIX_train``, ``PREFIX_query``, ``PREFIX_gallery`` (.csv or .parquet) that exist."""
     return {
@@ -73,18 +80,25 @@ def read_manifest(path: Path) -> pd.DataFrame:
     """A manifest as it is written, column names in lower case; cells of a CSV are text, empty ones missing.
 
     Raises:
-        InputError: If it cannot be read, has no column ``path``, no rows, or a row without a path.
+        InputError: If it cannot be read, has no column ``path``, two columns of one name, no rows, or a row without a
+            path.
     """
     if not path.is_file():
         raise InputError(f"there is no manifest {path}; {what_is_there(path.parent)}")
     try:
-        if path.suffix.lower() == ".parquet":
-            table = pd.read_parquet(path)
-        else:
-            table = pd.read_csv(path, dtype=str, skipinitialspace=True)
+        table = pd.read_parquet(path) if path.suffix.lower() == ".parquet" else _read_csv(path)
     except (ValueError, OSError) as error:
         raise InputError(f"the manifest {path} cannot be read: {first_line(error)}") from error
-    table.columns = [str(column).strip().lower() for column in table.columns]
+    written: dict[str, object] = {}
+    for column in table.columns:
+        name = str(column).strip().lower()
+        if name in written:
+            raise InputError(
+                f"the manifest {path} has two columns {name!r}: {str(written[name])!r} and {str(column)!r}; "
+                "rename one of them (capitals and spaces around a name do not count)"
+            )
+        written[name] = column
+    table.columns = list(written)
     if "path" not in table:
         raise InputError(
             f"the manifest {path} has no column 'path'; it has {', '.join(table.columns)}. "
@@ -95,6 +109,24 @@ def read_manifest(path: Path) -> pd.DataFrame:
     if table["path"].isna().any():
         raise InputError(f"the manifest {path} has no path in row {int(table['path'].isna().to_numpy().argmax()) + 1}")
     return table
+
+
+def _read_csv(path: Path) -> pd.DataFrame:
+    """Cells as text; only an empty one is missing: NA and None may be names.
+
+    Raises:
+        ValueError: If it is no table.
+    """
+    with warnings.catch_warnings():
+        # What pandas would cut off with a warning.
+        warnings.simplefilter("error", pd.errors.ParserWarning)
+        try:
+            # A comma at the end of each line does not make the first column the index.
+            return pd.read_csv(
+                path, dtype=str, skipinitialspace=True, keep_default_na=False, na_values=[""], index_col=False
+            )
+        except pd.errors.ParserWarning as error:
+            raise ValueError("its rows have more cells than it has columns; quote texts that hold a comma") from error
 
 
 def _dataset(name: str, tables: Mapping[str, tuple[Path, pd.DataFrame]], *, keep_missing: bool) -> ReIDDataset:

@@ -6,6 +6,7 @@ changed ones, have another file. A run that is stopped loses nothing of it, and 
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import shutil
@@ -42,7 +43,9 @@ def open_image_cache(
         folder.mkdir(parents=True, exist_ok=True)
         if not marks.exists() or not pixels.exists():
             free = shutil.disk_usage(folder).free
-            if needed > 0.95 * free:
+            # Another process may have reserved it by now.
+            missing = needed - (pixels.stat().st_blocks * 512 if pixels.exists() else 0)
+            if missing > 0.95 * free:
                 raise InputError(
                     f"the resized images take {needed / 1e9:.1f} GB and {folder} has {free / 1e9:.1f} GB left; "
                     "give a folder on another disk (--cache-dir DIR), or --cache-dir none to decode them each time"
@@ -61,10 +64,33 @@ def open_image_cache(
 
 
 def _reserve(path: Path, size: int) -> None:
-    """A file of zeros, which takes its room only as it is written; several processes may do this at once."""
+    """A file of zeros that has all its room on the disk; several processes may do this at once.
+
+    A mapped file whose disk fills up later would end the process with a signal.
+    """
+    path.open("ab").close()
+    try:
+        _allocate(path, size)
+    except OSError:
+        path.unlink(missing_ok=True)
+        raise
+
+
+def _allocate(path: Path, size: int) -> None:
+    if hasattr(os, "posix_fallocate"):
+        try:
+            with path.open("r+b") as file:
+                os.posix_fallocate(file.fileno(), 0, size)
+            return
+        except OSError as error:
+            # Not every file system has the call.
+            if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):
+                raise
+    # Appended, so that nothing is written over that another process has put there.
     with path.open("ab") as file:
-        if file.seek(0, os.SEEK_END) < size:
-            file.truncate(size)
+        while (missing := size - file.seek(0, os.SEEK_END)) > 0:
+            file.write(bytes(min(missing, 2**24)))
+            file.flush()
 
 
 def _key(paths: Sequence[Path], height: int, width: int) -> str:
@@ -72,7 +98,9 @@ def _key(paths: Sequence[Path], height: int, width: int) -> str:
     for path in paths:
         try:
             state = path.stat()
-            digest.update(f"{path.absolute()}\0{state.st_size}\0{state.st_mtime_ns}\0".encode())
+            told = f"{state.st_size}\0{state.st_mtime_ns}"
         except OSError:
-            digest.update(f"{path.absolute()}\0missing\0".encode())
+            told = "missing"
+        # A path may be bytes that are no text.
+        digest.update(os.fsencode(path.absolute()) + f"\0{told}\0".encode())
     return digest.hexdigest()[:20]
