@@ -63,8 +63,8 @@ class EncoderCalibration:
         if self.origin == "labels" or false_match_rate >= _SURE_WITHOUT_LABELS:
             return found
         told = (
-            f"made without labels: a false-match rate below {_SURE_WITHOUT_LABELS:g} may be twice as high as asked for, "
-            "where similar objects share clusters, or far lower, where an object has several; labels make sure"
+            f"made without labels: a false-match rate below {_SURE_WITHOUT_LABELS:g} may be twice as high as asked "
+            "for, where similar objects share clusters, or far lower, where an object has several; labels make sure"
         )
         return replace(found, warning=told if found.warning is None else f"{found.warning}; {told}")
 
