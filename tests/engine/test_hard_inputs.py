@@ -215,6 +215,11 @@ def test_a_folder_in_place_of_a_checkpoint(tmp_path):
         load_encoder(tmp_path)
 
 
+def started_from(path):
+    start = {"arch": "timm/test_resnet", "size": (32, 16), "pretrained": "auto", "domain": "auto"}
+    return find_start(Runtime("cpu"), checkpoint=str(path), **start)
+
+
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
@@ -233,7 +238,7 @@ def test_a_folder_in_place_of_a_checkpoint(tmp_path):
         ({"state_dict": {1: torch.zeros(2)}}, "holds no state_dict of tensors"),
     ],
 )
-@pytest.mark.parametrize("use", [load_encoder, settings_from_checkpoint, None])
+@pytest.mark.parametrize("use", [load_encoder, settings_from_checkpoint, started_from])
 def test_a_checkpoint_that_is_no_whole_one_or_another_versions(encoder, tmp_path, changed, message, use):
     content = checkpoint_of(encoder.network, epoch=1, best_mean_ap=None, facts={"version": "9.1"})
     changed = dict(changed)
@@ -241,14 +246,4 @@ def test_a_checkpoint_that_is_no_whole_one_or_another_versions(encoder, tmp_path
     content["spcl"]["encoder"] = {name: value for name, value in told.items() if value is not None}
     torch.save(content | changed, tmp_path / "c.pth.tar")
     with pytest.raises(InputError, match=message):
-        if use is not None:
-            use(tmp_path / "c.pth.tar")
-        else:
-            find_start(
-                Runtime("cpu"),
-                arch="timm/test_resnet",
-                size=(32, 16),
-                pretrained="auto",
-                checkpoint=str(tmp_path / "c.pth.tar"),
-                domain="auto",
-            )
+        use(tmp_path / "c.pth.tar")

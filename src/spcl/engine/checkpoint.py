@@ -184,14 +184,14 @@ def _told_encoder(facts: Any, path: Path) -> dict[str, Any]:
     """
     values = facts.get("encoder") if isinstance(facts, Mapping) else None
     if not isinstance(values, Mapping) or not {"arch", "height", "width", "domains"} <= set(values):
-        raise InputError(f"{path} does not say what its encoder is, or not all of it; is it a whole checkpoint of spcl?")
+        raise InputError(f"{path} does not say what its encoder is, or not all of it; is it whole?")
     version = facts.get("version", "unknown")
     defaults = EncoderSettings().to_dict()
     for name, value in values.items():
         if name not in defaults or (name == "pooling" and value not in ("avg", "gem")):
             raise InputError(
-                f"{path} was written by another version of spcl ({version}; this is {__version__}), whose encoders have "
-                f"{name} {value!r}: load it with that version"
+                f"{path} was written by another version of spcl ({version}; this is {__version__}), whose encoders "
+                f"have {name} {value!r}: load it with that version"
             )
         kind = type(defaults[name])
         if not isinstance(value, (int, float) if kind is float else kind):
