@@ -96,7 +96,7 @@ def test_an_error_is_told_once(data, tmp_path):
     ("words", "message"),
     [
         (["no.pth.tar", "{target}", "--device", "cpu"], "there is no checkpoint no.pth.tar"),
-        (["c", "d", "--no"], "--no"),
+        (["c", "d", "--wrong"], "--wrong"),
     ],
 )
 def test_what_an_evaluation_cannot_use_is_told_once(data, words, message):
