@@ -8,7 +8,9 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 
 from spcl.errors import InputError
-from spcl.runtime import Runtime
+from spcl.launched import _VARIABLES, launched
+from spcl.processes import _require_devices
+from spcl.runtime import Runtime, is_main_process, lost_another_process
 
 
 def test_a_callers_own_accelerator_stays_as_it_is():
@@ -69,3 +71,57 @@ def test_a_scaled_step_is_the_step_and_one_that_overflows_is_left_out():
     again._scaler = torch.amp.GradScaler("cpu")
     again.load_state_dict(state)
     assert again.state_dict()["loss_scale"] == state["loss_scale"]
+
+
+def test_half_precision_is_not_silently_unscaled(monkeypatch):
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    with pytest.raises(InputError, match=r"fp16 needs a CUDA GPU, .*; on mps use fp32"):
+        Runtime("mps", "fp16")
+
+
+def test_more_processes_than_gpus_are_refused_before_they_join(monkeypatch):
+    for name, value in {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "RANK": "1"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    with pytest.raises(InputError, match=r"2 processes on this machine are to share 1 GPU\(s\).*--nproc-per-node 1"):
+        Runtime("cuda")
+    # A launcher that gives each process its own GPU shows it that one alone.
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
+    _require_devices(torch.device("cuda"))
+
+
+@pytest.mark.parametrize(
+    ("text", "is_gone"),
+    [
+        ("ncclInvalidUsage: Duplicate GPU detected : rank 1 and rank 0 both on CUDA device 1000", False),
+        ("ncclUnhandledCudaError: Call to CUDA function failed. Last error: out of memory", False),
+        ("NCCL error, remote process exited or there was a network error, NCCL version 2.21", True),
+        ("ncclRemoteError: socketProgress: Connection closed by remote peer host<4711>", True),
+        ("store->get('0') got error: Connection was likely closed. Did the remote server shutdown or crash?", True),
+        ("Watchdog caught collective operation timeout: ran for 600014 milliseconds before timing out", True),
+    ],
+)
+def test_which_errors_of_nccl_say_that_another_process_is_gone(monkeypatch, text, is_gone):
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    assert lost_another_process(torch.distributed.DistBackendError(text)) == is_gone
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({}, (1, 0, 0)),
+        ({"WORLD_SIZE": "", "RANK": ""}, (1, 0, 0)),
+        ({"WORLD_SIZE": "4", "RANK": "3", "LOCAL_RANK": "1"}, (4, 3, 1)),
+        ({"OMPI_COMM_WORLD_SIZE": "2", "OMPI_COMM_WORLD_RANK": "1"}, (2, 1, 1)),
+        ({"WORLD_SIZE": "1", "RANK": "0", "PMI_SIZE": "2", "PMI_RANK": "1", "MPI_LOCALRANKID": "0"}, (2, 1, 0)),
+    ],
+)
+def test_size_and_rank_are_those_of_the_launcher(monkeypatch, variables, expected):
+    for name in (name for names in _VARIABLES for name in names):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert launched() == expected
+    assert is_main_process() == (expected[1] == 0)

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from difflib import get_close_matches
 from importlib import resources
+from math import inf
 from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -62,7 +63,7 @@ class DataConfig:
         _require(self.height > 0, "height", self.height, "a positive number of pixels")
         _require(self.width > 0, "width", self.width, "a positive number of pixels")
         _require(self.workers > 0, "workers", self.workers, "at least 1")
-        _require(self.image_memory >= 0, "image_memory", self.image_memory, "0 or more GiB")
+        _require(0 <= self.image_memory < inf, "image_memory", self.image_memory, "a finite number of GiB, 0 or more")
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ class NetworkConfig:
     pooling: Literal["avg", "gem"] = "avg"
     """Average pooling, or generalised-mean pooling with a learnt exponent."""
     last_stride: Literal[0, 1, 2] = 0
-    """Stride of the last stage; 0: 1 where the network allows it, as in the paper."""
+    """Stride of the last stage; 0: 1 for ResNets as in the paper, the network's own for timm."""
     batch_norm_group: int = 16
     """Images over which batch norm takes its statistics in training; 0: the domain's whole part of the batch."""
 
@@ -140,7 +141,7 @@ class MemoryConfig:
 
     def __post_init__(self) -> None:
         _require(0 <= self.momentum <= 1, "momentum", self.momentum, "a share from 0 to 1")
-        _require(self.temperature > 0, "temperature", self.temperature, "a positive number")
+        _require(0 < self.temperature < inf, "temperature", self.temperature, "a positive, finite number")
 
 
 @dataclass(frozen=True)
@@ -171,8 +172,8 @@ class ScheduleConfig:
     def __post_init__(self) -> None:
         _require(self.batch_size >= 2, "batch_size", self.batch_size, "at least 2 images")
         _require(self.num_instances >= 1, "num_instances", self.num_instances, "at least 1")
-        _require(self.lr > 0, "lr", self.lr, "a positive number")
-        _require(self.weight_decay >= 0, "weight_decay", self.weight_decay, "0 or more")
+        _require(0 < self.lr < inf, "lr", self.lr, "a positive, finite number")
+        _require(0 <= self.weight_decay < inf, "weight_decay", self.weight_decay, "a finite number, 0 or more")
         for name in ("epochs", "iters", "step_size", "eval_step", "accumulate"):
             _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
 

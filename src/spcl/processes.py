@@ -18,12 +18,20 @@ from accelerate import PartialState
 from torch import Tensor
 
 from spcl.errors import InputError
+from spcl.launched import launched
 
 T = TypeVar("T")
 
 _LONGEST_WAIT = timedelta(hours=24)
 """How long a process waits for the others on the host. One of them may label or re-rank millions of images meanwhile,
 for hours; one that ends is noticed at once, by its closed connection, however long this is."""
+
+_GONE = re.compile(
+    r"closed by (remote )?peer|reset by peer|broken pipe|connection (refused|was likely closed)|remote process exit"
+    r"|communicator was aborted|tim(ed|ing) out|timeout",
+    re.IGNORECASE,
+)
+"""In what is raised when another process has ended: by gloo, by the store, or by NCCL."""
 
 
 class Processes:
@@ -50,6 +58,7 @@ class Processes:
         self._host_group: dist.ProcessGroup | None = None
         if not _has_others():
             return
+        _require_devices(chosen)
         # What Accelerate knows of processes, and nothing else of it: a caller's own Accelerator stays as it is.
         state = PartialState(cpu=chosen.type == "cpu")
         if state.num_processes == 1 and "LOCAL_RANK" not in os.environ:
@@ -199,23 +208,40 @@ class Processes:
 
 def is_main_process() -> bool:
     """Whether this process prints: known from the environment, before anything is set up."""
-    return os.environ.get("RANK", "0") == "0"
+    return launched().rank == 0
+
+
+def are_joined() -> bool:
+    """Whether a group of processes has been set up."""
+    return dist.is_available() and dist.is_initialized()
 
 
 def lost_another_process(error: BaseException) -> bool:
     """Whether an error says that another process of the run is gone."""
-    if not (dist.is_available() and dist.is_initialized()):
-        return False
-    gone = re.search(
-        r"closed by peer|reset by peer|broken pipe|connection refused|timed out", str(error), re.IGNORECASE
-    )
-    return isinstance(error, RuntimeError) and (isinstance(error, dist.DistBackendError) or gone is not None)
+    # By what they say: NCCL and gloo raise the same kinds for what they cannot set up.
+    return are_joined() and isinstance(error, RuntimeError) and _GONE.search(str(error)) is not None
 
 
 def end_processes() -> None:
     """Leave the group of processes, if there is one: for the end of a program."""
-    if dist.is_available() and dist.is_initialized():
+    if are_joined():
         dist.destroy_process_group()
+
+
+def _require_devices(chosen: torch.device) -> None:
+    """Each process of a machine needs a GPU of its own: NCCL says so late, and in its own words.
+
+    Raises:
+        InputError: If there are fewer.
+    """
+    here, gpus = int(os.environ.get("LOCAL_WORLD_SIZE") or 1), torch.cuda.device_count()
+    # Where a launcher gives each process its own, it sees that one alone.
+    sees_its_own = gpus == 1 and os.environ.get("CUDA_VISIBLE_DEVICES")
+    if chosen.type == "cuda" and here > gpus and not sees_its_own:
+        raise InputError(
+            f"{here} processes on this machine are to share {gpus} GPU(s), and each needs one of its own; start at "
+            f"most {gpus} here (--nproc-per-node {gpus}), or use --device cpu"
+        )
 
 
 def _shared(message: str) -> InputError:
@@ -226,8 +252,4 @@ def _shared(message: str) -> InputError:
 
 def _has_others() -> bool:
     """Whether other processes belong to this run: it was launched so, or a group has been set up."""
-    if dist.is_available() and dist.is_initialized():
-        return dist.get_world_size() > 1
-    # As Accelerate reads them: of torchrun and its own launcher, or of MPI.
-    names = ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
-    return any(int(os.environ.get(name) or 1) > 1 for name in names)
+    return dist.get_world_size() > 1 if are_joined() else launched().size > 1

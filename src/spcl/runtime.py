@@ -60,11 +60,18 @@ class Runtime(Processes):
             raise InputError(f"precision is {precision!r}; expected one of {', '.join(_DTYPES)}")
         if precision == "fp16" and chosen.type == "cpu":
             raise InputError("precision fp16 needs a GPU; on a CPU use fp32 or bf16")
+        if precision == "fp16" and chosen.type == "mps":
+            raise InputError("precision fp16 needs a CUDA GPU, where losses can be scaled; on mps use fp32")
         super().__init__(chosen)
+        # What is decided by it must be decided alike by all: the devices may differ.
+        self._device_memory = min(self.gather_objects(self._own_memory()))
         self._scaler = torch.amp.GradScaler("cuda") if precision == "fp16" else None
 
     def device_memory(self) -> int:
-        """Bytes of memory of this process's device; on the host, its share of what is there."""
+        """Bytes of memory of the smallest device of all processes; on the host, of their shares of what is there."""
+        return self._device_memory
+
+    def _own_memory(self) -> int:
         if self.device.type == "cuda":
             return int(torch.cuda.get_device_properties(self.device).total_memory)
         return int(psutil.virtual_memory().total) // self.processes_here

@@ -63,6 +63,23 @@ def test_train_evaluate_and_what_is_left(folder, capsys):
     assert "after re-ranking" in printed
 
 
+def test_broken_test_images_are_told_by_training_and_evaluation(folder, capsys):
+    lost = next((folder / "examples/data/market1501").rglob("bounding_box_test/00*_c1*"))
+    lost.write_bytes(b"no image")
+    told = "1 image(s) could not be read and are ranked as grey: "
+    main(["train", "market1501", *SMALL, "--logs-dir", "runs/a", "--on-broken", "skip"])
+    assert f"{told}{lost.relative_to(folder)}" in capsys.readouterr().out
+    rows = [json.loads(line) for line in (folder / "runs/a/metrics.jsonl").read_text().splitlines()]
+    assert rows[-1]["broken"] == 1
+    words = ["evaluate", "runs/a/checkpoint.pth.tar", "market1501", "--on-broken", "skip"]
+    main(words)
+    assert capsys.readouterr().out.count(lost.name) == 1
+    main([*words, "--json"])
+    figures = json.loads(capsys.readouterr().out)
+    assert figures["broken"] == [str(lost.relative_to(folder))]
+    assert any("published are 751 / 12936" in note for note in figures["notes"])
+
+
 def test_the_file_lies_over_the_recipe_and_the_line_over_the_file(tmp_path):
     (tmp_path / "mine.toml").write_text('[labels]\nk1 = 12\neps = 0.5\n[run]\nlogs_dir = "x"\n')
     options = _parse(["x", "--recipe", "person", "--config", str(tmp_path / "mine.toml"), "--eps", "0.4"])
@@ -293,6 +310,30 @@ def test_a_demo_that_cannot_be_is_refused_before_anything_is_written(folder, cap
     ]
     assert message in refused(["demo", *small, *words], capsys)
     assert not (folder / "runs").exists()
+
+
+@pytest.mark.parametrize(("local_rank", "told"), [("0", "error: there is no command 'tran'"), ("1", "")])
+def test_before_processes_join_one_of_a_machine_tells_the_error(capsys, monkeypatch, local_rank, told):
+    for name, value in {"WORLD_SIZE": "4", "RANK": f"{2 + int(local_rank)}", "LOCAL_RANK": local_rank}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SystemExit) as stopped:
+        main(["tran"])
+    assert stopped.value.code == 2
+    assert capsys.readouterr().err.partition(";")[0] == told
+
+
+def test_what_the_environment_and_the_system_leave_empty(capsys, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "")
+    with pytest.raises(SystemExit) as stopped:
+        main(["--version"])
+    assert stopped.value.code == 0
+
+    def forbidden():
+        raise PermissionError("not for you")
+
+    with pytest.raises(SystemExit):
+        run_guarded(forbidden)
+    assert "no permission to read or write: not for you; give another place" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("flag", ["--workers", "--batch-size"])

@@ -248,6 +248,7 @@ def test_a_bar_that_is_begun_gives_the_terminal_back(monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Progress, "add_task", pressed)
+    monkeypatch.setattr("spcl.engine.journal._QUIET_SECONDS", 0)
     with pytest.raises(KeyboardInterrupt), ConsoleReporter(console).progress("work") as advance:
         advance(0, 10)
     assert (sys.stdout, sys.stderr) == streams

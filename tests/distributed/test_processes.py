@@ -92,6 +92,21 @@ def test_an_error_is_told_once(data, tmp_path):
     assert "spcl/" not in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["no.pth.tar", "{target}", "--device", "cpu"], "there is no checkpoint no.pth.tar"),
+        (["c", "d", "--wrong"], "--wrong"),
+    ],
+)
+def test_what_an_evaluation_cannot_use_is_told_once(data, words, message):
+    words = [word.format(target=data[1]) for word in words]
+    done = run(two_processes("-m", "spcl", "evaluate", *words))
+    assert done.returncode != 0
+    ours = (done.stdout + done.stderr).partition("torch.distributed.elastic")[0]
+    assert ours.count(message) == 1, ours
+
+
 def test_an_error_of_one_process_says_whose_it_is(data, tmp_path):
     weights = tmp_path / "weights.pth"
     torch.save(timm.create_model("test_resnet", pretrained=False).state_dict(), weights)

@@ -57,6 +57,15 @@ def collectives(runtime: Runtime) -> None:
     assert raised.value.is_shared
 
 
+def one_memory_for_all() -> None:
+    """Devices differ; what is decided by their memory is decided alike."""
+    real = Runtime._own_memory
+    Runtime._own_memory = lambda runtime: real(runtime) // (1 + runtime.rank)
+    runtime = Runtime("cpu")
+    Runtime._own_memory = real
+    assert runtime.device_memory() == real(runtime) // 2
+
+
 def errors_of_some(runtime: Runtime) -> None:
     """What one process finds is told with its number; what all find, as it is. Every process has the error."""
 
@@ -203,6 +212,7 @@ if __name__ == "__main__":
     shared = Runtime("cpu")
     assert shared.num_processes == 2
     collectives(shared)
+    one_memory_for_all()
     errors_of_some(shared)
     draws_apart(shared)
     memory_in_parts(shared)

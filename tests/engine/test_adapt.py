@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -12,6 +12,7 @@ import torch
 
 import spcl
 from spcl.cli.main import main
+from spcl.config import overlay
 from spcl.engine import adapt as program
 from spcl.engine import training
 from spcl.engine.adapt import adapt, held_back
@@ -82,6 +83,7 @@ def test_what_is_left(tmp_path, crops):
     assert left["verdict"]["keeps_new"] in (True, False)
     assert left["before"].keys() == left["after"].keys()
     assert left["evaluation"] is None
+    assert left["settings"] == json.loads(json.dumps(asdict(settings(tmp_path))))
     assert load_facts(outcome.path)["adaptation"]["num_trained"] == 24
     by_itself = adapt(path, crops, replace(SMALL, eps="auto", logs_dir=str(tmp_path / "auto")))
     assert by_itself.before == outcome.before
@@ -140,6 +142,10 @@ class StopError(Exception):
 
 
 def test_a_stopped_adaptation_ends_as_if_it_had_not_been(tmp_path, crops, monkeypatch):
+    given = AdaptationSettings.to_config
+    # What is left out in a step is drawn from torch's own generator.
+    dropout = {"network": {"dropout": 0.3}}
+    monkeypatch.setattr(AdaptationSettings, "to_config", lambda *words: overlay(given(*words), dropout, "test"))
     path = written(used_encoder("target"), tmp_path / "c.pth.tar")
     whole = adapt(path, crops, replace(SMALL, logs_dir=str(tmp_path / "whole")))
     original, taken = training.step, []

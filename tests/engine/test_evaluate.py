@@ -12,6 +12,7 @@ from PIL import Image
 import spcl
 from spcl.data.images import ImageStore
 from spcl.engine.checkpoint import checkpoint_of, save_atomically
+from spcl.engine.embed import Encoder as Embedder
 from spcl.engine.evaluate import evaluate_encoder, evaluation_lines
 from spcl.engine.extract import extract_features, extract_in_parts
 from spcl.engine.journal import SilentReporter
@@ -108,6 +109,33 @@ def test_features_in_parts_are_those_of_the_whole(encoder, tmp_path):
     torch.testing.assert_close(torch.cat([features for _, features in parts]), whole)
     assert calls[-1] == (len(records), len(records))
     assert calls == sorted(calls)
+
+
+def test_images_that_cannot_be_read_are_told_and_counted(encoder, tmp_path):
+    write_fake("market1501", tmp_path)
+    dataset = spcl.load_dataset("market1501", tmp_path)
+    lost = [dataset.query[0].path, *(record.path for record in dataset.gallery[:6])]
+    for path in lost:
+        path.write_bytes(b"no image")
+    report = SilentReporter()
+
+    def greys(records):
+        return ImageStore(records, height=32, width=16, on_broken="skip", num_threads=2)
+
+    result = evaluate_encoder(encoder, dataset, greys, Runtime("cpu"), report)
+    assert result.broken == tuple(str(path) for path in lost)
+    assert result.to_row()["broken"] == 7
+    (warning,) = report.warnings
+    assert warning.startswith(f"7 image(s) could not be read and are ranked as grey: {lost[0]}; {lost[1]}; ")
+    assert warning.endswith(f"{lost[4]} ...")
+
+
+@pytest.mark.parametrize("size", [0, -1])
+def test_no_images_at_a_time_are_refused(encoder, size):
+    with pytest.raises(InputError, match=f"batch_size is {size}; expected at least 1"):
+        extract_features(encoder, store_of(()), Runtime("cpu"), batch_size=size)
+    with pytest.raises(InputError, match=f"batch_size is {size}; expected at least 1"):
+        Embedder(encoder, "target").embed([np.zeros((4, 4, 3), np.uint8)], batch_size=size)
 
 
 def test_vehicleid_is_averaged_over_ten_draws(encoder, tmp_path):

@@ -12,11 +12,14 @@ from PIL import Image
 
 from spcl.data.images import open_image
 from spcl.data.synthetic import SyntheticSpec, render_image
+from spcl.engine.checkpoint import checkpoint_of
 from spcl.engine.embed import Encoder, embed_records, load_encoder
+from spcl.engine.starting_point import find_start, settings_from_checkpoint
 from spcl.errors import InputError
 from spcl.nn.encoder import Encoder as Network
 from spcl.nn.encoder import EncoderSettings
 from spcl.records import Record
+from spcl.runtime import Runtime
 from tests.fakes import draw
 
 
@@ -210,3 +213,37 @@ def test_a_folder_in_place_of_a_checkpoint(tmp_path):
     (tmp_path / "model_best.pth.tar").write_bytes(b"")
     with pytest.raises(InputError, match=r" is a folder; in .* there are model_best\.pth\.tar"):
         load_encoder(tmp_path)
+
+
+def started_from(path):
+    start = {"arch": "timm/test_resnet", "size": (32, 16), "pretrained": "auto", "domain": "auto"}
+    return find_start(Runtime("cpu"), checkpoint=str(path), **start)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"spcl": "mine"}, "does not say what its encoder is"),
+        ({"spcl": {"version": "9.1"}}, "does not say what its encoder is"),
+        ({"encoder": {"domains": None}}, "does not say what its encoder is, or not all of it"),
+        (
+            {"encoder": {"attention": 4}},
+            r"was written by another version of spcl \(9\.1; this is .*\), whose encoders have attention 4",
+        ),
+        ({"encoder": {"pooling": "max"}}, "was written by another version of spcl .* have pooling 'max'"),
+        ({"encoder": {"height": "tall"}}, "says that its encoder has height 'tall'; expected int"),
+        ({"encoder": {"domains": [1]}}, r"says that its domains are \[1\]; expected a list of names"),
+        ({"state_dict": [torch.zeros(1)]}, "holds no state_dict of tensors"),
+        ({"state_dict": torch.zeros(2)}, "holds no state_dict of tensors"),
+        ({"state_dict": {1: torch.zeros(2)}}, "holds no state_dict of tensors"),
+    ],
+)
+@pytest.mark.parametrize("use", [load_encoder, settings_from_checkpoint, started_from])
+def test_a_checkpoint_that_is_no_whole_one_or_another_versions(encoder, tmp_path, changed, message, use):
+    content = checkpoint_of(encoder.network, epoch=1, best_mean_ap=None, facts={"version": "9.1"})
+    changed = dict(changed)
+    told = content["spcl"]["encoder"] | changed.pop("encoder", {})
+    content["spcl"]["encoder"] = {name: value for name, value in told.items() if value is not None}
+    torch.save(content | changed, tmp_path / "c.pth.tar")
+    with pytest.raises(InputError, match=message):
+        use(tmp_path / "c.pth.tar")

@@ -63,12 +63,20 @@ def test_progress_in_a_file_is_a_line_now_and_then(monkeypatch):
     assert 5 <= len(lines) <= 7
 
 
-def test_progress_on_a_terminal_is_a_bar():
+def test_progress_on_a_terminal_is_a_bar_after_two_seconds(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(journal.time, "monotonic", lambda: now[0])
     written = io.StringIO()
     reporter = ConsoleReporter(Console(file=written, force_terminal=True, width=100))
     with reporter.progress("work") as advance:
-        advance(1, 2)
-        advance(2, 2)
+        advance(0, 4)
+        advance(1, 4)
+        now[0] += 1.9
+        advance(2, 4)
+        assert written.getvalue() == ""
+        now[0] += 0.2
+        advance(3, 4)
+        advance(4, 4)
     assert "work" in written.getvalue()
     assert "eta" in written.getvalue()
 

@@ -311,9 +311,10 @@ def test_run_training_is_idempotent_on_a_finished_run(data, tmp_path):
     assert_bit_equal(first, run)
 
 
-def test_an_epoch_of_no_numbers_is_not_saved(data, tmp_path, monkeypatch):
+@pytest.mark.parametrize("checkpoint_iters", [0, 1])
+def test_an_epoch_of_no_numbers_is_not_saved(data, tmp_path, monkeypatch, checkpoint_iters):
     """What was saved before stays; the error says what helps."""
-    config = small_config(data[1], tmp_path / "run")
+    config = small_config(data[1], tmp_path / "run", run={"checkpoint_iters": checkpoint_iters})
     real = training.step
 
     def overflows_in_the_second_epoch(state, *given):

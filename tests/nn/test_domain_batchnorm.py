@@ -9,6 +9,7 @@ import pytest
 import torch
 from timm.layers import BatchNormAct2d
 from torch import nn
+from torch.nn import functional as F
 
 from spcl.nn import domain_batchnorm
 from spcl.nn.domain_batchnorm import DomainBatchNorm, DomainRouting, convert, fold
@@ -134,6 +135,16 @@ def test_copies_share_one_routing_of_their_own():
     for copied in (copy.deepcopy(network), pickle.loads(pickle.dumps(network))):
         assert copied[0].routing is copied[1].routing
         assert copied[0].routing is not shared
+
+
+@pytest.mark.parametrize("sizes", [(8,), (4, 8)])
+def test_groups_are_of_images_where_a_layer_sees_their_tokens(sizes):
+    domains = ("source", "target")[-len(sizes) :]
+    layer = convert(nn.BatchNorm1d(5), routing(domains, sizes), 4)
+    tokens = torch.randn(3 * sum(sizes), 5, generator=torch.Generator().manual_seed(0))
+    # Three tokens an image, one image after the other.
+    expected = [F.batch_norm(group, None, None, training=True) for group in tokens.split(12)]
+    torch.testing.assert_close(layer(tokens), torch.cat(expected))
 
 
 def test_sizes_that_do_not_fit_are_named():

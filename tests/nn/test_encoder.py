@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import timm
 import torch
 
 from spcl.errors import InputError
@@ -83,6 +84,52 @@ def test_the_neck_bias_is_frozen_with_one_domain():
 def test_an_unknown_network_is_named_with_the_nearest(arch, message):
     with pytest.raises(InputError, match=message):
         check_arch(arch)
+
+
+@pytest.mark.parametrize("domains", [DOMAINS, ("target",)])
+@pytest.mark.parametrize("arch", ["timm/test_convnext", "timm/mobilenetv3_small_050", "timm/test_vit"])
+def test_every_trained_parameter_takes_part_in_the_feature(arch, domains):
+    """Several processes would wait for the gradients of others, of a head that gives classes, say."""
+    made = encoder(arch, domains=domains, last_stride=0)
+    made.train()(images())[:, 0].sum().backward()
+    untouched = [name for name, value in made.named_parameters() if value.requires_grad and value.grad is None]
+    assert untouched == []
+    if arch != "timm/test_vit":
+        assert any("head" in name for name, value in made.named_parameters() if not value.requires_grad)
+
+
+def test_building_leaves_statistics_and_drawn_numbers_alone():
+    torch.manual_seed(0)
+    plain = timm.create_model("levit_128s", num_classes=0, img_size=(64, 64))
+    drawn = torch.rand(3)
+    torch.manual_seed(0)
+    trunk = build_trunk("timm/levit_128s", size=(64, 64))
+    assert torch.equal(torch.rand(3), drawn)
+    assert trunk.training
+    for name, value in plain.state_dict().items():
+        assert torch.equal(trunk.model.state_dict()[name], value), name
+
+
+@pytest.mark.parametrize(
+    ("arch", "size"),
+    [
+        ("timm/test_vit", (100, 60)),
+        ("timm/botnet26t_256", (128, 64)),
+        ("timm/coatnet_pico_rw_224", (250, 120)),
+    ],
+)
+def test_a_size_that_a_network_cannot_take_is_named(arch, size):
+    words = (
+        rf"{arch} cannot encode images of {size[0]} x {size[1]} \(.+give another --height and --width, such as its own"
+    )
+    with pytest.raises(InputError, match=words):
+        build_trunk(arch, size=size)
+
+
+def test_unknown_weights_of_a_network_are_named():
+    with pytest.raises(InputError, match=r"timm has no weights resnet10t\.badtag; expected resnet10t\.c3_in1k"):
+        check_arch("timm/resnet10t.badtag")
+    check_arch("timm/resnet10t.c3_in1k")
 
 
 def test_what_does_not_go_together_is_named():

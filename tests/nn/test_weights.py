@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from urllib.error import URLError
 
+import numpy as np
 import pytest
 import timm
 import torch
 from safetensors.torch import save_file
+from timm.layers import resample_abs_pos_embed
 
+from spcl.engine.official_checkpoints import load_safely
 from spcl.errors import InputError
 from spcl.nn import weights as module
 from spcl.nn.backbones import build_trunk
@@ -46,6 +49,27 @@ def test_a_safetensors_file(tmp_path):
         find_weights("resnet50", str(tmp_path / "w.safetensors"))
 
 
+@pytest.mark.filterwarnings("ignore:torch.searchsorted", "ignore:Using a non-tuple")
+@pytest.mark.parametrize("name", ["test_vit", "swin_tiny_patch4_window7_224"])
+def test_positions_follow_the_size_of_the_images(tmp_path, name):
+    """Weights are made at timm's own size: everything else is taken as it is."""
+    model = timm.create_model(name, num_classes=0)
+    torch.save(model.state_dict(), tmp_path / "w.pth")
+    trunk = build_trunk(f"timm/{name}", size=(128, 64))
+    load_weights(trunk, find_weights(f"timm/{name}", str(tmp_path / "w.pth")))
+    changed = [
+        key for key, value in trunk.model.state_dict().items() if not torch.equal(value, model.state_dict()[key])
+    ]
+    assert changed
+    assert all("pos" in key for key in changed)
+    if name == "test_vit":
+        expected = resample_abs_pos_embed(model.pos_embed, new_size=(8, 4), old_size=(10, 10))
+        torch.testing.assert_close(trunk.model.pos_embed.data, expected.detach())
+    wide = build_trunk("timm/vit_tiny_patch16_224", size=(128, 64))
+    with pytest.raises(InputError, match="not those of this network"):
+        load_weights(wide, find_weights(f"timm/{name}", str(tmp_path / "w.pth")))
+
+
 def test_another_networks_weights_are_refused(tmp_path):
     torch.save(timm.create_model("test_efficientnet").state_dict(), tmp_path / "w.pth")
     with pytest.raises(InputError, match=r"not those of this network|no name in common"):
@@ -65,6 +89,27 @@ def test_a_missing_or_broken_file_is_named(tmp_path):
     torch.save({"state_dict": [1]}, tmp_path / "w.pth")
     with pytest.raises(InputError, match="does not hold a state_dict"):
         find_weights("resnet50", str(tmp_path / "w.pth"))
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("old_format", [False, True])
+def test_a_file_with_altered_bytes_is_never_a_traceback(tmp_path, old_format):
+    path = tmp_path / "w.pth"
+    torch.save({"a.weight": torch.ones(4, 3), "b": torch.ones(2)}, path, _use_new_zipfile_serialization=not old_format)
+    whole, rng = path.read_bytes(), np.random.default_rng(0)
+    refused = 0
+    for _ in range(400):
+        altered = bytearray(whole)
+        for _ in range(rng.integers(1, 6)):
+            altered[rng.integers(min(700, len(whole)))] = rng.integers(256)
+        path.write_bytes(altered)
+        for read in (lambda: find_weights("resnet50", str(path)), lambda: load_safely(path)):
+            try:
+                read()
+            except InputError as error:
+                refused += 1
+                assert str(error).startswith(str(path))  # noqa: PT017
+    assert refused > 400
 
 
 def test_the_place_of_the_official_readme_comes_first(tmp_path):

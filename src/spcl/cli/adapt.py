@@ -43,6 +43,7 @@ def main(arguments: Sequence[str]) -> None:
         args=list(arguments),
         prog="spcl adapt",
         config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
+        console_outputs=is_main_process(),
     )
     speaks = is_main_process() and not options.json
     report: Reporter = ConsoleReporter() if speaks else SilentReporter()

@@ -20,8 +20,9 @@ from spcl.engine.evaluate import evaluate_encoder, evaluation_lines
 from spcl.engine.journal import ConsoleReporter, SilentReporter
 from spcl.engine.preflight import can_evaluate, check_queries
 from spcl.errors import InputError
-from spcl.records import Record
-from spcl.runtime import Runtime, end_processes, is_main_process
+from spcl.nn.encoder import Encoder
+from spcl.records import Record, ReIDDataset
+from spcl.runtime import Runtime, end_processes
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Evaluate(EncodingOptions):
     on_broken: Literal["error", "skip"] = "error"
     """What to do with an image that cannot be read: stop, or name it and rank it as grey."""
     json: bool = False
-    """Print the figures as JSON, as fractions."""
+    """Print the figures as JSON, as fractions, and the images that cannot be read."""
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -92,21 +93,26 @@ def run_evaluation(
     Raises:
         InputError: If the checkpoint or the data cannot be used, before any image is encoded.
     """
-    # The official script's flags come here unchecked.
-    at_least("--workers", workers, 1)
-    at_least("--batch-size", batch_size, 1)
     runtime = Runtime(device, precision)
-    dataset = load_dataset(data, data_dir, keep_missing=on_broken == "skip")
-    if not can_evaluate(dataset):
-        dataset = split_for_evaluation(dataset)
-    check_queries(dataset, protocol or dataset.protocol)
-    network = load_network(checkpoint, arch=arch, size=size, features=features)
-    if expect_domains and len(network.domains) < 2:
-        raise InputError(f"{checkpoint} has one batch norm, not one per domain; leave --dsbn out")
-    if expect_domains is False and len(network.domains) > 1:
-        raise InputError(f"{checkpoint} has a batch norm per domain; add --dsbn")
-    if domain not in network.domains:
-        raise InputError(f"{checkpoint} has no domain {domain!r}; it has {', '.join(network.domains)}")
+
+    def inputs() -> tuple[ReIDDataset, Encoder]:
+        # The official script's flags come here unchecked.
+        at_least("--workers", workers, 1)
+        at_least("--batch-size", batch_size, 1)
+        dataset = load_dataset(data, data_dir, keep_missing=on_broken == "skip")
+        if not can_evaluate(dataset):
+            dataset = split_for_evaluation(dataset)
+        check_queries(dataset, protocol or dataset.protocol)
+        network = load_network(checkpoint, arch=arch, size=size, features=features)
+        if expect_domains and len(network.domains) < 2:
+            raise InputError(f"{checkpoint} has one batch norm, not one per domain; leave --dsbn out")
+        if expect_domains is False and len(network.domains) > 1:
+            raise InputError(f"{checkpoint} has a batch norm per domain; add --dsbn")
+        if domain not in network.domains:
+            raise InputError(f"{checkpoint} has no domain {domain!r}; it has {', '.join(network.domains)}")
+        return dataset, network
+
+    dataset, network = runtime.together(inputs)
 
     def store_of(records: tuple[Record, ...]) -> ImageStore:
         settings = network.settings
@@ -120,7 +126,7 @@ def run_evaluation(
             num_threads=workers,
         )
 
-    report = SilentReporter() if as_json or not is_main_process() else ConsoleReporter()
+    report = SilentReporter() if as_json or not runtime.is_main else ConsoleReporter()
     result = evaluate_encoder(
         network.folded(domain).to(runtime.device).to(memory_format=torch.channels_last).eval(),
         dataset,
@@ -133,14 +139,13 @@ def run_evaluation(
         flip=flip,
     )
     end_processes()
-    if not is_main_process():
+    if not runtime.is_main:
         return
     if as_json:
-        print(json.dumps(result.to_row() | {"num_queries": result.num_queries, "num_gallery": result.num_gallery}))
+        more = {"num_queries": result.num_queries, "num_gallery": result.num_gallery}
+        print(json.dumps(result.to_row() | more | {"broken": result.broken, "notes": dataset.notes}))
         return
     for note in dataset.notes:
         report.say(f"note: {note}")
-    for path in result.broken:
-        report.warn(f"{path} could not be read and was ranked as grey")
     for line in evaluation_lines(result, dataset.name):
         report.say(line)

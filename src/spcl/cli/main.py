@@ -16,6 +16,7 @@ from io import TextIOWrapper
 
 from spcl._version import __version__
 from spcl.errors import InputError, first_line
+from spcl.launched import launched
 
 COMMANDS = {
     "train": "train an encoder: unlabelled images alone, or with a labelled source beside them",
@@ -52,7 +53,7 @@ def _run(words: list[str]) -> None:
     if words[0] not in COMMANDS:
         near = get_close_matches(words[0], COMMANDS, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"expected one of: {', '.join(COMMANDS)}"
-        _fail(f"there is no command {words[0]!r}; {hint}")
+        raise InputError(f"there is no command {words[0]!r}; {hint}")
     import_module(f"spcl.cli.{words[0]}").main(words[1:])
 
 
@@ -61,7 +62,8 @@ def run_guarded(program: Callable[[], None]) -> None:
 
     A process of several that is told to end, or loses another, says so and how to go on.
     """
-    has_others = int(os.environ.get("WORLD_SIZE", "1")) > 1
+    size, rank, local_rank = launched()
+    has_others = size > 1
     if has_others:
         signal.signal(signal.SIGTERM, _end_with_the_others)
     for stream in (sys.stdout, sys.stderr):
@@ -75,11 +77,13 @@ def run_guarded(program: Callable[[], None]) -> None:
             # Here, not on exit: a reader that has gone is met below.
             sys.stdout.flush()
     except InputError as error:
-        if error.is_shared and os.environ.get("RANK", "0") != "0":
+        # Before the processes have joined, those of a machine find the same.
+        is_common = not _are_joined()
+        if local_rank != 0 if is_common else error.is_shared and rank != 0:
             raise SystemExit(2) from None
         # What this process alone may have found is told by it, whichever it is.
-        alone = has_others and not error.is_shared
-        where = f"process {os.environ.get('RANK', '0')} of {os.environ['WORLD_SIZE']}: " if alone else ""
+        alone = has_others and not (error.is_shared or is_common)
+        where = f"process {rank} of {size}: " if alone else ""
         _fail(f"{where}{error}")
     except KeyboardInterrupt:
         print("\nstopped", file=sys.stderr)
@@ -89,7 +93,8 @@ def run_guarded(program: Callable[[], None]) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(0) from None
     except PermissionError as error:
-        _fail(f"no permission to read or write {error.filename}; give another place, or change who may")
+        place = f" {error.filename}" if error.filename else f": {first_line(error)}"
+        _fail(f"no permission to read or write{place}; give another place, or change who may")
     except OSError as error:
         # What is written with care says so itself; this is for the rest: a full disk, one that is gone.
         place = f" {error.filename}" if error.filename else ""
@@ -99,6 +104,12 @@ def run_guarded(program: Callable[[], None]) -> None:
         if has_others and import_module("spcl.runtime").lost_another_process(error):
             _end_with_the_others()
         raise
+
+
+def _are_joined() -> bool:
+    """Whether a group of processes has been set up; torch is not loaded for the answer."""
+    processes = sys.modules.get("spcl.processes")
+    return processes is not None and bool(processes.are_joined())
 
 
 def _end_with_the_others(*_: object) -> None:

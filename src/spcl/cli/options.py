@@ -15,7 +15,7 @@ from spcl.engine.journal import Reporter
 from spcl.errors import InputError
 from spcl.records import Record
 from spcl.retrieval.calibration import check_rate
-from spcl.runtime import Runtime
+from spcl.runtime import Runtime, is_main_process
 
 
 class _Checked(Protocol):
@@ -61,7 +61,9 @@ def parsed(kind: type[Options], arguments: Sequence[str], prog: str) -> Options:
     Raises:
         InputError: If a value cannot be used.
     """
-    options = tyro.cli(kind, args=list(arguments), prog=prog, config=(tyro.conf.FlagCreatePairsOff,))
+    options = tyro.cli(
+        kind, args=list(arguments), prog=prog, config=(tyro.conf.FlagCreatePairsOff,), console_outputs=is_main_process()
+    )
     options.check()
     return options
 

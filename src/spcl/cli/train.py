@@ -89,6 +89,7 @@ def _parse(arguments: Sequence[str]) -> Train:
         prog="spcl train",
         default=Train(settings=config),
         config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
+        console_outputs=is_main_process(),
     )
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from spcl.config import Config
@@ -33,6 +34,7 @@ from spcl.engine.extract import extract_features
 from spcl.engine.journal import Reporter, SilentReporter, duration
 from spcl.engine.starting_point import find_start
 from spcl.engine.training_sets import make_store
+from spcl.engine.whole_files import written_aside
 from spcl.errors import InputError
 from spcl.nn.encoder import Encoder as Network
 from spcl.randomness import generator
@@ -73,6 +75,7 @@ class Adaptation:
         held_back: Whether the crops that were rated on were held back from training.
         broken: Path and reason of each crop that could not be read.
         seconds: In all.
+        settings: How it was adapted.
     """
 
     path: Path
@@ -86,6 +89,7 @@ class Adaptation:
     held_back: bool
     broken: tuple[tuple[Path, str], ...]
     seconds: float
+    settings: AdaptationSettings
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for a file."""
@@ -142,6 +146,7 @@ def adapt(
         held_back=crops.are_held_back,
         broken=crops.broken,
         seconds=time.monotonic() - started,
+        settings=settings,
     )
     runtime.on_main(lambda: _write(outcome, run, old))
     return outcome
@@ -250,15 +255,17 @@ class _Rating:
 def _old_network(run: Run) -> Network:
     """The checkpoint's encoder as a network of one domain: what the run began with, also where it is continued."""
     config = run.config
-    start = find_start(
-        run.state.runtime,
-        arch=config.network.arch,
-        size=(config.data.height, config.data.width),
-        pretrained=config.network.pretrained,
-        checkpoint=config.network.from_checkpoint,
-        domain=config.network.from_domain,
-    )
-    return start.encoder(run.encoder.settings).eval()
+    # A network that is built draws its first weights: the run goes on with the numbers that it had drawn.
+    with torch.random.fork_rng(devices=[]):
+        start = find_start(
+            run.state.runtime,
+            arch=config.network.arch,
+            size=(config.data.height, config.data.width),
+            pretrained=config.network.pretrained,
+            checkpoint=config.network.from_checkpoint,
+            domain=config.network.from_domain,
+        )
+        return start.encoder(run.encoder.settings).eval()
 
 
 def _write(outcome: Adaptation, run: Run, old: Network) -> None:
@@ -272,9 +279,8 @@ def _write(outcome: Adaptation, run: Run, old: Network) -> None:
     network = run.encoder if outcome.verdict.keeps_new else old
     epoch = run.state.epoch if outcome.verdict.keeps_new else 0
     save_atomically(checkpoint_of(network, epoch=epoch, best_mean_ap=None, facts=facts), outcome.path)
-    aside = run.folder / (REPORT_FILE + ".tmp")
-    aside.write_text(json.dumps(plain, indent=1) + "\n", encoding="utf-8")
-    aside.replace(run.folder / REPORT_FILE)
+    with written_aside(run.folder / REPORT_FILE, next_step="free some space, then use --resume") as aside:
+        aside.write_text(json.dumps(plain, indent=1) + "\n", encoding="utf-8")
 
 
 def _name_of(images: str | Path | Sequence[str | Path]) -> str:

@@ -135,7 +135,10 @@ def _content(path: Path) -> tuple[dict[str, Any], Mapping[str, torch.Tensor]]:
     """A checkpoint and the weights in it."""
     content = _read(path)
     state = content.get("state_dict", content)
-    if not state or not all(isinstance(value, torch.Tensor) for value in state.values()):
+    is_state = isinstance(state, Mapping) and all(
+        isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in state.items()
+    )
+    if not is_state or not len(state):
         is_run = {"state", "config", "images"} <= set(content)
         hint = ": it is the state of a run, whose encoder is in checkpoint.pth.tar beside it" if is_run else ""
         keys = ", ".join(map(str, content))
@@ -157,7 +160,7 @@ def _settings(
     size: tuple[int, int] | None,
 ) -> EncoderSettings:
     if "spcl" in content:
-        values = dict(content["spcl"]["encoder"])
+        values = _told_encoder(content["spcl"], path)
         if arch is not None and arch != values["arch"]:
             raise InputError(f"{path} is a checkpoint of {values['arch']}, not of {arch}")
         if size is not None:
@@ -171,6 +174,31 @@ def _settings(
         raise InputError(f"{path} is a checkpoint of {known}, not of {arch}")
     height, width = size or (256, 128)
     return EncoderSettings(arch=known, height=height, width=width, features=facts.features, domains=facts.domains)
+
+
+def _told_encoder(facts: Any, path: Path) -> dict[str, Any]:
+    """What a checkpoint of ours says of its encoder: each setting known, and of its type.
+
+    Raises:
+        InputError: If not; a setting that is not known is another version's.
+    """
+    values = facts.get("encoder") if isinstance(facts, Mapping) else None
+    if not isinstance(values, Mapping) or not {"arch", "height", "width", "domains"} <= set(values):
+        raise InputError(f"{path} does not say what its encoder is, or not all of it; is it whole?")
+    version = facts.get("version", "unknown")
+    defaults = EncoderSettings().to_dict()
+    for name, value in values.items():
+        if name not in defaults or (name == "pooling" and value not in ("avg", "gem")):
+            raise InputError(
+                f"{path} was written by another version of spcl ({version}; this is {__version__}), whose encoders "
+                f"have {name} {value!r}: load it with that version"
+            )
+        kind = type(defaults[name])
+        if not isinstance(value, (int, float) if kind is float else kind):
+            raise InputError(f"{path} says that its encoder has {name} {value!r}; expected {kind.__name__}")
+    if not values["domains"] or not all(isinstance(domain, str) for domain in values["domains"]):
+        raise InputError(f"{path} says that its domains are {values['domains']!r}; expected a list of names")
+    return dict(values)
 
 
 def _load_strictly(encoder: Encoder, state: Mapping[str, torch.Tensor], path: Path) -> None:

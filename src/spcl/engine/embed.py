@@ -20,7 +20,7 @@ from spcl.data.augment import test_transform
 from spcl.data.crops import find_crops
 from spcl.data.images import ImageStore, OnBroken, image_in_memory, open_image, resized
 from spcl.engine.checkpoint import load_facts, load_network
-from spcl.engine.extract import broken_images, extract_features
+from spcl.engine.extract import broken_images, extract_features, require_batch_size
 from spcl.engine.journal import Advance, Reporter, SilentReporter
 from spcl.errors import InputError
 from spcl.nn.encoder import Encoder as Network
@@ -110,10 +110,11 @@ class Encoder(nn.Module):
             ``[N, D]`` float32, unit rows, in the order given.
 
         Raises:
-            InputError: If an image cannot be read; names it. ``embed_records`` leaves such images out instead.
+            InputError: If an image cannot be read; names it. ``embed_records`` leaves such images out instead. If
+                ``batch_size`` is below 1.
         """
         listed = _listed(images)
-        together = batch_size or self.batch_size()
+        together = self.batch_size() if batch_size is None else require_batch_size(batch_size)
         device = next(self.network.parameters()).device
         features = np.empty((len(listed), self.feature_dim), dtype=np.float32)
         for at in range(0, len(listed), together):

@@ -42,8 +42,12 @@ class EvaluationResult:
     broken: tuple[str, ...]
 
     def to_row(self) -> dict[str, Any]:
-        """Give mAP and top-1/5/10 as fractions, the protocol and the number of valid queries."""
-        row = _row(self.plain) | {"protocol": self.plain.protocol, "valid_queries": self.plain.num_valid_queries}
+        """Give mAP and top-1/5/10 as fractions, the protocol, the number of valid queries and that of broken images."""
+        row = _row(self.plain) | {
+            "protocol": self.plain.protocol,
+            "valid_queries": self.plain.num_valid_queries,
+            "broken": len(self.broken),
+        }
         if self.reranked is not None:
             row["reranked"] = _row(self.reranked)
         return row
@@ -69,7 +73,7 @@ def evaluate_encoder(
         dataset: With queries and gallery.
         store_of: Gives the images of records; asked once for all of them.
         runtime: Device and precision.
-        report: Shows progress.
+        report: Shows progress; warned of images that cannot be read.
         protocol: None: the data set's own.
         domain: Whose batch norm is used; None: the encoder's own choice.
         with_rerank: Rate once more after k-reciprocal re-ranking.
@@ -86,6 +90,10 @@ def evaluate_encoder(
         features = extract_features(
             encoder, store, runtime, domain=domain, batch_size=batch_size, flip=flip, progress=advance
         )
+    broken = tuple(str(records[row].path) for row in broken_images(store, runtime))
+    if broken:
+        listed = "; ".join(broken[:5]) + (" ..." if broken[5:] else "")
+        report.warn(f"{len(broken)} image(s) could not be read and are ranked as grey: {listed}")
     row_of = {id(record): row for row, record in enumerate(records)}
     results, reranked = [], []
     for query, gallery in _draws(dataset, chosen):
@@ -100,7 +108,7 @@ def evaluate_encoder(
         reranked=None if not reranked else reranked[0] if len(reranked) == 1 else average_results(reranked),
         num_queries=len(dataset.query),
         num_gallery=len(dataset.gallery),
-        broken=tuple(str(records[row].path) for row in broken_images(store, runtime)),
+        broken=broken,
     )
 
 

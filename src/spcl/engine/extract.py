@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from spcl.data.augment import test_transform
 from spcl.data.images import ImageStore
+from spcl.errors import InputError
 from spcl.nn.encoder import Encoder
 from spcl.runtime import Runtime
 
@@ -53,7 +54,11 @@ def extract_features(
 
     Returns:
         ``[len(rows), D]`` float32 on the CPU, unit rows, on every process.
+
+    Raises:
+        InputError: If ``batch_size`` is below 1.
     """
+    require_batch_size(batch_size)
     wanted = range(len(store)) if rows is None else rows
     was_training, was_domain = encoder.training, encoder.evaluation_domain
     encoder.eval()
@@ -109,6 +114,13 @@ def extract_in_parts(
                 encoder, store, runtime, domain=domain, batch_size=batch_size, rows=rows, progress=advance
             ),
         )
+
+
+def require_batch_size(batch_size: int) -> int:
+    """The number of images at a time; an ``InputError`` where it is below 1."""
+    if batch_size < 1:
+        raise InputError(f"batch_size is {batch_size}; expected at least 1 image at a time")
+    return batch_size
 
 
 def broken_images(store: ImageStore, runtime: Runtime) -> dict[int, str]:

@@ -106,7 +106,7 @@ def _bar(console: Console, name: str, note: Note | None) -> Iterator[Advance]:
     def advance(done: int, total: int) -> None:
         nonlocal task, noted, words
         if task is None:
-            if done >= total or (time.monotonic() - started < _QUIET_SECONDS and done > 1):
+            if done >= total or time.monotonic() - started < _QUIET_SECONDS:
                 return
             bars.start()
             task = bars.add_task(name, total=total, note="")

@@ -7,20 +7,17 @@ A checkpoint of the official scripts is ``{"state_dict": ..., "epoch": int, "bes
 
 from __future__ import annotations
 
-import pickle
 import re
-import zipfile
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
 from torch import Tensor
 
-from spcl.errors import InputError, first_line
+from spcl.errors import InputError
+from spcl.nn.torch_files import load_torch_file
 
 _RESNET_PARTS = {"conv1": "0", "bn1": "1", "layer1": "4", "layer2": "5", "layer3": "6", "layer4": "7"}
 _OFFICIAL_DOMAINS = {"source": "BN_S", "target": "BN_T"}
@@ -99,31 +96,10 @@ def load_safely(path: Path, *, mapped: bool = False) -> dict[str, Any]:
         found = sorted(entry.name for entry in folder.glob("*.pth*")) if folder.is_dir() else []
         hint = f"; in {folder} there are {', '.join(found)}" if found else ""
         raise InputError(f"{path} is a folder{hint}" if path.is_dir() else f"there is no checkpoint {path}{hint}")
-    try:
-        with torch.serialization.safe_globals(_numpy_scalar_types()):
-            # Only whole files of today's format can be mapped; of others torch says best what they are.
-            content = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped and zipfile.is_zipfile(path))
-    except pickle.UnpicklingError as error:
-        # torch names what it refuses in one of several sentences; all have the word before the name.
-        refused = re.search(r"(?:GLOBAL|global|class|Unsupported class) ([A-Za-z_]\w*(?:\.\w+)+)", str(error))
-        if refused is None:
-            raise InputError(f"{path} cannot be read as a checkpoint; is it one?") from error
-        raise InputError(
-            f"{path} is refused: it holds {refused[1]}. A checkpoint may hold tensors and plain values only; anything "
-            "else could run code when it is loaded"
-        ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-        raise InputError(f"{path} cannot be read as a checkpoint: {first_line(error)}") from error
+    content = load_torch_file(path, "a checkpoint", mapped=mapped)
     if not isinstance(content, dict):
         raise InputError(f"{path} holds a {type(content).__name__}; expected a checkpoint with a state_dict")
     return content
-
-
-def _numpy_scalar_types() -> list[Any]:
-    """What rebuilding a ``numpy.float64`` needs, under NumPy 1's names and NumPy 2's."""
-    scalar = np.float64(0).__reduce__()[0]
-    types: list[Any] = [np.dtype, type(np.dtype(np.float64)), type(np.dtype(np.float32)), type(np.dtype(np.int64))]
-    return [*types, (scalar, "numpy.core.multiarray.scalar"), (scalar, "numpy._core.multiarray.scalar")]
 
 
 def _official_name(name: str, several_domains: bool) -> str:

@@ -153,9 +153,13 @@ def check_batches(batch_size: int, group_size: int, *, num_processes: int, accum
         return
     over = f"{num_processes} process(es)" + (f" x {accumulate} parts" if accumulate > 1 else "")
     if not group_size:
+        groups = [group for group in range(2, batch_size + 1) if _is_cut_evenly(batch_size, group, parts)]
+        # Where none fits the batch, one group for each part, and a batch of whole ones.
+        length = groups[-1] if groups else max(2, round(batch_size / parts))
+        advice = f"--batch-norm-group {length}" + ("" if groups else f" with --batch-size {length * parts}")
         raise InputError(
             f"batch norm over the whole batch (--batch-norm-group 0) cannot be shared by {over}; "
-            f"give groups, such as --batch-norm-group {max(2, batch_size // parts)}"
+            f"give groups, such as {advice}"
         )
     sizes = [
         size for size in range(2, 4 * batch_size + 2 * parts * group_size) if _is_cut_evenly(size, group_size, parts)

@@ -135,13 +135,14 @@ def _steps(state: RunState, parts: TrainingParts, report: Reporter) -> None:
             advance(state.iteration, parts.iters)
             if parts.checkpoint_iters and state.iteration % parts.checkpoint_iters == 0:
                 _gather(state, parts.domains, totals)
+                _require_numbers(state)
                 parts.save(state, False, False)
     _gather(state, parts.domains, totals)
     _require_numbers(state)
 
 
 def _require_numbers(state: RunState) -> None:
-    """Stop before an epoch is saved that nothing can be made of.
+    """Stop before something is saved that nothing can be made of.
 
     Raises:
         InputError: In every process, if the loss or a weight is not finite.

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torchvision import models
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
-from spcl.errors import InputError
+from spcl.errors import InputError, first_line
 from spcl.nn.ibn import to_ibn_a
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -33,6 +33,8 @@ RESNETS: dict[str, Callable[..., models.ResNet]] = {
     "resnet_ibn101a": models.resnet101,
 }
 TIMM_PREFIX = "timm/"
+# What timm's models raise for what they cannot be built for, or cannot take.
+_TIMM_ERRORS = (NotImplementedError, TypeError, AssertionError, ValueError, RuntimeError, AttributeError, IndexError)
 
 
 class ResNetTrunk(nn.Module):
@@ -74,18 +76,19 @@ class TimmTrunk(nn.Module):
             options["output_stride"] = 16
         try:
             model: Any = timm.create_model(name, pretrained=False, **options)
-        except (NotImplementedError, TypeError, AssertionError, ValueError) as error:
+        except _TIMM_ERRORS as error:
             if last_stride == 1:
                 raise InputError(
                     f"timm/{name} cannot keep its resolution in the last stage ({error}); leave --last-stride at 0"
                 ) from error
-            raise InputError(f"timm cannot build {name} for images of {size[0]} x {size[1]}: {error}") from error
+            raise _unfit(name, size, error) from error
         self.model = model
         settings = model.pretrained_cfg
         self.mean, self.std = tuple(settings["mean"]), tuple(settings["std"])
-        shape = self._shape_of_features(size)
-        self.gives_maps = len(shape) == 4 and shape[1] == self.model.num_features
-        self.num_features = int(shape[1] if self.gives_maps else self._pooled(torch.zeros(2, 3, *size)).shape[1])
+        try:
+            self._look_at_features(size)
+        except _TIMM_ERRORS as error:
+            raise _unfit(name, size, error) from error
 
     def forward(self, images: Tensor) -> Tensor:
         """``[B, 3, H, W]`` to ``[B, C, h, w]``, or to ``[B, C]`` where ``gives_maps`` is False."""
@@ -95,12 +98,33 @@ class TimmTrunk(nn.Module):
         pooled: Tensor = self.model.forward_head(self.model.forward_features(images), pre_logits=True)
         return pooled
 
-    @torch.no_grad()
-    def _shape_of_features(self, size: tuple[int, int]) -> torch.Size:
-        was_training = self.model.training
-        shape: torch.Size = self.model.eval().forward_features(torch.zeros(2, 3, *size)).shape
-        self.model.train(was_training)
-        return shape
+    @torch.enable_grad()
+    def _look_at_features(self, size: tuple[int, int]) -> None:
+        """Encode two images: are these maps, how long is a feature, and which parameters take part in it?
+
+        Those that take none, of a head say, are frozen: several processes would wait for their gradients.
+        """
+        self.model.eval()
+        features: Tensor = self.model.forward_features(torch.zeros(2, 3, *size))
+        self.gives_maps = features.ndim == 4 and features.shape[1] == self.model.num_features
+        if not self.gives_maps:
+            features = self.model.forward_head(features, pre_logits=True)
+        self.num_features = int(features.shape[1])
+        parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        gradients = torch.autograd.grad(features.sum(), parameters, allow_unused=True)
+        for parameter, gradient in zip(parameters, gradients, strict=True):
+            parameter.requires_grad_(gradient is not None)
+        self.model.train()
+
+
+def _unfit(name: str, size: tuple[int, int], error: Exception) -> InputError:
+    """What is said of a timm model that cannot encode images of a size."""
+    settings = timm.get_pretrained_cfg(name)
+    own = "" if settings is None else f", such as its own, {settings.input_size[1]} x {settings.input_size[2]}"
+    return InputError(
+        f"timm/{name} cannot encode images of {size[0]} x {size[1]} ({first_line(error)}); give another --height and "
+        f"--width{own}, or another --arch"
+    )
 
 
 def check_arch(arch: str) -> None:
@@ -112,10 +136,16 @@ def check_arch(arch: str) -> None:
     if arch in RESNETS:
         return
     if arch.startswith(TIMM_PREFIX):
-        if not timm.is_model(arch[len(TIMM_PREFIX) :]):
-            near = get_close_matches(arch[len(TIMM_PREFIX) :], timm.list_models(), n=3)
+        name = arch[len(TIMM_PREFIX) :]
+        if not timm.is_model(name):
+            near = get_close_matches(name, timm.list_models(), n=3)
             hint = f"; did you mean {' or '.join('timm/' + name for name in near)}?" if near else ""
-            raise InputError(f"timm has no model {arch[len(TIMM_PREFIX) :]!r}{hint}")
+            raise InputError(f"timm has no model {name!r}{hint}")
+        try:
+            timm.get_pretrained_cfg(name)
+        except RuntimeError as error:
+            there = ", ".join(timm.list_pretrained(name.partition(".")[0] + ".*"))
+            raise InputError(f"timm has no weights {name}; expected {there or 'a name without a tag'}") from error
         return
     near = get_close_matches(arch, RESNETS, n=2)
     hint = f"did you mean {' or '.join(near)}?" if near else f"expected {', '.join(RESNETS)} or timm/NAME"

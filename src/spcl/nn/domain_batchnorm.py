@@ -199,11 +199,14 @@ class DomainBatchNorm(nn.Module):
                 self._move_running(norm, statistics[:, groups.of_domain(number)])
         return outputs
 
-    def _groups(self, batch: int) -> Groups:
+    def _groups(self, rows: int) -> Groups:
+        """The groups of a layer's input, whose rows are images, or equally many tokens or windows of each in turn."""
+        sizes = self._sizes(rows)
+        of_an_image = rows // max(1, sum(sizes))
         groups = Groups([], [])
-        for number, size in enumerate(self._sizes(batch)):
+        for number, size in enumerate(sizes):
             count = max(1, size // self.group_size) if self.group_size else 1
-            lengths = _lengths(size, count) if size else []
+            lengths = [of_an_image * length for length in _lengths(size, count)] if size else []
             groups.lengths.extend(lengths)
             groups.domains.extend([number] * len(lengths))
         return groups
@@ -227,15 +230,17 @@ class DomainBatchNorm(nn.Module):
         for running, seen in zip(_running(norm), statistics.mean(dim=1), strict=True):
             running.lerp_(seen, weight)
 
-    def _sizes(self, batch: int) -> list[int]:
-        if len(self.routing.domains) == 1:
-            return [batch]
-        if sum(self.routing.sizes) != batch:
+    def _sizes(self, rows: int) -> tuple[int, ...]:
+        """Images of each domain."""
+        domains, sizes = self.routing.domains, self.routing.sizes
+        if len(domains) == 1 and not sizes:
+            return (rows,)
+        if len(sizes) != len(domains) or rows % max(1, sum(sizes)):
             raise ValueError(
-                f"a batch of {batch} images does not split into {self.routing.sizes} for the domains "
-                f"{', '.join(self.routing.domains)}; give the encoder their sizes"
+                f"a batch of {rows} images does not split into {sizes} for the domains {', '.join(domains)}; give the "
+                "encoder their sizes"
             )
-        return list(self.routing.sizes)
+        return sizes
 
     def _norm(self, domain: str) -> _BatchNorm:
         norm = self.norms[domain]
@@ -252,14 +257,14 @@ def convert(module: nn.Module, routing: DomainRouting, group_size: int = 0) -> n
     """Replace every batch norm of a network, in place, by one per domain that starts from its values.
 
     With several domains every parameter is trained, the neck's bias included, as the official conversion does
-    (method: row 11); with one, what was frozen stays frozen.
+    (method: row 11), but for a layer of which none is; with one, what was frozen stays frozen.
 
     Returns:
         The module itself, or its replacement where it is a batch norm.
     """
     if isinstance(module, _BatchNorm):
         replaced = DomainBatchNorm(module, routing, group_size)
-        if len(routing.domains) > 1:
+        if len(routing.domains) > 1 and any(parameter.requires_grad for parameter in module.parameters()):
             replaced.requires_grad_(True)
         return replaced
     for name, child in module.named_children():

@@ -6,14 +6,13 @@ package that carries them, and on the net, where torch and timm verify what they
 
 from __future__ import annotations
 
-import pickle
-from collections.abc import Mapping
+import inspect
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.error import URLError
 
 import timm
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -22,6 +21,7 @@ from torchvision import models
 
 from spcl.errors import InputError, first_line
 from spcl.nn.backbones import TIMM_PREFIX, ResNetTrunk, TimmTrunk, check_arch
+from spcl.nn.torch_files import load_torch_file
 
 SEARCH_DIR = Path("logs/pretrained")
 
@@ -94,17 +94,30 @@ def load_weights(trunk: ResNetTrunk | TimmTrunk, weights: Weights) -> list[str]:
     wanted = module.state_dict()
     values, ignored = _matched(wanted, weights)
     missing = [name for name in wanted if name not in values and not name.endswith("num_batches_tracked")]
-    unfit = [
-        f"{name} {tuple(values[name].shape)} for {tuple(wanted[name].shape)}"
-        for name in wanted
-        if name in values and values[name].shape != wanted[name].shape
-    ]
+    if not missing and isinstance(trunk, TimmTrunk):
+        values = _resampled(values, _unfit(wanted, values), trunk)
+    unfit = _unfit(wanted, values)
     if missing or unfit:
         what = [f"missing {', '.join(missing[:4])}{' ...' if len(missing) > 4 else ''}"] if missing else []
-        what += [f"of another shape {', '.join(unfit[:3])}"] if unfit else []
+        shapes = [f"{name} {tuple(values[name].shape)} for {tuple(wanted[name].shape)}" for name in unfit[:3]]
+        what += [f"of another shape {', '.join(shapes)}"] if unfit else []
         raise InputError(f"the weights in {weights.source} are not those of this network: {'; '.join(what)}")
     module.load_state_dict({name: value for name, value in values.items() if name in wanted}, strict=False)
     return ignored
+
+
+def _unfit(wanted: Mapping[str, Tensor], values: Mapping[str, Tensor]) -> list[str]:
+    return [name for name in wanted if name in values and values[name].shape != wanted[name].shape]
+
+
+def _resampled(values: dict[str, Tensor], unfit: Sequence[str], trunk: TimmTrunk) -> dict[str, Tensor]:
+    """The weights with what timm knows of positions brought from their image size to the trunk's."""
+    resample = getattr(inspect.getmodule(type(trunk.model)), "checkpoint_filter_fn", None)
+    # Any other difference of shapes is another network's.
+    if not unfit or resample is None or not all("pos" in name for name in unfit):
+        return values
+    resampled: dict[str, Tensor] = resample(dict(values), trunk.model)
+    return values | {name: resampled[name] for name in unfit if name in resampled}
 
 
 def _matched(wanted: Mapping[str, Tensor], weights: Weights) -> tuple[dict[str, Tensor], list[str]]:
@@ -125,12 +138,12 @@ def _matched(wanted: Mapping[str, Tensor], weights: Weights) -> tuple[dict[str, 
 def _read(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise InputError(f"there is no weights file {path}; give --pretrained a file, auto, or none for random weights")
-    try:
-        if path.suffix.lower() == ".safetensors":
+    if path.suffix.lower() == ".safetensors":
+        try:
             return dict(load_file(path))
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read as weights: {first_line(error)}") from error
+        except (SafetensorError, OSError, ValueError) as error:
+            raise InputError(f"{path} cannot be read as weights: {first_line(error)}") from error
+    content = load_torch_file(path, "weights")
     values = content.get("state_dict", content) if isinstance(content, Mapping) else None
     if not isinstance(values, Mapping) or not all(isinstance(value, Tensor) for value in values.values()):
         raise InputError(f"{path} does not hold a state_dict of tensors")

@@ -1,0 +1,41 @@
+"""Processes as their launcher tells them in the environment, before anything is set up: torchrun's, or MPI's."""
+
+from __future__ import annotations
+
+import os
+from typing import NamedTuple
+
+# Of the size of a run, a process's rank in it, and its rank on its machine; as Accelerate reads them.
+_VARIABLES = (
+    ("WORLD_SIZE", "RANK", "LOCAL_RANK"),
+    ("PMI_SIZE", "PMI_RANK", "MPI_LOCALRANKID"),
+    ("OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_LOCAL_RANK"),
+    ("MV2_COMM_WORLD_SIZE", "MV2_COMM_WORLD_RANK", "MV2_COMM_WORLD_LOCAL_RANK"),
+)
+
+
+class Launched(NamedTuple):
+    """This process among those that were launched together.
+
+    Attributes:
+        size: Processes in all; 1 where it was started alone.
+        rank: Which of them it is, from 0.
+        local_rank: Which of those on its machine, from 0; its rank where the launcher does not tell.
+    """
+
+    size: int
+    rank: int
+    local_rank: int
+
+
+def launched() -> Launched:
+    """What the environment says; a variable that is empty or no number says nothing."""
+    for size, rank, local_rank in _VARIABLES:
+        if _number(size, 1) > 1:
+            return Launched(_number(size, 1), _number(rank, 0), _number(local_rank, _number(rank, 0)))
+    return Launched(1, 0, 0)
+
+
+def _number(name: str, default: int) -> int:
+    value = os.environ.get(name, "")
+    return int(value) if value.isdecimal() else default
