@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -175,3 +176,18 @@ def test_what_cannot_be_embedded_is_named(encoder, tmp_path, image, message):
     save_atomically(checkpoint_of(encoder, epoch=1, best_mean_ap=None, facts={}), tmp_path / "c.pth.tar")
     with pytest.raises(InputError, match=message):
         spcl.load_encoder(tmp_path / "c.pth.tar").embed([image])
+
+
+def test_batches_fit_the_memory_and_never_change_what_is_found(encoder, monkeypatch):
+    embedder = Embedder(encoder, "target")
+    embedder.size = (256, 128)
+    assert embedder.batch_size() == 64
+    monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(total=1e9))
+    assert embedder.batch_size() == 8
+    embedder.size = (32, 16)
+    assert embedder.batch_size() == 256
+    images = list(np.random.default_rng(0).integers(0, 256, (9, 32, 16, 3), dtype=np.uint8))
+    whole = embedder.embed(images)
+    monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(total=1e6))
+    assert embedder.batch_size() == 1
+    np.testing.assert_allclose(embedder.embed(images), whole, atol=1e-5)

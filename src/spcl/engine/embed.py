@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import torch
 from numpy.typing import NDArray
 from PIL import Image
@@ -36,6 +37,8 @@ SMALL_IMAGENET_ARCH = "timm/tf_efficientnet_lite0"
 
 _BATCH_PIXELS = 64 * 256 * 128
 """Pixels of a batch: activations of a ResNet-50 then take about 2 GB."""
+_ENOUGH_MEMORY = 8e9
+"""Of a device with less, batches are smaller in proportion."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +106,8 @@ class Encoder(nn.Module):
             images: Paths, PIL images or uint8 arrays ``[H, W, 3]`` (RGB; also ``[H, W, 4]`` and grey ``[H, W]``) in
                 any mixture; one of them; or a folder, whose images and those of all folders below it are taken in the
                 order of their paths. Whatever their kind, images are prepared as the files of a training are.
-            batch_size: Images at a time; None: by their size, so that a batch takes about 2 GB at most.
+            batch_size: Images at a time; None: by their size and the memory of the device; of a ResNet-50 a batch takes
+                about 2 GB at most.
             flip: Average the features of each image and its mirror image; the same for all that is compared.
 
         Returns:
@@ -128,8 +132,15 @@ class Encoder(nn.Module):
         return features
 
     def batch_size(self) -> int:
-        """Images that are encoded at a time unless told otherwise."""
-        return int(np.clip(_BATCH_PIXELS // (self.size[0] * self.size[1]), 1, 256))
+        """Images that are encoded at a time unless told otherwise: by their size and the memory of the device."""
+        device = next(self.network.parameters()).device
+        if device.type == "cuda":
+            memory = torch.cuda.get_device_properties(device).total_memory
+        else:
+            memory = psutil.virtual_memory().total
+        # All memory, not what is free: the same machine gives the same batches, and so the same numbers.
+        pixels = _BATCH_PIXELS * min(1.0, memory / _ENOUGH_MEMORY)
+        return int(np.clip(pixels // (self.size[0] * self.size[1]), 1, 256))
 
 
 def load_encoder(checkpoint: str | Path, *, arch: str | None = None, domain: str = "target") -> Encoder:
