@@ -44,8 +44,9 @@ def test_the_run_of_two_processes_is_that_of_one(data, shared_runs, tmp_path, na
     source, target = data
     changed = {"schedule": {"batch_size": 16}} if name == "accumulated" else {}
     alone = trained(small_config(target, tmp_path / name, source, **changed))
-    # Another order of summation moves a gradient near zero to its other side, and Adam divides by its size.
-    closest = 1e-5 if name == "replicated" else 1e-4
+    # Another order of summation moves a gradient near zero to its other side, and Adam divides by its size: a weight
+    # may move by a step of the learning rate, 0.00035, either way.
+    closest = 1e-5 if name == "replicated" else 7e-4
     shared = torch.load(shared_runs / f"{name}.pt", weights_only=True)
     for ours, theirs in zip(alone.state.history, shared["history"], strict=True):
         for key in ("num_clusters", "num_unclustered", "cluster_size_quartiles", "independence_threshold"):
@@ -58,6 +59,9 @@ def test_the_run_of_two_processes_is_that_of_one(data, shared_runs, tmp_path, na
         torch.testing.assert_close(
             value, shared["weights"][key], atol=closest, rtol=1e-4, msg=lambda text, k=key: f"{k}: {text}"
         )
+        if value.is_floating_point():
+            # But hardly any does.
+            assert ((value - shared["weights"][key]).abs() > 1e-4).float().mean() < 0.01, key
 
 
 def test_accumulation_alone_gives_the_same(data, tmp_path):

@@ -65,7 +65,9 @@ def test_what_the_file_says_of_itself(tmp_path):
     assert json.loads(facts["input_size"]) == [64, 32]
     assert facts["feature_length"] == str(encoder.feature_dim)
     assert facts["arch"] == "timm/test_resnet"
-    assert facts["exporter"] == "torch.export"
+    # With torch 2.6 the first exporter fails (seen with onnxscript 0.7), and the other one is taken.
+    is_old = tuple(map(int, torch.__version__.split(".")[:2])) < (2, 7)
+    assert facts["exporter"] in ("torch.export", "torch.jit.trace" if is_old else "torch.export")
     assert facts["input"] == "float32 [batch, 3, 64, 32], RGB, pixels from 0 to 255"
     assert [(entry.domain, entry.version) for entry in model.opset_import] == [("", 18)]
     assert model.ir_version == 8
