@@ -127,6 +127,14 @@ def test_what_stands_beside_no_column_is_left_alone():
     assert checked_filter("lower(identity) = 'x' and 1 < 2", schema) == "lower ( identity ) = 'x' and 1 < 2"
 
 
+@pytest.mark.parametrize(
+    ("written", "text"),
+    [("42", "42"), ("0042", "0042"), ("42.0", "42"), ("12345678901234567890", "12345678901234567890"), ("4.5", "4.5")],
+)
+def test_a_number_that_names_is_the_text_that_was_added(written, text):
+    assert checked_filter(f"identity = {written}", described(["a"]).schema) == f"identity = '{text}'"
+
+
 def test_filters_join():
     assert both(None, None) is None
     assert both("a", None) == both(None, "a") == "a"

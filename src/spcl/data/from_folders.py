@@ -35,7 +35,7 @@ def load_folder(folder: Path) -> ReIDDataset:
     if not _is_flat_or_of_folders(folder) and (heap := images_below(folder)):
         unlabelled: list[tuple[Path, str | None]] = [(path, None) for path in heap]
         told = ["images lie at several depths: all are taken, unlabelled"]
-        return _dataset(folder, {"train": unlabelled}, "elsewhere", told)
+        return _dataset(folder, {"train": unlabelled}, None, told)
     return _dataset(folder, {"train": _files(folder)}, "at other depths")
 
 
@@ -98,9 +98,9 @@ def _files(folder: Path) -> list[tuple[Path, str | None]]:
 
 
 def _dataset(
-    folder: Path, found: dict[str, list[tuple[Path, str | None]]], others: str, told: Sequence[str] = ()
+    folder: Path, found: dict[str, list[tuple[Path, str | None]]], others: str | None, told: Sequence[str] = ()
 ) -> ReIDDataset:
-    """A data set of the files of each split; ``others`` is where images below the folder lie that it does not use."""
+    """A data set of the files of each split; ``others``: where images lie that it does not use; None: it uses all."""
     every = [path for files in found.values() for path, _ in files]
     cameras = cameras_of_names(every)
     splits = {}
@@ -121,7 +121,7 @@ def _dataset(
         splits["query"],
         splits["gallery"],
         protocol="market1501" if cameras else "no-camera",
-        notes=(*notes, *note_of_unused(folder, every, others)),
+        notes=(*notes, *(() if others is None else note_of_unused(folder, every, others))),
     )
 
 

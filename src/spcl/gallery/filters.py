@@ -38,6 +38,7 @@ _COMPARED: dict[str, Callable[[float, float], bool]] = {
 _TURNED = {"<": ">", ">": "<", "<=": ">=", ">=": "<="}
 _CAMERA = "camera"
 _ARITHMETIC = ("+", "-", "*", "/", "%", "|", ".")
+_PLAIN_DIGITS = re.compile(r"-?\d+")
 _PLAIN_NUMBER = re.compile(r"-?\d+(\.\d+)?")
 _MOST_LISTED = 1000
 
@@ -224,8 +225,9 @@ def _literal(
             raise refused(where, f"{token.text} is no time", schema)
         return f"timestamp '{moment.isoformat(sep=' ', timespec='microseconds')}'"
     if data_type == pa.string() and token.kind == "number" and comparison not in _ORDERED:
-        # As the column's own values are written: 3.0 is camera 3.
-        return quoted(str(int(float(text))) if float(text).is_integer() else text)
+        # As the column's own values are written: 3.0 is camera 3. Digits stay as they are: 0042 is not 42.
+        is_whole = not _PLAIN_DIGITS.fullmatch(text) and float(text).is_integer()
+        return quoted(str(int(float(text))) if is_whole else text)
     if data_type in (pa.int64(), pa.float64()) and token.kind == "text":
         if not re.fullmatch(r"-?\d+(\.\d+)?", text):
             raise refused(where, f"{column.text} holds numbers, and {token.text} is none", schema)

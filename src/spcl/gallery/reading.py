@@ -154,7 +154,7 @@ class ReadableGallery:
         report = report or SilentReporter()
         with report.progress("searching") as advance:
             if facts is None or (exact is None and not is_worth_it(num_passing, self.dim, scattered=is_filtered)):
-                found = search_exactly(snapshot, queries, wanted, condition, advance)
+                found = search_exactly(snapshot, queries, wanted, condition, num_passing=num_passing, progress=advance)
             else:
                 found = search_by_index(snapshot, queries, wanted, facts, condition, num_passing, advance)
         if rerank:

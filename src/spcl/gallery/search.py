@@ -63,6 +63,8 @@ def search_exactly(
     queries: NDArray[np.float32],
     k: int,
     where: str | None = None,
+    *,
+    num_passing: int = 0,
     progress: Progress | None = None,
 ) -> Found:
     """Compare every row that passes the filter with all queries, in one pass over the table.
@@ -72,13 +74,14 @@ def search_exactly(
         queries: ``[Q, D]`` unit rows.
         k: How many for each.
         where: A filter.
+        num_passing: Rows that pass it, for the progress.
         progress: Called with (rows done, in all).
 
     Cost: Q N D multiplications; memory for one batch of rows.
     """
     similarities = np.full((len(queries), 0), -np.inf, dtype=np.float32)
     rows = np.full((len(queries), 0), -1, dtype=np.int64)
-    done, total = 0, 0 if progress is None else snapshot.count(where)
+    done = 0
     for row_ids, batch in snapshot.scan([VECTOR], where):
         # Through DLPack: torch warns of a NumPy view of Arrow's memory, which is read-only, and a copy takes time.
         vectors = from_dlpack(batch.column(VECTOR).flatten()).reshape(-1, snapshot.dim)
@@ -92,7 +95,7 @@ def search_exactly(
         rows = np.take_along_axis(rows, order, axis=1)
         done += len(row_ids)
         if progress is not None:
-            progress(done, total)
+            progress(done, num_passing)
     return Found(list(rows), list(similarities), "exact")
 
 
