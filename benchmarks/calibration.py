@@ -11,7 +11,13 @@ from collections.abc import Callable
 import numpy as np
 
 from spcl.data.catalogue import load_dataset
-from spcl.engine.calibration_pairs import MOST_PAIRS, CalibrationPairs, altered_similarities, labelled_pairs
+from spcl.engine.calibration_pairs import (
+    MOST_PAIRS,
+    CalibrationPairs,
+    altered_similarities,
+    clusters_of,
+    labelled_pairs,
+)
 from spcl.engine.calibration_pairs import unlabelled_pairs as pairs_without_labels
 from spcl.engine.embed import EmbeddedImages, Encoder, embed_records, load_encoder
 from spcl.engine.journal import ConsoleReporter
@@ -19,7 +25,9 @@ from spcl.records import identities_of
 from spcl.retrieval import identification
 from spcl.retrieval.calibration import Calibration
 from spcl.retrieval.pairs import different_pairs, pair_similarities
+from spcl.retrieval.score_tails import ScoreTail
 from spcl.runtime import Runtime
+from spcl.selfpaced.reliability import singletons_for_noise
 
 RATES = (0.1, 0.01, 0.001)
 SHOTS, DRAWS = 5, 20
@@ -38,15 +46,29 @@ def part(images: EmbeddedImages, rows: np.ndarray) -> EmbeddedImages:
     return EmbeddedImages(tuple(images.records[row] for row in np.flatnonzero(rows)), images.features[rows])
 
 
-def observed(calibration: Calibration, images: EmbeddedImages) -> list[float]:
+def different_of(images: EmbeddedImages) -> np.ndarray:
+    """Similarities of pairs of different identities."""
     pairs = different_pairs(identities_of(images.records), most=MOST_PAIRS, rng=np.random.default_rng(1))
-    similarities = pair_similarities(images.features, pairs)
+    return pair_similarities(images.features, pairs)
+
+
+def observed(calibration: Calibration, images: EmbeddedImages) -> list[float]:
+    similarities = different_of(images)
     return [float((similarities >= calibration.threshold(rate).similarity).mean()) for rate in RATES]
 
 
 def told(name: str, shares: list[float]) -> None:
     cells = (f"{share:.2g} ({share / rate:.2f})" for share, rate in zip(shares, RATES, strict=True))
     print(f"| {name} | {' | '.join(cells)} |", flush=True)
+
+
+def scales(images: EmbeddedImages) -> None:
+    """Different objects as clusters of three widths part them, without labels: observed over asked, same images."""
+    truth, found = different_of(images), clusters_of(images.features).scales
+    for width, labels in ((0.50, found.loose), (0.45, found.normal), (0.40, found.tight)):
+        pairs = different_pairs(singletons_for_noise(labels), most=MOST_PAIRS, rng=np.random.default_rng(0))
+        tail = ScoreTail.from_scores(pair_similarities(images.features, pairs))
+        told(f"clusters of eps {width:.2f}", [float((truth >= tail.height(rate)).mean()) for rate in RATES])
 
 
 def halves(images: EmbeddedImages) -> None:
@@ -92,6 +114,8 @@ def main(checkpoint: str, data: str) -> None:
         embed_records(encoder, records, report=ConsoleReporter())
         for records in (dataset.train, dataset.query + dataset.gallery)
     )
+    scales(train)
+    scales(test)
     makers: dict[str, Callable[[EmbeddedImages], CalibrationPairs]] = {
         "labels": lambda images: labelled_pairs(images, np.random.default_rng(0)),
         "no labels": lambda images: unlabelled_pairs(encoder, images),

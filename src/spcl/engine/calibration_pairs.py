@@ -21,7 +21,7 @@ from spcl.engine.journal import Reporter
 from spcl.records import cameras_of, identities_of
 from spcl.retrieval.pairs import NO_GROUP, different_pairs, pair_similarities, same_pairs
 from spcl.runtime import Runtime
-from spcl.selfpaced.pseudo_labels import pseudo_labels
+from spcl.selfpaced.pseudo_labels import PseudoLabels, pseudo_labels
 from spcl.selfpaced.reliability import singletons_for_noise
 
 MOST_PAIRS = 200_000
@@ -84,9 +84,7 @@ def unlabelled_pairs(
         rng: Of the draws.
     """
     features = images.features
-    # In a small set the thirty nearest are nearly everybody.
-    k1 = min(len(features), max(_LEAST_K1, min(_K1, len(features) // 6)))
-    clusters = pseudo_labels(features, k1=k1, k2=min(_K2, k1), eps=_EPS, eps_gap=_EPS_GAP)
+    clusters = clusters_of(features)
     reliable = np.where(np.bincount(clusters.labels)[clusters.labels] > 1, clusters.labels, NO_GROUP)
     inside = pair_similarities(features, same_pairs(reliable, cameras_of(images.records), most=MOST_PAIRS, rng=rng))
     notes: tuple[str, ...] = ()
@@ -107,6 +105,13 @@ def unlabelled_pairs(
         clusters.num_clusters,
         notes,
     )
+
+
+def clusters_of(features: NDArray[np.float32]) -> PseudoLabels:
+    """Clusters of ``[N, D]`` unit rows as pairs are taken from them."""
+    # In a small set the thirty nearest are nearly everybody.
+    k1 = min(len(features), max(_LEAST_K1, min(_K1, len(features) // 6)))
+    return pseudo_labels(features, k1=k1, k2=min(_K2, k1), eps=_EPS, eps_gap=_EPS_GAP)
 
 
 @torch.no_grad()
