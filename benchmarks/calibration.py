@@ -17,8 +17,8 @@ from spcl.engine.calibration_pairs import (
     altered_similarities,
     clusters_of,
     labelled_pairs,
+    unlabelled_pairs,
 )
-from spcl.engine.calibration_pairs import unlabelled_pairs as pairs_without_labels
 from spcl.engine.embed import EmbeddedImages, Encoder, embed_records, load_encoder
 from spcl.engine.journal import ConsoleReporter
 from spcl.records import identities_of
@@ -33,13 +33,14 @@ RATES = (0.1, 0.01, 0.001)
 SHOTS, DRAWS = 5, 20
 
 
-def fit(pairs: CalibrationPairs) -> Calibration:
-    return Calibration.fit(pairs.same, pairs.different, different_groups=pairs.different_groups)
+def with_labels(images: EmbeddedImages) -> CalibrationPairs:
+    return labelled_pairs(images, np.random.default_rng(0))
 
 
-def unlabelled_pairs(encoder: Encoder, images: EmbeddedImages) -> CalibrationPairs:
-    altered = altered_similarities(encoder, images, Runtime("cpu"), ConsoleReporter(), 4, np.random.default_rng(0))
-    return pairs_without_labels(images, altered, None, np.random.default_rng(0))
+def without_labels(encoder: Encoder, whole: EmbeddedImages) -> Callable[[EmbeddedImages], CalibrationPairs]:
+    """Pairs of some images of a set; altered copies, which false matches do not depend on, are made once for all."""
+    altered = altered_similarities(encoder, whole, Runtime("cpu"), ConsoleReporter(), 4, np.random.default_rng(0))
+    return lambda images: unlabelled_pairs(images, altered, None, np.random.default_rng(0))
 
 
 def part(images: EmbeddedImages, rows: np.ndarray) -> EmbeddedImages:
@@ -57,9 +58,15 @@ def observed(calibration: Calibration, images: EmbeddedImages) -> list[float]:
     return [float((similarities >= calibration.threshold(rate).similarity).mean()) for rate in RATES]
 
 
-def told(name: str, shares: list[float]) -> None:
-    cells = (f"{share:.2g} ({share / rate:.2f})" for share, rate in zip(shares, RATES, strict=True))
+def told(name: str, shares: list[float], kept: list[bool] | None = None) -> None:
+    """Observed shares, over asked ones in brackets; ``~`` where the calibration says that it cannot be sure."""
+    marks = ["" if sure else " ~" for sure in kept or [True] * len(RATES)]
+    cells = (f"{share:.2g} ({share / rate:.2f}){mark}" for share, rate, mark in zip(shares, RATES, marks, strict=True))
     print(f"| {name} | {' | '.join(cells)} |", flush=True)
+
+
+def kept_of(calibration: Calibration) -> list[bool]:
+    return [calibration.is_kept(rate) for rate in RATES]
 
 
 def scales(images: EmbeddedImages) -> None:
@@ -71,18 +78,27 @@ def scales(images: EmbeddedImages) -> None:
         told(f"clusters of eps {width:.2f}", [float((truth >= tail.height(rate)).mean()) for rate in RATES])
 
 
-def halves(images: EmbeddedImages) -> None:
-    """Fitted to one half of the identities, observed on the other, many times."""
+def halves(images: EmbeddedImages, make: Callable[[EmbeddedImages], CalibrationPairs], name: str) -> None:
+    """Fitted to some identities, observed on half of all that are others, many times: are promises kept?"""
     identities = identities_of(images.records)
-    ratios = []
-    for draw in range(DRAWS):
-        known = np.random.default_rng(draw).permutation(np.unique(identities))
-        first = np.isin(identities, known[: len(known) // 2])
-        calibration = fit(labelled_pairs(part(images, first), np.random.default_rng(0)))
-        ratios.append(np.array(observed(calibration, part(images, ~first))) / RATES)
-    inside = [float(np.mean((row > 0.5) & (row < 2))) for row in np.array(ratios).T]
-    told(f"labels, {len(known) // 2} identities, mean of {DRAWS} draws", list(np.mean(ratios, axis=0) * RATES))
-    print(f"  within a factor of two: {inside}")
+    everybody = np.unique(identities)
+    for count in (count for count in (10, 20, 40, 80, 150) if 2 * count <= len(everybody)):
+        ratios, promised = [], []
+        for draw in range(DRAWS):
+            known = np.random.default_rng(draw).permutation(everybody)
+            first, rest = np.isin(identities, known[:count]), np.isin(identities, known[len(known) // 2 :])
+            calibration = make(part(images, first)).fit()
+            ratios.append(np.array(observed(calibration, part(images, rest))) / RATES)
+            promised.append(kept_of(calibration))
+        ratio, sure = np.array(ratios), np.array(promised)
+        inside = (ratio > 0.5) & (ratio < 2)
+        told(f"{name}, {count} identities, mean of {DRAWS} draws", list(ratio.mean(axis=0) * RATES))
+        cells = (
+            f"{sure[:, at].sum()} said sure, {inside[sure[:, at], at].sum()} kept; "
+            f"{(~sure[:, at]).sum()} not, {inside[~sure[:, at], at].sum()} kept"
+            for at in range(len(RATES))
+        )
+        print(f"|   of {DRAWS} draws | {' | '.join(cells)} |", flush=True)
 
 
 def identify(images: EmbeddedImages, num: int, pairs: Calibration | None) -> list[float]:
@@ -103,9 +119,10 @@ def identify(images: EmbeddedImages, num: int, pairs: Calibration | None) -> lis
             named = [answer.identity is not None for answer in enrolled.identify(images.features[stranger], rate)]
             answers = enrolled.identify(images.features[own], rate)
             right = [answer.identity == one for answer, one in zip(answers, identities[own], strict=True)]
-            row += [float(np.mean(named)), float(np.mean(right))]
+            # An identity may have no image left.
+            row += [float(np.mean(named)), float(np.mean(right)) if right else np.nan]
         rows.append(row)
-    return np.mean(rows, axis=0).tolist()
+    return list(np.nanmean(rows, axis=0))
 
 
 def main(checkpoint: str, data: str) -> None:
@@ -116,24 +133,25 @@ def main(checkpoint: str, data: str) -> None:
     )
     scales(train)
     scales(test)
-    makers: dict[str, Callable[[EmbeddedImages], CalibrationPairs]] = {
-        "labels": lambda images: labelled_pairs(images, np.random.default_rng(0)),
-        "no labels": lambda images: unlabelled_pairs(encoder, images),
+    makers = {
+        "labels": (with_labels, with_labels),
+        "no labels": (without_labels(encoder, train), without_labels(encoder, test)),
     }
     of_train = {}
-    for name, make in makers.items():
-        of_train[name], of_test = fit(make(train)), fit(make(test))
-        told(f"{name}, training images, observed on test identities", observed(of_train[name], test))
-        told(f"{name}, test images, observed on training identities", observed(of_test, train))
+    for name, (of_training, of_testing) in makers.items():
+        fitted, of_test = of_training(train).fit(), of_testing(test).fit()
+        told(f"{name}, training images, observed on test identities", observed(fitted, test), kept_of(fitted))
+        told(f"{name}, test images, observed on training identities", observed(of_test, train), kept_of(of_test))
         if name == "no labels":
-            told(f"{name}, test images, observed on the same", observed(of_test, test))
-            told(f"{name}, training images, observed on the same", observed(of_train[name], train))
-    halves(test)
-    num = len(np.unique(identities_of(test.records))) // 2
-    for name, enrolled, pairs in (
-        ("gallery", num, None),
-        ("pairs with labels", 5, of_train["labels"]),
-        ("pairs without", 5, of_train["no labels"]),
+            told(f"{name}, test images, observed on the same", observed(of_test, test), kept_of(of_test))
+            told(f"{name}, training images, observed on the same", observed(fitted, train), kept_of(fitted))
+        of_train[name] = fitted
+    for name, (_, of_testing) in makers.items():
+        halves(test, of_testing, name)
+    half = len(np.unique(identities_of(test.records))) // 2
+    for enrolled, name, pairs in (
+        (half, "the gallery", None),
+        *((count, f"pairs, {name}", of_train[name]) for name in makers for count in (1, 5, 15)),
     ):
         cells = identify(test, enrolled, pairs)
         print(f"| {enrolled} identities, {name} | {' | '.join(f'{cell:.2g}' for cell in cells)} |", flush=True)

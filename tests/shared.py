@@ -9,6 +9,9 @@ import pytest
 
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
 
+IMPORT_PATH = os.pathsep.join([str(PROJECT_ROOT), str(PROJECT_ROOT / "src")])
+"""For programs that tests start: they import the tests, and the project as it is here, whatever is installed."""
+
 
 def shared_path(*parts: str) -> Path:
     """The path of a shared file or folder; skips the test where it is not at hand."""

@@ -59,8 +59,14 @@ def test_calibrate_without_labels_and_as_json(folder, capsys):
     assert rates == [0.1, 0.05, 0.01, 0.001, 0.0001]
     assert thresholds == sorted(thresholds)
     assert figures["thresholds"][-1]["warning"]
+    factors = [row["factor_on_others"] for row in figures["thresholds"]]
+    assert 1 < factors[0] <= factors[-1]
+    assert figures["least_rate_kept"] is None  # twelve objects are too few for any
     main(["calibrate", "c.pth.tar", "crops", *FAST])
-    assert "Made without labels" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "Made without labels" in printed
+    assert "On other objects no false-match rate is sure within a factor of two" in printed
+    assert printed.count("are few, or some look very much alike") == 1
 
 
 def test_identify(folder, capsys):

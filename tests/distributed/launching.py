@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.shared import PROJECT_ROOT
+from tests.shared import IMPORT_PATH
 
 
 def two_processes(*arguments: str, cwd: Path | None = None) -> list[str]:
@@ -27,7 +27,7 @@ def two_processes(*arguments: str, cwd: Path | None = None) -> list[str]:
 
 def environment() -> dict[str, str]:
     """One thread each: two processes share two cores."""
-    return os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(PROJECT_ROOT), "CUDA_VISIBLE_DEVICES": ""}
+    return os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": IMPORT_PATH, "CUDA_VISIBLE_DEVICES": ""}
 
 
 def run(command: list[str], cwd: Path | None = None) -> subprocess.CompletedProcess[str]:

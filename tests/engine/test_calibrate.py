@@ -16,7 +16,6 @@ from spcl.engine.embed import EmbeddedImages, load_encoder
 from spcl.errors import InputError
 from spcl.nn.encoder import Encoder, EncoderSettings
 from spcl.records import Record
-from spcl.retrieval.calibration import Calibration
 from tests.fakes import draw
 from tests.mixtures import mixture, true_pairs
 
@@ -148,10 +147,26 @@ def test_on_other_identities_the_rate_is_kept_within_a_factor(labelled, rate, fa
         altered /= np.linalg.norm(altered, axis=1, keepdims=True)
         pairs = unlabelled_pairs(images, (altered * features[known]).sum(axis=1), None, rng)
         assert 30 < pairs.num_groups <= 240
-    fitted = Calibration.fit(pairs.same, pairs.different, different_groups=pairs.different_groups)
+    fitted = pairs.fit()
     _, different = true_pairs(features[~known], identities[~known])
     observed = (different >= fitted.threshold(rate).similarity).mean()
     assert rate / factor < observed < factor * rate
+
+
+@pytest.mark.parametrize("labelled", [True, False])
+def test_how_far_rates_hold_for_others_is_known_with_labels_and_without(labelled):
+    factors = {}
+    for num in (30, 240):
+        features, identities = mixture(num_identities=num, per_identity=8, seed=11)
+        images = of_features(features, identities, labelled=labelled)
+        rng = np.random.default_rng(0)
+        pairs = labelled_pairs(images, rng) if labelled else unlabelled_pairs(images, np.full(50, 0.9), None, rng)
+        fitted = pairs.fit()
+        factors[num] = fitted.factor(0.001)
+        assert fitted.num_objects == pairs.num_groups
+        assert (fitted.careful, fitted.strangers is not None) == (labelled, True)
+    assert factors[30] > 1.3 * factors[240]
+    assert fitted.is_kept(0.01)
 
 
 def test_images_of_one_camera_at_one_time_are_different_objects():

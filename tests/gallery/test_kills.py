@@ -17,7 +17,7 @@ from spcl.gallery.columns import described
 from spcl.gallery.gallery import Gallery
 from spcl.gallery.store import Store
 from tests.gallery.features import names, unit_rows
-from tests.shared import PROJECT_ROOT
+from tests.shared import IMPORT_PATH, PROJECT_ROOT
 
 ROWS = 500
 WRITER = textwrap.dedent(
@@ -42,7 +42,7 @@ def test_a_kill_in_the_middle_of_adding(tmp_path):
         stdout=subprocess.PIPE,
         text=True,
         cwd=PROJECT_ROOT,
-        env=os.environ | {"PYTHONPATH": str(PROJECT_ROOT)},
+        env=os.environ | {"PYTHONPATH": IMPORT_PATH},
     )
     reported = -1
     while reported < 3:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.stats import beta
 
-from spcl.retrieval.calibration import Calibration
+from spcl.retrieval.calibration import Calibration, rounded_up
+from spcl.retrieval.stranger_scores import StrangerScores
 from tests.mixtures import mixture, true_pairs
 
 SAME, DIFFERENT = beta(8, 2), beta(3, 6)
@@ -85,11 +89,88 @@ def test_few_objects_are_told():
 
     few, many = warning_of(4), warning_of(40)
     assert few[1] > 2 * many[1]
-    assert "times as high" in few[0]
+    assert "times the 0.001 asked for (no rate is sure)" in few[0]
+
+
+def of_labels(features, identities):
+    first, second = np.triu_indices(len(features), 1)
+    similarities = np.einsum("pd,pd->p", features[first], features[second])
+    is_same = identities[first] == identities[second]
+    groups = np.stack([identities[first], identities[second]], axis=1)[~is_same]
+    return Calibration.fit(similarities[is_same], similarities[~is_same], different_groups=groups)
+
+
+def test_the_error_is_that_of_leaving_out_one_object_after_the_other():
+    features, identities = mixture(num_identities=9, per_identity=4, seed=6)
+    first, second = np.triu_indices(len(features), 1)
+    similarities = np.einsum("pd,pd->p", features[first], features[second]).astype(np.float64)
+    # Groups as clusters are: some pairs are inside one.
+    groups = np.stack([identities[first] // 2, identities[second] // 2], axis=1)
+    fitted = Calibration.fit(np.linspace(0.9, 1, 20), similarities, different_groups=groups)
+    hits = similarities >= fitted.different.height(0.1)
+    shares = np.array([hits[(groups != one).all(axis=1)].mean() for one in range(5)])
+    expected = np.sqrt(4 / 5 * ((shares - shares.mean()) ** 2).sum()) / hits.mean()
+    assert fitted.spread(0.1) == pytest.approx(expected, rel=1e-6)
+
+
+def test_what_is_called_sure_is_kept_within_a_factor_of_two():
+    kept = {True: [], False: []}
+    for seed in range(8):
+        for num in (12, 30, 80):
+            features, identities = mixture(num_identities=num + 120, per_identity=4, seed=seed)
+            known = identities < num
+            fitted = of_labels(features[known], identities[known])
+            _, different = true_pairs(features[~known], identities[~known])
+            for rate in (0.1, 0.01, 0.001):
+                observed = (different >= fitted.threshold(rate).similarity).mean() / rate
+                kept[fitted.is_kept(rate)].append(0.5 < observed < 2)
+                assert fitted.is_kept(rate) == (fitted.threshold(rate).warning is None)
+    assert min(len(kept[True]), len(kept[False])) > 15  # neither is said of all
+    assert np.mean(kept[True]) >= 0.95
+    assert np.mean(kept[False]) < np.mean(kept[True])
+
+
+def test_the_least_rate_that_is_sure():
+    features, identities = mixture(num_identities=100, per_identity=5, seed=1)
+    many = of_labels(features, identities)
+    least = many.least_rate()
+    assert 1e-4 < least < 0.03
+    assert many.is_kept(least)
+    assert not many.is_kept(least * 0.8)
+    assert f"from {rounded_up(least):g} on it is within a factor of 2" in many.warning(1e-4)
+    few = of_labels(features[:75], identities[:75])
+    assert few.least_rate() is None
+    assert "the objects it was fitted to (15) are few" in few.warning(0.1)
+    unknown = Calibration.fit(*true_pairs(features, identities))
+    assert unknown.least_rate() is None
+    assert unknown.warning(0.1) is None
+
+
+@pytest.mark.parametrize(
+    ("rate", "rounded"), [(0.0032, 0.004), (0.004, 0.004), (0.01, 0.01), (0.096, 0.1), (0.00011, 0.0002)]
+)
+def test_rates_are_rounded_up_to_one_digit(rate, rounded):
+    assert rounded_up(rate) == pytest.approx(rounded, rel=1e-9)
+
+
+def test_calibrations_of_earlier_versions():
+    features, identities = mixture(num_identities=100, per_identity=5, seed=1)
+    now = of_labels(features, identities)
+    values = {
+        name: value for name, value in now.to_dict().items() if name not in ("strangers", "careful", "num_objects")
+    }
+    before = Calibration.from_dict(values | {"spreads": values["spreads"][:5]})
+    assert before.strangers is None
+    assert before.threshold(0.01) == now.threshold(0.01)
+    assert before.spread(0.0001) == before.spread(0.001) == now.spread(0.001)
 
 
 def test_plain_values_and_back(fitted):
     assert Calibration.from_dict(fitted.to_dict()) == fitted
+    features, identities = mixture(num_identities=30, per_identity=4, seed=1)
+    strangers = StrangerScores.measure(features, identities, identities, np.random.default_rng(0))
+    whole = replace(of_labels(features, identities), strangers=strangers)
+    assert Calibration.from_dict(json.loads(json.dumps(whole.to_dict()))) == whole
     with pytest.raises(ValueError, match="not a calibration"):
         Calibration.from_dict({"offset": 1.0})
 

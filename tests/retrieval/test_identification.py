@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from spcl.retrieval.calibration import Calibration
 from spcl.retrieval.identification import Enrolled, IdentitySums
+from spcl.retrieval.stranger_scores import StrangerScores
 from tests.mixtures import mixture, true_pairs
 
 
@@ -89,6 +92,23 @@ def test_a_small_gallery_goes_by_the_calibration_of_pairs():
     # More identities, more ways to be mistaken: a higher threshold.
     few, more = (Enrolled.from_features(features[: 5 * n], identities[: 5 * n].tolist(), pairs=pairs) for n in (2, 9))
     assert few.threshold(0.1).similarity < more.threshold(0.1).similarity
+
+
+def test_a_small_gallery_goes_by_what_strangers_reached_where_that_was_measured():
+    features, identities = mixture(num_identities=200, per_identity=8, seed=7)
+    bound = pairs_of(features, identities)
+    strangers = StrangerScores.measure(features, identities, identities, np.random.default_rng(0))
+    for rate in (0.1, 0.01):
+        told = {}
+        for name, pairs in (("bound", bound), ("measured", replace(bound, strangers=strangers))):
+            draws = [
+                observed(lambda *shots, p=pairs: Enrolled.from_features(*shots, pairs=p), 6, rate, seed=seed)
+                for seed in range(10)
+            ]
+            told[name] = np.mean(draws, axis=0)[0]
+        assert rate / 2 < told["measured"] < 2 * rate
+        # A bound names fewer strangers than it may.
+        assert told["bound"] < 0.8 * told["measured"]
 
 
 def test_probabilities_tell_known_from_strange():

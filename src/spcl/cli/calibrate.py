@@ -19,6 +19,7 @@ from spcl.engine.embed import load_encoder
 from spcl.engine.journal import ConsoleReporter, Reporter, SilentReporter
 from spcl.engine.whole_files import check_place, written_aside
 from spcl.errors import InputError
+from spcl.retrieval.calibration import factor_in_words, rounded_up
 from spcl.runtime import Runtime
 
 _RATES = (0.1, 0.01, 0.001, 0.0001)
@@ -113,11 +114,13 @@ def figures_of(found: EncoderCalibration, false_match_rate: float) -> dict[str, 
         "false_match_rate": false_match_rate,
         "threshold": found.calibration.threshold(false_match_rate).similarity,
         "different_below": found.calibration.lower_threshold(false_match_rate),
+        "least_rate_kept": found.calibration.least_rate(),
         "thresholds": [
             {
                 "false_match_rate": threshold.false_match_rate,
                 "similarity": threshold.similarity,
                 "true_match_rate": threshold.true_match_rate,
+                "factor_on_others": found.calibration.factor(threshold.false_match_rate),
                 "warning": threshold.warning,
             }
             for threshold in thresholds
@@ -142,12 +145,22 @@ def _tell(found: EncoderCalibration, options: Calibrate, report: Reporter) -> No
         f"different objects reach it, and {percent(calibration.threshold(rate).true_match_rate)} of the pairs of one "
         f"object. Below {figures['different_below']:.3f} they count as different; what lies between is unsure."
     )
-    report.say("false-match rate   threshold   pairs of one object above it")
+    report.say("false-match rate   threshold   pairs of one object above it   on other objects within a factor of")
+    warnings: dict[str, str] = {}
     for row in figures["thresholds"]:
+        # One sentence of a kind is enough: the column tells the rest.
+        warnings = found.warnings(row["false_match_rate"]) | warnings
         mark = " *" if row["warning"] else ""
         rates = percent(row["false_match_rate"]), percent(row["true_match_rate"])
-        report.say(f"{rates[0]:>16}   {row['similarity']:>9.3f}   {rates[1]}{mark}")
-    for warning in dict.fromkeys(row["warning"] for row in figures["thresholds"] if row["warning"]):
+        others = "-" if row["factor_on_others"] is None else factor_in_words(row["factor_on_others"])
+        report.say(f"{rates[0]:>16}   {row['similarity']:>9.3f}   {rates[1]:<28}   {others}{mark}")
+    least = figures["least_rate_kept"]
+    report.say(
+        "On other objects no false-match rate is sure within a factor of two: calibrate on more of them."
+        if least is None
+        else f"On other objects false-match rates from {percent(rounded_up(least))} on are kept within a factor of two."
+    )
+    for warning in warnings.values():
         report.say(f"  * {warning}")
     if found.origin == "no labels":
         report.say(

@@ -60,13 +60,17 @@ class EncoderCalibration:
     def threshold(self, false_match_rate: float = 0.01) -> Threshold:
         """As ``Calibration.threshold``; its warning also tells what is not sure without labels."""
         found = self.calibration.threshold(false_match_rate)
-        if self.origin == "labels" or false_match_rate >= _SURE_WITHOUT_LABELS:
-            return found
-        told = (
-            f"made without labels: a false-match rate below {_SURE_WITHOUT_LABELS:g} may be twice as high as asked "
-            "for, where similar objects share clusters, or far lower, where an object has several; labels make sure"
-        )
-        return replace(found, warning=told if found.warning is None else f"{found.warning}; {told}")
+        return replace(found, warning="; ".join(self.warnings(false_match_rate).values()) or None)
+
+    def warnings(self, false_match_rate: float) -> dict[str, str]:
+        """What to know about a threshold: sentences, by their kinds."""
+        told = self.calibration.warnings(false_match_rate)
+        if self.origin == "no labels" and false_match_rate < _SURE_WITHOUT_LABELS:
+            told["no labels"] = (
+                f"made without labels: a false-match rate below {_SURE_WITHOUT_LABELS:g} may be twice as high as asked "
+                "for, where similar objects share clusters, or far lower, where an object has several; labels make sure"
+            )
+        return told
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for a checkpoint or a file."""
@@ -136,7 +140,7 @@ def calibrate(
         pairs = unlabelled_pairs(embedded, altered, None if moments is None else moments[rows], rng)
     kind = "identities" if labelled else "clusters"
     try:
-        fitted = Calibration.fit(pairs.same, pairs.different, different_groups=pairs.different_groups)
+        fitted = pairs.fit()
     except ValueError as error:
         raise InputError(
             f"cannot calibrate on {len(embedded.records)} images of {pairs.num_groups} {kind}: {error}. What helps: "

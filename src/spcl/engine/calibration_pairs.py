@@ -19,7 +19,9 @@ from spcl.data.images import ImageStore
 from spcl.engine.embed import EmbeddedImages, Encoder
 from spcl.engine.journal import Reporter
 from spcl.records import cameras_of, identities_of
+from spcl.retrieval.calibration import Calibration
 from spcl.retrieval.pairs import NO_GROUP, different_pairs, pair_similarities, same_pairs
+from spcl.retrieval.stranger_scores import StrangerScores
 from spcl.runtime import Runtime
 from spcl.selfpaced.pseudo_labels import PseudoLabels, pseudo_labels
 from spcl.selfpaced.reliability import singletons_for_noise
@@ -44,16 +46,36 @@ class CalibrationPairs:
     Attributes:
         same: ``[n]`` float32, of two images of one object.
         different: ``[m]`` float32, of images of two objects.
-        different_groups: ``[m, 2]`` int64, the two objects, numbered from 0; None where they are not known.
+        different_groups: ``[m, 2]`` int64, the two objects, or clusters, numbered from 0.
         num_groups: Identities, or reliable clusters.
         notes: What to know, in sentences.
+        labelled: Whether they are known from labels.
+        strangers: What strangers reach to enrolled identities, or reliable clusters; None: too few.
     """
 
     same: NDArray[np.float32]
     different: NDArray[np.float32]
-    different_groups: NDArray[np.int64] | None
+    different_groups: NDArray[np.int64]
     num_groups: int
-    notes: tuple[str, ...] = ()
+    notes: tuple[str, ...]
+    labelled: bool
+    strangers: StrangerScores | None
+
+    def fit(self) -> Calibration:
+        """The calibration of these pairs.
+
+        Raises:
+            ValueError: As ``Calibration.fit``.
+        """
+        return Calibration.fit(
+            self.same,
+            self.different,
+            different_groups=self.different_groups,
+            num_objects=self.num_groups,
+            # Without labels, pairs of one object among the different make thresholds stricter as it is.
+            careful=self.labelled,
+            strangers=self.strangers,
+        )
 
 
 def labelled_pairs(images: EmbeddedImages, rng: np.random.Generator) -> CalibrationPairs:
@@ -66,6 +88,9 @@ def labelled_pairs(images: EmbeddedImages, rng: np.random.Generator) -> Calibrat
         pair_similarities(images.features, different),
         _numbered(identities, different),
         len(np.unique(identities[identities != NO_GROUP])),
+        notes=(),
+        labelled=True,
+        strangers=StrangerScores.measure(images.features, identities, identities, rng),
     )
 
 
@@ -91,19 +116,22 @@ def unlabelled_pairs(
     if not len(inside):
         notes = ("no reliable clusters: images of one object are known from altered copies alone",)
     same = _half_and_half(inside, altered, rng)
-    at_once = _at_one_time(moments, rng)
-    if len(at_once) >= _ENOUGH_PAIRS:
-        notes += (f"different objects are known from {len(at_once)} pairs that one camera took at one time",)
-        return CalibrationPairs(same, pair_similarities(features, at_once), None, clusters.num_clusters, notes)
     apart = singletons_for_noise(clusters.scales.tight)
-    different = different_pairs(apart, most=MOST_PAIRS, rng=rng)
+    different = _at_one_time(moments, rng)
+    if len(different) >= _ENOUGH_PAIRS:
+        notes += (f"different objects are known from {len(different)} pairs that one camera took at one time",)
+    else:
+        different = different_pairs(apart, most=MOST_PAIRS, rng=rng)
     return CalibrationPairs(
         same,
         pair_similarities(features, different),
-        # How far a rate holds for other objects cannot be told from clusters, of which an object may have many.
-        None,
+        # An object may have several narrow clusters, rarely several wide ones; how far a rate holds for other objects
+        # is as with labels when these are left out one by one (docs/results.md).
+        _numbered(singletons_for_noise(clusters.scales.loose), different),
         clusters.num_clusters,
         notes,
+        labelled=False,
+        strangers=StrangerScores.measure(features, reliable, apart, rng),
     )
 
 

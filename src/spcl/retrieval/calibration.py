@@ -19,16 +19,22 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import minimize
 
 from spcl.retrieval.score_tails import FEWEST_SCORES, ScoreTail
+from spcl.retrieval.stranger_scores import StrangerScores
 
 Verdict = Literal["same", "different", "unsure"]
 
-SPREAD_RATES = (0.1, 0.03, 0.01, 0.003, 0.001)
+SPREAD_RATES = (0.1, 0.03, 0.01, 0.003, 0.001, 0.0003, 0.0001)
 """False-match rates whose error is estimated; between them it is interpolated."""
+
+KEPT_FACTOR = 2.0
+"""A rate is kept on other objects if it is within this factor, with the certainty of two standard errors."""
+
+FEWEST_OBJECTS = 20
+"""Objects below which no rate is called sure: too few to tell how much they differ."""
 
 MOST_SIMILAR = 1 - 1e-6
 """Thresholds are never above it."""
 
-_WIDE_SPREAD = 0.5
 _MOST_FITTED = 20_000
 _LEAST_GAP = 1e-6
 _MOST_LOG_ODDS = 30.0
@@ -64,6 +70,9 @@ class Calibration:
         same: Distribution of the negated similarities of images of one object.
         spreads: Relative standard error of each rate of ``SPREAD_RATES``, for other objects than these were fitted
             to; None where the objects of the pairs are not known.
+        careful: Whether thresholds are made stricter for this error.
+        num_objects: How many objects, or clusters that stand for them, it was fitted to; None where it is not known.
+        strangers: Best similarities of strangers to enrolled identities; None where they were not measured.
     """
 
     to_one: float
@@ -72,10 +81,20 @@ class Calibration:
     different: ScoreTail
     same: ScoreTail
     spreads: tuple[float, ...] | None = None
+    careful: bool = True
+    num_objects: int | None = None
+    strangers: StrangerScores | None = None
 
     @classmethod
     def fit(
-        cls, same: ArrayLike, different: ArrayLike, *, different_groups: NDArray[np.int64] | None = None
+        cls,
+        same: ArrayLike,
+        different: ArrayLike,
+        *,
+        different_groups: NDArray[np.int64] | None = None,
+        num_objects: int | None = None,
+        careful: bool = True,
+        strangers: StrangerScores | None = None,
     ) -> Calibration:
         """From similarities of pairs.
 
@@ -84,6 +103,10 @@ class Calibration:
             different: ``[m]`` similarities of images of two objects.
             different_groups: ``[m, 2]`` numbers of these objects, from 0: how many there are, not how many pairs,
                 decides how far a rate holds for others. None: not known.
+            num_objects: How many objects these numbers stand for, where it is not as many as there are numbers.
+            careful: Make thresholds stricter where these objects are few. Not needed where pairs of one object may be
+                among ``different``, which does so already.
+            strangers: Measured on the same images, for thresholds of enrolled identities.
 
         Raises:
             ValueError: If there are fewer than ten of either, one is not finite or not a similarity, or images of one
@@ -99,8 +122,22 @@ class Calibration:
         tail = ScoreTail.from_scores(unlike)
         spreads = None
         if different_groups is not None:
-            spreads = tuple(_relative_error(unlike >= tail.height(rate), different_groups) for rate in SPREAD_RATES)
-        return cls(to_one, from_minus_one, offset, tail, ScoreTail.from_scores(-alike), spreads)
+            errors = [_relative_error(unlike >= tail.height(rate), different_groups) for rate in SPREAD_RATES]
+            # Where hardly a pair is left the estimate falls again; a rarer rate is never surer.
+            spreads = tuple(np.maximum.accumulate(errors).tolist())
+            if num_objects is None:
+                num_objects = len(np.unique(different_groups))
+        return cls(
+            to_one=to_one,
+            from_minus_one=from_minus_one,
+            offset=offset,
+            different=tail,
+            same=ScoreTail.from_scores(-alike),
+            spreads=spreads,
+            careful=careful,
+            num_objects=num_objects,
+            strangers=strangers,
+        )
 
     def probability(self, similarities: ArrayLike) -> NDArray[np.float64]:
         """Probability that the two images show one object, if that is as likely as not beforehand.
@@ -122,9 +159,7 @@ class Calibration:
             ValueError: If the rate is not between 0 and 1.
         """
         check_rate(false_match_rate)
-        # A quantile of few objects is exceeded more often by others, on average by the square of its relative error.
-        careful_rate = false_match_rate / (1 + (self.spread(false_match_rate) or 0.0) ** 2)
-        similarity = min(self.different.height(careful_rate), MOST_SIMILAR)
+        similarity = min(self.different.height(self.careful_rate(false_match_rate)), MOST_SIMILAR)
         true_rate = 1 - float(self.same.share_above(np.nextafter(-similarity, np.inf)))
         return Threshold(similarity, false_match_rate, true_rate, self.warning(false_match_rate))
 
@@ -141,27 +176,70 @@ class Calibration:
             return "same"
         return "different" if similarity < self.lower_threshold(false_match_rate) else "unsure"
 
+    def careful_rate(self, false_match_rate: float) -> float:
+        """The rate to take on these objects, so that others do not exceed the one asked for on average."""
+        # A quantile of few objects is exceeded more often by others, on average by the square of its relative error.
+        spread = (self.spread(false_match_rate) or 0.0) if self.careful else 0.0
+        return false_match_rate / (1 + spread**2)
+
     def spread(self, false_match_rate: float) -> float | None:
         """Relative standard error of a rate for other objects; None where it is not known."""
         if self.spreads is None:
             return None
-        return float(np.interp(-np.log(false_match_rate), -np.log(SPREAD_RATES), self.spreads))
+        # Earlier versions estimated fewer of them.
+        rates = SPREAD_RATES[: len(self.spreads)]
+        return float(np.interp(-np.log(false_match_rate), -np.log(rates), self.spreads))
 
-    def warning(self, rate: float) -> str | None:
-        """What to know about the threshold at a false-match rate; None: nothing."""
-        told = []
+    def factor(self, false_match_rate: float) -> float | None:
+        """By what factor a rate can well differ on as many other objects: two standard errors of both together.
+
+        None where the objects of the pairs are not known.
+        """
+        spread = self.spread(false_match_rate)
+        return None if spread is None else float(np.exp(2 * np.sqrt(2) * spread))
+
+    def least_rate(self) -> float | None:
+        """The false-match rate from which on rates are kept within a factor of two on other objects.
+
+        None where none is, or where the objects of the pairs are not known. At most 0.1.
+        """
+        least = None
+        for rate in np.geomspace(SPREAD_RATES[0], SPREAD_RATES[-1], 61).tolist():
+            if not self.is_kept(rate):
+                break
+            least = rate
+        return least
+
+    def is_kept(self, false_match_rate: float) -> bool:
+        """Whether a rate is kept within a factor of two on other objects, as far as these tell."""
+        return self._differs_little(false_match_rate) and not self.different.is_extrapolated(false_match_rate)
+
+    def warnings(self, rate: float) -> dict[str, str]:
+        """What to know about the threshold at a false-match rate: sentences, by their kinds."""
+        told = {}
         if self.different.is_extrapolated(rate):
-            told.append(
+            told["extrapolated"] = (
                 f"{self.different.num_scores} similarities of different objects are too few to show a false-match rate "
                 f"of {rate:.3g}: the threshold is extrapolated from the largest of them"
             )
-        spread = self.spread(rate)
-        if spread is not None and spread > _WIDE_SPREAD:
-            told.append(
-                "the objects it was fitted to are few, or some look very much alike: on others the false-match rate "
-                f"of {rate:.3g} can well be {1 + 2 * spread:.1f} times as high"
+        factor = self.factor(rate)
+        if factor is not None and not self._differs_little(rate):
+            least = self.least_rate()
+            surer = "no rate is sure" if least is None else f"from {rounded_up(least):g} on it is within a factor of 2"
+            told["few objects"] = (
+                f"the objects it was fitted to ({self.num_objects}) are few, or some look very much alike: on others "
+                f"the false-match rate can well be {factor_in_words(factor)} times the {rate:.3g} asked for ({surer})"
             )
-        return "; ".join(told) or None
+        return told
+
+    def warning(self, rate: float) -> str | None:
+        """``warnings`` in one line; None: nothing."""
+        return "; ".join(self.warnings(rate).values()) or None
+
+    def _differs_little(self, rate: float) -> bool:
+        factor = self.factor(rate)
+        many = self.num_objects is None or self.num_objects >= FEWEST_OBJECTS
+        return factor is not None and factor <= KEPT_FACTOR and many
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for a checkpoint or a file."""
@@ -170,6 +248,7 @@ class Calibration:
             "different": self.different.to_dict(),
             "same": self.same.to_dict(),
             "spreads": spreads,
+            "strangers": None if self.strangers is None else self.strangers.to_dict(),
         }
 
     @classmethod
@@ -182,7 +261,12 @@ class Calibration:
         try:
             tails = {name: ScoreTail.from_dict(values[name]) for name in ("different", "same")}
             spreads = values["spreads"]
-            known = {"spreads": None if spreads is None else tuple(spreads), **tails}
+            strangers = values.get("strangers")
+            known = {
+                "spreads": None if spreads is None else tuple(spreads),
+                "strangers": None if strangers is None else StrangerScores.from_dict(strangers),
+                **tails,
+            }
             return cls(**(dict(values) | known))
         except (KeyError, TypeError) as error:
             raise ValueError(f"not a calibration: {error}") from error
@@ -210,8 +294,11 @@ def _checked(similarities: ArrayLike, name: str) -> NDArray[np.float64]:
 def _relative_error(hits: NDArray[np.bool_], groups: NDArray[np.int64]) -> float:
     """Standard error of the share of hits over its size: the jackknife that leaves out one object after the other."""
     num = int(groups.max(initial=-1)) + 1
-    pairs_of = np.bincount(groups.reshape(-1), minlength=num)
-    hits_of = np.bincount(groups[hits].reshape(-1), minlength=num)
+    # A pair inside one group, of clusters say, is left out with it once.
+    counted = np.ones(groups.shape, dtype=bool)
+    counted[:, 1:] = groups[:, 1:] != groups[:, :1]
+    pairs_of = np.bincount(groups[counted], minlength=num)
+    hits_of = np.bincount(groups[hits][counted[hits]], minlength=num)
     there = pairs_of > 0
     left = len(hits) - pairs_of[there]
     if not hits.any() or (left == 0).any():
@@ -219,6 +306,17 @@ def _relative_error(hits: NDArray[np.bool_], groups: NDArray[np.int64]) -> float
     shares = (hits.sum() - hits_of[there]) / left
     count = len(shares)
     return float(np.sqrt((count - 1) / count * ((shares - shares.mean()) ** 2).sum()) / hits.mean())
+
+
+def factor_in_words(factor: float) -> str:
+    """``1.6``; beyond 10, of which nothing exact can be said, ``more than 10``."""
+    return f"{factor:.1f}" if factor <= 10 else "more than 10"
+
+
+def rounded_up(rate: float) -> float:
+    """A rate as one would ask for it, of one digit and not below: 0.0032 -> 0.004."""
+    unit = 10.0 ** np.floor(np.log10(rate))
+    return float(f"{np.ceil(rate / unit - 1e-6) * unit:.6g}")
 
 
 def _thinned(values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -3,8 +3,9 @@
 An identity is the unit-length mean of its shots. A false match is a probe of somebody who is not enrolled that is given
 a name; its rate grows with the number of identities, so the threshold of two images does not do. It comes from the
 gallery itself: the best similarity of each enrolled image to the means of the *other* identities is what a probe of a
-stranger reaches. Where the identities are too few for that, it comes from a calibration of pairs, corrected for their
-number. How pairs are calibrated is in ``calibration.py``.
+stranger reaches. Where the identities are too few for that, it comes from the calibration of the encoder: from what
+strangers reached when so many identities were enrolled (``stranger_scores.py``), or, where that was not measured, from
+pairs as if the identities were independent. How pairs are calibrated is in ``calibration.py``.
 """
 
 from __future__ import annotations
@@ -123,10 +124,20 @@ class Enrolled:
             return Threshold(found.similarity, false_match_rate, true_rate, few or self._own.warning(false_match_rate))
         if self.pairs is None:
             raise AssertionError("the basis is pairs only where there are some")
+        length = float(np.median(self.lengths))
+        strangers = self.pairs.strangers
+        if strangers is not None:
+            height = strangers.height(
+                self.pairs.careful_rate(false_match_rate),
+                count=count,
+                shots=float(np.median(self.counts)),
+                length=length,
+            )
+            warning = self.pairs.warning(false_match_rate)
+            return Threshold(min(MOST_SIMILAR, height), false_match_rate, None, warning)
         found = self.pairs.threshold(1 - (1 - false_match_rate) ** (1 / count))
         # A mean is more similar to everything than its shots are on average, by its lost length.
-        similarity = min(MOST_SIMILAR, found.similarity / float(np.median(self.lengths)))
-        return Threshold(similarity, false_match_rate, None, found.warning)
+        return Threshold(min(MOST_SIMILAR, found.similarity / length), false_match_rate, None, found.warning)
 
     def identify(self, queries: Features, false_match_rate: float = 0.01) -> list[Identification]:
         """Name probes.

@@ -1,0 +1,198 @@
+"""How similar strangers are to the nearest of some enrolled identities: measured by enrolling some, again and again.
+
+A probe is compared with the mean of several shots of each identity, and the best counts. Neither follows from pairs of
+images: a mean varies less than its shots do, and the stranger who resembles one identity resembles those like it, too.
+So identities are enrolled with 1, 2, 4 and 8 shots, 1 to 16 of them at a time, and all others are strangers (a cohort,
+as in speaker verification: Auckenthaler, Carey, Lloyd-Thomas 2000). ``identification.py`` uses it where a gallery is
+too small to tell its own threshold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spcl.retrieval.pairs import NO_GROUP
+from spcl.retrieval.score_tails import FEWEST_SCORES, ScoreTail
+
+_SHOTS = (1, 2, 4, 8)
+_COUNTS = (1, 2, 4, 8, 16)
+_FEWEST_GROUPS = 4
+_MOST_STRANGERS = 2_000
+_FEWEST_DRAWS, _ENROLLED = 50, 200
+
+
+@dataclass(frozen=True)
+class StrangerScores:
+    """Best similarity of strangers to the means of enrolled identities.
+
+    Attributes:
+        shots: ``[S]`` shots of each identity, ascending from 1.
+        lengths: ``[S]`` median length of a mean of so many shots before it was normalised; 1 for one shot.
+        counts: For each of ``shots``, how many identities were enrolled at a time, ascending from 1.
+        tails: For each of ``shots`` and its ``counts``, the scores.
+    """
+
+    shots: tuple[int, ...]
+    lengths: tuple[float, ...]
+    counts: tuple[tuple[int, ...], ...]
+    tails: tuple[tuple[ScoreTail, ...], ...]
+
+    @classmethod
+    def measure(
+        cls,
+        features: NDArray[np.float32],
+        groups: NDArray[np.int64],
+        objects: NDArray[np.int64],
+        rng: np.random.Generator,
+    ) -> StrangerScores | None:
+        """Enrol groups and compare the others with them.
+
+        Args:
+            features: ``[N, D]`` unit rows.
+            groups: ``[N]`` what is enrolled: identities, or clusters that are surely of one object; -1: nothing.
+            objects: ``[N]`` who is a stranger: images of none of the objects that are enrolled; -1: never. A group may
+                have images of several numbers: none of these is a stranger to it.
+            rng: Of the draws.
+
+        Returns:
+            The scores; None where there are fewer than four groups, or hardly any stranger.
+        """
+        strangers = np.flatnonzero(objects != NO_GROUP)
+        if len(strangers) > _MOST_STRANGERS:
+            strangers = np.sort(rng.choice(strangers, size=_MOST_STRANGERS, replace=False))
+        cohort = _Cohort(features[strangers], objects[strangers])
+        enrolled = _Enrollable.of(features, groups, objects)
+        rows: list[tuple[int, float, list[tuple[int, ScoreTail]]]] = []
+        for shots in _SHOTS:
+            large = enrolled.with_images(shots)
+            found = []
+            lengths: list[NDArray[np.float32]] = []
+            # Half of the groups at most: the others have to be strangers.
+            for count in (count for count in _COUNTS if 2 * count <= len(large) and len(large) >= _FEWEST_GROUPS):
+                scores, drawn_lengths = _enrolments(enrolled, cohort, large, count, shots, rng)
+                lengths.append(drawn_lengths)
+                if len(scores) >= FEWEST_SCORES:
+                    found.append((count, ScoreTail.from_scores(scores)))
+            if not found or found[0][0] != 1:
+                break
+            rows.append((shots, 1.0 if shots == 1 else float(np.median(np.concatenate(lengths))), found))
+        if not rows:
+            return None
+        return cls(
+            shots=tuple(row[0] for row in rows),
+            lengths=tuple(row[1] for row in rows),
+            counts=tuple(tuple(count for count, _ in row[2]) for row in rows),
+            tails=tuple(tuple(tail for _, tail in row[2]) for row in rows),
+        )
+
+    def height(self, rate: float, *, count: int, shots: float, length: float) -> float:
+        """The similarity that a share of the strangers reach.
+
+        Args:
+            rate: Above 0, at most 1.
+            count: Identities enrolled.
+            shots: Of each.
+            length: Of the mean of an identity's shots before it was normalised.
+        """
+        row_heights = [self._of_row(row, rate, count) for row in range(len(self.shots))]
+        return float(np.interp(np.log(self._worth(shots, length)), np.log(self.shots), row_heights))
+
+    def is_extrapolated(self, rate: float) -> bool:
+        """Whether the height of a share lies beyond what some of the scores show."""
+        return any(tail.is_extrapolated(rate) for tails in self.tails for tail in tails)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        return {
+            "shots": list(self.shots),
+            "lengths": list(self.lengths),
+            "counts": [list(counts) for counts in self.counts],
+            "tails": [[tail.to_dict() for tail in tails] for tails in self.tails],
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> StrangerScores:
+        """From what ``to_dict`` gave.
+
+        Raises:
+            ValueError: If a value is missing or unknown.
+        """
+        try:
+            return cls(
+                shots=tuple(values["shots"]),
+                lengths=tuple(values["lengths"]),
+                counts=tuple(tuple(counts) for counts in values["counts"]),
+                tails=tuple(tuple(ScoreTail.from_dict(tail) for tail in tails) for tails in values["tails"]),
+            )
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"not the scores of strangers: {error}") from error
+
+    def _worth(self, shots: float, length: float) -> float:
+        """How many shots of those measured so many are worth: shots that are nearly equal are worth one."""
+        by_length = float(np.exp(np.interp(-length, -np.array(self.lengths), np.log(self.shots))))
+        return max(1.0, min(shots, by_length))
+
+    def _of_row(self, row: int, rate: float, count: int) -> float:
+        counts, tails = self.counts[row], self.tails[row]
+        most = counts[-1]
+        if count >= most:
+            # Beyond what was enrolled, chances add up as if the further identities were independent.
+            return tails[-1].height(1 - (1 - rate) ** (most / count))
+        return float(np.interp(np.log(count), np.log(counts), [tail.height(rate) for tail in tails]))
+
+
+@dataclass(frozen=True)
+class _Cohort:
+    """Images that are compared with the enrolled: ``[n, D]`` and the object of each."""
+
+    features: NDArray[np.float32]
+    objects: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class _Enrollable:
+    """Images by group: ``[N, D]``, and for each group its rows and the objects that they are of."""
+
+    features: NDArray[np.float32]
+    rows: list[NDArray[np.int64]]
+    objects: list[NDArray[np.int64]]
+
+    @classmethod
+    def of(cls, features: NDArray[np.float32], groups: NDArray[np.int64], objects: NDArray[np.int64]) -> _Enrollable:
+        order = np.argsort(groups, kind="stable")
+        order = order[groups[order] != NO_GROUP]
+        starts = np.flatnonzero(np.diff(groups[order])) + 1
+        rows = np.split(order, starts) if len(order) else []
+        return cls(features, rows, [np.unique(objects[members]) for members in rows])
+
+    def with_images(self, least: int) -> NDArray[np.int64]:
+        """Numbers of the groups of so many images."""
+        return np.flatnonzero([len(members) >= least for members in self.rows])
+
+
+def _enrolments(
+    enrolled: _Enrollable, cohort: _Cohort, large: NDArray[np.int64], count: int, shots: int, rng: np.random.Generator
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Scores of strangers over many enrolments, each of other groups, and the lengths of the means."""
+    draws = max(_FEWEST_DRAWS, _ENROLLED // count)
+    order: list[int] = []
+    sums, own = [], []
+    for _ in range(draws):
+        if len(order) < count:
+            # Each group as often as another.
+            order = rng.permutation(large).tolist()
+        chosen, order = order[:count], order[count:]
+        taken = np.stack([rng.choice(enrolled.rows[one], size=shots, replace=False) for one in chosen])
+        sums.append(enrolled.features[taken].sum(axis=1))
+        own.append(np.concatenate([enrolled.objects[one] for one in chosen]))
+    means = np.concatenate(sums)
+    norms = np.linalg.norm(means, axis=1)
+    means /= np.maximum(norms, 1e-12)[:, None]
+    best = (cohort.features @ means.T).reshape(len(cohort.features), draws, count).max(axis=2)
+    strange = np.stack([~np.isin(cohort.objects, objects) for objects in own], axis=1)
+    return best[strange], norms / shots
