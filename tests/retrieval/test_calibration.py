@@ -89,7 +89,7 @@ def test_few_objects_are_told():
 
     few, many = warning_of(4), warning_of(40)
     assert few[1] > 2 * many[1]
-    assert "times the 0.001 asked for (no rate is sure)" in few[0]
+    assert "times the 0.001 asked for (no rate is sure to a factor of 2)" in few[0]
 
 
 def of_labels(features, identities):
@@ -140,7 +140,7 @@ def test_the_least_rate_that_is_sure():
     assert f"from {rounded_up(least):g} on it is within a factor of 2" in many.warning(1e-4)
     few = of_labels(features[:75], identities[:75])
     assert few.least_rate() is None
-    assert "the objects it was fitted to (15) are few" in few.warning(0.1)
+    assert "the threshold comes from few objects (15)" in few.warning(0.1)
     unknown = Calibration.fit(*true_pairs(features, identities))
     assert unknown.least_rate() is None
     assert unknown.warning(0.1) is None

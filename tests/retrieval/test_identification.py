@@ -98,17 +98,35 @@ def test_a_small_gallery_goes_by_what_strangers_reached_where_that_was_measured(
     features, identities = mixture(num_identities=200, per_identity=8, seed=7)
     bound = pairs_of(features, identities)
     strangers = StrangerScores.measure(features, identities, identities, np.random.default_rng(0))
-    for rate in (0.1, 0.01):
+    for rate in (0.1, 0.03):
         told = {}
         for name, pairs in (("bound", bound), ("measured", replace(bound, strangers=strangers))):
             draws = [
                 observed(lambda *shots, p=pairs: Enrolled.from_features(*shots, pairs=p), 6, rate, seed=seed)
-                for seed in range(10)
+                for seed in range(25)
             ]
             told[name] = np.mean(draws, axis=0)[0]
         assert rate / 2 < told["measured"] < 2 * rate
         # A bound names fewer strangers than it may.
         assert told["bound"] < 0.8 * told["measured"]
+
+
+def test_one_shot_of_one_identity_is_a_pair():
+    features, identities = mixture(num_identities=60, per_identity=6, seed=9)
+    # Measured on the ten identities that resemble others most, as clusters may be.
+    near = np.sort(features @ features.T, axis=1)[:, -30]
+    dense = np.isin(identities, identities[np.argsort(near)[-60:]])
+    pairs = replace(
+        pairs_of(features, identities),
+        strangers=StrangerScores.measure(
+            features, np.where(dense, identities, -1), identities, np.random.default_rng(0)
+        ),
+    )
+    one = Enrolled.from_features(features[:1], ["a"], pairs=pairs)
+    several = Enrolled.from_features(features[:24], identities[:24].tolist(), pairs=pairs)
+    for rate in (0.1, 0.01):
+        assert one.threshold(rate).similarity == pytest.approx(pairs.threshold(rate).similarity, abs=1e-9)
+        assert several.threshold(rate).similarity > one.threshold(rate).similarity
 
 
 def test_probabilities_tell_known_from_strange():

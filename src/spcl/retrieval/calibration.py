@@ -225,9 +225,11 @@ class Calibration:
         factor = self.factor(rate)
         if factor is not None and not self._differs_little(rate):
             least = self.least_rate()
-            surer = "no rate is sure" if least is None else f"from {rounded_up(least):g} on it is within a factor of 2"
+            surer = "no rate is sure to a factor of 2"
+            if least is not None:
+                surer = f"from {rounded_up(least):g} on it is within a factor of 2"
             told["few objects"] = (
-                f"the objects it was fitted to ({self.num_objects}) are few, or some look very much alike: on others "
+                f"the threshold comes from few objects ({self.num_objects}), or some look very much alike: on others "
                 f"the false-match rate can well be {factor_in_words(factor)} times the {rate:.3g} asked for ({surer})"
             )
         return told

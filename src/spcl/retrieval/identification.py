@@ -127,12 +127,11 @@ class Enrolled:
         length = float(np.median(self.lengths))
         strangers = self.pairs.strangers
         if strangers is not None:
-            height = strangers.height(
-                self.pairs.careful_rate(false_match_rate),
-                count=count,
-                shots=float(np.median(self.counts)),
-                length=length,
-            )
+            rate = self.pairs.careful_rate(false_match_rate)
+            height = strangers.height(rate, count=count, shots=float(np.median(self.counts)), length=length)
+            # One shot of one identity is a pair. Where the measured ones were clusters, which lie where images are
+            # dense, strangers came nearer to them than to most images: pairs know better.
+            height += self.pairs.different.height(rate) - strangers.height(rate, count=1, shots=1, length=1)
             warning = self.pairs.warning(false_match_rate)
             return Threshold(min(MOST_SIMILAR, height), false_match_rate, None, warning)
         found = self.pairs.threshold(1 - (1 - false_match_rate) ** (1 / count))
