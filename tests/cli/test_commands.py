@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import signal
 import subprocess
 import sys
 
@@ -19,6 +20,7 @@ from spcl.engine.checkpoint import checkpoint_of, save_atomically
 from spcl.errors import InputError
 from spcl.nn.encoder import Encoder, EncoderSettings
 from tests.fakes import draw, write_fake
+from tests.shared import IMPORT_PATH
 
 SMALL = shlex.split(
     "--arch timm/test_resnet --pretrained none --height 32 --width 16 --batch-size 8 --iters 2 --epochs 2"
@@ -312,14 +314,44 @@ def test_a_demo_that_cannot_be_is_refused_before_anything_is_written(folder, cap
     assert not (folder / "runs").exists()
 
 
-@pytest.mark.parametrize(("local_rank", "told"), [("0", "error: there is no command 'tran'"), ("1", "")])
-def test_before_processes_join_one_of_a_machine_tells_the_error(capsys, monkeypatch, local_rank, told):
+@pytest.mark.parametrize(
+    ("local_rank", "told"), [("0", "error: there is no command 'tran'"), ("1", "error: process 3 of 4: there is no ")]
+)
+def test_before_processes_join_the_first_of_a_machine_tells_the_error(capsys, monkeypatch, local_rank, told):
+    monkeypatch.setattr("spcl.cli.main._PATIENCE", 0.0)  # nobody ends the other: it alone has found it
     for name, value in {"WORLD_SIZE": "4", "RANK": f"{2 + int(local_rank)}", "LOCAL_RANK": local_rank}.items():
         monkeypatch.setenv(name, value)
+    before = signal.getsignal(signal.SIGTERM)
     with pytest.raises(SystemExit) as stopped:
         main(["tran"])
+    signal.signal(signal.SIGTERM, before)
     assert stopped.value.code == 2
-    assert capsys.readouterr().err.partition(";")[0] == told
+    assert capsys.readouterr().err.startswith(told)
+
+
+WAITS = """
+import time
+from spcl.cli.main import main
+
+sleep = time.sleep
+time.sleep = lambda seconds: (print("waits", flush=True), sleep(seconds))
+main(["tran"])
+"""
+
+
+def test_before_processes_join_the_others_are_ended_in_silence():
+    second = {"WORLD_SIZE": "2", "RANK": "1", "LOCAL_RANK": "1", "PYTHONPATH": IMPORT_PATH}
+    process = subprocess.Popen(
+        [sys.executable, "-c", WAITS],
+        env=os.environ | second,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout.readline() == "waits\n"
+    process.terminate()
+    _, told = process.communicate(timeout=60)
+    assert (process.returncode, told) == (2, "")
 
 
 def test_what_the_environment_and_the_system_leave_empty(capsys, monkeypatch):

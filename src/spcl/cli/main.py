@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from importlib import import_module
@@ -34,6 +35,10 @@ COMMANDS = {
     "bench": "how fast this machine clusters and ranks, against what its hardware allows",
     "demo": "the main job on built-in images: from a clean studio to a street without labels",
 }
+
+
+_PATIENCE = 10.0
+"""Seconds that a process waits for the first of its machine to tell an error that both have found."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -77,12 +82,16 @@ def run_guarded(program: Callable[[], None]) -> None:
             # Here, not on exit: a reader that has gone is met below.
             sys.stdout.flush()
     except InputError as error:
-        # Before the processes have joined, those of a machine find the same.
-        is_common = not _are_joined()
-        if local_rank != 0 if is_common else error.is_shared and rank != 0:
-            raise SystemExit(2) from None
-        # What this process alone may have found is told by it, whichever it is.
-        alone = has_others and not (error.is_shared or is_common)
+        if _are_joined():
+            if error.is_shared and rank != 0:
+                raise SystemExit(2) from None
+            # What this process alone may have found is told by it, whichever it is.
+            alone = has_others and not error.is_shared
+        else:
+            # Those of a machine mostly find the same: the first tells it, and the launcher ends the others.
+            alone = local_rank != 0
+            if alone:
+                _wait_to_be_ended()
         where = f"process {rank} of {size}: " if alone else ""
         _fail(f"{where}{error}")
     except KeyboardInterrupt:
@@ -121,6 +130,12 @@ def _end_with_the_others(*_: object) -> None:
     )
     # At once: leaving in order would wait for a process that is gone.
     os._exit(1)
+
+
+def _wait_to_be_ended() -> None:
+    """Give the launcher time to end this process in silence; come back where it does not."""
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(2))
+    time.sleep(_PATIENCE)
 
 
 def _fail(message: str) -> None:

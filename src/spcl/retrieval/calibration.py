@@ -1,8 +1,8 @@
 """What a similarity means: the probability that two images show one object, and the threshold at a false-match rate.
 
 The probability is a monotone function of the similarity, fitted to pairs of one object and pairs of different objects
-as if both were equally frequent (a balanced prior): beta calibration (Kull, Silva Filho, Flach 2017), three numbers,
-which unlike plain logistic calibration follows similarities that crowd near 1. The threshold at a false-match rate is
+as if both were equally frequent (a balanced prior): ``beta_calibration.py``, three numbers, which unlike plain logistic
+calibration follow similarities that crowd near 1. The threshold at a false-match rate is
 the height that only this share of the different-object pairs reach (``score_tails.py``).
 
 Where the pairs come from is in ``engine/calibrate.py``; from pairs to names is in ``identification.py``.
@@ -16,8 +16,8 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import minimize
 
+from spcl.retrieval.beta_calibration import fit_beta_calibration, logarithms
 from spcl.retrieval.score_tails import FEWEST_SCORES, ScoreTail
 from spcl.retrieval.stranger_scores import StrangerScores
 
@@ -35,10 +35,7 @@ FEWEST_OBJECTS = 20
 MOST_SIMILAR = 1 - 1e-6
 """Thresholds are never above it."""
 
-_MOST_FITTED = 20_000
-_LEAST_GAP = 1e-6
 _MOST_LOG_ODDS = 30.0
-_RIDGE = 1e-6
 
 
 @dataclass(frozen=True)
@@ -118,7 +115,7 @@ class Calibration:
                 f"images of one object are not more similar (median {np.median(alike):.3f}) than images of different "
                 f"objects (median {np.median(unlike):.3f}): their similarity tells nothing"
             )
-        to_one, from_minus_one, offset = _beta_calibration(_thinned(alike), _thinned(unlike))
+        to_one, from_minus_one, offset = fit_beta_calibration(alike, unlike)
         tail = ScoreTail.from_scores(unlike)
         spreads = None
         if different_groups is not None:
@@ -148,7 +145,7 @@ class Calibration:
         Returns:
             Values in (0, 1) of the same shape, growing with the similarity.
         """
-        to_one, from_minus_one = _logarithms(np.asarray(similarities, dtype=np.float64))
+        to_one, from_minus_one = logarithms(np.asarray(similarities, dtype=np.float64))
         log_odds = self.offset + self.to_one * to_one + self.from_minus_one * from_minus_one
         return np.asarray(1 / (1 + np.exp(-np.clip(log_odds, -_MOST_LOG_ODDS, _MOST_LOG_ODDS))), dtype=np.float64)
 
@@ -319,39 +316,3 @@ def rounded_up(rate: float) -> float:
     """A rate as one would ask for it, of one digit and not below: 0.0032 -> 0.004."""
     unit = 10.0 ** np.floor(np.log10(rate))
     return float(f"{np.ceil(rate / unit - 1e-6) * unit:.6g}")
-
-
-def _thinned(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """At most some thousands of values, evenly spaced among the sorted ones: the same distribution."""
-    if len(values) <= _MOST_FITTED:
-        return values
-    places = (np.arange(_MOST_FITTED) + 0.5) * len(values) / _MOST_FITTED
-    return np.asarray(np.sort(values)[places.astype(np.int64)])
-
-
-def _logarithms(similarities: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    share = np.clip((1 + similarities) / 2, _LEAST_GAP, 1 - _LEAST_GAP)
-    return -np.log1p(-share), np.log(share)
-
-
-def _beta_calibration(same: NDArray[np.float64], different: NDArray[np.float64]) -> tuple[float, float, float]:
-    """Growth toward 1, growth from -1, offset: the likeliest with growths that are not negative."""
-    both = np.concatenate([same, different])
-    terms = np.stack([*_logarithms(both), np.ones(len(both))], axis=1)
-    # Both kinds weigh the same; targets a little inside 0 and 1 (Platt 1999) keep separable pairs finite.
-    count = np.array([len(same), len(different)])
-    weights = np.repeat(0.5 / count, count)
-    target = np.repeat([(count[0] + 1) / (count[0] + 2), 1 / (count[1] + 2)], count)
-
-    def cost(parameters: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        log_odds = terms @ parameters
-        loss = np.logaddexp(0, log_odds) - target * log_odds
-        slope = weights * (1 / (1 + np.exp(-np.clip(log_odds, -700, 700))) - target)
-        shrinking = _RIDGE * parameters * [1, 1, 0]
-        return float(weights @ loss + 0.5 * shrinking @ parameters), terms.T @ slope + shrinking
-
-    found = minimize(
-        cost, np.array([1.0, 1.0, 0.0]), jac=True, method="L-BFGS-B", bounds=[(0, None), (0, None), (None, None)]
-    )
-    to_one, from_minus_one, offset = found.x.tolist()
-    return to_one, from_minus_one, offset
