@@ -97,7 +97,7 @@ def test_a_small_gallery_asks_for_a_calibration_and_uses_it(folder, capsys):
     main(["calibrate", "c.pth.tar", "crops", "--labels", *FAST])
     capsys.readouterr()
     main(words)
-    assert "from the checkpoint's calibration of pairs" in capsys.readouterr().out
+    assert "from the checkpoint's calibration" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ def test_a_calibration_of_mirrored_features_is_of_these_alone(folder, capsys):
     error = refused(["identify", "c.pth.tar", "plain", images[0], *FAST], capsys)
     assert "The checkpoint's calibration is of features with --flip" in error
     main(["identify", "c.pth.tar", "both", images[0], "--flip", *FAST])
-    assert "from the checkpoint's calibration of pairs" in capsys.readouterr().out
+    assert "from the checkpoint's calibration" in capsys.readouterr().out
 
 
 def test_an_image_that_cannot_be_compared_is_not_advised_to_be_skipped(folder, capsys):

@@ -164,7 +164,7 @@ def test_how_far_rates_hold_for_others_is_known_with_labels_and_without(labelled
         fitted = pairs.fit()
         factors[num] = fitted.factor(0.001)
         assert fitted.num_objects == pairs.num_groups
-        assert (fitted.careful, fitted.strangers is not None) == (labelled, True)
+        assert (fitted.labelled, fitted.strangers is not None) == (labelled, True)
     assert factors[30] > 1.3 * factors[240]
     assert fitted.is_kept(0.01)
 

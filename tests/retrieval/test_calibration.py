@@ -157,7 +157,7 @@ def test_calibrations_of_earlier_versions():
     features, identities = mixture(num_identities=100, per_identity=5, seed=1)
     now = of_labels(features, identities)
     values = {
-        name: value for name, value in now.to_dict().items() if name not in ("strangers", "careful", "num_objects")
+        name: value for name, value in now.to_dict().items() if name not in ("strangers", "labelled", "num_objects")
     }
     before = Calibration.from_dict(values | {"spreads": values["spreads"][:5]})
     assert before.strangers is None

@@ -84,7 +84,7 @@ def test_a_small_gallery_goes_by_the_calibration_of_pairs():
 
     def enrolled_of(shots, names):
         enrolled = Enrolled.from_features(shots, names, pairs=pairs)
-        assert enrolled.basis == "pairs"
+        assert enrolled.basis(0.1) == "calibration"
         return enrolled
 
     rates = [observed(enrolled_of, 6, 0.1, seed=seed)[0] for seed in range(20)]
@@ -109,6 +109,32 @@ def test_a_small_gallery_goes_by_what_strangers_reached_where_that_was_measured(
         assert rate / 2 < told["measured"] < 2 * rate
         # A bound names fewer strangers than it may.
         assert told["bound"] < 0.8 * told["measured"]
+
+
+def test_a_calibration_of_many_is_surer_than_a_gallery_of_few():
+    features, identities = mixture(num_identities=240, per_identity=6, seed=3)
+    known = identities < 200
+    first, second = np.triu_indices(known.sum(), 1)
+    similarities = np.einsum("pd,pd->p", features[first], features[second])
+    same = identities[first] == identities[second]
+    groups = np.stack([identities[first], identities[second]], axis=1)[~same]
+    strangers = StrangerScores.measure(features[known], identities[known], identities[known], np.random.default_rng(0))
+    pairs = Calibration.fit(similarities[same], similarities[~same], different_groups=groups, strangers=strangers)
+
+    def basis(rate, num, calibration):
+        rows = slice(0, 6 * num)
+        return Enrolled.from_features(features[rows], identities[rows].tolist(), pairs=calibration).basis(rate)
+
+    assert pairs.is_kept(0.01)
+    assert basis(0.01, 25, pairs) == "calibration"
+    # Who has many identities knows them best; and so it is where the calibration is no surer, or was made otherwise.
+    assert basis(0.1, 240, pairs) == "gallery"
+    assert strangers.most_identities == 64
+    assert basis(0.01, 65, pairs) == "gallery"
+    assert basis(0.0001, 25, pairs) == "gallery"
+    for other in (None, replace(pairs, labelled=False), replace(pairs, strangers=None), replace(pairs, num_objects=10)):
+        assert basis(0.01, 25, other) == "gallery"
+    assert basis(0.1, 4, replace(pairs, labelled=False)) == "calibration"
 
 
 def test_one_shot_of_one_identity_is_a_pair():

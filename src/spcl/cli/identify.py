@@ -116,7 +116,7 @@ def _to_json(
 ) -> dict[str, object]:
     return {
         "num_identities": len(enrolled.identities),
-        "basis": enrolled.basis,
+        "basis": enrolled.basis(threshold.false_match_rate),
         "threshold": threshold.similarity,
         "false_match_rate": threshold.false_match_rate,
         "warning": threshold.warning,
@@ -150,7 +150,8 @@ def _tell(
     widths = [max(len(row[column]) for row in rows) for column in range(5)]
     for row in rows:
         report.say("  ".join([*(f"{cell:>{width}}" for cell, width in zip(row, widths, strict=False)), row[-1]]))
-    where = "the gallery's own images" if enrolled.basis == "gallery" else "the checkpoint's calibration of pairs"
+    from_gallery = enrolled.basis(threshold.false_match_rate) == "gallery"
+    where = "the gallery's own images" if from_gallery else "the checkpoint's calibration"
     report.say(
         f"{len(enrolled.identities)} identities; named from a similarity of {threshold.similarity:.3f} on (false-match "
         f"rate {threshold.false_match_rate:g}, from {where})"

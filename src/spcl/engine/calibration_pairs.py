@@ -72,8 +72,7 @@ class CalibrationPairs:
             self.different,
             different_groups=self.different_groups,
             num_objects=self.num_groups,
-            # Without labels, pairs of one object among the different make thresholds stricter as it is.
-            careful=self.labelled,
+            labelled=self.labelled,
             strangers=self.strangers,
         )
 

@@ -67,7 +67,7 @@ class Calibration:
         same: Distribution of the negated similarities of images of one object.
         spreads: Relative standard error of each rate of ``SPREAD_RATES``, for other objects than these were fitted
             to; None where the objects of the pairs are not known.
-        careful: Whether thresholds are made stricter for this error.
+        labelled: Whether the objects are known from labels; thresholds are then made stricter for this error.
         num_objects: How many objects, or clusters that stand for them, it was fitted to; None where it is not known.
         strangers: Best similarities of strangers to enrolled identities; None where they were not measured.
     """
@@ -78,7 +78,7 @@ class Calibration:
     different: ScoreTail
     same: ScoreTail
     spreads: tuple[float, ...] | None = None
-    careful: bool = True
+    labelled: bool = True
     num_objects: int | None = None
     strangers: StrangerScores | None = None
 
@@ -90,7 +90,7 @@ class Calibration:
         *,
         different_groups: NDArray[np.int64] | None = None,
         num_objects: int | None = None,
-        careful: bool = True,
+        labelled: bool = True,
         strangers: StrangerScores | None = None,
     ) -> Calibration:
         """From similarities of pairs.
@@ -101,8 +101,8 @@ class Calibration:
             different_groups: ``[m, 2]`` numbers of these objects, from 0: how many there are, not how many pairs,
                 decides how far a rate holds for others. None: not known.
             num_objects: How many objects these numbers stand for, where it is not as many as there are numbers.
-            careful: Make thresholds stricter where these objects are few. Not needed where pairs of one object may be
-                among ``different``, which does so already.
+            labelled: The objects are known from labels: thresholds are made stricter where they are few. Without labels
+                pairs of one object among ``different`` do so already.
             strangers: Measured on the same images, for thresholds of enrolled identities.
 
         Raises:
@@ -131,7 +131,7 @@ class Calibration:
             different=tail,
             same=ScoreTail.from_scores(-alike),
             spreads=spreads,
-            careful=careful,
+            labelled=labelled,
             num_objects=num_objects,
             strangers=strangers,
         )
@@ -176,7 +176,7 @@ class Calibration:
     def careful_rate(self, false_match_rate: float) -> float:
         """The rate to take on these objects, so that others do not exceed the one asked for on average."""
         # A quantile of few objects is exceeded more often by others, on average by the square of its relative error.
-        spread = (self.spread(false_match_rate) or 0.0) if self.careful else 0.0
+        spread = (self.spread(false_match_rate) or 0.0) if self.labelled else 0.0
         return false_match_rate / (1 + spread**2)
 
     def spread(self, false_match_rate: float) -> float | None:

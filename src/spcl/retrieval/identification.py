@@ -29,7 +29,7 @@ FEWEST_IDENTITIES = 20
 MOST_SCORED = 20_000
 """Enrolled images whose scores are taken, at most."""
 
-Basis = Literal["gallery", "pairs"]
+Basis = Literal["gallery", "calibration"]
 
 
 @dataclass(frozen=True)
@@ -99,11 +99,20 @@ class Enrolled:
         sums.add(rows, identities)
         return sums.enrolled(rows, identities, pairs=pairs)
 
-    @property
-    def basis(self) -> Basis:
-        """Where the threshold comes from: the gallery's own images, or the calibration of pairs."""
-        large = len(self.identities) >= FEWEST_IDENTITIES and len(self.impostor) >= FEWEST_SCORES
-        return "gallery" if large or self.pairs is None else "pairs"
+    def basis(self, false_match_rate: float = 0.01) -> Basis:
+        """Where the threshold comes from: the gallery's own images, or the calibration.
+
+        The calibration, where the gallery is small, or where a calibration with labels is sure of the rate and the
+        gallery, which has fewer images than that, is not.
+        """
+        if self.pairs is None:
+            return "gallery"
+        if not self._is_large:
+            return "calibration"
+        strangers = self.pairs.strangers
+        is_known = self.pairs.labelled and strangers is not None and len(self.identities) <= strangers.most_identities
+        is_surer = is_known and self.pairs.is_kept(false_match_rate) and not self._own.is_kept(false_match_rate)
+        return "calibration" if is_surer else "gallery"
 
     def threshold(self, false_match_rate: float = 0.01) -> Threshold:
         """The similarity to a mean from which a probe is given a name.
@@ -116,14 +125,14 @@ class Enrolled:
         """
         check_rate(false_match_rate)
         count = len(self.identities)
-        if self.basis == "gallery":
+        if self.basis(false_match_rate) == "gallery":
             # Each of them met one identity fewer than a stranger will.
             found = self._own.threshold(false_match_rate * (count - 1) / count)
             few = None if count >= FEWEST_IDENTITIES else f"{count} enrolled identities are few to tell strangers from"
             true_rate = found.true_match_rate if self._knows_own else None
             return Threshold(found.similarity, false_match_rate, true_rate, few or self._own.warning(false_match_rate))
         if self.pairs is None:
-            raise AssertionError("the basis is pairs only where there are some")
+            raise AssertionError("the basis is a calibration only where there is one")
         length = float(np.median(self.lengths))
         strangers = self.pairs.strangers
         if strangers is not None:
@@ -169,6 +178,10 @@ class Enrolled:
             )
         return answers
 
+    @property
+    def _is_large(self) -> bool:
+        return len(self.identities) >= FEWEST_IDENTITIES and len(self.impostor) >= FEWEST_SCORES
+
     @cached_property
     def _own(self) -> Calibration:
         """The calibration of the gallery's own scores; without several shots, its threshold alone means something."""
@@ -188,10 +201,8 @@ class Enrolled:
     def _probabilities(
         self, places: NDArray[np.int64], similarities: NDArray[np.float32]
     ) -> NDArray[np.float64] | None:
-        if self.basis == "gallery":
+        if self._is_large or self.pairs is None:
             return self._own.probability(similarities[:, 0]) if self._knows_own else None
-        if self.pairs is None:
-            return None
         # Bayes: each identity as likely as another, all together as likely as a stranger. The identities beyond the
         # second are as strangers: their expected likelihood ratio is 1.
         chances = self.pairs.probability(similarities * self.lengths[places])

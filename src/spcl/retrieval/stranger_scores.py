@@ -102,6 +102,11 @@ class StrangerScores:
         row_heights = [self._of_row(row, rate, count) for row in range(len(self.shots))]
         return float(np.interp(np.log(self._worth(shots, length)), np.log(self.shots), row_heights))
 
+    @property
+    def most_identities(self) -> int:
+        """Identities up to which heights are trusted: four times as many as were enrolled."""
+        return 4 * max(counts[-1] for counts in self.counts)
+
     def is_extrapolated(self, rate: float) -> bool:
         """Whether the height of a share lies beyond what some of the scores show."""
         return any(tail.is_extrapolated(rate) for tails in self.tails for tail in tails)
