@@ -124,10 +124,27 @@ def test_what_is_called_sure_is_kept_within_a_factor_of_two():
             for rate in (0.1, 0.01, 0.001):
                 observed = (different >= fitted.threshold(rate).similarity).mean() / rate
                 kept[fitted.is_kept(rate)].append(0.5 < observed < 2)
-                assert fitted.is_kept(rate) == (fitted.threshold(rate).warning is None)
+                warnings = set(fitted.warnings(rate)) - {"few pairs of one object"}
+                assert fitted.is_kept(rate) == (not warnings)
     assert min(len(kept[True]), len(kept[False])) > 15  # neither is said of all
     assert np.mean(kept[True]) >= 0.95
     assert np.mean(kept[False]) < np.mean(kept[True])
+
+
+def test_what_is_said_of_pairs_of_one_object_and_of_clusters(fitted):
+    rng = np.random.default_rng(0)
+    few = Calibration.fit(rng.uniform(0.7, 1, 12), rng.uniform(-0.2, 0.2, 5000))
+    assert "12 pairs of one object are too few" in few.threshold(0.01).warning
+    assert fitted.warnings(0.01) == {}
+    features, identities = mixture(num_identities=200, per_identity=4, seed=1)
+    labels = of_labels(features, identities)
+    assert labels.is_kept(0.005)
+    # Clusters never make a rate sure that is so rare.
+    clusters = replace(labels, labelled=False)
+    assert clusters.least_rate() == pytest.approx(0.01, rel=0.15)
+    assert not clusters.is_kept(0.005)
+    assert set(clusters.warnings(0.005)) - set(labels.warnings(0.005)) == {"no labels"}
+    assert "few objects, or some" in replace(labels, num_objects=None, spreads=(2.0,) * 7).warning(0.1)
 
 
 def test_the_least_rate_that_is_sure():

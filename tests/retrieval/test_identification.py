@@ -137,6 +137,29 @@ def test_a_calibration_of_many_is_surer_than_a_gallery_of_few():
     assert basis(0.1, 4, replace(pairs, labelled=False)) == "calibration"
 
 
+def test_few_who_are_enrolled_are_told():
+    features, identities = mixture(num_identities=200, per_identity=6, seed=3)
+    strangers = StrangerScores.measure(features, identities, identities, np.random.default_rng(0))
+    pairs = replace(pairs_of(features, identities), strangers=strangers)
+    one = Enrolled.from_features(features[:6], identities[:6].tolist(), pairs=pairs)
+    warning = one.threshold(0.01).warning
+    assert "1 identity is few: in a single gallery it can well be" in warning
+    assert "times the 0.01 asked for" in warning
+    assert "too few to show which similarity" not in warning
+    # A calibration of earlier versions speaks of the rate that was asked for, too.
+    older = Enrolled.from_features(features[:6], ["a"] * 6, pairs=replace(pairs, strangers=None, labelled=False))
+    assert "made without labels" in older.threshold(0.005).warning
+    opposite = Enrolled.from_features(unit([[1, 0], [-1, 0]]), ["a", "a"], pairs=replace(pairs, strangers=None))
+    assert opposite.threshold(0.01).similarity < 1
+
+
+def test_images_under_two_names_are_told():
+    features, identities = mixture(num_identities=15, per_identity=1, seed=3)
+    twice = Enrolled.from_features(np.concatenate([features] * 2), [f"{i} {n}" for n in "ab" for i in identities])
+    with pytest.raises(ValueError, match="most enrolled images have an equal under another identity"):
+        twice.threshold(0.01)
+
+
 def test_one_shot_of_one_identity_is_a_pair():
     features, identities = mixture(num_identities=60, per_identity=6, seed=9)
     # Measured on the ten identities that resemble others most, as clusters may be.

@@ -28,6 +28,17 @@ def test_other_cameras_where_there_are_any():
     assert len(same_pairs(GROUPS, np.zeros(8, dtype=int), most=1000, rng=np.random.default_rng(0))) == 4
 
 
+def test_a_few_pairs_of_two_cameras_do_not_stand_for_all():
+    groups, cameras = np.repeat(np.arange(60), 10), np.zeros(600, dtype=np.int64)
+    cameras[0] = 1
+    pairs = same_pairs(groups, cameras, most=100_000, rng=np.random.default_rng(0))
+    assert len(pairs) == 60 * 45
+    cameras[groups < 20] = np.tile([0, 1], 100)
+    pairs = same_pairs(groups, cameras, most=100_000, rng=np.random.default_rng(0))
+    assert len(pairs) == 20 * 25
+    assert (cameras[pairs[:, 0]] != cameras[pairs[:, 1]]).all()
+
+
 def test_as_many_as_asked_for_and_each_once():
     groups = np.repeat(np.arange(30), 20)
     for pairs in (

@@ -48,6 +48,15 @@ def test_it_is_monotone_without_a_step_and_its_own_inverse_everywhere():
     np.testing.assert_allclose(tail.share_above(heights)[below_one], shares[below_one], rtol=1e-6)
 
 
+def test_scores_that_are_drawn_again_show_no_rarer_heights():
+    few = np.random.default_rng(0).normal(size=100)
+    alone, again = ScoreTail.from_scores(few), ScoreTail.from_scores(np.tile(few, 50), num_own=100)
+    assert (again.num_scores, again.shares[-1]) == (alone.num_scores, alone.shares[-1])
+    assert again.is_extrapolated(0.05)
+    assert not ScoreTail.from_scores(np.tile(few, 50)).is_extrapolated(0.05)
+    assert again.height(0.2) == pytest.approx(alone.height(0.2), abs=0.05)
+
+
 def test_equal_scores_plain_values_and_refusals():
     tail = ScoreTail.from_scores(np.full(20, 0.5))
     assert tail.height(1e-6) == 0.5

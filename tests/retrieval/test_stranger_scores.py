@@ -56,6 +56,32 @@ def test_nearly_equal_shots_are_worth_one(found):
     )
 
 
+def test_how_much_single_galleries_differ(found):
+    """The spread that is kept is that of other galleries of as many."""
+    features, identities = mixture(num_identities=150, per_identity=9, seed=33)
+    rng = np.random.default_rng(1)
+    for count in (1, 4, 16):
+        height = found.height(0.1, count=count, shots=1, length=1)
+        shares = []
+        for _ in range(300):
+            chosen = rng.permutation(150)[:count]
+            rows = [rng.choice(np.flatnonzero(identities == one)) for one in chosen]
+            best = (features[~np.isin(identities, chosen)] @ features[rows].T).max(axis=1)
+            shares.append((best >= height).mean())
+        assert found.factor(0.1, count=count) == pytest.approx(1 + 2 * np.std(shares) / 0.1, rel=0.3)
+    factors = [found.factor(0.03, count=count) for count in (1, 2, 5, 16, 40)]
+    assert (np.diff(factors) < 0).all()
+
+
+def test_lengths_that_no_longer_fall_end_the_rows():
+    """Groups of many images are tracks of nearly equal ones here: they tell nothing of several shots."""
+    features, identities = mixture(num_identities=40, per_identity=3, seed=0)
+    tracks = np.repeat(features[:60:3], 8, axis=0)
+    rows = np.concatenate([features[60:], tracks])
+    groups = np.concatenate([identities[60:], np.repeat(np.arange(100, 120), 8)])
+    assert measured(rows, groups).shots == (1, 2)
+
+
 def test_the_scores_are_those_of_all_enrolments():
     """One shot of one identity: every pair of two identities is as likely as another."""
     features, identities = mixture(num_identities=8, per_identity=1, seed=3)
@@ -101,5 +127,3 @@ def test_plain_values_and_back(found):
     assert StrangerScores.from_dict(found.to_dict()) == found
     with pytest.raises(ValueError, match="not the scores of strangers"):
         StrangerScores.from_dict({"shots": [1]})
-    assert not found.is_extrapolated(0.01)
-    assert found.is_extrapolated(1e-7)

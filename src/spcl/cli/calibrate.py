@@ -142,14 +142,15 @@ def _tell(found: EncoderCalibration, options: Calibrate, report: Reporter) -> No
     rate, threshold = options.false_match_rate, figures["threshold"]
     report.say(
         f"Two images count as one object from a similarity of {threshold:.3f} on: {percent(rate)} of the pairs of "
-        f"different objects reach it, and {percent(calibration.threshold(rate).true_match_rate)} of the pairs of one "
-        f"object. Below {figures['different_below']:.3f} they count as different; what lies between is unsure."
+        f"different objects are expected to reach it, and {percent(calibration.threshold(rate).true_match_rate)} of "
+        f"the pairs of one object. Below {figures['different_below']:.3f} they count as different; what lies between "
+        "is unsure."
     )
     report.say("false-match rate   threshold   pairs of one object above it   on other objects within a factor of")
     warnings: dict[str, str] = {}
     for row in figures["thresholds"]:
         # One sentence of a kind is enough: the column tells the rest.
-        warnings = found.warnings(row["false_match_rate"]) | warnings
+        warnings = calibration.warnings(row["false_match_rate"]) | warnings
         mark = " *" if row["warning"] else ""
         rates = percent(row["false_match_rate"]), percent(row["true_match_rate"])
         others = "-" if row["factor_on_others"] is None else factor_in_words(row["factor_on_others"])

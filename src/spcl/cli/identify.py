@@ -10,7 +10,7 @@ from pathlib import Path
 import tyro
 
 from spcl.cli.options import FeatureOptions, checked_rate, embedded_queries, found_queries, parsed
-from spcl.engine.calibrate import stored_calibration
+from spcl.engine.calibrate import FACT, stored_calibration
 from spcl.engine.embed import Encoder, load_encoder
 from spcl.engine.journal import ConsoleReporter, Reporter, SilentReporter
 from spcl.errors import InputError
@@ -85,6 +85,8 @@ def run_identification(options: Identify, report: Reporter) -> None:
         threshold = enrolled.threshold(options.false_match_rate)
     except ValueError as error:
         raise InputError(f"{error}{_why_no_calibration(encoder, options.flip)}") from error
+    if enrolled.pairs is None and (unused := _why_no_calibration(encoder, options.flip)):
+        report.warn(f"{unused.removeprefix('. ')}, and is not used")
     queries = embedded_queries(encoder, records, options, runtime=runtime, report=report)
     answers = enrolled.identify(queries.features, options.false_match_rate)
     broken = queries.broken + source.broken
@@ -102,6 +104,8 @@ def run_identification(options: Identify, report: Reporter) -> None:
 def _why_no_calibration(encoder: Encoder, flip: bool) -> str:
     """A word on a calibration that is there and is not used."""
     stored = stored_calibration(encoder)
+    if stored is None and FACT in encoder.facts:
+        return ". The checkpoint's calibration is of other weights or another domain"
     if stored is None or stored.flip == flip:
         return ""
     return f". The checkpoint's calibration is of features {'with' if stored.flip else 'without'} --flip"

@@ -135,6 +135,7 @@ def _end_with_the_others(*_: object) -> None:
 def _wait_to_be_ended() -> None:
     """Give the launcher time to end this process in silence; come back where it does not."""
     signal.signal(signal.SIGTERM, lambda *_: os._exit(2))
+    signal.signal(signal.SIGINT, lambda *_: os._exit(130))
     time.sleep(_PATIENCE)
 
 

@@ -7,7 +7,7 @@ Here a calibration is made, stored in a checkpoint and found there. Which pairs 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,7 +28,6 @@ from spcl.runtime import Runtime
 FACT = "calibration"
 """The name of a calibration among the facts of a checkpoint."""
 
-_SURE_WITHOUT_LABELS = 0.01
 _MOST_IMAGES = 30_000
 _BLOCK = 100
 
@@ -58,19 +57,8 @@ class EncoderCalibration:
     flip: bool = False
 
     def threshold(self, false_match_rate: float = 0.01) -> Threshold:
-        """As ``Calibration.threshold``; its warning also tells what is not sure without labels."""
-        found = self.calibration.threshold(false_match_rate)
-        return replace(found, warning="; ".join(self.warnings(false_match_rate).values()) or None)
-
-    def warnings(self, false_match_rate: float) -> dict[str, str]:
-        """What to know about a threshold: sentences, by their kinds."""
-        told = self.calibration.warnings(false_match_rate)
-        if self.origin == "no labels" and false_match_rate < _SURE_WITHOUT_LABELS:
-            told["no labels"] = (
-                f"made without labels: a false-match rate below {_SURE_WITHOUT_LABELS:g} may be twice as high as asked "
-                "for, where similar objects share clusters, or far lower, where an object has several; labels make sure"
-            )
-        return told
+        """As ``Calibration.threshold``."""
+        return self.calibration.threshold(false_match_rate)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for a checkpoint or a file."""
@@ -84,8 +72,10 @@ class EncoderCalibration:
             ValueError: If a value is missing or unknown.
         """
         try:
-            known = {"calibration": Calibration.from_dict(values["calibration"]), "notes": tuple(values["notes"])}
-            return cls(**(dict(values) | known))
+            # Earlier versions told the number of objects, and whether they are known, here alone.
+            older = {"num_objects": values["num_groups"], "labelled": values["origin"] == "labels"}
+            calibration = Calibration.from_dict(older | dict(values["calibration"]))
+            return cls(**(dict(values) | {"calibration": calibration, "notes": tuple(values["notes"])}))
         except (KeyError, TypeError) as error:
             raise ValueError(f"not a calibration: {error}") from error
 

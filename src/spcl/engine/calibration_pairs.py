@@ -37,6 +37,8 @@ thresholds stricter, than the most similar of different objects missing (docs/re
 
 _MOST_ALTERED = 2_000
 _ENOUGH_PAIRS = 200
+_MOST_ALIKE = 0.1
+"""Of images taken at one time, at most: one object taken several times is in one cluster, two objects rarely are."""
 
 
 @dataclass(frozen=True)
@@ -44,9 +46,10 @@ class CalibrationPairs:
     """Similarities of pairs.
 
     Attributes:
-        same: ``[n]`` float32, of two images of one object.
+        same: ``[n]`` float32, of two images of one object; of some kinds of pairs again and again, to weigh the same.
         different: ``[m]`` float32, of images of two objects.
         different_groups: ``[m, 2]`` int64, the two objects, or clusters, numbered from 0.
+        num_same: How many of ``same`` are different pairs.
         num_groups: Identities, or reliable clusters.
         notes: What to know, in sentences.
         labelled: Whether they are known from labels.
@@ -56,6 +59,7 @@ class CalibrationPairs:
     same: NDArray[np.float32]
     different: NDArray[np.float32]
     different_groups: NDArray[np.int64]
+    num_same: int
     num_groups: int
     notes: tuple[str, ...]
     labelled: bool
@@ -73,6 +77,7 @@ class CalibrationPairs:
             different_groups=self.different_groups,
             num_objects=self.num_groups,
             labelled=self.labelled,
+            num_same=self.num_same,
             strangers=self.strangers,
         )
 
@@ -86,6 +91,7 @@ def labelled_pairs(images: EmbeddedImages, rng: np.random.Generator) -> Calibrat
         pair_similarities(images.features, same),
         pair_similarities(images.features, different),
         _numbered(identities, different),
+        len(same),
         len(np.unique(identities[identities != NO_GROUP])),
         notes=(),
         labelled=True,
@@ -114,9 +120,17 @@ def unlabelled_pairs(
     notes: tuple[str, ...] = ()
     if not len(inside):
         notes = ("no reliable clusters: images of one object are known from altered copies alone",)
-    same = _half_and_half(inside, altered, rng)
+    num_same, same = len(inside) + len(altered), _half_and_half(inside, altered, rng)
     apart = singletons_for_noise(clusters.scales.tight)
     different = _at_one_time(moments, rng)
+    narrow = clusters.scales.tight
+    alike = (narrow[different[:, 0]] == narrow[different[:, 1]]) & (narrow[different[:, 0]] >= 0)
+    if len(different) and alike.mean() > _MOST_ALIKE:
+        notes += (
+            f"{alike.mean():.0%} of the pairs that one camera took at one time are in one narrow cluster: the times "
+            "are too coarse to tell objects apart, and are not used",
+        )
+        different = different[:0]
     if len(different) >= _ENOUGH_PAIRS:
         notes += (f"different objects are known from {len(different)} pairs that one camera took at one time",)
     else:
@@ -127,6 +141,7 @@ def unlabelled_pairs(
         # An object may have several narrow clusters, rarely several wide ones; how far a rate holds for other objects
         # is as with labels when these are left out one by one (docs/results.md).
         _numbered(singletons_for_noise(clusters.scales.loose), different),
+        num_same,
         clusters.num_clusters,
         notes,
         labelled=False,

@@ -32,6 +32,9 @@ KEPT_FACTOR = 2.0
 FEWEST_OBJECTS = 20
 """Objects below which no rate is called sure: too few to tell how much they differ."""
 
+SURE_WITHOUT_LABELS = 0.01
+"""Rates below it are not sure where different objects are known from clusters, however many these are."""
+
 MOST_SIMILAR = 1 - 1e-6
 """Thresholds are never above it."""
 
@@ -44,7 +47,8 @@ class Threshold:
 
     Attributes:
         similarity: The least; below 1 always, so that equal images are one object whatever the rounding.
-        false_match_rate: Share of different-object pairs that reach it.
+        false_match_rate: Share of different-object pairs that are expected to reach it; of those it was fitted to fewer
+            do, where they are of few objects.
         true_match_rate: Share of same-object pairs that reach it; None where it is not known.
         warning: What to know about it, in a sentence; None: nothing.
     """
@@ -89,6 +93,7 @@ class Calibration:
         different: ArrayLike,
         *,
         different_groups: NDArray[np.int64] | None = None,
+        num_same: int | None = None,
         num_objects: int | None = None,
         labelled: bool = True,
         strangers: StrangerScores | None = None,
@@ -100,6 +105,7 @@ class Calibration:
             different: ``[m]`` similarities of images of two objects.
             different_groups: ``[m, 2]`` numbers of these objects, from 0: how many there are, not how many pairs,
                 decides how far a rate holds for others. None: not known.
+            num_same: How many of ``same`` are of their own, where some are there twice; None: all.
             num_objects: How many objects these numbers stand for, where it is not as many as there are numbers.
             labelled: The objects are known from labels: thresholds are made stricter where they are few. Without labels
                 pairs of one object among ``different`` do so already.
@@ -129,7 +135,7 @@ class Calibration:
             from_minus_one=from_minus_one,
             offset=offset,
             different=tail,
-            same=ScoreTail.from_scores(-alike),
+            same=ScoreTail.from_scores(-alike, num_own=num_same),
             spreads=spreads,
             labelled=labelled,
             num_objects=num_objects,
@@ -209,31 +215,46 @@ class Calibration:
 
     def is_kept(self, false_match_rate: float) -> bool:
         """Whether a rate is kept within a factor of two on other objects, as far as these tell."""
-        return self._differs_little(false_match_rate) and not self.different.is_extrapolated(false_match_rate)
+        is_shown = not self.different.is_extrapolated(self.careful_rate(false_match_rate))
+        return self._differs_little(false_match_rate) and is_shown and not self._is_rare_for_clusters(false_match_rate)
 
     def warnings(self, rate: float) -> dict[str, str]:
         """What to know about the threshold at a false-match rate: sentences, by their kinds."""
         told = {}
-        if self.different.is_extrapolated(rate):
+        if self.different.is_extrapolated(self.careful_rate(rate)):
             told["extrapolated"] = (
                 f"{self.different.num_scores} similarities of different objects are too few to show a false-match rate "
                 f"of {rate:.3g}: the threshold is extrapolated from the largest of them"
             )
+        if self.same.is_extrapolated(rate):
+            told["few pairs of one object"] = (
+                f"{self.same.num_scores} pairs of one object are too few to show which similarity all but {rate:.3g} "
+                "of them reach: where images count as different is extrapolated"
+            )
         factor = self.factor(rate)
         if factor is not None and not self._differs_little(rate):
             least = self.least_rate()
+            count = "" if self.num_objects is None else f" ({self.num_objects})"
             surer = "no rate is sure to a factor of 2"
             if least is not None:
                 surer = f"from {rounded_up(least):g} on it is within a factor of 2"
             told["few objects"] = (
-                f"the threshold comes from few objects ({self.num_objects}), or some look very much alike: on others "
-                f"the false-match rate can well be {factor_in_words(factor)} times the {rate:.3g} asked for ({surer})"
+                f"the threshold comes from few objects{count}, or some look very much alike: on others the false-match "
+                f"rate can well be {factor_in_words(factor)} times the {rate:.3g} asked for ({surer})"
+            )
+        if self._is_rare_for_clusters(rate):
+            told["no labels"] = (
+                f"made without labels: a false-match rate below {SURE_WITHOUT_LABELS:g} may be twice as high as asked "
+                "for, where similar objects share clusters, or far lower, where an object has several; labels make sure"
             )
         return told
 
     def warning(self, rate: float) -> str | None:
         """``warnings`` in one line; None: nothing."""
         return "; ".join(self.warnings(rate).values()) or None
+
+    def _is_rare_for_clusters(self, rate: float) -> bool:
+        return not self.labelled and rate < SURE_WITHOUT_LABELS
 
     def _differs_little(self, rate: float) -> bool:
         factor = self.factor(rate)

@@ -19,7 +19,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spcl.retrieval.arrays import Features, as_float32
-from spcl.retrieval.calibration import MOST_SIMILAR, Calibration, Threshold, check_rate
+from spcl.retrieval.calibration import (
+    KEPT_FACTOR,
+    MOST_SIMILAR,
+    Calibration,
+    Threshold,
+    check_rate,
+    factor_in_words,
+)
 from spcl.retrieval.neighbours import nearest_neighbours
 from spcl.retrieval.score_tails import FEWEST_SCORES
 
@@ -128,24 +135,36 @@ class Enrolled:
         if self.basis(false_match_rate) == "gallery":
             # Each of them met one identity fewer than a stranger will.
             found = self._own.threshold(false_match_rate * (count - 1) / count)
-            few = None if count >= FEWEST_IDENTITIES else f"{count} enrolled identities are few to tell strangers from"
             true_rate = found.true_match_rate if self._knows_own else None
-            return Threshold(found.similarity, false_match_rate, true_rate, few or self._own.warning(false_match_rate))
+            told = self._own.warnings(false_match_rate)
+            told.pop("few pairs of one object", None)  # which this threshold does not depend on
+            warning = "; ".join(told.values()) or None
+            if count < FEWEST_IDENTITIES:
+                warning = f"{count} enrolled {_identities(count)} few to tell strangers from"
+            return Threshold(found.similarity, false_match_rate, true_rate, warning)
         if self.pairs is None:
             raise AssertionError("the basis is a calibration only where there is one")
-        length = float(np.median(self.lengths))
+        length = max(1e-3, float(np.median(self.lengths)))
+        told = self.pairs.warnings(false_match_rate)
+        told.pop("few pairs of one object", None)  # which this threshold does not depend on
         strangers = self.pairs.strangers
         if strangers is not None:
             rate = self.pairs.careful_rate(false_match_rate)
-            height = strangers.height(rate, count=count, shots=float(np.median(self.counts)), length=length)
+            similarity = strangers.height(rate, count=count, shots=float(np.median(self.counts)), length=length)
             # One shot of one identity is a pair. Where the measured ones were clusters, which lie where images are
             # dense, strangers came nearer to them than to most images: pairs know better.
-            height += self.pairs.different.height(rate) - strangers.height(rate, count=1, shots=1, length=1)
-            warning = self.pairs.warning(false_match_rate)
-            return Threshold(min(MOST_SIMILAR, height), false_match_rate, None, warning)
-        found = self.pairs.threshold(1 - (1 - false_match_rate) ** (1 / count))
-        # A mean is more similar to everything than its shots are on average, by its lost length.
-        return Threshold(min(MOST_SIMILAR, found.similarity / length), false_match_rate, None, found.warning)
+            similarity += self.pairs.different.height(rate) - strangers.height(rate, count=1, shots=1, length=1)
+            factor = strangers.factor(false_match_rate, count=count)
+            if factor > KEPT_FACTOR:
+                told["few enrolled"] = (
+                    f"how often strangers are named depends on who is enrolled, and {count} {_identities(count)} few: "
+                    f"in a single gallery it can well be {factor_in_words(factor)} times the {false_match_rate:.3g} "
+                    "asked for"
+                )
+        else:
+            # A mean is more similar to everything than its shots are on average, by its lost length.
+            similarity = self.pairs.threshold(1 - (1 - false_match_rate) ** (1 / count)).similarity / length
+        return Threshold(min(MOST_SIMILAR, similarity), false_match_rate, None, "; ".join(told.values()) or None)
 
     def identify(self, queries: Features, false_match_rate: float = 0.01) -> list[Identification]:
         """Name probes.
@@ -190,6 +209,11 @@ class Enrolled:
                 f"{len(self.impostor)} images of {len(self.identities)} enrolled identities cannot tell how similar a "
                 "stranger is: enrol more identities, or calibrate the encoder (spcl calibrate)"
             )
+        if float(np.median(self.impostor)) >= MOST_SIMILAR:
+            raise ValueError(
+                "most enrolled images have an equal under another identity: nobody could be told from them. Is each "
+                "image enrolled under one name?"
+            )
         groups = np.unique(self.impostor_rows, return_inverse=True)[1].reshape(-1, 1)
         same = self.genuine if self._knows_own else np.ones(FEWEST_SCORES)
         return Calibration.fit(same, self.impostor, different_groups=groups)
@@ -209,6 +233,10 @@ class Enrolled:
         ratios = chances / (1 - chances)
         count = len(self.identities)
         return np.asarray(ratios[:, 0] / (ratios.sum(axis=1) + count + max(count - 2, 0)), dtype=np.float64)
+
+
+def _identities(count: int) -> str:
+    return "identity is" if count == 1 else "identities are"
 
 
 class IdentitySums:

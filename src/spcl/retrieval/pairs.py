@@ -12,6 +12,9 @@ NO_GROUP = -1
 """How an image without a group is written: it is in no pair. Unknown cameras are written so, too."""
 
 
+_ENOUGH_ACROSS = 200
+
+
 def same_pairs(
     groups: NDArray[np.int64], cameras: NDArray[np.int64], *, most: int, rng: np.random.Generator
 ) -> NDArray[np.int64]:
@@ -25,7 +28,8 @@ def same_pairs(
 
     Returns:
         ``[P, 2]`` int64 row numbers, each pair once, the smaller first. An image is drawn, then another of its group,
-        so large groups count by their images, not by their squares. Only pairs of two cameras, where there are any.
+        so large groups count by their images, not by their squares. Only pairs of two cameras, where these are 200 or
+        half of all: fewer would be a few images' tale.
     """
     order = np.argsort(groups, kind="stable")
     order = order[groups[order] != NO_GROUP]
@@ -41,7 +45,8 @@ def same_pairs(
     other = first_place[drawn] + (drawn - first_place[drawn] + step) % size[drawn]
     pairs = _unique(order[drawn], order[other])
     across = (cameras[pairs] != NO_GROUP).all(axis=1) & (cameras[pairs[:, 0]] != cameras[pairs[:, 1]])
-    return _at_most(pairs[across] if across.any() else pairs, most, rng)
+    enough = across.sum() >= min(_ENOUGH_ACROSS, max(1, len(pairs) // 2))
+    return _at_most(pairs[across] if enough else pairs, most, rng)
 
 
 def different_pairs(groups: NDArray[np.int64], *, most: int, rng: np.random.Generator) -> NDArray[np.int64]:

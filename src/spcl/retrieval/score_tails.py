@@ -49,11 +49,12 @@ class ScoreTail:
     num_scores: int
 
     @classmethod
-    def from_scores(cls, scores: ArrayLike) -> ScoreTail:
+    def from_scores(cls, scores: ArrayLike, *, num_own: int | None = None) -> ScoreTail:
         """Describe a sample.
 
         Args:
             scores: ``[n]`` finite numbers, n at least ``FEWEST_SCORES``.
+            num_own: How many of them are of their own, where some are drawn again to weigh more; None: all.
 
         Raises:
             ValueError: If there are too few, or one is not finite.
@@ -63,8 +64,8 @@ class ScoreTail:
             raise ValueError(f"there are {len(values)} scores; their distribution needs at least {FEWEST_SCORES}")
         if not np.isfinite(values).all():
             raise ValueError("a score is not finite")
-        fewest = min(_FEWEST_ABOVE, len(values) // 4)
-        shares = np.geomspace(1.0, fewest / len(values), _NUM_KNOTS)
+        size = len(values) if num_own is None else num_own
+        shares = np.geomspace(1.0, min(_FEWEST_ABOVE, size // 4) / size, _NUM_KNOTS)
         heights = np.quantile(values, 1 - shares)
         num_tail = min(len(values) // 2, max(_FEWEST_IN_TAIL, round(_TAIL_SHARE * len(values))))
         scale, shape = _pareto_of(values[-num_tail:] - values[-num_tail - 1])
@@ -74,7 +75,7 @@ class ScoreTail:
             tail_scale=scale,
             tail_shape=shape,
             tail_share=num_tail / len(values),
-            num_scores=len(values),
+            num_scores=size,
         )
 
     def height(self, share: float) -> float:

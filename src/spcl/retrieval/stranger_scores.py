@@ -19,6 +19,9 @@ from numpy.typing import NDArray
 from spcl.retrieval.pairs import NO_GROUP
 from spcl.retrieval.score_tails import FEWEST_SCORES, ScoreTail
 
+SPREAD_RATES = (0.1, 0.03, 0.01, 0.003, 0.001)
+"""False-match rates of which is known how much single galleries differ; between them it is interpolated."""
+
 _SHOTS = (1, 2, 4, 8)
 _COUNTS = (1, 2, 4, 8, 16)
 _FEWEST_GROUPS = 4
@@ -35,12 +38,15 @@ class StrangerScores:
         lengths: ``[S]`` median length of a mean of so many shots before it was normalised; 1 for one shot.
         counts: For each of ``shots``, how many identities were enrolled at a time, ascending from 1.
         tails: For each of ``shots`` and its ``counts``, the scores.
+        spreads: For each of them and each of ``SPREAD_RATES``, how much single galleries differ: the standard deviation
+            of their rates, relative to the rate.
     """
 
     shots: tuple[int, ...]
     lengths: tuple[float, ...]
     counts: tuple[tuple[int, ...], ...]
     tails: tuple[tuple[ScoreTail, ...], ...]
+    spreads: tuple[tuple[tuple[float, ...], ...], ...]
 
     @classmethod
     def measure(
@@ -67,27 +73,34 @@ class StrangerScores:
             strangers = np.sort(rng.choice(strangers, size=_MOST_STRANGERS, replace=False))
         cohort = _Cohort(features[strangers], objects[strangers])
         enrolled = _Enrollable.of(features, groups, objects)
-        rows: list[tuple[int, float, list[tuple[int, ScoreTail]]]] = []
+        rows: list[tuple[int, float, list[tuple[int, ScoreTail, tuple[float, ...]]]]] = []
         for shots in _SHOTS:
             large = enrolled.with_images(shots)
             found = []
             lengths: list[NDArray[np.float32]] = []
             # Half of the groups at most: the others have to be strangers.
             for count in (count for count in _COUNTS if 2 * count <= len(large) and len(large) >= _FEWEST_GROUPS):
-                scores, drawn_lengths = _enrolments(enrolled, cohort, large, count, shots, rng)
+                scores, strange, drawn_lengths = _enrolments(enrolled, cohort, large, count, shots, rng)
                 lengths.append(drawn_lengths)
-                if len(scores) >= FEWEST_SCORES:
-                    found.append((count, ScoreTail.from_scores(scores)))
+                if strange.sum() >= FEWEST_SCORES:
+                    tail = ScoreTail.from_scores(scores[strange])
+                    spreads = tuple(_spread_of_galleries(scores, strange, tail.height(r), r) for r in SPREAD_RATES)
+                    found.append((count, tail, spreads))
             if not found or found[0][0] != 1:
                 break
-            rows.append((shots, 1.0 if shots == 1 else float(np.median(np.concatenate(lengths))), found))
+            length = 1.0 if shots == 1 else float(np.median(np.concatenate(lengths)))
+            if rows and length >= rows[-1][1]:
+                # Only tracks of nearly equal images are so long: they tell nothing of other shots.
+                break
+            rows.append((shots, length, found))
         if not rows:
             return None
         return cls(
             shots=tuple(row[0] for row in rows),
             lengths=tuple(row[1] for row in rows),
-            counts=tuple(tuple(count for count, _ in row[2]) for row in rows),
-            tails=tuple(tuple(tail for _, tail in row[2]) for row in rows),
+            counts=tuple(tuple(count for count, _, _ in row[2]) for row in rows),
+            tails=tuple(tuple(tail for _, tail, _ in row[2]) for row in rows),
+            spreads=tuple(tuple(spreads for _, _, spreads in row[2]) for row in rows),
         )
 
     def height(self, rate: float, *, count: int, shots: float, length: float) -> float:
@@ -102,14 +115,21 @@ class StrangerScores:
         row_heights = [self._of_row(row, rate, count) for row in range(len(self.shots))]
         return float(np.interp(np.log(self._worth(shots, length)), np.log(self.shots), row_heights))
 
+    def factor(self, rate: float, *, count: int) -> float:
+        """How many times the rate asked for a single gallery of so many identities can well have.
+
+        Two standard deviations more: which identities are enrolled decides it, the more the fewer they are.
+        """
+        # The shots change it little.
+        of_counts = [np.interp(-np.log(rate), -np.log(SPREAD_RATES), spreads) for spreads in self.spreads[0]]
+        counts = self.counts[0]
+        spread = np.interp(np.log(count), np.log(counts), of_counts) * min(1.0, counts[-1] / count) ** 0.5
+        return float(1 + 2 * spread)
+
     @property
     def most_identities(self) -> int:
-        """Identities up to which heights are trusted: four times as many as were enrolled."""
-        return 4 * max(counts[-1] for counts in self.counts)
-
-    def is_extrapolated(self, rate: float) -> bool:
-        """Whether the height of a share lies beyond what some of the scores show."""
-        return any(tail.is_extrapolated(rate) for tails in self.tails for tail in tails)
+        """Identities up to which heights are trusted: four times as many as were enrolled, whatever their shots."""
+        return 4 * min(counts[-1] for counts in self.counts)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values."""
@@ -118,6 +138,7 @@ class StrangerScores:
             "lengths": list(self.lengths),
             "counts": [list(counts) for counts in self.counts],
             "tails": [[tail.to_dict() for tail in tails] for tails in self.tails],
+            "spreads": [[list(spreads) for spreads in row] for row in self.spreads],
         }
 
     @classmethod
@@ -133,6 +154,7 @@ class StrangerScores:
                 lengths=tuple(values["lengths"]),
                 counts=tuple(tuple(counts) for counts in values["counts"]),
                 tails=tuple(tuple(ScoreTail.from_dict(tail) for tail in tails) for tails in values["tails"]),
+                spreads=tuple(tuple(tuple(spreads) for spreads in row) for row in values["spreads"]),
             )
         except (KeyError, TypeError) as error:
             raise ValueError(f"not the scores of strangers: {error}") from error
@@ -182,8 +204,8 @@ class _Enrollable:
 
 def _enrolments(
     enrolled: _Enrollable, cohort: _Cohort, large: NDArray[np.int64], count: int, shots: int, rng: np.random.Generator
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Scores of strangers over many enrolments, each of other groups, and the lengths of the means."""
+) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.float32]]:
+    """Over enrolments of other groups: ``[n, draws]`` scores, and whether of strangers; lengths of the means."""
     draws = max(_FEWEST_DRAWS, _ENROLLED // count)
     order: list[int] = []
     sums, own = [], []
@@ -200,4 +222,13 @@ def _enrolments(
     means /= np.maximum(norms, 1e-12)[:, None]
     best = (cohort.features @ means.T).reshape(len(cohort.features), draws, count).max(axis=2)
     strange = np.stack([~np.isin(cohort.objects, objects) for objects in own], axis=1)
-    return best[strange], norms / shots
+    return best, strange, norms / shots
+
+
+def _spread_of_galleries(scores: NDArray[np.float32], strange: NDArray[np.bool_], height: float, rate: float) -> float:
+    """Relative standard deviation over the enrolments of the share of strangers above a height."""
+    met = strange.sum(axis=0)
+    named = ((scores >= height) & strange).sum(axis=0)[met > 0] / met[met > 0]
+    # What counting so many strangers varies by itself is not the galleries' doing.
+    variance = float(named.var()) - rate * (1 - rate) / float(met[met > 0].mean())
+    return float(np.sqrt(max(0.0, variance))) / rate
