@@ -407,3 +407,11 @@ def test_a_disk_that_takes_nothing_is_told(capsys):
     assert capsys.readouterr().err == (
         "error: cannot read or write some/file: No space left on device; free some space, or give another place\n"
     )
+
+
+def test_a_closed_output_is_no_error():
+    closed = "import sys; sys.stdout = None; from spcl.cli.main import run_guarded; run_guarded(lambda: None)"
+    done = subprocess.run(
+        [sys.executable, "-c", closed], env=os.environ | {"PYTHONPATH": IMPORT_PATH}, capture_output=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, b"")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import pandas as pd
 import pytest
+from PIL import Image
 
 from spcl.data.crops import find_crops
 from spcl.errors import InputError
@@ -76,3 +78,32 @@ def test_nothing_is_told(tmp_path, make, message):
     make(tmp_path / "given")
     with pytest.raises(InputError, match=message):
         find_crops(tmp_path / "given")
+
+
+@pytest.mark.parametrize("layout", ["table", "tables", "folders", "market"])
+def test_one_identity_in_several_splits_is_one(tmp_path, layout):
+    rows = []
+    for number in range(1, 4):
+        for shot, split in enumerate(("train", "query", "gallery")):
+            if layout == "market":
+                place = {"train": "bounding_box_train", "gallery": "bounding_box_test"}.get(split, split)
+                path = tmp_path / "own" / place / f"{number:04d}_c{shot + 1}s1_00.png"
+            else:
+                path = tmp_path / "own" / split / f"cow {number}" / f"{shot}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (4, 8)).save(path)
+            rows.append((str(path), f"{number:04d}" if layout == "market" else f"cow {number}", split))
+    table = pd.DataFrame(rows, columns=["path", "identity", "split"])
+    table.to_csv(tmp_path / "t.csv", index=False)
+    for split, part in table.groupby("split"):
+        part.drop(columns="split").to_csv(tmp_path / f"{split}.csv", index=False)
+    images = {
+        "table": tmp_path / "t.csv",
+        "tables": ",".join(f"{split}={tmp_path / split}.csv" for split in ("train", "query", "gallery")),
+    }.get(layout, tmp_path / "own")
+    words = {str(path): word for path, word, _ in rows}
+    found = find_crops(images, labelled=True)
+    assert len(found) == 9
+    pairs = {(record.identity, words[str(record.path)]) for record in found}
+    assert len(pairs) == 3
+    assert {identity for identity, _ in pairs} == {0, 1, 2}

@@ -80,7 +80,8 @@ def run_guarded(program: Callable[[], None]) -> None:
             program()
         finally:
             # Here, not on exit: a reader that has gone is met below.
-            sys.stdout.flush()
+            if sys.stdout is not None:  # it is, where it was closed beforehand
+                sys.stdout.flush()
     except InputError as error:
         if _are_joined():
             if error.is_shared and rank != 0:

@@ -13,6 +13,7 @@ from spcl.data.catalogue import REGISTERED, load_dataset
 from spcl.data.files import IMAGE_SUFFIXES, images_below, what_is_there
 from spcl.data.from_folders import cameras_of_names
 from spcl.data.from_manifest import SUFFIXES, names_splits
+from spcl.data.written_columns import written_columns
 from spcl.errors import InputError
 from spcl.records import Record
 
@@ -61,6 +62,11 @@ def find_crops(
     tested = dataset.query + dataset.gallery
     if not labelled:
         return tuple(replace(record, identity=None) for record in dataset.train + tested)
+    named = _names_of_identities(images, dataset.train + tested)
+    if named is not None:
+        known = [r.identity is not None for r in dataset.train]
+        known += [r.identity not in (None, dataset.distractors) for r in tested]
+        return _numbered_by_name(dataset.train + tested, named, known)
     # Training and test identities are numbered apart: number 3 of the one is not number 3 of the other.
     first = max((record.identity for record in dataset.train if record.identity is not None), default=-1) + 1
     nobody = (None, dataset.distractors)
@@ -82,6 +88,32 @@ def crops_outside(records: Sequence[Record], folder: Path) -> tuple[Record, ...]
     if not others:
         raise InputError(f"all the images are in {folder}, where the results go; give another folder (-o)")
     return others
+
+
+def _names_of_identities(images: str | Path, records: Sequence[Record]) -> list[str | None] | None:
+    """What the user calls the identity of each image, one name for all splits; None where nothing but numbers is known.
+
+    A table's words; the folders below ``train``, ``query``, ``gallery``; the numbers of Market-1501's layout.
+    """
+    path = Path(images)
+    if path.is_file() or names_splits(str(images)):
+        return written_columns(images, records).get("identity")
+    if (path / "bounding_box_train").is_dir():
+        return [record.path.name.partition("_")[0] for record in records]
+    if (path / "train").is_dir():
+        return [record.path.parent.name for record in records]
+    return None
+
+
+def _numbered_by_name(
+    records: Sequence[Record], names: Sequence[str | None], known: Sequence[bool]
+) -> tuple[Record, ...]:
+    """Records with one number for each name, whatever splits it is in."""
+    numbers: dict[str | None, int] = {}
+    return tuple(
+        replace(record, identity=numbers.setdefault(name, len(numbers)) if is_known and name is not None else None)
+        for record, name, is_known in zip(records, names, known, strict=True)
+    )
 
 
 def _of_files(files: Sequence[Path]) -> tuple[Record, ...]:
