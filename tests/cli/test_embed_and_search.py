@@ -312,3 +312,14 @@ def test_a_full_disk_is_told(folder):
         assert message in done.stderr
         assert "Traceback" not in done.stderr
     assert not [path for path in folder.iterdir() if path.name.startswith((".", "f."))]
+
+
+def test_identities_that_a_heap_of_files_replaces_are_told(folder, capsys):
+    words = ["embed", "0.pth.tar", "--gallery", "g", "--device", "cpu"]
+    main([*words, "some.csv"])
+    assert "had an identity" not in "".join(capsys.readouterr())
+    main([*words, "crops"])
+    told = " ".join("".join(capsys.readouterr()).split())
+    assert "10 images of the gallery had an identity and have none now: crops holds them again and tells none" in told
+    main([*words, "crops"])
+    assert "had an identity" not in "".join(capsys.readouterr())

@@ -88,6 +88,9 @@ def _checked_output(options: Embed) -> Path | None:
     return output
 
 
+_NAMED = "identity is not null"
+
+
 def _gallery(folder: Path, encoder: Encoder, found: FoundImages, *, flip: bool) -> Gallery:
     """The gallery, with encoder, kind of features and columns checked; made where there is none."""
     if not is_gallery(folder):
@@ -113,6 +116,7 @@ def _embed(
         "domain": encoder.domain,
         "flip": options.flip,
     }
+    named = 0 if gallery is None else gallery.count(_NAMED)
     num_images = num_added = num_replaced = 0
     broken: list[tuple[Path, str]] = []
     with ExitStack() as stack:
@@ -136,6 +140,12 @@ def _embed(
     if output is not None:
         done["output"] = str(output)
     if gallery is not None:
+        lost = named - gallery.count(_NAMED)
+        if lost > 0:
+            report.warn(
+                f"{lost} images of the gallery had an identity and have none now: {options.images} holds them again "
+                "and tells none. Give the table that they came from once more to bring it back"
+            )
         gallery.tidy(report)
         index = gallery.index
         done["gallery"] = {
