@@ -107,3 +107,13 @@ def test_one_identity_in_several_splits_is_one(tmp_path, layout):
     pairs = {(record.identity, words[str(record.path)]) for record in found}
     assert len(pairs) == 3
     assert {identity for identity, _ in pairs} == {0, 1, 2}
+
+
+def test_registered_numbers_stay_apart_whatever_lies_beside(tmp_path, monkeypatch):
+    """MSMT17 numbers training and test identities from 0, and its folders are called train and test."""
+    write_fake("msmt17", tmp_path)
+    elsewhere = find_crops("msmt17", data_dir=tmp_path, labelled=True)
+    (tmp_path / "msmt17" / "train").mkdir(parents=True, exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    here = find_crops("msmt17", data_dir=tmp_path, labelled=True)
+    assert [record.identity for record in here] == [record.identity for record in elsewhere]

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from scipy.stats import beta
 
-from spcl.retrieval.calibration import Calibration, rounded_up
+from spcl.retrieval.calibration import Calibration
+from spcl.retrieval.rate_spread import rounded_up
 from spcl.retrieval.stranger_scores import StrangerScores
 from tests.mixtures import mixture, true_pairs
 

@@ -19,7 +19,7 @@ from spcl.engine.embed import load_encoder
 from spcl.engine.journal import ConsoleReporter, Reporter, SilentReporter
 from spcl.engine.whole_files import check_place, written_aside
 from spcl.errors import InputError
-from spcl.retrieval.calibration import factor_in_words, rounded_up
+from spcl.retrieval.rate_spread import factor_in_words, rounded_up
 from spcl.runtime import Runtime
 
 _RATES = (0.1, 0.01, 0.001, 0.0001)

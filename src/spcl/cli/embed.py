@@ -19,10 +19,11 @@ from spcl.errors import InputError
 from spcl.gallery.features_file import check_suffix, features_writer, paths_file, there_already
 from spcl.gallery.gallery import Gallery
 from spcl.gallery.intake import FoundImages, embedded_rows, find_images
+from spcl.gallery.naming import HAS_IDENTITY
 from spcl.gallery.store import is_gallery
 from spcl.runtime import Runtime
 
-_MOST_NAMED = 20
+_MOSTHAS_IDENTITY = 20
 
 
 @dataclass(frozen=True)
@@ -88,9 +89,6 @@ def _checked_output(options: Embed) -> Path | None:
     return output
 
 
-_NAMED = "identity is not null"
-
-
 def _gallery(folder: Path, encoder: Encoder, found: FoundImages, *, flip: bool) -> Gallery:
     """The gallery, with encoder, kind of features and columns checked; made where there is none."""
     if not is_gallery(folder):
@@ -116,7 +114,7 @@ def _embed(
         "domain": encoder.domain,
         "flip": options.flip,
     }
-    named = 0 if gallery is None else gallery.count(_NAMED)
+    named = 0 if gallery is None else gallery.count(HAS_IDENTITY)
     num_images = num_added = num_replaced = 0
     broken: list[tuple[Path, str]] = []
     with ExitStack() as stack:
@@ -140,7 +138,7 @@ def _embed(
     if output is not None:
         done["output"] = str(output)
     if gallery is not None:
-        lost = named - gallery.count(_NAMED)
+        lost = named - gallery.count(HAS_IDENTITY)
         if lost > 0:
             report.warn(
                 f"{lost} images of the gallery had an identity and have none now: {options.images} holds them again "
@@ -159,10 +157,10 @@ def _embed(
 
 
 def _tell(done: dict[str, Any], report: Reporter) -> None:
-    for image in done["broken"][:_MOST_NAMED]:
+    for image in done["broken"][:_MOSTHAS_IDENTITY]:
         report.warn(f"{image['path']} is left out: {image['reason']}")
-    if len(done["broken"]) > _MOST_NAMED:
-        report.warn(f"and {len(done['broken']) - _MOST_NAMED} more images are left out; --json lists them all")
+    if len(done["broken"]) > _MOSTHAS_IDENTITY:
+        report.warn(f"and {len(done['broken']) - _MOSTHAS_IDENTITY} more images are left out; --json lists them all")
     report.say(f"{done['num_images']} images, features of length {done['dim']}, encoder {done['fingerprint']}")
     if "output" in done:
         output = Path(done["output"])

@@ -14,7 +14,8 @@ from spcl.retrieval.identification import MOST_SCORED, Enrolled, IdentitySums
 if TYPE_CHECKING:
     from spcl.gallery.reading import ReadableGallery
 
-_KNOWN = "identity is not null"
+HAS_IDENTITY = "identity is not null"
+"""The filter of images whose identity is known."""
 
 
 def enrolled_identities(gallery: ReadableGallery, where: str | None = None, report: Reporter | None = None) -> Enrolled:
@@ -33,7 +34,7 @@ def enrolled_identities(gallery: ReadableGallery, where: str | None = None, repo
 
     Cost: one pass over the vectors; memory for the identities' means and some 20,000 vectors.
     """
-    condition = _KNOWN if where is None else f"({where}) and {_KNOWN}"
+    condition = HAS_IDENTITY if where is None else f"({where}) and {HAS_IDENTITY}"
     sums = IdentitySums(gallery.dim)
     total = gallery.count(condition)
     every = max(1, total // MOST_SCORED)

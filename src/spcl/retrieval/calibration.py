@@ -2,10 +2,11 @@
 
 The probability is a monotone function of the similarity, fitted to pairs of one object and pairs of different objects
 as if both were equally frequent (a balanced prior): ``beta_calibration.py``, three numbers, which unlike plain logistic
-calibration follow similarities that crowd near 1. The threshold at a false-match rate is
-the height that only this share of the different-object pairs reach (``score_tails.py``).
+calibration follow similarities that crowd near 1. The threshold at a false-match rate is the height that only this
+share of the different-object pairs reach (``score_tails.py``); how far it holds for other objects is in
+``rate_spread.py``.
 
-Where the pairs come from is in ``engine/calibrate.py``; from pairs to names is in ``identification.py``.
+Where the pairs come from is in ``engine/calibration_pairs.py``; from pairs to names is in ``identification.py``.
 """
 
 from __future__ import annotations
@@ -18,16 +19,18 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from spcl.retrieval.beta_calibration import fit_beta_calibration, logarithms
+from spcl.retrieval.rate_spread import (
+    KEPT_FACTOR,
+    SPREAD_RATES,
+    factor_in_words,
+    rounded_up,
+    spread_at,
+    spreads_over_objects,
+)
 from spcl.retrieval.score_tails import FEWEST_SCORES, ScoreTail
 from spcl.retrieval.stranger_scores import StrangerScores
 
 Verdict = Literal["same", "different", "unsure"]
-
-SPREAD_RATES = (0.1, 0.03, 0.01, 0.003, 0.001, 0.0003, 0.0001)
-"""False-match rates whose error is estimated; between them it is interpolated."""
-
-KEPT_FACTOR = 2.0
-"""A rate is kept on other objects if it is within this factor, with the certainty of two standard errors."""
 
 FEWEST_OBJECTS = 20
 """Objects below which no rate is called sure: too few to tell how much they differ."""
@@ -125,9 +128,7 @@ class Calibration:
         tail = ScoreTail.from_scores(unlike)
         spreads = None
         if different_groups is not None:
-            errors = [_relative_error(unlike >= tail.height(rate), different_groups) for rate in SPREAD_RATES]
-            # Where hardly a pair is left the estimate falls again; a rarer rate is never surer.
-            spreads = tuple(np.maximum.accumulate(errors).tolist())
+            spreads = spreads_over_objects(unlike, tail, different_groups)
             if num_objects is None:
                 num_objects = len(np.unique(different_groups))
         return cls(
@@ -187,11 +188,7 @@ class Calibration:
 
     def spread(self, false_match_rate: float) -> float | None:
         """Relative standard error of a rate for other objects; None where it is not known."""
-        if self.spreads is None:
-            return None
-        # Earlier versions estimated fewer of them.
-        rates = SPREAD_RATES[: len(self.spreads)]
-        return float(np.interp(-np.log(false_match_rate), -np.log(rates), self.spreads))
+        return None if self.spreads is None else spread_at(false_match_rate, self.spreads)
 
     def factor(self, false_match_rate: float) -> float | None:
         """By what factor a rate can well differ on as many other objects: two standard errors of both together.
@@ -309,31 +306,3 @@ def _checked(similarities: ArrayLike, name: str) -> NDArray[np.float64]:
     if not np.isfinite(values).all() or np.abs(values).max() > 1 + 1e-4:
         raise ValueError(f"similarities of {name} pairs must lie between -1 and 1: are the features of unit length?")
     return np.clip(values, -1, 1)
-
-
-def _relative_error(hits: NDArray[np.bool_], groups: NDArray[np.int64]) -> float:
-    """Standard error of the share of hits over its size: the jackknife that leaves out one object after the other."""
-    num = int(groups.max(initial=-1)) + 1
-    # A pair inside one group, of clusters say, is left out with it once.
-    counted = np.ones(groups.shape, dtype=bool)
-    counted[:, 1:] = groups[:, 1:] != groups[:, :1]
-    pairs_of = np.bincount(groups[counted], minlength=num)
-    hits_of = np.bincount(groups[hits][counted[hits]], minlength=num)
-    there = pairs_of > 0
-    left = len(hits) - pairs_of[there]
-    if not hits.any() or (left == 0).any():
-        return 1.0
-    shares = (hits.sum() - hits_of[there]) / left
-    count = len(shares)
-    return float(np.sqrt((count - 1) / count * ((shares - shares.mean()) ** 2).sum()) / hits.mean())
-
-
-def factor_in_words(factor: float) -> str:
-    """``1.6``; beyond 10, of which nothing exact can be said, ``more than 10``."""
-    return f"{factor:.1f}" if factor <= 10 else "more than 10"
-
-
-def rounded_up(rate: float) -> float:
-    """A rate as one would ask for it, of one digit and not below: 0.0032 -> 0.004."""
-    unit = 10.0 ** np.floor(np.log10(rate))
-    return float(f"{np.ceil(rate / unit - 1e-6) * unit:.6g}")

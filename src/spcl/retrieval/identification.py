@@ -19,15 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spcl.retrieval.arrays import Features, as_float32
-from spcl.retrieval.calibration import (
-    KEPT_FACTOR,
-    MOST_SIMILAR,
-    Calibration,
-    Threshold,
-    check_rate,
-    factor_in_words,
-)
+from spcl.retrieval.calibration import MOST_SIMILAR, Calibration, Threshold, check_rate
 from spcl.retrieval.neighbours import nearest_neighbours
+from spcl.retrieval.rate_spread import KEPT_FACTOR, factor_in_words
 from spcl.retrieval.score_tails import FEWEST_SCORES
 
 FEWEST_IDENTITIES = 20

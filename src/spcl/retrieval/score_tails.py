@@ -65,7 +65,7 @@ class ScoreTail:
         if not np.isfinite(values).all():
             raise ValueError("a score is not finite")
         size = len(values) if num_own is None else num_own
-        shares = np.geomspace(1.0, min(_FEWEST_ABOVE, size // 4) / size, _NUM_KNOTS)
+        shares = np.geomspace(1.0, max(1, min(_FEWEST_ABOVE, size // 4)) / size, _NUM_KNOTS)
         heights = np.quantile(values, 1 - shares)
         num_tail = min(len(values) // 2, max(_FEWEST_IN_TAIL, round(_TAIL_SHARE * len(values))))
         scale, shape = _pareto_of(values[-num_tail:] - values[-num_tail - 1])

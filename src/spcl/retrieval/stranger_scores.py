@@ -17,10 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spcl.retrieval.pairs import NO_GROUP
+from spcl.retrieval.rate_spread import SPREAD_RATES, spread_at
 from spcl.retrieval.score_tails import FEWEST_SCORES, ScoreTail
-
-SPREAD_RATES = (0.1, 0.03, 0.01, 0.003, 0.001)
-"""False-match rates of which is known how much single galleries differ; between them it is interpolated."""
 
 _SHOTS = (1, 2, 4, 8)
 _COUNTS = (1, 2, 4, 8, 16)
@@ -121,7 +119,7 @@ class StrangerScores:
         Two standard deviations more: which identities are enrolled decides it, the more the fewer they are.
         """
         # The shots change it little.
-        of_counts = [np.interp(-np.log(rate), -np.log(SPREAD_RATES), spreads) for spreads in self.spreads[0]]
+        of_counts = [spread_at(rate, spreads) for spreads in self.spreads[0]]
         counts = self.counts[0]
         spread = np.interp(np.log(count), np.log(counts), of_counts) * min(1.0, counts[-1] / count) ** 0.5
         return float(1 + 2 * spread)
