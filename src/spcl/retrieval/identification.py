@@ -30,6 +30,8 @@ FEWEST_IDENTITIES = 20
 MOST_SCORED = 20_000
 """Enrolled images whose scores are taken, at most."""
 
+_SURE_WITHOUT_LABELS = 0.1
+
 Basis = Literal["gallery", "calibration"]
 
 
@@ -141,6 +143,12 @@ class Enrolled:
         length = max(1e-3, float(np.median(self.lengths)))
         told = self.pairs.warnings(false_match_rate)
         told.pop("few pairs of one object", None)  # which this threshold does not depend on
+        if not self.pairs.labelled and false_match_rate < _SURE_WITHOUT_LABELS:
+            # Images of the enrolled that fell into other clusters counted as strangers (docs/results.md).
+            told["no labels"] = (
+                f"the calibration was made without labels: below {_SURE_WITHOUT_LABELS:g} strangers may be named less "
+                "than half as often as asked for, and your own less often, too; labels make sure"
+            )
         strangers = self.pairs.strangers
         if strangers is not None:
             rate = self.pairs.careful_rate(false_match_rate)
