@@ -1,0 +1,72 @@
+"""How a table of images is read where it differs from what is expected: names of columns, the form of times."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from spcl.errors import InputError
+
+
+@dataclass(frozen=True)
+class TableOptions:
+    """Names and forms of a table that differ from ours.
+
+    Attributes:
+        columns: Our names of the table's columns: ``path=file,identity=track_id,time=timestamp``; empty: none differ.
+        time_format: How times are written, as ``strptime`` has it: ``%d.%m.%Y %H:%M``; empty: ISO 8601, EXIF's form or
+            Unix time.
+
+    Raises:
+        InputError: If one of them cannot be understood.
+    """
+
+    columns: str = ""
+    time_format: str = ""
+
+    def __post_init__(self) -> None:
+        """Check both: a mistake in a flag is met before a file is opened."""
+        _ = self.renamed
+        if self.time_format:
+            check_time_format(self.time_format)
+
+    @property
+    def renamed(self) -> dict[str, str]:
+        """The table's name of each of our columns, lower case: ``{"path": "file"}``.
+
+        Raises:
+            InputError: If ``columns`` is not pairs of names, or gives one name twice.
+        """
+        pairs: dict[str, str] = {}
+        for part in filter(None, (part.strip() for part in self.columns.split(","))):
+            ours, equals, theirs = (word.strip() for word in part.partition("="))
+            if not (ours and equals and theirs):
+                raise InputError(
+                    f"--columns has {part!r}; expected our name = the table's name, with commas between: "
+                    "path=file,identity=track_id"
+                )
+            if ours.lower() in pairs:
+                raise InputError(
+                    f"--columns gives {ours!r} twice: {pairs[ours.lower()]!r} and {theirs!r}; give it once"
+                )
+            pairs[ours.lower()] = theirs
+        return pairs
+
+
+def check_time_format(time_format: str) -> None:
+    """Raise an ``InputError`` unless a text is a form of ``strptime`` that says at least the year."""
+    try:
+        moment = datetime(2026, 11, 23, 17, 45, 51)
+        written = moment.strftime(time_format)
+        read = datetime.strptime(written, time_format)
+    except (ValueError, TypeError) as error:
+        raise InputError(_expected_format(time_format, str(error))) from error
+    if "%" not in time_format or read.year != moment.year:
+        raise InputError(_expected_format(time_format, "it has no year"))
+
+
+def _expected_format(time_format: str, reason: str) -> str:
+    return (
+        f"--time-format {time_format!r} cannot be used: {reason}. Expected the codes of strptime: "
+        "'%d.%m.%Y %H:%M' for 23.11.2026 17:45, '%m/%d/%Y' for 11/23/2026"
+    )

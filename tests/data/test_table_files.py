@@ -1,0 +1,145 @@
+"""Bytes of tables become cells: separators, encodings, quotes, line ends, names of columns."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+
+from spcl.data.table_files import read_table, write_table
+from spcl.data.table_options import TableOptions
+from spcl.errors import InputError
+
+_ROWS = "path,identity,camera\nimg é/a.jpg,Müller,1\nimg é/b.jpg,,2\n"
+_CELLS = {"path": ["img é/a.jpg", "img é/b.jpg"], "identity": ["Müller", None], "camera": ["1", "2"]}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "note"),
+    [
+        ("a.csv", _ROWS.encode(), ""),
+        ("a.CSV", b"\xef\xbb\xbf" + _ROWS.replace("\n", "\r\n").encode(), ""),
+        ("a.csv", _ROWS.replace("\n", "\r").encode(), ""),
+        ("a.csv", _ROWS.replace(",", ";").encode(), "semicolons"),
+        ("a.csv", b"\n" + _ROWS.replace(",", "|").encode(), "vertical bars"),
+        ("a.csv", _ROWS.replace(",", "\t").encode(), "tabs"),
+        ("a.tsv", _ROWS.replace(",", "\t").encode(), ""),
+        ("a.txt", _ROWS.encode(), ""),
+        ("a.csv", b"sep=;\r\n" + _ROWS.replace(",", ";").replace("\n", "\r\n").encode(), "semicolons"),
+        ("a.csv", _ROWS.encode("utf-16"), "UTF-16"),
+        ("a.csv", _ROWS.encode("utf-16-le"), "UTF-16"),
+        ("a.csv", _ROWS.encode("utf-16-be"), "UTF-16"),
+        ("a.csv", _ROWS.encode("utf-32"), "UTF-32"),
+        ("a.csv", _ROWS.encode("latin-1"), "Latin-1"),
+        ("a.csv", _ROWS.replace(",", ";").encode("cp1252"), "Windows-1252"),
+        ("a.csv", b'"path" , identity,CAMERA ,\n"img \xc3\xa9/a.jpg",M\xc3\xbcller , 1,\nimg \xc3\xa9/b.jpg,,2,\n', ""),
+        # A comma at the end of each line but the first; an empty line; a row that is cut short.
+        ("a.csv", "path,identity,camera\n\nimg é/a.jpg, Müller,1,\nimg é/b.jpg,,2,,\n".encode(), ""),
+    ],
+)
+def test_separators_encodings_and_line_ends(tmp_path, name, content, note):
+    (tmp_path / name).write_bytes(content)
+    table = read_table(tmp_path / name)
+    assert table.columns == _CELLS
+    assert any(note in said for said in table.notes) if note else not table.notes
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "is empty; expected a line with the names"),
+        (b"path;identity\n", "has no rows"),
+        (b"file;identity\na.png;1\n", "has no column 'path'; it has file, identity.*--columns path=file"),
+        (b"a.png,1\nb.png,2\n", "has no column 'path'; it has a.png, 1"),
+        (b"path,x\na.png,1\n\n,3\n", "no path in line 4"),
+        (b"path,Path\na.png,a.png\n", "two columns 'path': 'path' and 'Path'"),
+        (b"path,x\na.png,1\nb.png,x,1\n", "3 cells in line 3 and 2 columns; quote texts that hold commas"),
+        (b"path;x\na.png;x;1\n", "3 cells in line 2 .* hold semicolons"),
+        (b'path,x\n"a\nb.png",1\nb.png,x,1\n', "3 cells in line 4"),
+        (b'path,x\na.png,1\nb.png,"x\nc.png,2\n', "a quote in line 3 that is not closed"),
+        ("path,x\na.png,Мария\n".encode("cp1251"), None),
+        ("path,x\na.png,1\nb.png,カメラ\n".encode("shift-jis"), "neither UTF-8.*line 3.*save it as"),
+        (b"path,x\na.png,\x00\n", "neither UTF-8.*line 2"),
+        (b"PK\x03\x04....", "is a spreadsheet .*save it as CSV"),
+        (b"PAR1....", "let its name end in .parquet"),
+    ],
+)
+def test_a_table_that_cannot_be_read_says_where_and_what_to_do(tmp_path, content, message):
+    (tmp_path / "bad.csv").write_bytes(content)
+    if message is None:
+        # Cyrillic bytes are letters of Latin-1 too: nothing but the note shows it.
+        assert "Windows-1252" in read_table(tmp_path / "bad.csv").notes[0]
+        return
+    with pytest.raises(InputError, match=f"(?is){message}"):
+        read_table(tmp_path / "bad.csv")
+
+
+def test_a_list_of_paths_has_no_heading(tmp_path):
+    (tmp_path / "features.paths.txt").write_text("/a, b;c.jpg\n/d.jpg\n")
+    table = read_table(tmp_path / "features.paths.txt")
+    assert table.columns == {"path": ["/a, b;c.jpg", "/d.jpg"]} and table.place(1) == "line 2"
+
+
+def test_columns_get_our_names_without_editing_the_table(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("File;track_id;Timestamp;identity\na.jpg;7;x;cow\n")
+    table = read_table(path, TableOptions("path=file, identity=track_id,time=Timestamp"))
+    assert table.columns == {"path": ["a.jpg"], "identity": ["7"], "time": ["x"]}
+    assert any("its own column 'identity' is not used" in note for note in table.notes)
+    swapped = read_table(path, TableOptions("path=file,identity=track_id,track_id=identity")).columns
+    assert swapped["identity"] == ["7"] and swapped["track_id"] == ["cow"]
+    with pytest.raises(
+        InputError, match=r"--columns path=image: .* has no column 'image'; it has file, track_id, time"
+    ):
+        read_table(path, TableOptions("path=image"))
+
+
+@pytest.mark.parametrize(
+    ("columns", "time_format", "message"),
+    [
+        ("path", "", "expected our name = the table's name"),
+        ("path=", "", "expected our name"),
+        ("path=a,Path=b", "", "gives 'Path' twice: 'a' and 'b'"),
+        ("", "dd.mm.yyyy", "it has no year.*'%d.%m.%Y %H:%M'"),
+        ("", "%H:%M", "it has no year"),
+        ("", "%Y-%Q", "cannot be used"),
+    ],
+)
+def test_options_are_checked_before_a_table_is_opened(columns, time_format, message):
+    with pytest.raises(InputError, match=message):
+        TableOptions(columns, time_format)
+
+
+def test_parquet_holds_what_it_holds(tmp_path):
+    path = tmp_path / "a.parquet"
+    moments = pd.to_datetime(["2026-01-01 08:00:00.5", None])
+    frame = pd.DataFrame({"File": ["a.jpg", " b.jpg"], "n": [1.5, None], "time": moments, "vector": [[1.0], [2.0]]})
+    frame.set_index(pd.Index([7, 9])).to_parquet(path)
+    table = read_table(path, TableOptions("path=file"))
+    assert table.columns == {
+        "path": ["a.jpg", " b.jpg"],
+        "n": [1.5, None],
+        "time": [moments[0].to_pydatetime(), None],
+    }
+    assert table.place(1) == "row 2"
+    path.write_bytes(b"PAR1 no more")
+    with pytest.raises(InputError, match="cannot be read"):
+        read_table(path)
+
+
+@pytest.mark.parametrize("mark", [False, True])
+def test_what_is_written_is_read(tmp_path, mark):
+    names = [
+        "a.jpg",
+        "é, b;\t|.jpg",
+        ' "quoted".jpg',
+        "trailing .jpg ",
+        "two\nlines.jpg",
+        "-1",
+        "back\\slash.jpg",
+        "'x'",
+    ]
+    write_table(tmp_path / "a.csv", ["path", "group"], [(name, at or None) for at, name in enumerate(names)], mark=mark)
+    table = read_table(tmp_path / "a.csv")
+    assert table.columns == {"path": names, "group": [None, *map(str, range(1, len(names)))]}
+    assert not table.notes
+    assert (tmp_path / "a.csv").read_bytes().startswith(b"\xef\xbb\xbf") == mark
