@@ -73,6 +73,32 @@ def test_figures_are_those_of_the_features(encoder, tmp_path):
     assert "after re-ranking" in lines[2]
 
 
+def test_the_first_hits_of_each_query_are_rows_of_the_gallery(encoder, tmp_path):
+    write_fake("market1501", tmp_path)
+    dataset = spcl.load_dataset("market1501", tmp_path)
+    result = evaluate_encoder(encoder, dataset, store_of, Runtime("cpu"), SilentReporter(), num_hits=3)
+    query, gallery = (
+        extract_features(encoder, store_of(part), Runtime("cpu")).numpy() for part in (dataset.query, dataset.gallery)
+    )
+    assert result.hits.rows.shape == (9, 3)
+    for number, (rows, similarities) in enumerate(zip(result.hits.rows, result.hits.similarities, strict=True)):
+        counted = [
+            row
+            for row in np.argsort(-(query[number] @ gallery.T), kind="stable")
+            if (dataset.gallery[row].identity, dataset.gallery[row].camera)
+            != (dataset.query[number].identity, dataset.query[number].camera)
+        ]
+        assert rows.tolist() == counted[:3]
+        np.testing.assert_allclose(similarities, query[number] @ gallery[rows].T, atol=1e-6)
+        identities = np.array([dataset.gallery[row].identity for row in counted])
+        right = np.flatnonzero(identities == dataset.query[number].identity)
+        assert result.plain.first_match[number] == right[0] + 1
+        assert result.plain.num_matches[number] == len(right)
+    write_fake("vehicleid", tmp_path)
+    drawn = spcl.load_dataset("vehicleid", tmp_path)
+    assert evaluate_encoder(encoder, drawn, store_of, Runtime("cpu"), SilentReporter(), num_hits=3).hits is None
+
+
 def test_mirror_images_are_averaged_where_that_is_asked_for(encoder, tmp_path):
     records = []
     for number in range(24):

@@ -9,14 +9,16 @@ from spcl.engine import whole_files
 from spcl.engine.journal import write_metrics
 from spcl.engine.run_files import write_settings
 from spcl.errors import InputError
-from spcl.report.ranked import Ranking, ranked_picture
+from spcl.report.ranked import Ranking, ShownImage, ranked_picture
 
 IMAGE = np.zeros((8, 4, 3), dtype=np.uint8)
 
 WRITERS = {
     "metrics.jsonl": lambda folder: write_metrics(folder / "metrics.jsonl", [{"epoch": 1}]),
     "config.toml": lambda folder: write_settings(folder, "seed = 1\n"),
-    "ranked.png": lambda folder: ranked_picture(folder / "ranked.png", [IMAGE], [Ranking("a", [[IMAGE]], [[None]])]),
+    "ranked.png": lambda folder: ranked_picture(
+        folder / "ranked.png", [ShownImage(IMAGE)], [Ranking("a", [[ShownImage(IMAGE)]])]
+    ),
 }
 
 

@@ -8,7 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spcl.retrieval.ranking import average_results, rank_features, rank_metrics, top_gallery
+from spcl.retrieval.ranking import average_results, rank_features, rank_metrics
+from spcl.retrieval.top_gallery import top_gallery
 from tests.oracles.dense_ranking import rank_by_sorting
 from tests.shared import shared_path
 
@@ -109,9 +110,26 @@ def test_top_gallery_leaves_out_what_the_protocol_leaves_out():
     gallery = np.eye(4, dtype=np.float32)
     query = np.array([[4, 3, 2, 1]], dtype=np.float32)
     found = top_gallery(query, gallery, [7], [7, 7, 8, 7], [0], [0, 1, 0, 0], k=4)
-    assert found.tolist() == [[1, 2, -1, -1]]
+    assert found.rows.tolist() == [[1, 2, -1, -1]]
+    np.testing.assert_array_equal(found.similarities, np.array([[3, 2, np.nan, np.nan]], dtype=np.float32))
     free = top_gallery(query, gallery, [7], [7, 7, 8, 7], k=3, protocol="no-camera")
-    assert free.tolist() == [[0, 1, 2]]
+    assert free.rows.tolist() == [[0, 1, 2]]
+    assert free.similarities.tolist() == [[4, 3, 2]]
+    few = top_gallery(query, gallery[:2], [7], [8, 8], k=3, protocol="no-camera")
+    assert few.rows.tolist() == [[0, 1, -1]]
+
+
+def test_the_first_match_and_the_number_of_matches_of_each_query():
+    distance = [[0.4, 0.1, 0.3, 0.2, 0.5]] * 4
+    cameras = [0, 1, 0, 1, 1]
+    result = rank_metrics(distance, [7, 7, 8, 9], [7, 7, 8, 8, 7], [0, 1, 0, 0], cameras)
+    # By hand: the query's own identity in its own camera is left out before ranks are counted.
+    assert result.first_match.tolist() == [1, 3, 2, 0]
+    assert result.num_matches.tolist() == [2, 1, 1, 0]
+    free = rank_metrics(distance, [7, 7, 8, 9], [7, 7, 8, 8, 7], protocol="no-camera")
+    assert free.first_match.tolist() == [1, 1, 2, 0]
+    assert free.num_matches.tolist() == [3, 3, 2, 0]
+    np.testing.assert_array_equal(result.first_match == 0, np.isnan(result.per_query_ap))
 
 
 @pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16])

@@ -30,8 +30,9 @@ from spcl.engine.whole_files import written_aside
 from spcl.errors import InputError
 from spcl.nn.weights import find_weights
 from spcl.records import cameras_of, identities_of
-from spcl.report.ranked import Ranking, ranked_picture
-from spcl.retrieval.ranking import rank_features, top_gallery
+from spcl.report.ranked import Ranking, ShownImage, ranked_picture
+from spcl.retrieval.ranking import rank_features
+from spcl.retrieval.top_gallery import top_gallery
 
 _NAMES = {"untrained": "ImageNet weights, untrained", "source_only": "studio alone", "spcl": "SpCL: studio + street"}
 _SHOWN_QUERIES, _SHOWN_RANKS = 6, 6
@@ -209,15 +210,18 @@ def _picture(path: Path, run: Run, features: dict[str, Any], summary: dict[str, 
             labels[2][chosen],
             labels[3],
             k=_SHOWN_RANKS,
-        )
+        ).rows
         figures = f"{_NAMES[name]} (mAP {100 * summary[name]['mAP']:.0f}%)"
-        images = [[store.read(np.array([len(query) + row]))[0] for row in found if row >= 0] for found in rows]
-        correct = [
-            [bool(labels[1][row] == labels[0][number]) for row in found if row >= 0]
-            for number, found in zip(chosen, rows, strict=True)
+        found = [
+            [
+                ShownImage(store.read(np.array([len(query) + row]))[0], bool(labels[1][row] == labels[0][number]))
+                for row in nearest
+                if row >= 0
+            ]
+            for number, nearest in zip(chosen, rows, strict=True)
         ]
-        rankings.append(Ranking(figures, images, correct))
-    return ranked_picture(path, list(store.read(chosen)), rankings)
+        rankings.append(Ranking(figures, found))
+    return ranked_picture(path, [ShownImage(image) for image in store.read(chosen)], rankings)
 
 
 def _show(summary: dict[str, Any], report: Reporter, picture: Path) -> None:

@@ -205,7 +205,7 @@ def _shown(value: object) -> str:
 
 def _draw(path: Path, encoder: Encoder, queries: EmbeddedImages, result: SearchResult, options: Search) -> None:
     # Loading what draws takes longer than a search.
-    from spcl.report.ranked import Ranking, ranked_picture
+    from spcl.report.ranked import Ranking, ShownImage, lines_under, ranked_picture
 
     def picture(image: Path) -> NDArray[np.uint8]:
         height, width = encoder.size
@@ -216,15 +216,15 @@ def _draw(path: Path, encoder: Encoder, queries: EmbeddedImages, result: SearchR
 
     shown = slice(0, _MOST_IN_A_PICTURE)
     title = "most similar" + (", re-ranked" if options.rerank else "")
-    hits = [row[:_MOST_IN_A_PICTURE] for row in result.hits[shown]]
-    ranked_picture(
-        path,
-        [picture(record.path) for record in queries.records[shown]],
+    found = [
         [
-            Ranking(
-                title,
-                [[picture(Path(hit.path)) for hit in row] for row in hits],
-                [[None] * len(row) for row in hits],
+            ShownImage(
+                picture(Path(hit.path)),
+                lines=lines_under(hit.path, similarity=hit.similarity, identity=hit.identity, camera=hit.camera),
             )
-        ],
-    )
+            for hit in row[:_MOST_IN_A_PICTURE]
+        ]
+        for row in result.hits[shown]
+    ]
+    asked = [ShownImage(picture(record.path), lines=lines_under(record.path)) for record in queries.records[shown]]
+    ranked_picture(path, asked, [Ranking(title, found)])

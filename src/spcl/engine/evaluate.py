@@ -18,6 +18,7 @@ from spcl.nn.encoder import Encoder
 from spcl.records import Record, ReIDDataset, cameras_of, identities_of
 from spcl.retrieval.ranking import RankingResult, average_results, rank_features
 from spcl.retrieval.rerank import rank_reranked
+from spcl.retrieval.top_gallery import TopGallery, top_gallery
 from spcl.runtime import Runtime
 
 VEHICLEID_DRAWS = 10
@@ -33,6 +34,8 @@ class EvaluationResult:
         num_queries: Queries in all; ``plain.num_valid_queries`` of them can match.
         num_gallery: Gallery images.
         broken: Paths of images that could not be read, and were left grey.
+        hits: The gallery images most similar to each query, by row of the data set's gallery; None where they were not
+            asked for, or where the protocol draws several galleries.
     """
 
     plain: RankingResult
@@ -40,6 +43,7 @@ class EvaluationResult:
     num_queries: int
     num_gallery: int
     broken: tuple[str, ...]
+    hits: TopGallery | None = None
 
     def to_row(self) -> dict[str, Any]:
         """Give mAP and top-1/5/10 as fractions, the protocol, the number of valid queries and that of broken images."""
@@ -65,6 +69,7 @@ def evaluate_encoder(
     with_rerank: bool = False,
     batch_size: int = 256,
     flip: bool = False,
+    num_hits: int = 0,
 ) -> EvaluationResult:
     """Rate an encoder on a data set's queries and gallery.
 
@@ -79,6 +84,7 @@ def evaluate_encoder(
         with_rerank: Rate once more after k-reciprocal re-ranking.
         batch_size: Images at a time.
         flip: Average the features of each image and its mirror image.
+        num_hits: How many of the most similar gallery images of each query to give; 0: none.
 
     Raises:
         ValueError: If no query has a match.
@@ -103,13 +109,49 @@ def evaluate_encoder(
         plain, better = _rate(features, records, query_rows, gallery_rows, chosen, with_rerank, runtime, report)
         results.append(plain)
         reranked += [better] if better is not None else []
+    hits = None
+    if num_hits and len(results) == 1:
+        # The draws of one result are the data set's own split.
+        hits = _hits(features, records, query_rows, gallery_rows, chosen, num_hits, runtime)
     return EvaluationResult(
         plain=results[0] if len(results) == 1 else average_results(results),
         reranked=None if not reranked else reranked[0] if len(reranked) == 1 else average_results(reranked),
         num_queries=len(dataset.query),
         num_gallery=len(dataset.gallery),
         broken=broken,
+        hits=hits,
     )
+
+
+def _hits(
+    features: torch.Tensor,
+    records: tuple[Record, ...],
+    query: NDArray[np.int64],
+    gallery: NDArray[np.int64],
+    protocol: str,
+    num_hits: int,
+    runtime: Runtime,
+) -> TopGallery:
+    """The most similar gallery images of each query; each process searches for its part of the queries."""
+    identities, cameras = identities_of(records), cameras_of(records)
+    part = runtime.part(len(query))
+    own = query[part.start : part.stop]
+    columns = features[torch.from_numpy(gallery)].to(runtime.device)
+    found = top_gallery(
+        features[torch.from_numpy(own)].to(runtime.device),
+        columns,
+        identities[own],
+        identities[gallery],
+        cameras[own],
+        cameras[gallery],
+        k=num_hits,
+        protocol=protocol,
+    )
+    rows, similarities = (
+        runtime.gather_parts(torch.from_numpy(values), len(query)).numpy()
+        for values in (found.rows, found.similarities)
+    )
+    return TopGallery(rows, similarities)
 
 
 def _draws(dataset: ReIDDataset, protocol: str) -> list[tuple[tuple[Record, ...], tuple[Record, ...]]]:

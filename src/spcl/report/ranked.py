@@ -2,20 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import matplotlib
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from spcl.engine.whole_files import written_aside
 
 matplotlib.use("Agg")
 
-_FRAMES = {True: "#2e9e4f", False: "#d64545", None: None}
+# Colour, line and word all say the same, for readers who do not tell red from green and for prints in grey.
+_RIGHT, _WRONG, _UNKNOWN = "#1b7837", "#c0272d", "#555555"
+_DPI = 150
+# All lengths below are inches.
+_MARGIN = 0.12
+_GAP = 0.08
+_BLOCK_GAP = 0.35
+_TITLE = 0.32
+_LINE = 0.125
+_FONT_POINTS = 7.5
+_CELL_WIDTH = {True: 1.48, False: 0.62}
+"""With lines of text under the images, and without."""
+_CHARACTERS = 24
+"""What fits into a line under an image: a file name of Market-1501 does."""
+
+
+@dataclass(frozen=True)
+class ShownImage:
+    """An image of the picture, with what stands under it.
+
+    Attributes:
+        pixels: ``[H, W, 3]`` uint8.
+        right: Whether it shows the query's object; None: a query, or not known.
+        lines: Short lines of text, from top to bottom.
+    """
+
+    pixels: NDArray[np.uint8]
+    right: bool | None = None
+    lines: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -24,22 +55,51 @@ class Ranking:
 
     Attributes:
         title: Its name, with its figures.
-        images: For each query, the found images ``[H, W, 3]`` uint8, nearest first.
-        correct: For each query, whether each of them shows the query's object; None where that is not known.
+        found: For each query, the found images, most similar first.
     """
 
     title: str
-    images: Sequence[Sequence[NDArray[np.uint8]]]
-    correct: Sequence[Sequence[bool | None]]
+    found: Sequence[Sequence[ShownImage]]
 
 
-def ranked_picture(path: Path, queries: Sequence[NDArray[np.uint8]], rankings: Sequence[Ranking]) -> Path:
-    """Draw one row a query: the query, then what each encoder finds, framed green where right, red where wrong.
+def lines_under(
+    path: str | Path, *, similarity: float | None = None, identity: object = None, camera: object = None
+) -> tuple[str, ...]:
+    """What is known of an image, as lines that fit under it.
 
     Args:
-        path: Where to write, as PNG: the old picture or the new one, whole. Its folder is made.
-        queries: ``[H, W, 3]`` uint8 each.
-        rankings: The encoders, left to right.
+        path: Of the image: its end is shown, in at most two lines.
+        similarity: With the query; None: the image is a query.
+        identity: A number or a name; None where it is not known.
+        camera: A number or a name; None where it is not known.
+    """
+    known = {"similarity": None if similarity is None else f"{similarity:.3f}", "identity": identity, "camera": camera}
+    lines = [_beginning_of(f"{name} {value}") for name, value in known.items() if value is not None]
+    folder, name = str(Path(path).parent), Path(path).name
+    if len(name) <= _CHARACTERS:
+        return (*lines, *([] if folder == "." else [_end_of(f"{folder}/")]), name)
+    # A long name takes both lines.
+    return (*lines, _end_of(name[:-_CHARACTERS]), name[-_CHARACTERS:])
+
+
+def _beginning_of(text: str) -> str:
+    return text if len(text) <= _CHARACTERS else text[: _CHARACTERS - 1] + "…"
+
+
+def _end_of(text: str) -> str:
+    return text if len(text) <= _CHARACTERS else "…" + text[1 - _CHARACTERS :]
+
+
+def ranked_picture(path: Path, queries: Sequence[ShownImage], rankings: Sequence[Ranking]) -> Path:
+    """Draw one row for each query: the query, then what each encoder finds for it.
+
+    A right image has a solid green frame and the word "right" or a tick, a wrong one a dashed red frame and the word
+    "wrong" or a cross.
+
+    Args:
+        path: Where to write, as PNG. The old picture is replaced once the new one is complete. Its folder is made.
+        queries: All images of one size.
+        rankings: The encoders, from left to right.
 
     Returns:
         The path.
@@ -47,45 +107,83 @@ def ranked_picture(path: Path, queries: Sequence[NDArray[np.uint8]], rankings: S
     Raises:
         InputError: If it cannot be written.
     """
-    height, width = queries[0].shape[:2]
-    shown = max((len(row) for ranking in rankings for row in ranking.images), default=0)
-    columns = 1 + len(rankings) * shown
-    cell = 0.62
-    gaps, margin = 0.5 * len(rankings), 0.05
-    figure_width = columns * cell + gaps + margin
-    row_height = cell * height / width + 0.08
-    figure = Figure(figsize=(figure_width, len(queries) * row_height + 0.55), dpi=150, facecolor="white")
-    top = 1 - 0.5 / (len(queries) * row_height + 0.55)
-
-    def place(row: int, column: int, block: int, image: NDArray[np.uint8], frame: str | None) -> None:
-        left = (column * cell + block * 0.5 + 0.05) / figure_width
-        total = len(queries) * row_height + 0.55
-        axes = figure.add_axes(
-            (left, top - (row + 1) * row_height / total, 0.9 * cell / figure_width, 0.92 * (row_height - 0.06) / total)
-        )
-        axes.imshow(image, aspect="auto")
-        axes.set_xticks([])
-        axes.set_yticks([])
-        for spine in axes.spines.values():
-            spine.set_color(frame or "#555555")
-            spine.set_linewidth(2.4 if frame else 0.8)
-
-    figure.text(0.05 / figure_width, top + 0.012, "query", fontsize=9, weight="bold")
-    for number, ranking in enumerate(rankings):
-        start = 1 + number * shown
-        figure.text(
-            (start * cell + (number + 1) * 0.5 + 0.05) / figure_width,
-            top + 0.012,
-            ranking.title,
-            fontsize=9,
-            weight="bold",
-        )
+    shown = [*queries, *(image for ranking in rankings for row in ranking.found for image in row)]
+    has_text = any(image.lines for image in shown)
+    num_lines = max(len(_all_lines(image, has_text=has_text)) for image in shown)
+    columns = max((len(row) for ranking in rankings for row in ranking.found), default=0)
+    cell = _CELL_WIDTH[has_text]
+    height, width = queries[0].pixels.shape[:2]
+    image_height = (cell - _GAP) * height / width
+    row_height = image_height + num_lines * _LINE + 0.12
+    block = columns * cell + _BLOCK_GAP
+    figure_width = 2 * _MARGIN + cell + len(rankings) * block
+    figure_height = _MARGIN + _TITLE + len(queries) * row_height
+    figure = Figure(figsize=(figure_width, figure_height), dpi=_DPI, facecolor="white")
+    # One plane in inches, from the upper left corner, holds everything: an Axes for each image takes seconds.
+    axes = figure.add_axes((0, 0, 1, 1), xlim=(0, figure_width), ylim=(figure_height, 0))
+    axes.axis("off")
+    starts = [_MARGIN + cell + _BLOCK_GAP + number * block for number in range(len(rankings))]
+    for left, title in zip([_MARGIN, *starts], ["query", *(ranking.title for ranking in rankings)], strict=True):
+        axes.text(left, _MARGIN + 0.15, title, fontsize=9, weight="bold", va="baseline", parse_math=False)
     for row, query in enumerate(queries):
-        place(row, 0, 0, query, None)
-        for number, ranking in enumerate(rankings):
-            for at, (image, right) in enumerate(zip(ranking.images[row], ranking.correct[row], strict=True)):
-                place(row, 1 + number * shown + at, number + 1, image, _FRAMES[right])
-    with written_aside(path) as aside:
-        # The name aside does not tell the format.
+        top = _MARGIN + _TITLE + row * row_height
+        size = (cell - _GAP, image_height)
+        _place(axes, (_MARGIN, top), size, query, has_text=has_text)
+        for start, ranking in zip(starts, rankings, strict=True):
+            for column, image in enumerate(ranking.found[row]):
+                _place(axes, (start + column * cell, top), size, image, has_text=has_text)
+    with written_aside(path) as aside, warnings.catch_warnings():
+        # A file's name may hold letters that the font lacks; they are drawn as boxes.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        # The name aside has no ending that says the format.
         figure.savefig(aside, format="png")
     return path
+
+
+def _all_lines(image: ShownImage, *, has_text: bool) -> tuple[str, ...]:
+    """The lines under an image, the word first."""
+    if not has_text or image.right is None:
+        return image.lines
+    return ("✓ right" if image.right else "✗ wrong", *image.lines)
+
+
+def _place(
+    axes: Axes, corner: tuple[float, float], size: tuple[float, float], image: ShownImage, *, has_text: bool
+) -> None:
+    """Draw an image with its frame, its mark and its lines; ``corner`` is the upper left one, in inches."""
+    (left, top), (width, height) = corner, size
+    colour = _UNKNOWN if image.right is None else _RIGHT if image.right else _WRONG
+    limits = axes.get_xlim(), axes.get_ylim()
+    axes.imshow(image.pixels, extent=(left, left + width, top + height, top), aspect="auto", interpolation="bilinear")
+    axes.set(xlim=limits[0], ylim=limits[1])
+    axes.add_patch(
+        Rectangle(
+            corner,
+            width,
+            height,
+            fill=False,
+            edgecolor=colour,
+            linewidth=0.8 if image.right is None else 2.4,
+            linestyle=(0, (3, 1.6)) if image.right is False else "solid",
+        )
+    )
+    if image.right is not None and not has_text:
+        mark = "✓" if image.right else "✗"
+        badge = {"boxstyle": "square,pad=0.15", "facecolor": "white", "edgecolor": colour, "linewidth": 0.8}
+        axes.text(left + 0.09, top + 0.1, mark, fontsize=7, color=colour, ha="center", va="center", bbox=badge)
+    for number, (line, is_mark) in enumerate(_marked(_all_lines(image, has_text=has_text), image)):
+        axes.text(
+            left,
+            top + height + 0.06 + number * _LINE,
+            line,
+            fontsize=_FONT_POINTS,
+            color=colour if is_mark else "black",
+            weight="bold" if is_mark else "normal",
+            va="top",
+            parse_math=False,
+        )
+
+
+def _marked(lines: tuple[str, ...], image: ShownImage) -> Iterable[tuple[str, bool]]:
+    """Each line, and whether it is the word "right" or "wrong"."""
+    return ((line, number == 0 and image.right is not None) for number, line in enumerate(lines))

@@ -58,6 +58,18 @@ class RankingLabels:
             raise ValueError('the protocol market1501 needs every camera; some are unknown: use protocol="no-camera"')
         return cls(query, gallery, *cameras)
 
+    def num_matches(self) -> NDArray[np.int64]:
+        """``[Q]``: how many gallery images of each query's identity count, those of its own camera left out."""
+        ordered = np.sort(self.gallery)
+        of_identity = np.searchsorted(ordered, self.query, "right") - np.searchsorted(ordered, self.query, "left")
+        pairs = np.concatenate(
+            [np.stack([self.query, self.query_cameras]), np.stack([self.gallery, self.gallery_cameras])], axis=1
+        )
+        # Each pair of identity and camera as one number.
+        number = np.unique(pairs, axis=1, return_inverse=True)[1].reshape(-1)
+        in_gallery = np.bincount(number[len(self.query) :], minlength=int(number.max(initial=0)) + 1)
+        return (of_identity - in_gallery[number[: len(self.query)]]).astype(np.int64)
+
 
 def _integers(values: ArrayLike, name: str) -> NDArray[np.int64]:
     array = np.asarray(values.cpu() if isinstance(values, torch.Tensor) else values)

@@ -16,7 +16,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from spcl.retrieval.arrays import Features, as_float32
 from spcl.retrieval.matches import PROTOCOLS, RankingLabels, places_of_matches
-from spcl.retrieval.neighbours import nearest_neighbours
 
 __all__ = [
     "PROTOCOLS",
@@ -25,7 +24,6 @@ __all__ = [
     "rank_blocks",
     "rank_features",
     "rank_metrics",
-    "top_gallery",
 ]
 
 _BLOCK_BYTES = 64 * 2**20
@@ -38,9 +36,12 @@ class RankingResult:
     Attributes:
         mean_ap: Mean average precision over the valid queries, a fraction.
         cmc: ``[max_rank]`` float64: share of valid queries with a match among the first 1, 2, ... gallery images.
-        per_query_ap: ``[Q]`` float64, nan for a query without a match in the gallery.
+        per_query_ap: ``[Q]`` float64, the average precision of each query; nan for a query without a match in the
+            gallery.
         protocol: Its name.
         num_valid_queries: Queries that have a match.
+        first_match: ``[Q]`` int64, the rank of each query's nearest match, from 1; 0 for a query without a match.
+        num_matches: ``[Q]`` int64, how many gallery images match each query and count under the protocol.
     """
 
     mean_ap: float
@@ -48,6 +49,8 @@ class RankingResult:
     per_query_ap: NDArray[np.float64]
     protocol: str
     num_valid_queries: int
+    first_match: NDArray[np.int64]
+    num_matches: NDArray[np.int64]
 
     def top(self, rank: int) -> float:
         """Share of valid queries with a match among the first ``rank``."""
@@ -210,7 +213,7 @@ def rank_features(
 def average_results(results: Sequence[RankingResult]) -> RankingResult:
     """The mean of several ratings of one protocol, as VehicleID's draws of a gallery.
 
-    ``per_query_ap`` is nan: each draw has queries of its own.
+    ``per_query_ap`` is nan, ``first_match`` and ``num_matches`` are 0: each draw has queries of its own.
     """
     if not results:
         raise ValueError("there is no result to average")
@@ -220,6 +223,8 @@ def average_results(results: Sequence[RankingResult]) -> RankingResult:
         per_query_ap=np.full(len(results[0].per_query_ap), np.nan),
         protocol=results[0].protocol,
         num_valid_queries=results[0].num_valid_queries,
+        first_match=np.zeros(len(results[0].first_match), dtype=np.int64),
+        num_matches=np.zeros(len(results[0].num_matches), dtype=np.int64),
     )
 
 
@@ -256,11 +261,15 @@ def _rate(
         own = slice(part.start, part.stop)
         precision, places = join(np.stack([precision[own], first_match[own].astype(np.float64)], axis=1)).T
         first_match = places.astype(np.int64)
-    return _summary(precision, first_match, max_rank, protocol)
+    return _summary(precision, first_match, labels.num_matches(), max_rank, protocol)
 
 
 def _summary(
-    precision: NDArray[np.float64], first_match: NDArray[np.int64], max_rank: int, protocol: str
+    precision: NDArray[np.float64],
+    first_match: NDArray[np.int64],
+    num_matches: NDArray[np.int64],
+    max_rank: int,
+    protocol: str,
 ) -> RankingResult:
     valid = first_match >= 0
     if not valid.any():
@@ -275,36 +284,6 @@ def _summary(
         per_query_ap=precision,
         protocol=protocol,
         num_valid_queries=int(valid.sum()),
+        first_match=first_match + 1,
+        num_matches=num_matches,
     )
-
-
-def top_gallery(
-    query: Features,
-    gallery: Features,
-    query_ids: ArrayLike,
-    gallery_ids: ArrayLike,
-    query_cameras: ArrayLike | None = None,
-    gallery_cameras: ArrayLike | None = None,
-    *,
-    k: int = 10,
-    protocol: str = "market1501",
-) -> NDArray[np.int64]:
-    """The nearest gallery images of each query that count under a protocol, for pictures.
-
-    Returns:
-        ``[Q, k]`` int64 rows of the gallery, nearest first; -1 where fewer count.
-
-    The arguments and errors are those of ``rank_features``.
-    """
-    labels = RankingLabels.checked(query_ids, gallery_ids, query_cameras, gallery_cameras, protocol)
-    # As many more as any query can have to leave out.
-    pairs = np.stack([labels.gallery, labels.gallery_cameras])
-    most = int(np.unique(pairs, axis=1, return_counts=True)[1].max(initial=0)) if protocol == "market1501" else 0
-    nearest = nearest_neighbours(gallery, k + most, queries=query).indices
-    left_out = (labels.gallery[nearest] == labels.query[:, None]) & (
-        labels.gallery_cameras[nearest] == labels.query_cameras[:, None]
-    )
-    counted = np.argsort(left_out, axis=1, kind="stable")[:, :k]
-    found = np.take_along_axis(nearest, counted, axis=1)
-    found[np.take_along_axis(left_out, counted, axis=1)] = -1
-    return np.pad(found, ((0, 0), (0, k - found.shape[1])), constant_values=-1)

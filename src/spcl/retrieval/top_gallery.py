@@ -1,0 +1,59 @@
+"""The gallery images that a query finds first, among those that count under a protocol: for tables and pictures."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from spcl.retrieval.arrays import Features
+from spcl.retrieval.matches import RankingLabels
+from spcl.retrieval.neighbours import nearest_neighbours
+
+
+class TopGallery(NamedTuple):
+    """The nearest gallery images of each query.
+
+    Attributes:
+        rows: ``[Q, k]`` int64 rows of the gallery, nearest first; -1 where fewer images count.
+        similarities: ``[Q, k]`` float32 inner products with the query; nan where fewer images count.
+    """
+
+    rows: NDArray[np.int64]
+    similarities: NDArray[np.float32]
+
+
+def top_gallery(
+    query: Features,
+    gallery: Features,
+    query_ids: ArrayLike,
+    gallery_ids: ArrayLike,
+    query_cameras: ArrayLike | None = None,
+    gallery_cameras: ArrayLike | None = None,
+    *,
+    k: int = 10,
+    protocol: str = "market1501",
+) -> TopGallery:
+    """The ``k`` nearest gallery images of each query that count under a protocol.
+
+    Returns:
+        TopGallery.
+
+    The arguments and errors are those of ``rank_features``.
+    """
+    labels = RankingLabels.checked(query_ids, gallery_ids, query_cameras, gallery_cameras, protocol)
+    # As many more as any query can have to leave out.
+    pairs = np.stack([labels.gallery, labels.gallery_cameras])
+    most = int(np.unique(pairs, axis=1, return_counts=True)[1].max(initial=0)) if protocol == "market1501" else 0
+    nearest = nearest_neighbours(gallery, k + most, queries=query)
+    left_out = (labels.gallery[nearest.indices] == labels.query[:, None]) & (
+        labels.gallery_cameras[nearest.indices] == labels.query_cameras[:, None]
+    )
+    counted = np.argsort(left_out, axis=1, kind="stable")[:, :k]
+    rows = np.take_along_axis(nearest.indices, counted, axis=1)
+    similarities = np.take_along_axis(nearest.similarities, counted, axis=1)
+    without = np.take_along_axis(left_out, counted, axis=1)
+    rows[without], similarities[without] = -1, np.nan
+    fewer = ((0, 0), (0, k - rows.shape[1]))
+    return TopGallery(np.pad(rows, fewer, constant_values=-1), np.pad(similarities, fewer, constant_values=np.nan))
