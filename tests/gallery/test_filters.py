@@ -70,6 +70,7 @@ def is_known(row, where):
             "time between '2026-01-01T08:00:00' and '2026-01-01 09:30'",
             lambda row: row["time"] and datetime(2026, 1, 1, 8) <= row["time"] <= datetime(2026, 1, 1, 9, 30),
         ),
+        ("'2026:01:02 00:00:00' <= time", lambda row: row["time"] and row["time"] >= datetime(2026, 1, 2)),
         (
             "time >= '2026-01-01T09:00:00+01:00'",
             lambda row: row["time"] and row["time"] >= datetime(2026, 1, 1, 8),
@@ -107,6 +108,9 @@ def test_equal_to_plain_python(gallery, where, passes):
         ("1=1; drop table images", "'; drop table' in it"),
         ("lane = 'x'", "lane holds numbers, and 'x' is none"),
         ("time > 'yesterday'", "'yesterday' is no time"),
+        ("time > 'now'", "'now' is no time; write it as '2026-03-01 12:00'"),
+        ("time > 'March'", "'March' is no time"),
+        ("time > '01.03.2026'", "'01.03.2026' is no time"),
         ("time > 5", "5 is no time"),
         ("camera = 'north", "single quotes"),
         ("vector = 3", "could not convert"),

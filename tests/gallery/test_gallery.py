@@ -142,6 +142,13 @@ def test_identities_and_times_of_every_kind(gallery):
     assert hours == [8, 8, 10, 8, None, 0]
 
 
+def test_words_for_not_known_are_no_identity_and_no_camera(gallery):
+    words = ["unknown", "N/A", "-1", -1, "anna"]
+    gallery.add_features(unit_rows(5), names(5), identities=words, cameras=words)
+    rows = {hit.path: (hit.identity, hit.camera) for hit in gallery.search(unit_rows(1), k=9)[0]}
+    assert [rows[name] for name in names(5)] == [(None, None)] * 4 + [("anna", "anna")]
+
+
 def test_reading_everything_in_batches(gallery):
     features = unit_rows(50)
     gallery.add_features(features, names(50), identities=[None if n % 5 == 0 else n // 10 for n in range(50)])
@@ -207,6 +214,7 @@ def test_features_that_do_not_fit(gallery, features, message):
         ({"identities": [1]}, "'identity' has 1 values for 2 images"),
         ({"times": ["soon", None]}, "'time' holds 'soon' in row 1, which is no time"),
         ({"times": [5, None]}, "'time' holds 5"),
+        ({"times": ["2026-01-01", "01.03.2026"]}, "'time' holds '01.03.2026' in row 2"),
         ({"columns": {"two words": [1, 2]}}, "'two words' cannot be the name of a column"),
         ({"columns": {"2nd": [1, 2]}}, "expected a letter first"),
         ({"columns": {"vector": [1, 2]}}, "'vector' cannot be"),

@@ -8,15 +8,16 @@ number, true or false, or a time, as its first values are.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import date, datetime, timezone
+from datetime import date, datetime
 from pathlib import PurePath
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from spcl.data.placeholders import is_missing, without_placeholders
+from spcl.data.times import as_time, times_of
 from spcl.errors import InputError
 from spcl.retrieval.arrays import Features, as_float32
 
@@ -63,10 +64,10 @@ def described(
 
     Args:
         paths: Of the images, or other names of theirs; each names one row of a gallery.
-        identities: Text or numbers, None where unknown.
-        cameras: Text or numbers, None where unknown.
-        times: ``datetime``, NumPy or pandas times, or text as in ``2026-01-01 08:00``; None where unknown. Times with
-            a zone become UTC.
+        identities: Text or numbers, None where unknown; placeholders (-1, ``unknown``, ``n/a``) become None.
+        cameras: Text or numbers, None where unknown; placeholders become None.
+        times: ``datetime``, NumPy or pandas times, text in ISO 8601 or EXIF's form, or Unix seconds or milliseconds
+            throughout; None where unknown. Times with a zone become UTC.
         columns: Further columns by name; ``identity``, ``camera`` and ``time`` among them stand for the arguments.
 
     Returns:
@@ -140,33 +141,15 @@ def vectors_of(column: pa.Array | pa.ChunkedArray, dim: int) -> NDArray[np.float
     return np.array(array.flatten().to_numpy(zero_copy_only=False), dtype=np.float32).reshape(-1, dim)
 
 
-def as_time(value: object) -> datetime | None:
-    """A time without zone; text is read as ISO 8601 writes it, midnight where it names a day alone.
-
-    Raises:
-        ValueError: If it is no time.
-    """
-    if value is None or value is pd.NaT or (isinstance(value, str) and not value.strip()):
-        return None
-    if isinstance(value, datetime | date | np.datetime64 | str):
-        moment = pd.Timestamp(value.strip() if isinstance(value, str) else value)
-        if str(moment) == "NaT":
-            return None
-        if moment.tzinfo is not None:
-            moment = moment.tz_convert(timezone.utc).tz_localize(None)
-        plain: datetime = moment.floor("us").to_pydatetime(warn=False)
-        return plain
-    raise ValueError(f"{value!r} is no time")
-
-
 def _own(name: str, values: Sequence[Any]) -> pa.Array:
     if name == "time":
-        return _times(name, values)
-    return pa.array([_as_text(value) for value in values], pa.string())
+        return _times(values)
+    # "unknown" is the answer where no identity fits: it is never the name of one.
+    return pa.array(without_placeholders([_as_text(value) for value in values])[0], pa.string())
 
 
 def _as_text(value: object) -> str | None:
-    if value is None or value is pd.NA or (isinstance(value, float | np.floating) and not np.isfinite(value)):
+    if is_missing(value) or (isinstance(value, float | np.floating) and not np.isfinite(value)):
         return None
     if isinstance(value, float | np.floating) and float(value).is_integer():
         value = int(value)
@@ -178,26 +161,17 @@ def _encodable(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
 
-def _times(name: str, values: Sequence[Any]) -> pa.Array:
-    times = []
-    for row, value in enumerate(values):
-        try:
-            times.append(as_time(value))
-        except (ValueError, OverflowError) as error:
-            raise InputError(
-                f"the column {name!r} holds {value!r} in row {row + 1}, which is no time; "
-                "expected as in 2026-01-01 08:00:00"
-            ) from error
-    return pa.array(times, TIME)
+def _times(values: Sequence[Any]) -> pa.Array:
+    return pa.array(times_of(values, lambda row: f"row {row + 1}"), TIME)
 
 
 def _free(name: str, values: Sequence[Any]) -> pa.Array:
     plain = [value.item() if isinstance(value, np.generic) else value for value in values]
-    plain = [None if value is pd.NA or (isinstance(value, float) and np.isnan(value)) else value for value in plain]
+    plain = [None if is_missing(value) else value for value in plain]
     plain = [_encodable(value) if isinstance(value, str) else value for value in plain]
     given = [value for value in plain if value is not None]
     if given and all(isinstance(value, datetime | date) for value in given):
-        return _times(name, plain)
+        return pa.array([as_time(value) for value in plain], TIME)
     for kind in (bool, int, float, str):
         # True is an int to Python, and a whole number is a number: but text is nothing else.
         allowed = {bool: (bool,), int: (int,), float: (int, float), str: (str,)}[kind]

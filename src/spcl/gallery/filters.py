@@ -16,8 +16,9 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from spcl.data.times import as_time
 from spcl.errors import InputError
-from spcl.gallery.columns import TIME, VECTOR, as_time, kind_of
+from spcl.gallery.columns import TIME, VECTOR, kind_of
 
 _TOKEN = re.compile(
     r"""(?P<space>\s+)
@@ -222,7 +223,7 @@ def _literal(
         except (ValueError, OverflowError):
             moment = None
         if moment is None:
-            raise refused(where, f"{token.text} is no time", schema)
+            raise refused(where, f"{token.text} is no time; write it as '2026-03-01 12:00' (ISO 8601)", schema)
         return f"timestamp '{moment.isoformat(sep=' ', timespec='microseconds')}'"
     if data_type == pa.string() and token.kind == "number" and comparison not in _ORDERED:
         # As the column's own values are written: 3.0 is camera 3. Digits stay as they are: 0042 is not 42.

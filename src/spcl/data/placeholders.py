@@ -1,0 +1,138 @@
+"""Words that stand for "not known" in a column of identities or cameras: they are nobody's name.
+
+Two images of "unknown" show one object no more than any two images do. Read as a name, the word becomes the largest
+identity of a table, and most of the pairs that are taken for one object are not.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from numbers import Real
+from statistics import median
+from typing import Any
+from unicodedata import category
+
+_WORDS = frozenset(
+    [
+        "unknown",
+        "unnamed",
+        "unidentified",
+        "unlabelled",
+        "unlabeled",
+        "unassigned",
+        "unspecified",
+        "undefined",
+        "undetermined",
+        "uncertain",
+        "unrecognised",
+        "unrecognized",
+        "indeterminate",
+        "untitled",
+        "unk",
+        "unkn",
+        "unknow",
+        "none",
+        "null",
+        "nil",
+        "na",
+        "nan",
+        "nat",
+        "missing",
+        "empty",
+        "blank",
+        "noname",
+        "noid",
+        "nolabel",
+        "nodata",
+        "notknown",
+        "notidentified",
+        "notavailable",
+        "notapplicable",
+        "notassigned",
+        "notnamed",
+        "unknownid",
+        "unknownidentity",
+        "unknownindividual",
+        "unknownperson",
+        "unknownanimal",
+        "unknowncamera",
+    ]
+)
+_JUNK = re.compile(r"-1(\.0+)?")
+_BETWEEN = re.compile(r"[\s_.\-/\\#<>()\[\]{}'\"*?!:]+")
+
+_LEAST_IDENTITIES = 4
+_LEAST_IMAGES, _TIMES_THE_MEDIAN, _TIMES_THE_NEXT = 10, 5, 2
+
+
+def is_placeholder(value: object) -> bool:
+    """Whether a cell says that something is not known.
+
+    ``unknown``, ``unnamed``, ``none``, ``n/a``, ``null``, ``nan`` and words of their kind in any case and spelling
+    (``<NA>``, ``Not known``), -1, and text of nothing but punctuation (``?``, ``-``, ``--``).
+    """
+    if not isinstance(value, str):
+        return isinstance(value, Real) and value == -1
+    text = value.strip()
+    if _JUNK.fullmatch(text) or all(c == " " or c in "|~=+^`" or category(c).startswith("P") for c in text):
+        return True
+    return _BETWEEN.sub("", text).casefold() in _WORDS
+
+
+def is_missing(value: object) -> bool:
+    """Whether a cell is empty: None, NaN, NaT or pandas' NA, which are the values that are not equal to themselves."""
+    try:
+        return value is None or bool(value != value)
+    except TypeError:
+        return True
+
+
+def without_placeholders(values: Sequence[Any]) -> tuple[list[Any], Counter[str]]:
+    """Values with None in place of each placeholder, and how often each was found, as it is written."""
+    found: Counter[str] = Counter()
+    kept: list[Any] = []
+    # The same few words return in a column of a million cells.
+    seen: dict[Any, bool] = {}
+    for value in values:
+        if is_missing(value):
+            kept.append(None)
+            continue
+        if value not in seen:
+            seen[value] = is_placeholder(value)
+        if seen[value] and str(value).strip():
+            found[str(value).strip()] += 1
+        kept.append(None if seen[value] else value)
+    return kept, found
+
+
+def note_of_placeholders(found: Counter[str], column: str) -> tuple[str, ...]:
+    """A note on the placeholders of a column, with their number; nothing where there are none."""
+    if not found:
+        return ()
+    words = ", ".join(f"{word!r} ({count})" for word, count in found.most_common(5))
+    more = f" and {len(found) - 5} more" if len(found) > 5 else ""
+    return (f"{column}: {sum(found.values())} cells hold {words}{more} and count as unknown",)
+
+
+def note_of_a_dominant_identity(names: Sequence[Any]) -> tuple[str, ...]:
+    """A note if one identity has far more images than the rest: it may be a word for "not known".
+
+    Far more: at least 10 images, 5 times the median of the identities and twice the next one, with 4 identities or
+    more. ``names`` has the identity of each image, None where unknown.
+    """
+    counts = Counter(name for name in names if name is not None).most_common()
+    if len(counts) < _LEAST_IDENTITIES:
+        return ()
+    (name, most), (_, following) = counts[:2]
+    middle = median(count for _, count in counts)
+    if most < max(_LEAST_IMAGES, _TIMES_THE_MEDIAN * middle, _TIMES_THE_NEXT * following):
+        return ()
+    pairs = sum(count * (count - 1) // 2 for _, count in counts)
+    share = most * (most - 1) // 2 / pairs
+    return (
+        f"the identity {str(name)!r} has {most} images, half of the {len(counts)} identities have {middle:g} or fewer: "
+        f"{share:.0%} of all pairs of one object are its own. If the word stands for images of unknown identity, leave "
+        "those cells empty",
+    )

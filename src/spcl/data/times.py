@@ -1,0 +1,168 @@
+"""Times as users write them: one parser for tables, galleries and filters, which never guesses.
+
+Text is ISO 8601 (``2026-03-01``, ``2026-03-01T12:00:00.5+01:00``), EXIF's form (``2026:03:01 12:00:00``) or the form
+that the user gives; numbers are Unix seconds or milliseconds, where a whole column is numeric. Everything else is an
+error, because a time that was guessed wrongly is months off and looks right: 01.03.2026 is 1 March or 3 January.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from datetime import date, datetime, timedelta, timezone
+from decimal import Decimal
+from numbers import Real
+from typing import Any
+
+from spcl.data.placeholders import is_missing, is_placeholder
+from spcl.errors import InputError
+
+_CLOCK = r"(?P<hour>\d{2}):(?P<minute>\d{2})(?::(?P<second>\d{2})(?:[.,](?P<fraction>\d{1,9}))?)?"
+_ZONE = r"\s?(?P<zone>Z|UTC|[+-]\d{2}(?::?\d{2})?)?"
+_FORMS = tuple(
+    re.compile(form)
+    for form in (
+        rf"(?P<year>\d{{4}})-(?P<month>\d{{2}})-(?P<day>\d{{2}})(?:[Tt ]{_CLOCK}{_ZONE})?",
+        rf"(?P<year>\d{{4}}):(?P<month>\d{{2}}):(?P<day>\d{{2}})(?: {_CLOCK}{_ZONE})?",
+        r"(?P<year>\d{4})(?P<month>\d{2})(?P<day>\d{2})T(?P<hour>\d{2})(?P<minute>\d{2})"
+        rf"(?:(?P<second>\d{{2}})(?:[.,](?P<fraction>\d{{1,9}}))?)?{_ZONE}",
+    )
+)
+_PARTS = ("year", "month", "day", "hour", "minute", "second")
+_NUMBER = re.compile(r"[-+]?\d+(\.\d+)?([eE][-+]?\d+)?")
+_NO_CLOCK_SET = re.compile(r"0{4}[:-]0{2}[:-]0{2}([T ]0{2}:0{2}:0{2})?|[ :]+")
+"""How cameras write that their clock was never set."""
+
+_EPOCH = datetime(1970, 1, 1)
+_SECONDS, _MILLISECONDS = (1e8, 1e10), (1e11, 1e13)
+"""From March 1973 to November 2286; 20260301 and the numbers of frames lie outside."""
+
+ACCEPTED = "ISO 8601 (2026-03-01 12:00:00), EXIF's form (2026:03:01 12:00:00), Unix seconds or milliseconds"
+"""What is read without ``--time-format``, for messages."""
+
+
+def as_time(value: object, time_format: str = "") -> datetime | None:
+    """A time without zone; one with a zone becomes UTC, a day alone its midnight.
+
+    Args:
+        value: Text, ``datetime``, ``date``, a NumPy or pandas time; None, empty text and placeholders (``n/a``) are
+            unknown, as are the zeros of a camera whose clock was never set.
+        time_format: Form of text, as ``strptime`` has it; empty: ISO 8601 or EXIF's form.
+
+    Returns:
+        The time, in whole microseconds; None where it is unknown.
+
+    Raises:
+        ValueError: If it is no time of these forms.
+    """
+    if isinstance(value, str):
+        text = value.strip()
+        if is_unknown_time(text):
+            return None
+        return _without_zone(datetime.strptime(text, time_format) if time_format else _parsed(text))
+    if is_missing(value):
+        return None
+    if hasattr(value, "to_pydatetime"):
+        # A pandas time; its nanoseconds are cut off.
+        return _without_zone(value.floor("us").to_pydatetime(warn=False))  # type: ignore[attr-defined]
+    if isinstance(value, datetime):
+        return _without_zone(value)
+    if isinstance(value, date):
+        return datetime(value.year, value.month, value.day)
+    if type(value).__name__ == "datetime64":
+        moment = value.astype("datetime64[us]").item()  # type: ignore[attr-defined]
+        if isinstance(moment, datetime):
+            return moment
+    raise ValueError(f"{value!r} is no time")
+
+
+def times_of(values: Sequence[Any], place: Callable[[int], str], time_format: str = "") -> list[datetime | None]:
+    """A column of times.
+
+    Args:
+        values: As for ``as_time``; or numbers (or text of numbers) throughout: Unix seconds or milliseconds.
+        place: Where a row is, for an error: ``lambda row: f"row {row + 1}"``.
+        time_format: As for ``as_time``.
+
+    Returns:
+        A time for each, None where it is unknown.
+
+    Raises:
+        InputError: If one is no time: names its place and value, and shows ``--time-format``.
+    """
+    known = [row for row, value in enumerate(values) if not _is_unknown(value)]
+    if known and not time_format and all(_is_number(values[row]) for row in known):
+        return _unix_times(values, known, place)
+    times: list[datetime | None] = [None] * len(values)
+    for row in known:
+        value = str(values[row]) if time_format and _is_number(values[row]) else values[row]
+        try:
+            times[row] = as_time(value, time_format)
+        except (ValueError, OverflowError) as error:
+            raise _no_time(place(row), value, time_format) from error
+    return times
+
+
+def is_unknown_time(text: str) -> bool:
+    """Whether a text says that a time is unknown: empty, a placeholder, or the zeros of a clock that was never set."""
+    return not text.strip() or is_placeholder(text) or _NO_CLOCK_SET.fullmatch(text.strip()) is not None
+
+
+def _parsed(text: str) -> datetime:
+    found = next((match for form in _FORMS if (match := form.fullmatch(text))), None)
+    if found is None:
+        raise ValueError(f"{text!r} is no time; expected {ACCEPTED}")
+    part = found.groupdict()
+    fraction = int((part["fraction"] or "").ljust(6, "0")[:6])
+    year, month, day, hour, minute, second = (int(part[name] or 0) for name in _PARTS)
+    moment = datetime(year, month, day, hour, minute, second, fraction)
+    return moment.replace(tzinfo=_zone(part["zone"])) if part["zone"] else moment
+
+
+def _zone(text: str) -> timezone:
+    if text in ("Z", "UTC"):
+        return timezone.utc
+    digits = text[1:].replace(":", "").ljust(4, "0")
+    offset = timedelta(hours=int(digits[:2]), minutes=int(digits[2:]))
+    return timezone(-offset if text[0] == "-" else offset)
+
+
+def _without_zone(moment: datetime) -> datetime:
+    return moment if moment.tzinfo is None else moment.astimezone(timezone.utc).replace(tzinfo=None)
+
+
+def _is_unknown(value: object) -> bool:
+    return is_unknown_time(value) if isinstance(value, str) else is_missing(value)
+
+
+def _is_number(value: object) -> bool:
+    if isinstance(value, str):
+        return _NUMBER.fullmatch(value.strip()) is not None
+    return isinstance(value, Real | Decimal) and not isinstance(value, bool)
+
+
+def _unix_times(values: Sequence[Any], known: Sequence[int], place: Callable[[int], str]) -> list[datetime | None]:
+    numbers = {row: float(values[row]) for row in known}
+    for low, high in (_SECONDS, _MILLISECONDS):
+        if all(low <= number < high for number in numbers.values()):
+            unit = 1e6 if high == _SECONDS[1] else 1e3
+            return [
+                _EPOCH + timedelta(microseconds=round(numbers[row] * unit)) if row in numbers else None
+                for row in range(len(values))
+            ]
+    # The first number has the unit of the column, if it has one.
+    low, high = next((unit for unit in (_SECONDS, _MILLISECONDS) if unit[0] <= numbers[known[0]] < unit[1]), (0, 0))
+    row = next(row for row in known if not low <= numbers[row] < high)
+    raise _no_time(place(row), values[row], "")
+
+
+def _no_time(place: str, value: object, time_format: str) -> InputError:
+    if time_format:
+        return InputError(
+            f"the column 'time' holds {value!r} in {place}, which does not have the form {time_format!r}; "
+            "give the form of the whole column with --time-format, or correct the cell"
+        )
+    return InputError(
+        f"the column 'time' holds {value!r} in {place}, which is no time: expected {ACCEPTED}. For times of another "
+        "form give it: --time-format '%d.%m.%Y %H:%M' reads 23.11.2026 17:45"
+    )
