@@ -8,9 +8,9 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 
 from spcl.errors import InputError
-from spcl.launched import _VARIABLES, launched
+from spcl.launched import _VARIABLES, is_main_process, launched
 from spcl.processes import _require_devices
-from spcl.runtime import Runtime, is_main_process, lost_another_process
+from spcl.runtime import Runtime, lost_another_process
 
 
 def test_a_callers_own_accelerator_stays_as_it_is():

@@ -36,6 +36,11 @@ def launched() -> Launched:
     return Launched(1, 0, 0)
 
 
+def is_main_process() -> bool:
+    """Whether this process prints: known from the environment, before anything is set up."""
+    return launched().rank == 0
+
+
 def _number(name: str, default: int) -> int:
     value = os.environ.get(name, "")
     return int(value) if value.isdecimal() else default

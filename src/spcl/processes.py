@@ -206,11 +206,6 @@ class Processes:
         return self._host_group if tensor.device.type == "cpu" else None
 
 
-def is_main_process() -> bool:
-    """Whether this process prints: known from the environment, before anything is set up."""
-    return launched().rank == 0
-
-
 def are_joined() -> bool:
     """Whether a group of processes has been set up."""
     return dist.is_available() and dist.is_initialized()

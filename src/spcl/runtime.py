@@ -18,9 +18,9 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from spcl.errors import InputError
-from spcl.processes import Processes, end_processes, is_main_process, lost_another_process
+from spcl.processes import Processes, end_processes, lost_another_process
 
-__all__ = ["Runtime", "end_processes", "is_main_process", "lost_another_process", "product_speed"]
+__all__ = ["Runtime", "end_processes", "lost_another_process", "product_speed"]
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 

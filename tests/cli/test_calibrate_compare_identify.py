@@ -149,7 +149,7 @@ def test_figures_are_told_before_they_are_written(folder, capsys, monkeypatch):
     def full(*_, **__):
         raise InputError("cannot write c.pth.tar: the disk is full")
 
-    monkeypatch.setattr("spcl.cli.calibrate.store_calibration", full)
+    monkeypatch.setattr("spcl.engine.calibrate.store_calibration", full)
     with pytest.raises(SystemExit):
         main(["calibrate", "c.pth.tar", "crops", "--labels", *FAST])
     assert "Two images count as one object from a similarity of" in capsys.readouterr().out

@@ -245,7 +245,7 @@ def test_everything_is_checked_before_images_are_embedded(folder, capsys, monkey
         raise AssertionError("images are embedded")
 
     for place in (
-        "spcl.cli.options.embed_records",
+        "spcl.engine.embed.embed_records",
         "spcl.gallery.intake.embed_parts",
     ):
         monkeypatch.setattr(place, embedded)

@@ -259,7 +259,7 @@ def test_a_stop_before_results_leaves_no_folder(crops, tmp_path, monkeypatch):
     def stopped(*arguments, **named):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("spcl.cli.cluster.cluster", stopped)
+    monkeypatch.setattr("spcl.selfpaced.grouping.cluster", stopped)
     with pytest.raises(SystemExit) as ended:
         main(f"cluster {crops / 'small'} -o {tmp_path / 'new/out'} {SMALL_NETWORK}".split())
     assert ended.value.code == 130

@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
-from rich.console import Console
-from rich.table import Table
 
-from spcl.engine.adapt import REPORT_FILE, Adaptation, adapt
 from spcl.engine.adaptation_settings import AdaptationSettings
 from spcl.engine.journal import ConsoleReporter, Reporter, SilentReporter, duration
-from spcl.runtime import end_processes, is_main_process
-from spcl.selfpaced.label_free_quality import LabelFreeQuality
+from spcl.launched import is_main_process
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from spcl.engine.adapt import Adaptation
+    from spcl.selfpaced.label_free_quality import LabelFreeQuality
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,10 @@ def main(arguments: Sequence[str]) -> None:
         config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
         console_outputs=is_main_process(),
     )
+
+    from spcl.engine.adapt import adapt
+    from spcl.runtime import end_processes
+
     speaks = is_main_process() and not options.json
     report: Reporter = ConsoleReporter() if speaks else SilentReporter()
     try:
@@ -61,6 +67,10 @@ def main(arguments: Sequence[str]) -> None:
 
 def _show(outcome: Adaptation, report: ConsoleReporter) -> None:
     """The table, and what is to be done with it."""
+    from rich.table import Table
+
+    from spcl.engine.adapt import REPORT_FILE
+
     where = "held-back" if outcome.held_back else "same"
     table = Table(title=f"On {outcome.num_rated} {where} crops, without labels")
     for column in ("", "before", "after"):

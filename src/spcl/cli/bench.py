@@ -5,20 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
-from rich.console import Console
-from rich.table import Table
 
-from spcl.bench.cluster import bench_cluster
-from spcl.bench.rank import bench_rank
-from spcl.bench.train import bench_train
 from spcl.cli.options import at_least
 from spcl.engine.journal import ConsoleReporter, SilentReporter
 from spcl.errors import InputError
-from spcl.retrieval.faiss_search import is_installed
-from spcl.runtime import Runtime
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 @dataclass(frozen=True)
@@ -108,6 +104,11 @@ def main(arguments: Sequence[str]) -> None:
         config=(tyro.conf.FlagCreatePairsOff, tyro.conf.OmitArgPrefixes),
     )
     _check(options)
+
+    from spcl.bench.cluster import bench_cluster
+    from spcl.bench.rank import bench_rank
+    from spcl.bench.train import bench_train
+
     report = SilentReporter() if options.json else ConsoleReporter()
     if isinstance(options, Cluster):
         figures = bench_cluster(
@@ -157,16 +158,25 @@ def _check(options: Any) -> None:
     for name, value in asdict(options).items():
         if isinstance(value, int) and not isinstance(value, bool):
             at_least(f"--{name.replace('_', '-')}", value, 0 if name in ("features", "batch_norm_group") else 1)
-    if getattr(options, "engine", "") == "faiss" and not is_installed():
+    if getattr(options, "engine", "") != "faiss":
+        return
+
+    from spcl.retrieval.faiss_search import is_installed
+
+    if not is_installed():
         raise InputError('faiss is not installed: pip install "spcl[faiss]", or leave --engine out')
 
 
 def _found_device(name: str) -> str:
     """The device that a name means, checked."""
+    from spcl.runtime import Runtime
+
     return str(Runtime(name).device)
 
 
 def _show(figures: dict[str, Any], console: Console) -> None:
+    from rich.table import Table
+
     table = Table(show_header=False)
     table.add_column("what")
     table.add_column("figure", justify="right")

@@ -7,20 +7,17 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import tyro
 
 from spcl.cli.options import FeatureOptions, at_least, checked_rate, parsed
-from spcl.data.crops import find_crops
-from spcl.data.written_columns import written_columns
-from spcl.engine.calibrate import EncoderCalibration, calibrate, moments_of, store_calibration
-from spcl.engine.embed import load_encoder
 from spcl.engine.journal import ConsoleReporter, Reporter, SilentReporter
 from spcl.engine.whole_files import check_place, written_aside
 from spcl.errors import InputError
-from spcl.retrieval.rate_spread import factor_in_words, rounded_up
-from spcl.runtime import Runtime
+
+if TYPE_CHECKING:
+    from spcl.engine.calibrate import EncoderCalibration
 
 _RATES = (0.1, 0.01, 0.001, 0.0001)
 
@@ -69,6 +66,16 @@ def run_calibration(options: Calibrate, report: Reporter) -> None:
     Raises:
         InputError: If something cannot be used, before any image is encoded; if the images give too few pairs.
     """
+    from spcl.data.crops import find_crops
+    from spcl.data.written_columns import written_columns
+
+    records = find_crops(options.images, data_dir=options.data_dir, labelled=options.labels)
+    written = {} if options.labels else written_columns(options.images, records)
+
+    from spcl.engine.calibrate import calibrate, moments_of, store_calibration
+    from spcl.engine.embed import load_encoder
+    from spcl.runtime import Runtime
+
     checkpoint = Path(options.checkpoint)
     runtime = Runtime(options.device, options.precision)
     encoder = load_encoder(checkpoint, arch=options.arch or None, domain=options.domain)
@@ -76,8 +83,6 @@ def run_calibration(options: Calibrate, report: Reporter) -> None:
         raise InputError(
             f"the calibration is stored in {checkpoint}, whose folder cannot be written; copy it elsewhere"
         )
-    records = find_crops(options.images, data_dir=options.data_dir, labelled=options.labels)
-    written = {} if options.labels else written_columns(options.images, records)
     found = calibrate(
         encoder,
         records,
@@ -131,6 +136,8 @@ def figures_of(found: EncoderCalibration, false_match_rate: float) -> dict[str, 
 
 
 def _tell(found: EncoderCalibration, options: Calibrate, report: Reporter) -> None:
+    from spcl.retrieval.rate_spread import factor_in_words, rounded_up
+
     figures, calibration = figures_of(found, options.false_match_rate), found.calibration
     kind = "identities" if found.origin == "labels" else "reliable clusters, without labels"
     report.say(

@@ -6,18 +6,17 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
 from spcl.cli.grouping import Auto, GroupingOptions, searched_images, suggested
 from spcl.cli.options import at_least, parsed
-from spcl.data.crops import crops_outside, find_crops
 from spcl.engine.journal import ConsoleReporter, Reporter, SilentReporter
 from spcl.errors import InputError
-from spcl.report.groups import BROKEN, FOLDERS, PICTURE, SUMMARY, TABLE, check_folder, write_groups
-from spcl.runtime import Runtime
-from spcl.selfpaced.grouping import Groups, cluster
+
+if TYPE_CHECKING:
+    from spcl.selfpaced.grouping import Groups
 
 
 @dataclass(frozen=True)
@@ -67,11 +66,18 @@ def run_cluster(options: Cluster, report: Reporter) -> None:
     Raises:
         InputError: If something cannot be used, before any image is encoded.
     """
-    runtime = Runtime(options.device, options.precision)
+    from spcl.data.crops import crops_outside, find_crops
+
     out = Path(options.out)
     # Earlier results are no crops, where the folder of the results lies among the images.
     records = crops_outside(find_crops(options.images, data_dir=options.data_dir), out)
+
+    from spcl.report.groups import check_folder, write_groups
+    from spcl.runtime import Runtime
+    from spcl.selfpaced.grouping import cluster
+
     check_folder(out, overwrite=options.overwrite)
+    runtime = Runtime(options.device, options.precision)
     searched = searched_images(options, records, k1=options.k1, memory_flags=("--k1",), runtime=runtime, report=report)
     found = suggested(searched, options, eps=options.eps, k1=options.k1, k2=options.k2, report=report)
     groups = cluster(
@@ -95,6 +101,8 @@ def run_cluster(options: Cluster, report: Reporter) -> None:
 def _tell(
     out: Path, groups: Groups, reasons: Sequence[str], summary: Mapping[str, Any], folders: str, report: Reporter
 ) -> None:
+    from spcl.report.groups import BROKEN, FOLDERS, PICTURE, SUMMARY, TABLE
+
     for reason in reasons:
         report.say(f"  {reason}")
     sizes = groups.sizes

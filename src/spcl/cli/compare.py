@@ -6,14 +6,14 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import tyro
 
-from spcl.engine.compare import Comparison, compare
-from spcl.engine.embed import load_encoder
 from spcl.engine.journal import ConsoleReporter, Reporter
-from spcl.runtime import Runtime
+
+if TYPE_CHECKING:
+    from spcl.engine.compare import Comparison
 
 _WORDS = {
     "same": "the same object",
@@ -47,6 +47,11 @@ class Compare:
 def main(arguments: Sequence[str]) -> None:
     """Run ``spcl compare`` with these words."""
     options = tyro.cli(Compare, args=list(arguments), prog="spcl compare", config=(tyro.conf.FlagCreatePairsOff,))
+
+    from spcl.engine.compare import compare
+    from spcl.engine.embed import load_encoder
+    from spcl.runtime import Runtime
+
     device = Runtime(options.device).device
     encoder = load_encoder(options.checkpoint, arch=options.arch or None, domain=options.domain).to(device)
     found = compare(encoder, Path(options.first), Path(options.second), false_match_rate=options.false_match_rate)

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import tyro
 
-from spcl.data.catalogue import DatasetStatus, describe_datasets
+if TYPE_CHECKING:
+    from spcl.data.catalogue import DatasetStatus
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,9 @@ class Datasets:
 def main(arguments: Sequence[str]) -> None:
     """Run ``spcl datasets`` with these words."""
     options = tyro.cli(Datasets, args=list(arguments), prog="spcl datasets")
+
+    from spcl.data.catalogue import describe_datasets
+
     for status in describe_datasets(Path(options.data_dir)):
         print("\n".join(_lines(status)))
     print("\nAny other data is given by its path: Market-1501 layout, a folder per identity, a flat folder of crops,")

@@ -12,27 +12,18 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
 import tyro
-from rich.console import Console
-from rich.table import Table
 
 from spcl.cli.options import at_least
 from spcl.config import Config, DataConfig, LabelConfig, NetworkConfig, RunConfig, ScheduleConfig
-from spcl.data.synthetic import SyntheticSpec, write_market1501
-from spcl.engine.assemble import Run, evaluate_run, prepare, run_training
-from spcl.engine.extract import extract_features
 from spcl.engine.journal import ConsoleReporter, Reporter, SilentReporter, duration
-from spcl.engine.training_sets import make_store
 from spcl.engine.whole_files import written_aside
 from spcl.errors import InputError
-from spcl.nn.weights import find_weights
-from spcl.records import cameras_of, identities_of
-from spcl.report.ranked import Ranking, ShownImage, ranked_picture
-from spcl.retrieval.ranking import rank_features
-from spcl.retrieval.top_gallery import top_gallery
+
+if TYPE_CHECKING:
+    from spcl.engine.assemble import Run
 
 _NAMES = {"untrained": "ImageNet weights, untrained", "source_only": "studio alone", "spcl": "SpCL: studio + street"}
 _SHOWN_QUERIES, _SHOWN_RANKS = 6, 6
@@ -86,6 +77,9 @@ def run_demo(options: Demo, report: Reporter) -> dict[str, Any]:
     Raises:
         InputError: If a value cannot be used, or the folder holds something else; nothing is written then.
     """
+    from spcl.data.synthetic import SyntheticSpec, write_market1501
+    from spcl.engine.assemble import prepare, run_training
+
     out = Path(options.out)
     height, width = (128, 64) if options.kind == "pedestrian" else (96, 96)
     spec = SyntheticSpec(
@@ -135,6 +129,9 @@ def _check(options: Demo) -> None:
     at_least("--test-identities", options.test_identities, 1)
     # The first is a query, the others are the gallery.
     at_least("--images-per-camera", options.images_per_camera, 2)
+
+    from spcl.nn.weights import find_weights
+
     find_weights(options.arch, options.pretrained)
 
 
@@ -183,6 +180,10 @@ def _config_of(name: str, config: Config, out: Path) -> Config:
 
 def _rate(run: Run, report: Reporter) -> tuple[dict[str, Any], Any]:
     """The figures of an encoder on the street, and its features of the street's test images."""
+    from spcl.engine.assemble import evaluate_run
+    from spcl.engine.extract import extract_features
+    from spcl.engine.training_sets import make_store
+
     records = run.target.query + run.target.gallery
     features = extract_features(run.encoder, make_store(run.config, records), run.state.runtime)
     row = evaluate_run(run, report).to_row()
@@ -191,6 +192,14 @@ def _rate(run: Run, report: Reporter) -> tuple[dict[str, Any], Any]:
 
 def _picture(path: Path, run: Run, features: dict[str, Any], summary: dict[str, Any]) -> Path:
     """The queries that gained most, and what the untrained and the adapted encoder find for them."""
+    import numpy as np
+
+    from spcl.engine.training_sets import make_store
+    from spcl.records import cameras_of, identities_of
+    from spcl.report.ranked import Ranking, ShownImage, ranked_picture
+    from spcl.retrieval.ranking import rank_features
+    from spcl.retrieval.top_gallery import top_gallery
+
     query, gallery = run.target.query, run.target.gallery
     labels = (identities_of(query), identities_of(gallery), cameras_of(query), cameras_of(gallery))
     split = {name: (rows[: len(query)], rows[len(query) :]) for name, rows in features.items()}
@@ -225,6 +234,9 @@ def _picture(path: Path, run: Run, features: dict[str, Any], summary: dict[str, 
 
 
 def _show(summary: dict[str, Any], report: Reporter, picture: Path) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
     table = Table(title="On the street")
     for column in ("encoder", "mAP", "top-1", "top-5", "seconds"):
         table.add_column(column, justify="left" if column == "encoder" else "right")

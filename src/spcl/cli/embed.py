@@ -7,23 +7,22 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
 from spcl.cli.options import FeatureOptions, parsed
-from spcl.engine.embed import Encoder, load_encoder
 from spcl.engine.journal import ConsoleReporter, Reporter, SilentReporter
 from spcl.engine.whole_files import check_place
 from spcl.errors import InputError
-from spcl.gallery.features_file import check_suffix, features_writer, paths_file, there_already
-from spcl.gallery.gallery import Gallery
-from spcl.gallery.intake import FoundImages, embedded_rows, find_images
-from spcl.gallery.naming import HAS_IDENTITY
-from spcl.gallery.store import is_gallery
-from spcl.runtime import Runtime
 
-_MOSTHAS_IDENTITY = 20
+if TYPE_CHECKING:
+    from spcl.engine.embed import Encoder
+    from spcl.gallery.gallery import Gallery
+    from spcl.gallery.intake import FoundImages
+    from spcl.runtime import Runtime
+
+_MOST_NAMED = 20
 
 
 @dataclass(frozen=True)
@@ -62,6 +61,10 @@ def run_embedding(options: Embed, report: Reporter) -> None:
     Raises:
         InputError: If something cannot be used, before any image is encoded; if no image can be read.
     """
+    from spcl.engine.embed import load_encoder
+    from spcl.gallery.intake import find_images
+    from spcl.runtime import Runtime
+
     output = _checked_output(options)
     runtime = Runtime(options.device, options.precision)
     found = find_images(options.images, identity_from=options.identity_from, data_dir=options.data_dir)
@@ -79,6 +82,9 @@ def _checked_output(options: Embed) -> Path | None:
         raise InputError("where to? Give -o features.parquet, --gallery FOLDER, or both")
     if not options.output:
         return None
+
+    from spcl.gallery.features_file import check_suffix, paths_file, there_already
+
     output = Path(options.output)
     check_suffix(output)
     for file in (output, paths_file(output)) if output.suffix == ".npy" else (output,):
@@ -91,6 +97,9 @@ def _checked_output(options: Embed) -> Path | None:
 
 def _gallery(folder: Path, encoder: Encoder, found: FoundImages, *, flip: bool) -> Gallery:
     """The gallery, with encoder, kind of features and columns checked; made where there is none."""
+    from spcl.gallery.gallery import Gallery
+    from spcl.gallery.store import is_gallery
+
     if not is_gallery(folder):
         return Gallery.create(folder, encoder, flip=flip)
     gallery = Gallery.open(folder, encoder)
@@ -108,6 +117,10 @@ def _embed(
     runtime: Runtime,
     report: Reporter,
 ) -> dict[str, Any]:
+    from spcl.gallery.features_file import features_writer
+    from spcl.gallery.intake import embedded_rows
+    from spcl.gallery.naming import HAS_IDENTITY
+
     facts = {
         "fingerprint": encoder.fingerprint,
         "checkpoint": options.checkpoint,
@@ -157,12 +170,14 @@ def _embed(
 
 
 def _tell(done: dict[str, Any], report: Reporter) -> None:
-    for image in done["broken"][:_MOSTHAS_IDENTITY]:
+    for image in done["broken"][:_MOST_NAMED]:
         report.warn(f"{image['path']} is left out: {image['reason']}")
-    if len(done["broken"]) > _MOSTHAS_IDENTITY:
-        report.warn(f"and {len(done['broken']) - _MOSTHAS_IDENTITY} more images are left out; --json lists them all")
+    if len(done["broken"]) > _MOST_NAMED:
+        report.warn(f"and {len(done['broken']) - _MOST_NAMED} more images are left out; --json lists them all")
     report.say(f"{done['num_images']} images, features of length {done['dim']}, encoder {done['fingerprint']}")
     if "output" in done:
+        from spcl.gallery.features_file import paths_file
+
         output = Path(done["output"])
         report.say(f"features: {output}" + (f", paths: {paths_file(output)}" if output.suffix == ".npy" else ""))
     if "gallery" in done:

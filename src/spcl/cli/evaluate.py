@@ -6,23 +6,19 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import torch
 import tyro
 
 from spcl.cli.options import EncodingOptions, at_least, parsed
-from spcl.data.catalogue import load_dataset
-from spcl.data.from_folders import split_for_evaluation
-from spcl.data.images import ImageStore
-from spcl.engine.checkpoint import load_network
-from spcl.engine.evaluate import evaluate_encoder, evaluation_lines
-from spcl.engine.journal import ConsoleReporter, SilentReporter
-from spcl.engine.preflight import can_evaluate, check_queries
+from spcl.engine.journal import ConsoleReporter, Reporter, SilentReporter
 from spcl.errors import InputError
-from spcl.nn.encoder import Encoder
-from spcl.records import Record, ReIDDataset
-from spcl.runtime import Runtime, end_processes
+
+if TYPE_CHECKING:
+    from spcl.data.images import ImageStore
+    from spcl.engine.evaluate import EvaluationResult
+    from spcl.nn.encoder import Encoder
+    from spcl.records import Record, ReIDDataset
 
 
 @dataclass(frozen=True)
@@ -46,73 +42,40 @@ class Evaluate(EncodingOptions):
     json: bool = False
     """Print the figures as JSON, as fractions, and the images that cannot be read."""
 
+    def check(self) -> None:
+        """As for all; and the size of a batch."""
+        super().check()
+        at_least("--batch-size", self.batch_size, 1)
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What a checkpoint must be, where the caller knows; None: whatever it is."""
+
+    size: tuple[int, int] | None = None
+    features: int | None = None
+    domains: bool | None = None
+
 
 def main(arguments: Sequence[str]) -> None:
     """Run ``spcl evaluate`` with these words."""
-    options = parsed(Evaluate, arguments, "spcl evaluate")
-    run_evaluation(
-        Path(options.checkpoint),
-        options.data,
-        data_dir=Path(options.data_dir),
-        arch=options.arch or None,
-        domain=options.domain,
-        rerank=options.rerank,
-        protocol=None if options.protocol == "auto" else options.protocol,
-        batch_size=options.batch_size,
-        flip=options.flip,
-        workers=options.workers,
-        device=options.device,
-        precision=options.precision,
-        on_broken=options.on_broken,
-        as_json=options.json,
-    )
+    run_evaluation(parsed(Evaluate, arguments, "spcl evaluate"))
 
 
-def run_evaluation(
-    checkpoint: Path,
-    data: str,
-    *,
-    data_dir: Path = Path("examples/data"),
-    arch: str | None = None,
-    size: tuple[int, int] | None = None,
-    features: int | None = None,
-    expect_domains: bool | None = None,
-    domain: str = "target",
-    rerank: bool = False,
-    protocol: str | None = None,
-    batch_size: int = 256,
-    flip: bool = False,
-    workers: int = 4,
-    device: str = "auto",
-    precision: str = "fp32",
-    on_broken: Literal["error", "skip"] = "error",
-    as_json: bool = False,
-) -> None:
+def run_evaluation(options: Evaluate, expected: Expected | None = None) -> None:
     """Rate a checkpoint and print the figures.
 
     Raises:
         InputError: If the checkpoint or the data cannot be used, before any image is encoded.
     """
-    runtime = Runtime(device, precision)
+    import torch
 
-    def inputs() -> tuple[ReIDDataset, Encoder]:
-        # The official script's flags come here unchecked.
-        at_least("--workers", workers, 1)
-        at_least("--batch-size", batch_size, 1)
-        dataset = load_dataset(data, data_dir, keep_missing=on_broken == "skip")
-        if not can_evaluate(dataset):
-            dataset = split_for_evaluation(dataset)
-        check_queries(dataset, protocol or dataset.protocol)
-        network = load_network(checkpoint, arch=arch, size=size, features=features)
-        if expect_domains and len(network.domains) < 2:
-            raise InputError(f"{checkpoint} has one batch norm, not one per domain; leave --dsbn out")
-        if expect_domains is False and len(network.domains) > 1:
-            raise InputError(f"{checkpoint} has a batch norm per domain; add --dsbn")
-        if domain not in network.domains:
-            raise InputError(f"{checkpoint} has no domain {domain!r}; it has {', '.join(network.domains)}")
-        return dataset, network
+    from spcl.data.images import ImageStore
+    from spcl.engine.evaluate import evaluate_encoder
+    from spcl.runtime import Runtime, end_processes
 
-    dataset, network = runtime.together(inputs)
+    runtime = Runtime(options.device, options.precision)
+    dataset, network = runtime.together(lambda: _inputs(options, expected or Expected()))
 
     def store_of(records: tuple[Record, ...]) -> ImageStore:
         settings = network.settings
@@ -121,26 +84,55 @@ def run_evaluation(
             records,
             height=settings.height,
             width=settings.width,
-            on_broken=on_broken,
+            on_broken=options.on_broken,
             memory=0,
-            num_threads=workers,
+            num_threads=options.workers,
         )
 
-    report = SilentReporter() if as_json or not runtime.is_main else ConsoleReporter()
+    report = SilentReporter() if options.json or not runtime.is_main else ConsoleReporter()
     result = evaluate_encoder(
-        network.folded(domain).to(runtime.device).to(memory_format=torch.channels_last).eval(),
+        network.folded(options.domain).to(runtime.device).to(memory_format=torch.channels_last).eval(),
         dataset,
         store_of,
         runtime,
         report,
-        protocol=protocol,
-        with_rerank=rerank,
-        batch_size=batch_size,
-        flip=flip,
+        protocol=None if options.protocol == "auto" else options.protocol,
+        with_rerank=options.rerank,
+        batch_size=options.batch_size,
+        flip=options.flip,
     )
     end_processes()
-    if not runtime.is_main:
-        return
+    if runtime.is_main:
+        _print(result, dataset, report, as_json=options.json)
+
+
+def _inputs(options: Evaluate, expected: Expected) -> tuple[ReIDDataset, Encoder]:
+    """The data set and the encoder, checked."""
+    from spcl.data.catalogue import load_dataset
+    from spcl.data.from_folders import split_for_evaluation
+    from spcl.engine.checkpoint import load_network
+    from spcl.engine.preflight import can_evaluate, check_queries
+
+    # The official script's flags come here unchecked.
+    options.check()
+    dataset = load_dataset(options.data, Path(options.data_dir), keep_missing=options.on_broken == "skip")
+    if not can_evaluate(dataset):
+        dataset = split_for_evaluation(dataset)
+    check_queries(dataset, dataset.protocol if options.protocol == "auto" else options.protocol)
+    checkpoint, domain = Path(options.checkpoint), options.domain
+    network = load_network(checkpoint, arch=options.arch or None, size=expected.size, features=expected.features)
+    if expected.domains and len(network.domains) < 2:
+        raise InputError(f"{checkpoint} has one batch norm, not one per domain; leave --dsbn out")
+    if expected.domains is False and len(network.domains) > 1:
+        raise InputError(f"{checkpoint} has a batch norm per domain; add --dsbn")
+    if domain not in network.domains:
+        raise InputError(f"{checkpoint} has no domain {domain!r}; it has {', '.join(network.domains)}")
+    return dataset, network
+
+
+def _print(result: EvaluationResult, dataset: ReIDDataset, report: Reporter, *, as_json: bool) -> None:
+    from spcl.engine.evaluate import evaluation_lines
+
     if as_json:
         more = {"num_queries": result.num_queries, "num_gallery": result.num_gallery}
         print(json.dumps(result.to_row() | more | {"broken": result.broken, "notes": dataset.notes}))

@@ -6,19 +6,19 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import tyro
 
-from spcl.engine.embed import Encoder, load_encoder
 from spcl.engine.journal import ConsoleReporter, Reporter, SilentReporter
-from spcl.engine.weights_file import SUFFIX
 from spcl.errors import InputError
-from spcl.export.onnx_file import OnnxFile, export_onnx, refuse_existing
-from spcl.export.onnx_graph import DEFAULT_OPSET
-from spcl.export.weights import export_weights
+from spcl.export.files import DEFAULT_OPSET, refuse_existing
 
-_ONNX = ".onnx"
+if TYPE_CHECKING:
+    from spcl.engine.embed import Encoder
+    from spcl.export.onnx_file import OnnxFile
+
+_ONNX, _WEIGHTS = ".onnx", ".safetensors"
 
 
 @dataclass(frozen=True)
@@ -57,9 +57,14 @@ def main(arguments: Sequence[str]) -> None:
     output = Path(options.output)
     _check(options, output)
     refuse_existing(output, overwrite=options.overwrite)
+
+    from spcl.engine.embed import load_encoder
+    from spcl.export.onnx_file import export_onnx
+    from spcl.export.weights import export_weights
+
     report = SilentReporter() if options.json else ConsoleReporter()
     encoder = load_encoder(options.checkpoint, arch=options.arch or None, domain=options.domain)
-    if output.suffix.lower() == SUFFIX:
+    if output.suffix.lower() == _WEIGHTS:
         card = export_weights(encoder, output, overwrite=options.overwrite)
         row = {"path": str(output), "card": str(card), "bytes": output.stat().st_size} | _facts(encoder)
         _tell(row, [f"weights: {output} ({_size(output.stat().st_size)})", f"model card: {card}"], report, options.json)
@@ -84,8 +89,8 @@ def main(arguments: Sequence[str]) -> None:
 def _check(options: Export, output: Path) -> None:
     """Do the ending and the flags go together?"""
     suffix = output.suffix.lower()
-    if suffix not in (_ONNX, SUFFIX):
-        raise InputError(f"{output} ends in {suffix or 'nothing'}; expected {_ONNX} or {SUFFIX}")
+    if suffix not in (_ONNX, _WEIGHTS):
+        raise InputError(f"{output} ends in {suffix or 'nothing'}; expected {_ONNX} or {_WEIGHTS}")
     if suffix == _ONNX:
         return
     given = {

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from spcl.cli.options import EncodingOptions, at_least
-from spcl.engine.embed import SMALL_IMAGENET_ARCH
-from spcl.engine.journal import Reporter
-from spcl.engine.own_images import SearchedImages, embed_and_search
 from spcl.errors import InputError
-from spcl.records import Record
-from spcl.runtime import Runtime
-from spcl.selfpaced.suggestion import Suggestion, suggest
+
+if TYPE_CHECKING:
+    from spcl.engine.journal import Reporter
+    from spcl.engine.own_images import SearchedImages
+    from spcl.records import Record
+    from spcl.runtime import Runtime
+    from spcl.selfpaced.suggestion import Suggestion
 
 Auto = Literal["auto"]
 
@@ -61,6 +62,9 @@ def searched_images(
         runtime: Device and precision.
         report: Shows progress.
     """
+    from spcl.engine.embed import SMALL_IMAGENET_ARCH
+    from spcl.engine.own_images import embed_and_search
+
     return embed_and_search(
         records,
         checkpoint=options.checkpoint,
@@ -86,6 +90,8 @@ def suggested(
     report: Reporter,
 ) -> Suggestion:
     """Settings that fit the crops; what is given is kept."""
+    from spcl.selfpaced.suggestion import suggest
+
     with report.progress("trying settings") as advance:
         return suggest(
             searched.images.features,

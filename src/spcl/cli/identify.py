@@ -6,19 +6,18 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import tyro
 
 from spcl.cli.options import FeatureOptions, checked_rate, embedded_queries, found_queries, parsed
-from spcl.engine.calibrate import FACT, stored_calibration
-from spcl.engine.embed import Encoder, load_encoder
 from spcl.engine.journal import ConsoleReporter, Reporter, SilentReporter
 from spcl.errors import InputError
-from spcl.gallery.naming import enrolled_identities
-from spcl.gallery.sources import searchable
-from spcl.retrieval.calibration import Threshold
-from spcl.retrieval.identification import Enrolled, Identification
-from spcl.runtime import Runtime
+
+if TYPE_CHECKING:
+    from spcl.engine.embed import Encoder
+    from spcl.retrieval.calibration import Threshold
+    from spcl.retrieval.identification import Enrolled, Identification
 
 _MOST_NAMED = 20
 
@@ -64,8 +63,14 @@ def run_identification(options: Identify, report: Reporter) -> None:
         InputError: If something cannot be used, or nothing tells how similar strangers are; before images to be named
             are embedded.
     """
-    runtime = Runtime(options.device, options.precision)
     records = found_queries(options.query, data_dir=options.data_dir, purpose="named")
+
+    from spcl.engine.embed import load_encoder
+    from spcl.gallery.naming import enrolled_identities
+    from spcl.gallery.sources import searchable
+    from spcl.runtime import Runtime
+
+    runtime = Runtime(options.device, options.precision)
     encoder = load_encoder(options.checkpoint, arch=options.arch or None, domain=options.domain)
     where = options.where or None
     with searchable(
@@ -103,6 +108,8 @@ def run_identification(options: Identify, report: Reporter) -> None:
 
 def _why_no_calibration(encoder: Encoder, flip: bool) -> str:
     """A word on a calibration that is there and is not used."""
+    from spcl.engine.calibrate import FACT, stored_calibration
+
     stored = stored_calibration(encoder)
     if stored is None and FACT in encoder.facts:
         return ". The checkpoint's calibration is of other weights or another domain"

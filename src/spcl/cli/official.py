@@ -9,7 +9,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, TypeVar
 
 import tyro
@@ -187,21 +186,21 @@ def train_usl(arguments: Sequence[str] | None = None) -> None:
 
 def evaluate(arguments: Sequence[str] | None = None) -> None:
     """``examples/test.py``."""
-    from spcl.cli.evaluate import run_evaluation
+    from spcl.cli.evaluate import Evaluate, Expected, run_evaluation
 
     options = _parse(Test, arguments)
     run_evaluation(
-        Path(options.resume),
-        options.dataset,
-        data_dir=Path(options.data_dir),
-        arch=options.arch,
-        size=(options.height, options.width),
-        features=options.features,
-        expect_domains=options.dsbn,
-        domain="source" if options.test_source else "target",
-        rerank=options.rerank,
-        batch_size=options.batch_size,
-        workers=options.workers,
+        Evaluate(
+            options.resume,
+            options.dataset,
+            rerank=options.rerank,
+            batch_size=options.batch_size,
+            data_dir=options.data_dir,
+            arch=options.arch,
+            domain="source" if options.test_source else "target",
+            workers=options.workers,
+        ),
+        Expected(size=(options.height, options.width), features=options.features, domains=options.dsbn),
     )
 
 

@@ -1,21 +1,26 @@
-"""Flags that the commands share which encode images with a checkpoint, and how a command line becomes options."""
+"""Flags that the commands share which encode images with a checkpoint, and how a command line becomes options.
+
+Here and in the files of the commands, what is imported at the top is light: a help text or a wrong flag is answered
+without torch. What computes is imported by the functions that run it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
 
 import tyro
 
-from spcl.data.crops import find_crops
-from spcl.engine.embed import EmbeddedImages, Encoder, embed_records
-from spcl.engine.journal import Reporter
 from spcl.errors import InputError
-from spcl.records import Record
-from spcl.retrieval.calibration import check_rate
-from spcl.runtime import Runtime, is_main_process
+from spcl.launched import is_main_process
+
+if TYPE_CHECKING:
+    from spcl.engine.embed import EmbeddedImages, Encoder
+    from spcl.engine.journal import Reporter
+    from spcl.records import Record
+    from spcl.runtime import Runtime
 
 
 class _Checked(Protocol):
@@ -76,6 +81,8 @@ def at_least(flag: str, value: int, least: int) -> None:
 
 def checked_rate(rate: float) -> None:
     """Raise an ``InputError`` for a false-match rate that is none."""
+    from spcl.retrieval.calibration import check_rate
+
     try:
         check_rate(rate)
     except ValueError as error:
@@ -86,6 +93,8 @@ def embedded_queries(
     encoder: Encoder, records: Sequence[Record], options: FeatureOptions, *, runtime: Runtime, report: Reporter
 ) -> EmbeddedImages:
     """Features of the images that a command was asked about, made as its options say."""
+    from spcl.engine.embed import embed_records
+
     return embed_records(
         encoder,
         records,
@@ -108,6 +117,8 @@ def found_queries(queries: Sequence[str], *, data_dir: str, purpose: str) -> tup
     Raises:
         InputError: If there is none.
     """
+    from spcl.data.crops import find_crops
+
     if not queries:
         raise InputError(f"which images are to be {purpose}? Give one, several, or a folder, after the gallery")
     return tuple(record for query in queries for record in find_crops(query, data_dir=Path(data_dir)))

@@ -6,22 +6,22 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
 import tyro
-from numpy.typing import NDArray
 
 from spcl.cli.options import FeatureOptions, at_least, embedded_queries, found_queries, parsed
-from spcl.data.images import UnreadableImageError, open_image, resized
-from spcl.engine.embed import EmbeddedImages, Encoder, load_encoder
 from spcl.engine.journal import ConsoleReporter, Reporter, SilentReporter
 from spcl.engine.whole_files import check_place
 from spcl.errors import InputError
-from spcl.gallery.filters import both, not_cameras
-from spcl.gallery.gallery import Gallery
-from spcl.gallery.result import Hit, SearchResult
-from spcl.gallery.sources import searchable
-from spcl.runtime import Runtime
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from spcl.engine.embed import EmbeddedImages, Encoder
+    from spcl.gallery.gallery import Gallery
+    from spcl.gallery.result import Hit, SearchResult
 
 _MOST_IN_A_PICTURE = 12
 _MOST_NAMED = 20
@@ -80,8 +80,14 @@ def run_search(options: Search, report: Reporter) -> None:
         InputError: If something cannot be used: gallery and filter before queries are embedded, these before a folder
             of images is.
     """
-    runtime = Runtime(options.device, options.precision)
     records = found_queries(options.query, data_dir=options.data_dir, purpose="searched for")
+
+    from spcl.engine.embed import load_encoder
+    from spcl.gallery.filters import both, not_cameras
+    from spcl.gallery.sources import searchable
+    from spcl.runtime import Runtime
+
+    runtime = Runtime(options.device, options.precision)
     encoder = load_encoder(options.checkpoint, arch=options.arch or None, domain=options.domain)
     where = both(not_cameras(options.camera_not), options.where or None)
     with searchable(
@@ -205,6 +211,9 @@ def _shown(value: object) -> str:
 
 def _draw(path: Path, encoder: Encoder, queries: EmbeddedImages, result: SearchResult, options: Search) -> None:
     # Loading what draws takes longer than a search.
+    import numpy as np
+
+    from spcl.data.images import UnreadableImageError, open_image, resized
     from spcl.report.ranked import Ranking, ShownImage, lines_under, ranked_picture
 
     def picture(image: Path) -> NDArray[np.uint8]:

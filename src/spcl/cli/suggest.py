@@ -7,22 +7,20 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import tyro
 
 from spcl.cli.grouping import GroupingOptions, searched_images, suggested
 from spcl.cli.options import parsed
-from spcl.data.catalogue import load_dataset
-from spcl.data.crop_shapes import CropShape, crop_shape
-from spcl.data.crops import find_crops
-from spcl.engine.embed import EmbeddedImages
 from spcl.engine.journal import ConsoleReporter, Reporter, SilentReporter
 from spcl.engine.whole_files import check_place, written_aside
 from spcl.errors import InputError
-from spcl.report.suggestion import suggestion_picture
-from spcl.runtime import Runtime
-from spcl.selfpaced.suggestion import Suggestion
+
+if TYPE_CHECKING:
+    from spcl.data.crop_shapes import CropShape
+    from spcl.engine.embed import EmbeddedImages
+    from spcl.selfpaced.suggestion import Suggestion
 
 
 @dataclass(frozen=True)
@@ -53,11 +51,17 @@ def run_suggest(options: Suggest, report: Reporter) -> None:
     Raises:
         InputError: If something cannot be used, before any image is encoded.
     """
+    from spcl.data.crop_shapes import crop_shape
+    from spcl.data.crops import find_crops
+
     if options.picture:
         check_place(Path(options.picture))
-    runtime = Runtime(options.device, options.precision)
     records = find_crops(options.images, data_dir=options.data_dir)
     shape = crop_shape(records)
+
+    from spcl.runtime import Runtime
+
+    runtime = Runtime(options.device, options.precision)
     searched = searched_images(options, records, runtime=runtime, report=report)
     found = suggested(searched, options, report=report)
     command = training_command(options, found, shape)
@@ -68,6 +72,8 @@ def run_suggest(options: Suggest, report: Reporter) -> None:
         _tell(found, shape, command, note, searched.images, report)
     # Last: what was found is told already if it cannot be drawn.
     if options.picture and found.curves:
+        from spcl.report.suggestion import suggestion_picture
+
         with written_aside(Path(options.picture)) as aside:
             suggestion_picture(aside, found)
     if options.picture:
@@ -88,6 +94,8 @@ def training_command(options: Suggest, found: Suggestion, shape: CropShape) -> s
 
 def _note_on_training(options: Suggest, num_looked_at: int) -> str:
     """What the training reads otherwise than this command does; empty where it is the same."""
+    from spcl.data.catalogue import load_dataset
+
     try:
         num_trained = len(load_dataset(options.images, options.data_dir).train)
     except InputError as error:

@@ -10,12 +10,9 @@ from typing import Annotated
 import tyro
 
 from spcl.config import Config, load_config, load_recipe, overlay
-from spcl.engine.assemble import prepare, run_training
 from spcl.engine.journal import ConsoleReporter, Reporter, SilentReporter
-from spcl.engine.run_files import BEST_FILE, CHECKPOINT_FILE
-from spcl.engine.starting_point import settings_from_checkpoint
 from spcl.errors import InputError
-from spcl.runtime import end_processes, is_main_process
+from spcl.launched import is_main_process
 
 
 @dataclass(frozen=True)
@@ -50,6 +47,10 @@ def main(arguments: Sequence[str]) -> None:
 
 def run_training_command(config: Config, *, resume: bool, report: Reporter | None = None) -> None:
     """Prepare, train, and say where the results are and which is which."""
+    from spcl.engine.assemble import prepare, run_training
+    from spcl.engine.run_files import BEST_FILE, CHECKPOINT_FILE
+    from spcl.runtime import end_processes
+
     report = report or (ConsoleReporter() if is_main_process() else SilentReporter())
     run = prepare(config, report, resume=resume)
     folder = run.folder
@@ -79,6 +80,8 @@ def _parse(arguments: Sequence[str]) -> Train:
     in_file = load_config(Path(path), config).network.from_checkpoint if path else ""
     checkpoint = _value_of("--from-checkpoint", words, in_file)
     if checkpoint:
+        from spcl.engine.starting_point import settings_from_checkpoint
+
         told = settings_from_checkpoint(Path(checkpoint), arch=_value_of("--arch", words, "") or None)
         config = overlay(config, told, f"checkpoint {checkpoint}")
     if path:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from spcl.config import Config, overlay
-from spcl.engine.starting_point import settings_from_checkpoint
 
 
 @dataclass(frozen=True)
@@ -56,6 +55,9 @@ class AdaptationSettings:
 
     def to_config(self, checkpoint: Path, target: str) -> Config:
         """The settings of the run: those of the checkpoint, and these."""
+        # Needs torch; these settings are also read for a help text.
+        from spcl.engine.starting_point import settings_from_checkpoint
+
         told = settings_from_checkpoint(checkpoint, arch=self.arch or None)
         given: dict[str, dict[str, Any]] = {
             "data": {"target": target, "data_dir": self.data_dir, "workers": self.workers, "on_broken": "skip"},

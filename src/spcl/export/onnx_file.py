@@ -18,8 +18,9 @@ from spcl.engine.embed import Encoder
 from spcl.engine.journal import Reporter, SilentReporter
 from spcl.engine.whole_files import written_aside
 from spcl.errors import InputError
+from spcl.export.files import DEFAULT_OPSET, refuse_existing
 from spcl.export.onnx_check import Agreement, compare
-from spcl.export.onnx_graph import DEFAULT_OPSET, GraphInput, onnx_model
+from spcl.export.onnx_graph import GraphInput, onnx_model
 from spcl.export.tracker import is_known, tracker_input
 from spcl.randomness import generator
 
@@ -110,18 +111,6 @@ def export_onnx(
         own = float(np.mean((features * encoder.embed(records)).sum(axis=1)))
     metadata = {entry.key: entry.value for entry in model.metadata_props}
     return OnnxFile(path, given, metadata, agreement, path.stat().st_size, own)
-
-
-def refuse_existing(path: Path, *, overwrite: bool) -> None:
-    """Is the place free?
-
-    Raises:
-        InputError: If a file is there and may not be replaced, or a folder is.
-    """
-    if path.is_dir():
-        raise InputError(f"{path} is a folder; give the name of a file")
-    if path.exists() and not overwrite:
-        raise InputError(f"{path} is there already; give another name, or --overwrite to replace it")
 
 
 def _require_packages() -> None:

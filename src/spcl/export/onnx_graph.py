@@ -25,9 +25,9 @@ from spcl._version import __version__
 from spcl.engine.embed import Encoder
 from spcl.engine.journal import Advance
 from spcl.errors import InputError, first_line
+from spcl.export.files import DEFAULT_OPSET
 from spcl.nn.backbones import IMAGENET_MEAN, IMAGENET_STD
 
-DEFAULT_OPSET = 18
 OPSETS = range(13, 24)
 _FIRST_OPSET_OF_EXPORTED_PROGRAMS = 18
 _STAGES = 3

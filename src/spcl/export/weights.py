@@ -10,8 +10,8 @@ from spcl.engine.embed import Encoder
 from spcl.engine.weights_file import SUFFIX, write_weights_file
 from spcl.engine.whole_files import written_aside
 from spcl.errors import InputError
+from spcl.export.files import refuse_existing
 from spcl.export.model_card import model_card
-from spcl.export.onnx_file import refuse_existing
 from spcl.export.shared_facts import shared_facts
 
 

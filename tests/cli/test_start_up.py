@@ -1,0 +1,44 @@
+import subprocess
+import sys
+
+# A command's help text, a typo in a flag and a missing argument, for all commands, in one process.
+_PROGRAM = """
+import contextlib, io, sys
+from spcl.cli import official
+from spcl.cli.main import COMMANDS, main, run_guarded
+
+HEAVY = ("torch", "torchvision", "timm", "numba", "pandas", "scipy", "sklearn", "lancedb", "pyarrow", "matplotlib")
+
+def answered(program, *words):
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            program(list(words))
+        except SystemExit as ended:
+            code = ended.code or 0
+        else:
+            raise AssertionError(f"{words} went on")
+    loaded = [name for name in HEAVY if name in sys.modules]
+    assert not loaded, f"{words} has loaded {loaded}"
+    return code, out.getvalue() + err.getvalue()
+
+for command in COMMANDS:
+    words = (command, "cluster") if command == "bench" else (command,)
+    code, text = answered(main, *words, "--help")
+    assert code == 0 and "usage" in text, (command, code, text)
+    code, text = answered(main, *words, "--no-such-flag")
+    assert code == 2 and "--help" in text, (command, code, text)
+for script in (official.train_uda, official.train_usl, official.evaluate):
+    code, text = answered(script, "--help")
+    assert code == 0 and "usage" in text, (script, code, text)
+    code, text = answered(script, "--no-such-flag")
+    assert code == 2 and "--help" in text, (script, code, text)
+for words in ("compare c", "train x --epochs none", "cluster x -o y --eps 2", "export c out.txt", "suggest x --k1"):
+    assert answered(main, *words.split())[0] == 2, words
+print("all answered")
+"""
+
+
+def test_help_and_wrong_flags_load_nothing_that_computes():
+    done = subprocess.run([sys.executable, "-c", _PROGRAM], capture_output=True, text=True)
+    assert done.stdout.endswith("all answered\n"), done.stdout + done.stderr
