@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-all lint bench setup clean
+.PHONY: demo test test-all test-bounds lint bench setup clean
 
 setup: $(VENV)/.installed
 
@@ -18,8 +18,12 @@ demo: setup  ## Adapt an encoder to a street it has no labels for, on rendered i
 test: setup  ## The tests that every change must pass, on two processes of one thread each: the networks are tiny
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
 
-test-all: setup  ## The slow ones too
+test-all: setup test-bounds  ## The slow ones too
 	$(BIN)/python -m pytest
+
+test-bounds: setup  ## The compiled loops with every index checked; these are cached apart from the others
+	NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR=$(VENV)/numba-bounds OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" \
+		tests/retrieval tests/selfpaced
 
 lint: setup  ## Style, types, import contract
 	$(BIN)/ruff check .

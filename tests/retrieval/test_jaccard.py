@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.sparse import csr_array
 
 from spcl.retrieval import jaccard as module
 from spcl.retrieval import k_reciprocal
-from spcl.retrieval.jaccard import jaccard_distance
+from spcl.retrieval.jaccard import jaccard_distance, jaccard_of_encoding
 from spcl.retrieval.k_reciprocal import average_over_neighbours, k_reciprocal_encoding, reciprocal_sets
 from spcl.retrieval.neighbours import nearest_neighbours
 from tests.oracles.dense_labels import dense_encoding, dense_jaccard, expanded
@@ -117,3 +118,24 @@ def test_rows_in_several_portions_and_growing_buffers(monkeypatch):
 def test_a_cutoff_out_of_range_is_named(cutoff):
     with pytest.raises(ValueError, match="cutoff is"):
         jaccard_distance(np.eye(3, dtype=np.float32), cutoff=cutoff)
+
+
+@pytest.mark.parametrize("share_of_zeros", [0.3, 0.9, 1.0])
+def test_weights_of_zero_are_met_once(share_of_zeros):
+    # Weights that underflow leave an overlap at 0: a row that is met must not count as new again and again.
+    rng = np.random.default_rng(0)
+    num, per_row = 90, 25
+    columns = np.concatenate([np.sort(rng.choice(num, per_row, replace=False)) for _ in range(num)])
+    weights = rng.random((num, per_row)).astype(np.float32)
+    weights[rng.random((num, per_row)) < share_of_zeros] = 0
+    weights /= np.maximum(weights.sum(axis=1, keepdims=True), 1e-9)
+    encoding = csr_array((weights.ravel(), columns, np.arange(num + 1) * per_row), shape=(num, num))
+    dense = encoding.toarray().astype(np.float64)
+    common = np.minimum(dense[:, None], dense[None]).sum(axis=2)
+    expected = 1 - common / (2 - common)
+    found = jaccard_of_encoding(encoding, cutoff=0.95)
+    row_of = np.repeat(np.arange(num), np.diff(found.indptr))
+    stored = np.zeros((num, num), dtype=bool)
+    stored[row_of, found.indices] = True
+    assert np.array_equal(stored, expected <= 0.95)
+    assert np.abs(found.data - expected[row_of, found.indices]).max(initial=0) <= 2e-6

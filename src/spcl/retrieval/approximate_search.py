@@ -20,6 +20,7 @@ from torch.nn import functional as F
 
 from spcl.retrieval import exact_search
 from spcl.retrieval.arrays import Neighbours, Progress
+from spcl.retrieval.compiled import PARALLEL
 from spcl.retrieval.exact_search import insert
 
 WANTED_RECALL = 0.97
@@ -181,7 +182,7 @@ def _counting_sort(flat, place, columns, ordered):  # type: ignore[no-untyped-de
         place[region] += 1
 
 
-@njit(cache=True, parallel=True)
+@njit(cache=True, parallel=PARALLEL)
 def _offer(product, guests, members, first_row, best, indices):  # type: ignore[no-untyped-def]
     """Offer each visiting row the rows that live in a region; no pair is met twice."""
     k = best.shape[1]

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from spcl.retrieval import device_search
 from spcl.retrieval.arrays import Neighbours, Progress
+from spcl.retrieval.compiled import PARALLEL
 
 BLOCK_BYTES = 64 * 2**20
 """The most memory a block of similarities takes, unless told otherwise."""
@@ -137,7 +138,7 @@ def insert(best, indices, similarity, index):  # type: ignore[no-untyped-def]
     indices[place] = index
 
 
-@njit(cache=True, parallel=True)
+@njit(cache=True, parallel=PARALLEL)
 def _offer_rows(product, second, own_shift, best, indices):  # type: ignore[no-untyped-def]
     """Offer each row of the block its columns, which are the rows ``second ...`` of the database, as neighbours.
 
@@ -167,7 +168,7 @@ def _offer_rows(product, second, own_shift, best, indices):  # type: ignore[no-u
                     worst = best[row, k - 1]
 
 
-@njit(cache=True, parallel=True)
+@njit(cache=True, parallel=PARALLEL)
 def _offer_columns(product, first, second, best, indices):  # type: ignore[no-untyped-def]
     """Offer each column of the block its rows as neighbours: the other half of the symmetric product."""
     k = best.shape[1]

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from spcl.retrieval.arrays import Features
+from spcl.retrieval.compiled import PARALLEL
 from spcl.retrieval.k_reciprocal import NearEncoding, near_encoding
 from spcl.retrieval.near_order import by_column, near_order, rows_in_order
 from spcl.retrieval.neighbours import nearest_neighbours
@@ -139,7 +140,7 @@ def _upper_rows(
         capacity = used.max()
 
 
-@njit(cache=True, parallel=True)
+@njit(cache=True, parallel=PARALLEL)
 def _upper_rows_kernel(  # type: ignore[no-untyped-def]
     indptr, indices, data, col_indptr, col_rows, col_data, rows, bounds, limit, columns, distances, counts
 ):
@@ -156,6 +157,8 @@ def _upper_rows_kernel(  # type: ignore[no-untyped-def]
     for part in prange(num_parts):
         overlap = np.zeros(num_rows, dtype=np.float32)
         own = np.zeros(num_rows, dtype=np.float32)
+        # A mark of its own says that a row was met: its overlap may still be 0, where weights underflow.
+        is_touched = np.zeros(num_rows, dtype=np.bool_)
         touched = np.empty(num_rows, dtype=np.int32)
         for row in rows[bounds[part] : bounds[part + 1]]:
             start, stop = indptr[row], indptr[row + 1]
@@ -170,7 +173,8 @@ def _upper_rows_kernel(  # type: ignore[no-untyped-def]
                 low += np.searchsorted(col_rows[low:high], row)
                 for at in range(low, high):
                     other = col_rows[at]
-                    if overlap[other] == 0:
+                    if not is_touched[other]:
+                        is_touched[other] = True
                         touched[num_touched] = other
                         num_touched += 1
                     overlap[other] += min(weight, col_data[at])
@@ -180,6 +184,7 @@ def _upper_rows_kernel(  # type: ignore[no-untyped-def]
                 other = touched[at]
                 is_candidate = overlap[other] >= wanted
                 overlap[other] = 0
+                is_touched[other] = False
                 if not is_candidate:
                     continue
                 common = np.float32(0)
@@ -222,7 +227,8 @@ def _light_weight(weights, most):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, inline="always")
 def _bin(weight, highest):  # type: ignore[no-untyped-def]
-    return min(_BINS - 1, int(weight / highest * np.float32(_BINS))) if highest > 0 else 0
+    # Never outside the histogram, whatever the weight.
+    return max(0, min(_BINS - 1, int(weight / highest * np.float32(_BINS)))) if highest > 0 else 0
 
 
 def _mirrored(

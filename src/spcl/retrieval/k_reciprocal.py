@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from spcl.retrieval.arrays import Features, as_float32
+from spcl.retrieval.compiled import PARALLEL
 from spcl.retrieval.near_order import near_order, renumbered, rows_in_order
 
 _ROWS_AT_ONCE = 32768
@@ -176,7 +177,7 @@ def _checked_neighbours(neighbours: NDArray[np.integer] | torch.Tensor) -> NDArr
     return np.ascontiguousarray(table, dtype=np.int32)
 
 
-@njit(cache=True, parallel=True)
+@njit(cache=True, parallel=PARALLEL)
 def _pack(values, starts, ends, packed):  # type: ignore[no-untyped-def]
     """Rows that stand with gaps, from ``starts`` on, written one after the other: row i ends at ``ends[i]``."""
     for row in prange(len(ends)):
@@ -185,7 +186,7 @@ def _pack(values, starts, ends, packed):  # type: ignore[no-untyped-def]
             packed[first + at] = values[starts[row] + at]
 
 
-@njit(cache=True, parallel=True)
+@njit(cache=True, parallel=PARALLEL)
 def _mutual(table, num_columns):  # type: ignore[no-untyped-def]
     """``[N, num_columns]`` bool: is the row among the neighbours of its neighbour?"""
     mutual = np.zeros((table.shape[0], num_columns), dtype=np.bool_)
@@ -201,7 +202,7 @@ def _mutual(table, num_columns):  # type: ignore[no-untyped-def]
     return mutual
 
 
-@njit(cache=True, parallel=True)
+@njit(cache=True, parallel=PARALLEL)
 def _expand(table, names, mutual, mutual_half, first, out, counts):  # type: ignore[no-untyped-def]
     """Write the expanded set of each row ``first + i``, as ascending names, into ``out[i]``, its size to ``counts``."""
     full, half = mutual.shape[1], mutual_half.shape[1]
@@ -256,7 +257,7 @@ def _add(seen, found, num_found, value):  # type: ignore[no-untyped-def]
     return num_found + 1
 
 
-@njit(cache=True, parallel=True)
+@njit(cache=True, parallel=PARALLEL)
 def _average(indptr, indices, data, table, offsets, columns, weights, counts):  # type: ignore[no-untyped-def]
     """Write the mean of each row's chosen rows from ``offsets[row]``, columns ascending, and its length."""
     for row in prange(len(table)):
@@ -296,7 +297,7 @@ def _slot(slots, found, value):  # type: ignore[no-untyped-def]
     return at
 
 
-@njit(cache=True, parallel=True, fastmath={"reassoc", "contract"})
+@njit(cache=True, parallel=PARALLEL, fastmath={"reassoc", "contract"})
 def _softmax_weights(features, names, indptr, indices):  # type: ignore[no-untyped-def]
     """Softmax of ``-(2 - 2 cos)`` over each set, which is that of the row of this name."""
     weights = np.empty(len(indices), dtype=np.float32)

@@ -9,6 +9,8 @@ import torch
 from numba import njit, prange
 from numpy.typing import ArrayLike, NDArray
 
+from spcl.retrieval.compiled import PARALLEL
+
 PROTOCOLS = ("market1501", "vehicleid", "no-camera")
 """``market1501``: gallery images of the query's identity in the query's camera are left out. ``vehicleid``: one
 gallery image per identity, drawn several times and averaged (the evaluation makes the draws). ``no-camera``: every
@@ -78,7 +80,7 @@ def _integers(values: ArrayLike, name: str) -> NDArray[np.int64]:
     return array.astype(np.int64)
 
 
-@njit(cache=True, parallel=True)
+@njit(cache=True, parallel=PARALLEL)
 def places_of_matches(  # type: ignore[no-untyped-def]
     distance, query_cameras, gallery_cameras, by_identity, starts, stops, precision, first_match
 ):

@@ -14,6 +14,8 @@ from numba import get_num_threads, njit, prange
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+from spcl.retrieval.compiled import PARALLEL
+
 _MOST_PARTS = 8
 
 
@@ -73,7 +75,7 @@ def by_column(array: csr_array) -> tuple[NDArray[np.int64], NDArray[np.int32], N
     return _transpose(*old, bounds, num_columns, rows, values), rows, values
 
 
-@njit(cache=True, parallel=True)
+@njit(cache=True, parallel=PARALLEL)
 def _copy_rows(  # type: ignore[no-untyped-def]
     indptr, indices, data, order, calls, ascending, new_indptr, new_indices, new_data
 ):
@@ -90,7 +92,7 @@ def _copy_rows(  # type: ignore[no-untyped-def]
             new_data[start:stop] = new_data[start:stop][by_column]
 
 
-@njit(cache=True, parallel=True)
+@njit(cache=True, parallel=PARALLEL)
 def _transpose(indptr, indices, data, bounds, num_columns, rows, values):  # type: ignore[no-untyped-def]
     num_parts = len(bounds) - 1
     places = np.zeros((num_parts, num_columns), dtype=np.int64)
@@ -145,7 +147,7 @@ def _walk(indptr, indices):  # type: ignore[no-untyped-def]
     return order
 
 
-@njit(cache=True, parallel=True)
+@njit(cache=True, parallel=PARALLEL)
 def _renumber(table, names, places, near):  # type: ignore[no-untyped-def]
     for place in prange(len(table)):
         for column in range(table.shape[1]):

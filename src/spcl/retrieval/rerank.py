@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array
 
 from spcl.retrieval.arrays import Features, Progress, as_float32
+from spcl.retrieval.compiled import PARALLEL
 from spcl.retrieval.k_reciprocal import average_over_neighbours, reciprocal_sets
 from spcl.retrieval.neighbours import neighbours_and_lowest
 from spcl.retrieval.ranking import RankingResult, rank_blocks
@@ -171,7 +172,7 @@ def _not_zero(largest: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.where(largest > 0, largest, np.float32(1))
 
 
-@njit(cache=True, parallel=True, fastmath={"reassoc", "contract"})
+@njit(cache=True, parallel=PARALLEL, fastmath={"reassoc", "contract"})
 def _weights(features, largest, indptr, indices):  # type: ignore[no-untyped-def]
     """``exp(-distance)`` over each row's set, normalised to a sum of 1."""
     weights = np.empty(len(indices), dtype=np.float32)
@@ -191,7 +192,7 @@ def _weights(features, largest, indptr, indices):  # type: ignore[no-untyped-def
     return weights
 
 
-@njit(cache=True, parallel=True)
+@njit(cache=True, parallel=PARALLEL)
 def _jaccard_rows(  # type: ignore[no-untyped-def]
     indptr, indices, data, col_indptr, col_rows, col_data, first, distance
 ):

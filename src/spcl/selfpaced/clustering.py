@@ -14,6 +14,8 @@ from numba import njit, prange
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+from spcl.retrieval.compiled import PARALLEL
+
 NOISE = -1
 """The label of a sample that belongs to no cluster."""
 
@@ -72,7 +74,7 @@ def dbscan(distance: csr_array, *, eps: float, min_samples: int) -> NDArray[np.i
     return labels
 
 
-@njit(cache=True, parallel=True)
+@njit(cache=True, parallel=PARALLEL)
 def _core_samples(indptr, data, limit, min_samples):  # type: ignore[no-untyped-def]
     core = np.zeros(len(indptr) - 1, dtype=np.bool_)
     for row in prange(len(core)):
