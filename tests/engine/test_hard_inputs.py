@@ -191,7 +191,13 @@ def test_a_folder_without_images(encoder, tmp_path):
         ("x.pth", lambda path: path.write_text("no checkpoint"), "cannot be read as a checkpoint"),
         ("x.pth", lambda path: torch.save(torch.zeros(3), path), "holds a Tensor; expected a checkpoint"),
         ("x.pth", lambda path: torch.save({"model": 1}, path), "no state_dict of tensors; it has the keys model"),
-        ("x.pth", lambda path: torch.save({"layer.weight": torch.zeros(2)}, path), "does not tell its architecture"),
+        (
+            "x.pth",
+            lambda path: torch.save({"module.base.0.weight": torch.zeros(2)}, path),
+            r"does not tell its architecture; name it \(--arch\)",
+        ),
+        ("x.pth", lambda path: path.write_text("version https://git-lfs.github.com/spec/v1"), "Git LFS pointer"),
+        ("x.safetensors", lambda path: path.write_text("<html>"), "safetensors: it is a web page"),
         ("x.pth", lambda path: zipfile.ZipFile(path, "w").close(), "cannot be read as a checkpoint"),
         ("x.pth", lambda path: path.mkdir(), r"x\.pth is a folder$"),
         (

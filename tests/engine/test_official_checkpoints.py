@@ -8,9 +8,10 @@ import pickle
 import numpy as np
 import pytest
 import torch
+import torchvision
 
 import spcl
-from spcl.engine.checkpoint import checkpoint_of, load_network, save_atomically
+from spcl.engine.checkpoint import checkpoint_of, load_network, save_atomically, settings_of
 from spcl.engine.official_checkpoints import from_official, load_safely, official_facts, to_official
 from spcl.errors import InputError
 from spcl.nn.encoder import Encoder, EncoderSettings
@@ -107,6 +108,34 @@ def test_what_does_not_fit_is_named(tmp_path):
     path.write_bytes(b"")
     with pytest.raises(InputError, match="cannot be read"):
         load_network(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (lambda state: state, r"\(conv1\.weight, .*give it to --pretrained, with --arch resnet18 "),
+        (lambda state: {"state_dict": {f"module.{name}": value for name, value in state.items()}}, "--arch resnet18 "),
+        (lambda state: {"model": {f"backbone.{name}": value for name, value in state.items()}}, "--arch resnet18 "),
+        (lambda state: {"net": {"weight": torch.ones(3)}, "arch": "test_vit"}, "--arch timm/test_vit "),
+        (lambda state: {"weight": torch.ones(3)}, "--arch NAME of its network "),
+    ],
+)
+def test_weights_alone_are_no_checkpoint(tmp_path, content, message):
+    torch.save(content(torchvision.models.resnet18(num_classes=3).state_dict()), tmp_path / "w.pth")
+    for read in (load_network, settings_of):
+        with pytest.raises(InputError, match=message):
+            read(tmp_path / "w.pth", arch="resnet18")
+
+
+@pytest.mark.parametrize("name", ["module.feat_bn.running_var", "module.base.model.conv1.0.weight"])
+def test_a_checkpoint_of_values_that_are_not_finite_is_refused(tmp_path, name):
+    content = checkpoint_of(
+        Encoder(EncoderSettings(arch="timm/test_resnet", height=32, width=16)), epoch=1, best_mean_ap=None, facts={}
+    )
+    content["state_dict"][name][0] = float("nan")
+    torch.save(content, tmp_path / "c.pth.tar")
+    with pytest.raises(InputError, match=r"c\.pth\.tar are not finite \(NaN or infinite\) in \w+\."):
+        load_network(tmp_path / "c.pth.tar")
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 
 import pytest
+import torch
 
 from spcl.config import Config
 from spcl.engine import run_files
@@ -24,6 +25,34 @@ def test_settings_alone_can_be_continued(tmp_path):
     """A run that was stopped before its first epoch ended."""
     (tmp_path / run_files.CONFIG_FILE).write_text("")
     assert not run_files.prepare_log_folder(tmp_path, resume=True)
+
+
+@pytest.mark.parametrize("kind", ["missing", "empty", "foreign"])
+def test_there_is_nothing_to_resume_where_no_run_is(tmp_path, kind):
+    folder = tmp_path / "run"
+    if kind != "missing":
+        folder.mkdir()
+    if kind == "foreign":
+        (folder / "notes.txt").write_text("hi")
+    with pytest.raises(InputError, match=r"there is no run to continue in .*run: .*leave --resume out to start one"):
+        run_files.prepare_log_folder(folder, resume=True)
+    assert folder.exists() == (kind != "missing")
+    assert not run_files.prepare_log_folder(folder, resume=False)
+
+
+def test_a_state_that_is_cut_short_says_what_is_left(tmp_path):
+    torch.save({"state": {"weights": torch.ones(5000)}, "config": {}, "images": []}, tmp_path / "whole")
+    (tmp_path / run_files.RESUME_FILE).write_bytes((tmp_path / "whole").read_bytes()[:9000])
+    identity = run_files.RunIdentity(asdict(Config()), images=[], defaults=asdict(Config()))
+    with pytest.raises(InputError, match=r"resume\.pt .*cut short.*Nothing else of the run is left"):
+        run_files.restore(tmp_path, None, identity)
+    torch.save({"epoch": 7, "state_dict": {}}, tmp_path / run_files.CHECKPOINT_FILE)
+    message = r"after epoch 7 are whole: .*--from-checkpoint .*checkpoint\.pth\.tar and another --logs-dir"
+    with pytest.raises(InputError, match=message):
+        run_files.restore(tmp_path, None, identity)
+    torch.save({"epoch": 7}, tmp_path / run_files.RESUME_FILE)
+    with pytest.raises(InputError, match=rf"is not the state of a run\. .*{message}"):
+        run_files.restore(tmp_path, None, identity)
 
 
 def test_a_setting_that_an_older_run_lacks_was_its_default(tmp_path):

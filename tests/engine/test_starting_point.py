@@ -100,7 +100,8 @@ def test_pooling_and_its_exponent(data, tmp_path):
         ({"pooling": "gem"}, {}, "has pooling 'avg', and the run is to have 'gem'"),
         ({"arch": "resnet18"}, {}, "is a checkpoint of timm/test_resnet, not of resnet18"),
         ({"from_domain": "source"}, {}, "has no domain 'source'; it has target"),
-        ({}, {"height": 64}, "trained on images of 32 x 16, and the run is to have 64 x 16"),
+        ({}, {"height": 64}, r"trained on images of 32 x 16, and the run is to have 64 x 16; leave --height out"),
+        ({}, {"height": 64, "width": 8}, r"to have 64 x 8; leave --height and --width out"),
         ({"from_checkpoint": "no.pth.tar"}, {}, "there is no checkpoint no.pth.tar"),
     ],
 )

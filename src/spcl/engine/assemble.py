@@ -311,9 +311,8 @@ def _describe(run: Run, weights: str, report: Reporter) -> None:
             report.say(f"  note: {note}")
     if run.slots.num_source_classes:
         report.say(f"source classes: {run.slots.num_source_classes}")
-    ignored = run.encoder.ignored_weights
-    left_out = f" (left out: {', '.join(ignored[:3])}{' ...' if len(ignored) > 3 else ''})" if ignored else ""
-    report.say(f"network: {run.config.network.arch}, weights: {weights}{left_out}; device: {run.state.runtime.device}")
+    used = f" ({run.encoder.used_weights})" if run.encoder.used_weights else ""
+    report.say(f"network: {run.config.network.arch}, weights: {weights}{used}; device: {run.state.runtime.device}")
     if not preflight.can_evaluate(run.target):
         report.say("the target has no queries and gallery: it is trained on and not evaluated")
     if run.resumed:

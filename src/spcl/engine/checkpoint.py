@@ -7,6 +7,7 @@ state of a run (``resume.pt``) is a file of its own, for it holds the memory and
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from spcl.engine.weights_file import is_weights_file, read_weights_file, write_w
 from spcl.engine.whole_files import written_aside
 from spcl.errors import InputError
 from spcl.nn.encoder import Encoder, EncoderSettings
+from spcl.nn.weight_names import some_names
+from spcl.nn.weights import check_values, known_arch, weights_in
 
 
 def save_atomically(
@@ -91,7 +94,7 @@ def load_network(
     if len(settings.domains) == 1:
         # With one domain the official names tell none, and are read as the target's.
         values = {name.replace(".norms.target.", f".norms.{settings.domains[0]}."): v for name, v in values.items()}
-    _load_strictly(encoder, values, path)
+    _load_strictly(encoder, values, path, is_ours="spcl" in content)
     return encoder.eval()
 
 
@@ -138,14 +141,30 @@ def _content(path: Path) -> tuple[dict[str, Any], Mapping[str, torch.Tensor]]:
     is_state = isinstance(state, Mapping) and all(
         isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in state.items()
     )
+    if "spcl" not in content:
+        _require_official(content, state if is_state else {}, path)
     if not is_state or not len(state):
-        is_run = {"state", "config", "images"} <= set(content)
-        hint = ": it is the state of a run, whose encoder is in checkpoint.pth.tar beside it" if is_run else ""
-        keys = ", ".join(map(str, content))
-        raise InputError(
-            f"{path} holds no state_dict of tensors{hint}" + ("" if is_run else f"; it has the keys {keys}")
-        )
+        raise InputError(f"{path} holds no state_dict of tensors; it has the keys {', '.join(map(str, content))}")
     return content, state
+
+
+def _require_official(content: Mapping[str, Any], state: Mapping[str, torch.Tensor], path: Path) -> None:
+    """Refuse what holds tensors and is no official checkpoint; says what can be done with it."""
+    if {"state", "config", "images"} <= set(content):
+        raise InputError(
+            f"{path} holds no state_dict of tensors: it is the state of a run, whose encoder is in checkpoint.pth.tar "
+            "beside it"
+        )
+    if any(re.match(r"(module\.)?base\.(\d|model\.)", name) for name in state):
+        return
+    weights = weights_in(content, path)
+    if weights.dictionaries:
+        names = list(next(iter(weights.dictionaries.values())))
+        raise InputError(
+            f"{path} holds weights of a network ({some_names(names)}) and does not say what its encoder is, as "
+            f"checkpoints of spcl and of the official scripts do: give it to --pretrained, with --arch "
+            f"{known_arch(weights) or 'NAME of its network'} (in Python: imagenet_encoder(arch, pretrained=FILE))"
+        )
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -201,7 +220,7 @@ def _told_encoder(facts: Any, path: Path) -> dict[str, Any]:
     return dict(values)
 
 
-def _load_strictly(encoder: Encoder, state: Mapping[str, torch.Tensor], path: Path) -> None:
+def _load_strictly(encoder: Encoder, state: Mapping[str, torch.Tensor], path: Path, *, is_ours: bool) -> None:
     wanted = encoder.state_dict()
     missing = [name for name in wanted if name not in state]
     unknown = [name for name in state if name not in wanted]
@@ -210,6 +229,8 @@ def _load_strictly(encoder: Encoder, state: Mapping[str, torch.Tensor], path: Pa
         if names:
             raise InputError(
                 f"{path} is not a checkpoint of {encoder.settings.arch} with domains {', '.join(encoder.domains)}: it "
-                f"{what} {', '.join(names[:4])}{f' and {len(names) - 4} more' if len(names) > 4 else ''}"
+                f"{what} {some_names(names)}"
+                + ("" if is_ours else ". Its trunk alone may fit: give it to --pretrained, with --arch")
             )
+    check_values(state, path)
     encoder.load_state_dict(dict(state))

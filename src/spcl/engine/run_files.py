@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from spcl.data.files import what_is_there
 from spcl.engine.checkpoint import checkpoint_of, save_atomically
 from spcl.engine.journal import write_metrics
 from spcl.engine.official_checkpoints import load_safely
@@ -61,12 +62,17 @@ def prepare_log_folder(folder: Path, *, resume: bool) -> bool:
         Whether there is a state to continue from.
 
     Raises:
-        InputError: If it holds a run and ``resume`` is not asked for, or weights without the state that goes with
-            them, or cannot be written to.
+        InputError: If it holds a run and ``resume`` is not asked for, or no run and it is, or weights without the state
+            that goes with them, or cannot be written to.
     """
     if folder.exists() and not folder.is_dir():
         raise InputError(f"the log folder {folder} is a file; give another --logs-dir")
     holds_run = any((folder / name).exists() for name in (RESUME_FILE, CONFIG_FILE, CHECKPOINT_FILE, BEST_FILE))
+    if resume and not holds_run:
+        raise InputError(
+            f"there is no run to continue in {folder}: {what_is_there(folder)}. Give the --logs-dir of the run, or "
+            "leave --resume out to start one"
+        )
     if holds_run and not resume:
         raise InputError(
             f"{folder} holds a run already; continue it with --resume, or give another --logs-dir. "
@@ -127,7 +133,12 @@ def restore(folder: Path, state: RunState, identity: RunIdentity) -> None:
     """
     # Every process reads the file, and needs its part of the memory's rows: a mapped file is not in memory twice. (On
     # Windows a mapped file could not be replaced by the next save.)
-    saved = load_safely(folder / RESUME_FILE, mapped=os.name == "posix")
+    try:
+        saved = load_safely(folder / RESUME_FILE, mapped=os.name == "posix")
+    except InputError as error:
+        raise InputError(f"{error}. {_what_is_left(folder)}") from error
+    if not {"state", "config", "images"} <= set(saved):
+        raise InputError(f"{folder / RESUME_FILE} is not the state of a run. {_what_is_left(folder)}")
     _require_same_settings(saved["config"], identity, folder)
     if saved["images"] != identity.images:
         raise InputError(
@@ -135,6 +146,20 @@ def restore(folder: Path, state: RunState, identity: RunIdentity) -> None:
         )
     # The memory copies what it keeps. Of the rest, nothing may go on lying in the file.
     state.load_state_dict({name: part if name == "memory" else deepcopy(part) for name, part in saved["state"].items()})
+
+
+def _what_is_left(folder: Path) -> str:
+    """What a user can go on from where the state of a run cannot be read."""
+    for name in (CHECKPOINT_FILE, BEST_FILE):
+        try:
+            epoch = load_safely(folder / name).get("epoch")
+        except InputError:
+            continue
+        return (
+            f"The run cannot be continued to the same bits; its weights after epoch {epoch} are whole: start a new run "
+            f"from them with --from-checkpoint {folder / name} and another --logs-dir"
+        )
+    return "Nothing else of the run is left to continue from: start it again with another --logs-dir"
 
 
 def _require_same_settings(saved: Mapping[str, Any], identity: RunIdentity, folder: Path) -> None:

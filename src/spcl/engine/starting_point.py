@@ -89,13 +89,16 @@ def find_start(
 
 
 def _from_checkpoint(path: Path, arch: str, size: tuple[int, int], domain: str) -> Start:
-    network = load_network(path, arch=arch, size=size)
-    told = load_facts(path).get("encoder", {})
-    if told and (told["height"], told["width"]) != size:
+    own = settings_of(path, arch=arch)
+    # First: weights that depend on the size would be called another network's.
+    if load_facts(path) and (own.height, own.width) != size:
+        differ = {"--height": own.height != size[0], "--width": own.width != size[1]}
+        flags = " and ".join(flag for flag, is_other in differ.items() if is_other)
         raise InputError(
-            f"{path} was trained on images of {told['height']} x {told['width']}, and the run is to have {size[0]} x "
-            f"{size[1]}; leave height and width out: the checkpoint's are taken"
+            f"{path} was trained on images of {own.height} x {own.width}, and the run is to have {size[0]} x "
+            f"{size[1]}; leave {flags} out: the checkpoint's are taken"
         )
+    network = load_network(path, arch=arch, size=size)
     chosen = chosen_domain(network.domains, domain, path)
     branch = f", {chosen} branch" if len(network.domains) > 1 else ""
     return Start(f"the checkpoint {path}{branch}", checkpoint=path, network=network, domain=chosen)

@@ -147,13 +147,15 @@ def _require_numbers(state: RunState) -> None:
     Raises:
         InputError: In every process, if the loss or a weight is not finite.
     """
-    finite = torch.stack([parameter.detach().isfinite().all() for parameter in state.encoder.parameters()])
+    # Statistics of batch norm as well: they are what the encoder uses after the training.
+    values = [value for value in state.encoder.state_dict().values() if value.is_floating_point()]
+    finite = torch.stack([value.isfinite().all() for value in values])
     if np.isfinite(state.row["loss"]) and bool(finite.all()):
         return
     error = InputError(
-        f"in epoch {state.epoch + 1} the loss or the weights became infinite or no numbers at all; what was saved "
-        "before is kept. Start again with --precision fp32 or a smaller --lr, in another --logs-dir (--from-checkpoint "
-        "takes the last good weights)"
+        f"in epoch {state.epoch + 1} the loss or the weights (statistics of batch norm among them) are no longer "
+        "finite; what was saved before is kept. Start again with --precision fp32 or a smaller --lr, in another "
+        "--logs-dir (--from-checkpoint takes the last good weights)"
     )
     error.is_shared = True
     raise error

@@ -20,6 +20,7 @@ from safetensors.torch import save
 from spcl.engine.official_checkpoints import from_official, to_official
 from spcl.engine.whole_files import written_aside
 from spcl.errors import InputError, first_line
+from spcl.nn.file_kinds import is_safetensors, what_it_is
 
 SUFFIX = ".safetensors"
 REID_PREFIX = "reid."
@@ -30,8 +31,8 @@ _PARTS = ("neck.", "embedding.", "pooling.")
 
 
 def is_weights_file(path: Path) -> bool:
-    """Whether a path names a file of this kind."""
-    return path.suffix.lower() == SUFFIX
+    """Whether a path names a file of this kind, or is one under another name."""
+    return path.suffix.lower() == SUFFIX or (path.is_file() and is_safetensors(path))
 
 
 def write_weights_file(content: Mapping[str, Any], path: Path, header: Mapping[str, str]) -> None:
@@ -66,6 +67,9 @@ def read_weights_file(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
         hint = f"; in {path.parent} there are {', '.join(found)}" if found else ""
         raise InputError(f"there is no weights file {path}{hint}")
     try:
+        kind = what_it_is(path)
+        if kind is not None:
+            raise InputError(f"{path} cannot be read as safetensors: it is {kind}")
         with safe_open(path, framework="pt") as file:
             header = dict(file.metadata() or {})
             tensors: dict[str, torch.Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
@@ -77,8 +81,8 @@ def read_weights_file(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
         is_timm = str(facts["encoder"]["arch"]).startswith("timm/")
     except (KeyError, ValueError, TypeError) as error:
         raise InputError(
-            f"{path} does not say what its encoder is: its header has no entry {_FACTS!r}. Only files that "
-            f"`spcl export CHECKPOINT NAME{SUFFIX}` has written can be loaded as an encoder"
+            f"{path} holds weights of a network and does not say what its encoder is: its header has no entry "
+            f"{_FACTS!r}, which spcl export writes. Give it to --pretrained, with --arch NAME of its network"
         ) from error
     state = {_our_name(name, is_timm): value for name, value in tensors.items()}
     return {"state_dict": to_official(state), "epoch": 0, "best_mAP": 0.0, "spcl": facts}, header

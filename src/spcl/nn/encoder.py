@@ -64,7 +64,7 @@ class Encoder(nn.Module):
         settings: What it is.
         feature_dim: D, the length of a feature.
         mean, std: How images are normalised, per channel.
-        ignored_weights: Names that the given weights hold and the trunk does not: a classifier.
+        used_weights: Which tensors of the given weights the trunk took; None: it was given none.
     """
 
     def __init__(self, settings: EncoderSettings, weights: Weights | None = None) -> None:
@@ -95,7 +95,7 @@ class Encoder(nn.Module):
             nn.init.zeros_(self.embedding.bias)
         neck = nn.BatchNorm1d(self.feature_dim)
         neck.bias.requires_grad_(False)
-        self.ignored_weights = [] if weights is None else load_weights(trunk, weights)
+        self.used_weights = load_weights(trunk, weights) if weights is not None and weights.dictionaries else None
         self.trunk = convert(trunk, self.routing, settings.group_size)
         self.neck = convert(neck, self.routing, settings.group_size)
 

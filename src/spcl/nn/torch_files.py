@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import pickle
 import re
 import struct
@@ -11,8 +12,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 
 from spcl.errors import InputError, first_line
+from spcl.nn.file_kinds import is_safetensors, what_it_is
 
 # What torch raises for files that are cut, altered or something else altogether.
 _UNREADABLE = (
@@ -28,22 +32,41 @@ _UNREADABLE = (
     MemoryError,
     struct.error,
 )
+_NUMBERS = [
+    "bool",
+    "int8",
+    "int16",
+    "int32",
+    "int64",
+    "uint8",
+    "uint16",
+    "uint32",
+    "uint64",
+    "float16",
+    "float32",
+    "float64",
+]
 
 
 def load_torch_file(path: Path, what: str, *, mapped: bool = False) -> Any:
-    """Load a file: tensors, plain values, and the NumPy scalar that official checkpoints hold.
+    """Load a file: tensors, plain values, NumPy's numbers and arrays, and the arguments that scripts save with them.
 
     Args:
-        path: The file.
+        path: The file; safetensors are read too, whatever its name.
         what: It should be, for the error: ``a checkpoint``, say.
         mapped: Tensors lie in the file and are read as they are used: for what is larger than the part that is needed.
             Copy what is kept.
 
     Raises:
-        InputError: If it cannot be read, or holds anything else.
+        InputError: If it cannot be read, or holds anything else; says what it is and what to do.
     """
     try:
-        with torch.serialization.safe_globals(_numpy_scalar_types()):
+        kind = what_it_is(path)
+        if kind is not None:
+            raise InputError(f"{path} cannot be read as {what}: it is {kind}")
+        if is_safetensors(path):
+            return dict(load_file(path))
+        with torch.serialization.safe_globals(_harmless_types()):
             # Only whole files of today's format can be mapped; of others torch says best what they are.
             return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped and zipfile.is_zipfile(path))
     except pickle.UnpicklingError as error:
@@ -52,15 +75,34 @@ def load_torch_file(path: Path, what: str, *, mapped: bool = False) -> Any:
         if refused is None:
             raise InputError(f"{path} cannot be read as {what}; is it one?") from error
         raise InputError(
-            f"{path} is refused: it holds {refused[1]}. {what.capitalize()} may hold tensors and plain values only; "
-            "anything else could run code when it is loaded"
+            f"{path} is refused: it holds {refused[1]}. {what[0].upper()}{what[1:]} may hold tensors and plain values "
+            f"only; anything else could run code when it is loaded. {_next_step(path)}"
         ) from error
+    except SafetensorError as error:
+        raise InputError(f"{path} cannot be read as {what}: {first_line(error)}; is it whole?") from error
     except _UNREADABLE as error:
+        if "TorchScript" in str(error):
+            raise InputError(
+                f"{path} cannot be read as {what}: it is a TorchScript program. Save its tensors alone: "
+                f'torch.save(torch.jit.load("{path.name}").state_dict(), "weights.pth")'
+            ) from error
         raise InputError(f"{path} cannot be read as {what}: {first_line(error)}") from error
 
 
-def _numpy_scalar_types() -> list[Any]:
-    """What rebuilding a ``numpy.float64`` needs, under NumPy 1's names and NumPy 2's."""
+def _next_step(path: Path) -> str:
+    """What can be done about a file that holds objects: where its source is trusted, its tensors can be saved alone."""
+    return (
+        "If you trust where it comes from, save its tensors alone, where the program that wrote it is installed: "
+        f'net = torch.load("{path.name}", weights_only=False), then torch.save(net.state_dict(), "weights.pth") where '
+        'it is a whole network, or torch.save(net["state_dict"], "weights.pth") where it is a dictionary'
+    )
+
+
+def _harmless_types() -> list[Any]:
+    """What rebuilding NumPy's numbers and arrays needs, under NumPy 1's names and NumPy 2's, and a Namespace."""
     scalar = np.float64(0).__reduce__()[0]
-    types: list[Any] = [np.dtype, type(np.dtype(np.float64)), type(np.dtype(np.float32)), type(np.dtype(np.int64))]
-    return [*types, (scalar, "numpy.core.multiarray.scalar"), (scalar, "numpy._core.multiarray.scalar")]
+    rebuild = np.zeros(1).__reduce__()[0]
+    types: list[Any] = [np.dtype, np.ndarray, argparse.Namespace, *{type(np.dtype(name)) for name in _NUMBERS}]
+    for module in ("numpy.core.multiarray", "numpy._core.multiarray"):
+        types += [(scalar, f"{module}.scalar"), (rebuild, f"{module}._reconstruct")]
+    return types

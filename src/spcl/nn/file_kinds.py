@@ -1,0 +1,79 @@
+"""What a file of weights really is, by its first bytes: often a pointer, a web page or a part of the file.
+
+Nothing is loaded here, and torch is not needed.
+"""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+
+_HEAD = 1024
+_TAR_MARK = slice(257, 262)
+# First bytes, and what such a file is.
+_MARKS: tuple[tuple[bytes, str], ...] = (
+    (b"\xff\xd8\xff", "a JPEG image"),
+    (b"\x89PNG", "a PNG image"),
+    (b"\x89HDF", "an HDF5 file, as Keras writes them"),
+    (b"\x93NUMPY", "a NumPy array"),
+    (b"PAR1", "a Parquet table"),
+    (b"\x1f\x8b", "a gzip archive: unpack it"),
+    (b"7z\xbc\xaf", "a 7-Zip archive: unpack it"),
+    (b"Rar!", "a RAR archive: unpack it"),
+    (b"%PDF", "a PDF document"),
+)
+
+
+def what_it_is(path: Path) -> str | None:
+    """What stands in a file where weights were expected, in a phrase that names the next step.
+
+    Returns:
+        None where the first bytes may be those of weights: a zip or a pickle of torch, or safetensors.
+    """
+    with path.open("rb") as file:
+        head = file.read(_HEAD)
+    if not head:
+        return "an empty file: the download or the copy of it failed; fetch it again"
+    if head.startswith(b"PK\x03\x04"):
+        return None if zipfile.is_zipfile(path) else "cut short (its end is missing): fetch or copy the file again"
+    if head[_TAR_MARK] == b"ustar":
+        return "a tar archive: unpack it"
+    if is_safetensors(path):
+        return None
+    return next((kind for mark, kind in _MARKS if head.startswith(mark)), None) or _kind_of_text(head)
+
+
+def is_safetensors(path: Path) -> bool:
+    """Whether a file begins as safetensors do, whatever its name: the length of a JSON header, and the header."""
+    with path.open("rb") as file:
+        head = file.read(9)
+    return len(head) == 9 and head[8:] == b"{" and 2 <= int.from_bytes(head[:8], "little") < 2**27
+
+
+def _kind_of_text(head: bytes) -> str | None:
+    """The kind of a text; None where the bytes are none."""
+    encoding = "utf-16" if head.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8"
+    text = head.decode(encoding, "ignore").lstrip("\ufeff \t\r\n")
+    start = text[:_HEAD].lower()
+    if start.startswith("version https://git-lfs"):
+        return "a Git LFS pointer, not the file itself: run git lfs pull in the repository, or download the file"
+    if start.startswith(("<!doctype html", "<html", "<head", "<?xml", "<error", "<script")):
+        return (
+            "a web page, not the file itself: the download gave a page (a login, a quota, an error); open the address "
+            "in a browser and save the file"
+        )
+    if not text or any(ord(letter) < 32 and letter not in "\t\r\n\f" for letter in text):
+        return None
+    if start.startswith(("{", "[")):
+        return f"JSON text{_keys_of(text)}, not weights: give the file with the tensors"
+    # A pickle of the oldest protocol is printable too; it begins with an opcode, not with a word.
+    return f"a text that begins with {text[:40].splitlines()[0]!r}, not weights" if text[:2].isalnum() else None
+
+
+def _keys_of(text: str) -> str:
+    try:
+        content = json.loads(text)
+    except ValueError:
+        return ""
+    return f" with the keys {', '.join(list(map(str, content))[:4])}" if isinstance(content, dict) else ""

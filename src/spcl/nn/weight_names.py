@@ -1,0 +1,156 @@
+"""Weights as other projects save them: which dictionary of a file, and which beginning of its names, fit a network.
+
+A file may hold one dictionary of tensors or several (``state_dict``, ``model``, ``state_dict_ema``) beside other
+things, and its names may begin with what the network was wrapped in (``module.``, ``model.``, ``backbone.``).
+Nothing of that is known beforehand: what fits most of the network's tensors, in name and shape, is taken.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+COUNTER = "num_batches_tracked"
+
+_DEEPEST = 4
+# What torch puts inside the names of a network that is compiled, or spread over devices.
+_WRAPPERS = re.compile(r"_(?:orig_mod|fsdp_wrapped_module|checkpoint_wrapped_module)\.")
+# Averaged weights are the better ones; timm's own loader prefers them too.
+_AVERAGED = re.compile(r"ema|teacher|averag|swa", re.IGNORECASE)
+_NAMED = 4
+
+
+@dataclass(frozen=True)
+class UsedWeights:
+    """Which of the tensors that a file holds a network took.
+
+    Attributes:
+        num_given: Tensors in the dictionary that was taken.
+        unused: Names of those that the network has no place for: a classifier, mostly.
+        where: The dictionary's name inside the file; empty: the file is the dictionary.
+        prefix: What the names of the used ones begin with, beside the network's own names.
+    """
+
+    num_given: int = 0
+    unused: tuple[str, ...] = ()
+    where: str = ""
+    prefix: str = ""
+
+    def __str__(self) -> str:
+        """In words: ``318 of 320 tensors used; not used: fc.weight, fc.bias``."""
+        origin = [f"of its {self.where!r}"] if self.where else []
+        origin += [f"under names that begin with {self.prefix!r}"] if self.prefix else []
+        used = f"{self.num_given - len(self.unused)} of {self.num_given} tensors used"
+        used += f" ({', '.join(origin)})" if origin else ""
+        return used + (f"; not used: {some_names(self.unused)}" if self.unused else "")
+
+
+@dataclass(frozen=True)
+class FoundTensors:
+    """The tensors of a file that have a network's names, its own shapes or not.
+
+    Attributes:
+        values: Under the network's names.
+        used: What the file holds, and where these were found.
+        num_fitting: How many have the network's shapes as well.
+    """
+
+    values: dict[str, Tensor]
+    used: UsedWeights
+    num_fitting: int
+
+
+def some_names(names: Sequence[str]) -> str:
+    """The first names of many, and how many more there are."""
+    return ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
+
+
+def dictionaries_of_tensors(content: Any) -> dict[str, dict[str, Tensor]]:
+    """All dictionaries of tensors in a file's content, by their place in it (``model``, ``ema/state_dict``)."""
+    return dict(_dictionaries(content, "", 0))
+
+
+def _dictionaries(content: Any, where: str, depth: int) -> Iterator[tuple[str, dict[str, Tensor]]]:
+    if not isinstance(content, Mapping) or depth > _DEEPEST:
+        return
+    named = {name: value for name, value in content.items() if isinstance(name, str)}
+    tensors = {name: tensor for name, value in named.items() if (tensor := _tensor(value)) is not None}
+    if tensors:
+        yield where, tensors
+    for name, value in named.items():
+        yield from _dictionaries(value, f"{where}/{name}" if where else name, depth + 1)
+
+
+def _tensor(value: Any) -> Tensor | None:
+    if isinstance(value, np.ndarray) and value.dtype.kind in "fiu":
+        return torch.from_numpy(value)
+    return value if isinstance(value, Tensor) and value.layout == torch.strided else None
+
+
+def best_fit(
+    wanted: Mapping[str, Tensor],
+    dictionaries: Mapping[str, Mapping[str, Tensor]],
+    other_names: Sequence[Mapping[str, str]] = (),
+) -> FoundTensors:
+    """The tensors of a file that fit a network best.
+
+    Args:
+        wanted: The network's ``state_dict``.
+        dictionaries: Of the file, from ``dictionaries_of_tensors``.
+        other_names: Further names that the network's tensors may have in a file: network's name to other name.
+
+    Returns:
+        FoundTensors; none where nothing has a name of the network. Of equally good dictionaries the averaged weights
+        are taken (EMA, teacher), else the first.
+    """
+    everything = tuple(name for given in dictionaries.values() for name in given)
+    best, best_key = FoundTensors({}, UsedWeights(len(everything), everything), 0), (0, 0, False)
+    for where, given in dictionaries.items():
+        for names in ({name: name for name in wanted}, *other_names):
+            own_names = {there: own for own, there in names.items()}
+            fitting, named = _beginnings(wanted, given, own_names)
+            for prefix in named:
+                key = (fitting[prefix], named[prefix], _AVERAGED.search(f"{where} {prefix}") is not None)
+                if key > best_key:
+                    best, best_key = _found(given, own_names, where, prefix, fitting[prefix]), key
+    return best
+
+
+def _beginnings(
+    wanted: Mapping[str, Tensor], given: Mapping[str, Tensor], own_names: Mapping[str, str]
+) -> tuple[Counter[str], Counter[str]]:
+    """For each beginning of the names: tensors that fit in name and shape, and tensors that fit in name."""
+    fitting: Counter[str] = Counter()
+    named: Counter[str] = Counter()
+    for name, value in given.items():
+        parts = _WRAPPERS.sub("", name).split(".")
+        if parts[-1] == COUNTER:
+            continue
+        for at in range(len(parts)):
+            own = own_names.get(".".join(parts[at:]))
+            if own is not None:
+                prefix = "".join(f"{part}." for part in parts[:at])
+                named[prefix] += 1
+                fitting[prefix] += value.shape == wanted[own].shape
+    return fitting, named
+
+
+def _found(
+    given: Mapping[str, Tensor], own_names: Mapping[str, str], where: str, prefix: str, num_fitting: int
+) -> FoundTensors:
+    values, unused = {}, []
+    for name, value in given.items():
+        plain = _WRAPPERS.sub("", name)
+        own = own_names.get(plain.removeprefix(prefix)) if plain.startswith(prefix) else None
+        if own is None:
+            unused.append(name)
+        else:
+            values[own] = value
+    return FoundTensors(values, UsedWeights(len(given), tuple(unused), where, prefix), num_fitting)
