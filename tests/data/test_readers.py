@@ -322,10 +322,10 @@ def test_a_manifest_for_each_split(tmp_path):
         ("path,split\na.png,test\n", "column split holds 'test'"),
         ("path\nb.png\n", "1 of 1 listed images are missing, first .*b.png"),
         ("path,identity\n", "has no rows"),
-        ("path,identity\n,3\n", "no path in row 1"),
+        ("path,identity\n,3\n", "no path in line 2"),
         ("path,identity,Identity \na.png,1,2\n", "two columns 'identity': 'identity' and 'Identity '; rename one"),
         ("path,Path\na.png,a.png\n", "two columns 'path': 'path' and 'Path'"),
-        ("path,identity\na.png,x,1\n", "more cells than it has columns; quote texts that hold a comma"),
+        ("path,identity\na.png,x,1\n", "3 cells in line 2 and 2 columns; quote texts that hold commas"),
     ],
 )
 def test_a_bad_manifest_is_named(tmp_path, text, message):
@@ -335,8 +335,8 @@ def test_a_bad_manifest_is_named(tmp_path, text, message):
         load_dataset(tmp_path / "bad.csv")
 
 
-def test_only_an_empty_cell_of_a_manifest_is_unknown(tmp_path):
-    names = ["NA", "None", "null", "nan", "N/A", ""]
+def test_words_for_not_known_in_a_manifest_are_counted_and_unknown(tmp_path):
+    names = ["NA", "0", "Anna", "-1", "unknown", ""]
     lines = ["path,identity,camera,"]
     for number, name in enumerate(names):
         draw(tmp_path / f"{number}.png", number)
@@ -345,10 +345,13 @@ def test_only_an_empty_cell_of_a_manifest_is_unknown(tmp_path):
     # A comma at the end of each line, the first one's included or not.
     for text in ("\n".join(lines), "\n".join([lines[0][:-1], *lines[1:]])):
         (tmp_path / "all.csv").write_text(text)
-        train = load_dataset(tmp_path / "all.csv").train
+        dataset = load_dataset(tmp_path / "all.csv")
+        train = dataset.train
         assert [record.path.name for record in train] == [f"{number}.png" for number in range(6)]
-        assert [record.identity for record in train] == [1, 2, 4, 3, 0, None]
-        assert [record.camera for record in train] == [1, 2, 4, 3, 0, None]
+        assert [record.identity for record in train] == [None, 0, 1, None, None, None]
+        assert [record.camera for record in train] == [None, 0, 1, None, None, None]
+        note = "3 cells hold 'NA' (1), '-1' (1), 'unknown' (1) and count as unknown"
+        assert {f"identity: {note}", f"camera: {note}"} <= set(dataset.notes)
 
 
 def test_tables_for_each_split_are_told_from_paths(tmp_path):

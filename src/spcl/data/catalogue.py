@@ -16,7 +16,15 @@ from spcl.data.files import IMAGE_SUFFIXES, what_is_there
 from spcl.data.from_filenames import LAYOUTS, is_market_layout, load_by_filenames, load_market_layout
 from spcl.data.from_folders import load_folder
 from spcl.data.from_lists import MSMT17_FOLDER, VEHICLEID_FOLDER, VEHICLEID_SIZES, load_msmt17, load_vehicleid
-from spcl.data.from_manifest import SPLITS, SUFFIXES, load_manifest, load_manifests, manifests_of_prefix, names_splits
+from spcl.data.from_manifest import (
+    SPLITS,
+    SUFFIXES,
+    load_manifest,
+    load_manifests,
+    manifests_of_prefix,
+    names_splits,
+    tables_of_splits,
+)
 from spcl.errors import InputError, first_line
 from spcl.records import Record, ReIDDataset
 
@@ -166,14 +174,7 @@ def _with_count_notes(dataset: ReIDDataset, published: Counts) -> ReIDDataset:
 
 
 def _by_split(text: str, keep_missing: bool) -> ReIDDataset:
-    paths: dict[str, Path] = {}
-    for part in text.split(","):
-        split, _, path = part.partition("=")
-        if split.strip() in paths:
-            raise InputError(
-                f"{text!r} names two tables for {split.strip()}; give one for each split, all images of it in one table"
-            )
-        paths[split.strip()] = Path(path.strip())
+    paths = tables_of_splits(text)
     first = next(iter(paths.values()))
     return load_manifests(paths, first.stem.removesuffix("_train"), keep_missing=keep_missing)
 

@@ -13,12 +13,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-import pandas as pd
-
 from spcl.data.from_folders import camera_in_name
-from spcl.data.from_manifest import SUFFIXES, names_splits, read_manifest
-from spcl.errors import InputError
+from spcl.data.from_manifest import SUFFIXES, manifests_of_prefix, names_splits, tables_of_splits
+from spcl.data.listed_images import SPLITS, ListedImages, listed_images
+from spcl.data.one_image import image_keys
+from spcl.data.placeholders import without_placeholders
+from spcl.data.table_options import TableOptions
 from spcl.records import Record
 
 IdentityFrom = Literal["table", "folder", "name"]
@@ -27,43 +27,45 @@ Columns = dict[str, list[Any]]
 _IDENTITY_IN_NAME = re.compile(r"^(-?\d+)_c", re.IGNORECASE)
 _NO_IDENTITY = re.compile(r"-1|0+")
 """Market-1501's junk and distractors: different objects under one number."""
-_EMPTY_MARKS = frozenset({"na", "n/a", "#n/a", "<na>", "nan", "none", "null"})
-"""An empty cell among numbers or times, as tables write it; among words these are words."""
-_NOT_WRITTEN = ("path", "vector")
-_AS_WRITTEN = ("identity", "camera", "time")
+_EMPTY_MARKS = frozenset({"na", "n/a", "#n/a", "<na>", "nan", "none", "null", "-", "?"})
+"""An empty cell among numbers, as tables write it; among words these are words."""
+_OURS = ("identity", "camera", "time", "split")
 
 
 def written_columns(
-    images: str | Path | Sequence[str | Path], records: Sequence[Record], *, identity_from: IdentityFrom = "table"
+    images: str | Path | Sequence[str | Path],
+    records: Sequence[Record],
+    *,
+    identity_from: IdentityFrom = "table",
+    options: TableOptions | None = None,
 ) -> Columns:
     """The columns that images came with.
 
     Args:
-        images: What ``find_crops`` was given.
-        records: What it found there.
+        images: The source of the records.
+        records: Its images.
         identity_from: Where identities come from: ``table``: the column of the manifest, so none for other images;
             ``folder``: the name of the folder an image lies in; ``name``: the number before the camera in its file
             name (``0042_c3...`` is 42); -1 and 0000, Market-1501's junk and distractors, are none.
+        options: Names of a table's columns and the form of its times.
 
     Returns:
-        A list as long as ``records`` for each column, in their order. A manifest's columns under their names (lower
-        case, what is neither a letter nor a digit as ``_``); for other images ``camera``, where a file's name tells
-        one. Columns without any value are left out.
+        A list as long as ``records`` for each column, in their order. A table's columns under their names (lower case,
+        what is neither a letter nor a digit as ``_``): identities and cameras as text, the column ``time`` as
+        ``datetime``, others as numbers where all their cells are; for other images ``camera``, where a file's name
+        has one. Columns without any value are left out.
 
     Raises:
-        InputError: If two columns of a manifest come to have one name.
+        InputError: As ``listed_images``; if a cell of ``time`` is no time.
     """
-    columns: Columns = {}
-    for table in _tables(images):
-        _add_table(columns, table, records)
-    # Over all tables: what is text in one of them is text.
-    columns = {name: values if name in _AS_WRITTEN else _typed(values) for name, values in columns.items()}
-    if "time" in columns:
-        columns["time"] = [None if _is_empty_mark(value) else value for value in columns["time"]]
-    if not columns:
-        columns["camera"] = [_text_or_none(camera_in_name(record.path)) for record in records]
+    tables = _tables(images)
+    if tables:
+        columns = _of_tables(listed_images(tables, options), records)
+    else:
+        columns = {"camera": [_text_or_none(camera_in_name(record.path)) for record in records]}
     if identity_from == "folder":
-        columns["identity"] = [record.path.parent.name or record.path.resolve().parent.name for record in records]
+        folders = [record.path.parent.name or record.path.resolve().parent.name for record in records]
+        columns["identity"] = without_placeholders(folders)[0]
     elif identity_from == "name":
         found = [_IDENTITY_IN_NAME.match(record.path.stem) for record in records]
         columns["identity"] = [
@@ -72,35 +74,36 @@ def written_columns(
     return {name: values for name, values in columns.items() if any(value is not None for value in values)}
 
 
-def _tables(images: str | Path | Sequence[str | Path]) -> list[Path]:
-    """The manifests among what ``find_crops`` takes: a table, or ``train=a.csv,query=b.csv``."""
+def _tables(images: str | Path | Sequence[str | Path]) -> dict[str, Path]:
+    """The tables among what may be given as images: a table, one for each split, or their common beginning."""
     if not isinstance(images, str | Path):
-        return []
+        return {}
     path = Path(images)
     if path.is_file():
-        return [path] if path.suffix.lower() in SUFFIXES else []
+        return {"": path} if path.suffix.lower() in SUFFIXES else {}
     if names_splits(str(images)) and not path.exists():
-        return [Path(part.partition("=")[2].strip()) for part in str(images).split(",")]
-    return []
+        return tables_of_splits(str(images))
+    return manifests_of_prefix(path) if path.name and not path.exists() else {}
 
 
-def _add_table(columns: Columns, path: Path, records: Sequence[Record]) -> None:
-    table = read_manifest(path)
-    shared = {name: re.sub(r"\W+", "_", name) for name in table.columns if name not in _NOT_WRITTEN}
-    first_of: dict[str, str] = {}
-    for name, plain in shared.items():
-        if first_of.setdefault(plain, name) != name:
-            raise InputError(
-                f"{path} has the columns {first_of[plain]!r} and {name!r}, which both become {plain!r}; rename one"
-            )
-    row_of = {path.parent / str(value): row for row, value in enumerate(table["path"])}
-    rows = [row_of.get(record.path) for record in records]
-    for name, plain in shared.items():
-        cells = [_plain(value) for value in table[name]]
-        known = columns.setdefault(plain, [None] * len(records))
-        for at, row in enumerate(rows):
-            if row is not None:
-                known[at] = cells[row]
+def _of_tables(listed: ListedImages, records: Sequence[Record]) -> Columns:
+    """The columns of tables in the order of records; an image in several splits has a row for each."""
+    rows_of: dict[str, list[int]] = {}
+    for split in SPLITS:
+        for row, key in enumerate(listed.keys):
+            if listed.splits[row] == split:
+                rows_of.setdefault(key, []).append(row)
+    rows: list[int | None] = []
+    for key in image_keys([record.path for record in records]):
+        found = rows_of.get(key, [])
+        rows.append((found.pop(0) if len(found) > 1 else found[0]) if found else None)
+    columns: Columns = {}
+    for name, cells in listed.columns.items():
+        if name not in _OURS:
+            # Over all tables: what is text in one of them is text.
+            cells = _typed([_plain(cell) for cell in cells])
+        columns[name] = [None if row is None else cells[row] for row in rows]
+    return columns
 
 
 def _typed(values: list[Any]) -> list[Any]:
@@ -124,15 +127,7 @@ def _is_empty_mark(value: Any) -> bool:
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, str):
-        return value.strip() or None
-    if isinstance(value, datetime | pd.Timestamp):
-        return None if pd.isna(value) else value
-    if value is None or (isinstance(value, float) and np.isnan(value)) or value is pd.NaT or value is pd.NA:
-        return None
-    return value if isinstance(value, bool | int | float) else str(value)
+    return value if value is None or isinstance(value, str | bool | int | float | datetime) else str(value)
 
 
 def _text_or_none(value: int | None) -> str | None:

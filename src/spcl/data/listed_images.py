@@ -1,0 +1,223 @@
+"""The images that tables list, each once, and what the tables say of them.
+
+Rows that repeat an image are joined; rows that contradict each other are an error, because one of them is wrong and
+which one cannot be known here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from spcl.data.from_folders import camera_in_name
+from spcl.data.one_image import image_keys
+from spcl.data.placeholders import note_of_a_dominant_identity, note_of_placeholders, without_placeholders
+from spcl.data.table_files import Table, read_table
+from spcl.data.table_options import TableOptions
+from spcl.data.table_paths import paths_of
+from spcl.data.times import times_of
+from spcl.errors import InputError
+
+SPLITS = ("train", "query", "gallery")
+
+_NOT_OF_IMAGES = ("path", "vector")
+_OF_RESULTS = ("similarity", "distance")
+"""What results of a search say of a pair of images: no fact of an image."""
+
+
+@dataclass(frozen=True)
+class ListedImages:
+    """Images of tables: a row for each image, and one for each split of an image that is in several.
+
+    Attributes:
+        paths: Absolute, links not resolved.
+        keys: Of the images, as ``one_image.image_key`` has them.
+        splits: ``train``, ``query`` or ``gallery``.
+        columns: What the tables say, by name: ``identity`` and ``camera`` as text (None where unknown), ``time`` as
+            ``datetime``, the others as they are written, their names with ``_`` for what is neither letter nor digit.
+        missing: The images that are not there.
+        notes: What a reader should know, in sentences.
+    """
+
+    paths: list[Path]
+    keys: list[str]
+    splits: list[str]
+    columns: dict[str, list[Any]]
+    missing: list[Path]
+    notes: tuple[str, ...]
+
+
+@dataclass
+class _Rows:
+    """Rows of all tables, before repeated images are joined."""
+
+    paths: list[Path]
+    is_there: list[bool]
+    splits: list[str]
+    columns: dict[str, list[Any]]
+    places: list[tuple[Table, int]]
+    notes: list[str]
+
+    def place(self, row: int) -> str:
+        table, at = self.places[row]
+        return f"{table.place(at)} of {table.file}"
+
+
+def listed_images(
+    tables: Mapping[str, Path], options: TableOptions | None = None, *, with_times: bool = True
+) -> ListedImages:
+    """Read tables.
+
+    Args:
+        tables: A table for each split; or one, under an empty name, with a column ``split`` or all of it for training.
+        options: Names of columns and the form of times.
+        with_times: Read the column ``time``. Training and evaluation do not use it.
+
+    Raises:
+        InputError: If a table cannot be read, a value does not fit its column, columns come to have one name, or two
+            rows say different things of one image; names file, line and value.
+    """
+    options = options or TableOptions()
+    rows = _read(tables, options)
+    if "identity" not in rows.columns and "group" in rows.columns:
+        rows.columns["identity"] = rows.columns.pop("group")
+        rows.notes.append("the column 'group' is read as identity: one group is one object")
+    if "camera" not in rows.columns:
+        _add_cameras_of_names(rows)
+    for name in ("identity", "camera"):
+        if name in rows.columns:
+            kept, found = without_placeholders([_text(cell) for cell in rows.columns[name]])
+            rows.columns[name] = kept
+            rows.notes += note_of_placeholders(found, name)
+    if with_times and "time" in rows.columns:
+        rows.columns["time"] = times_of(rows.columns["time"], rows.place, options.time_format)
+    elif "time" in rows.columns:
+        del rows.columns["time"]
+    return _each_once(rows)
+
+
+def _add_cameras_of_names(rows: _Rows) -> None:
+    cameras = [camera_in_name(path) for path in rows.paths]
+    if None not in cameras:
+        rows.columns["camera"] = [str(camera) for camera in cameras]
+        rows.notes.append("there is no column camera: cameras are those of the file names (_c3)")
+
+
+def _read(tables: Mapping[str, Path], options: TableOptions) -> _Rows:
+    rows = _Rows([], [], [], {}, [], [])
+    for split, path in tables.items():
+        table = read_table(path, options)
+        found = paths_of(table)
+        before = len(rows.paths)
+        rows.paths += found.paths
+        rows.is_there += found.is_there
+        rows.splits += [split] * len(table) if split else _splits(table)
+        rows.places += [(table, row) for row in range(len(table))]
+        rows.notes += [*table.notes, *found.notes, *_notes_of_results(table)]
+        for name, cells in _own_names(table).items():
+            rows.columns.setdefault(name, [None] * before).extend(cells)
+        for cells in rows.columns.values():
+            cells += [None] * (len(rows.paths) - len(cells))
+    return rows
+
+
+def _splits(table: Table) -> list[str]:
+    if "split" not in table.columns:
+        return ["train"] * len(table)
+    splits = []
+    for row, cell in enumerate(table.columns["split"]):
+        split = "" if cell is None else str(cell).strip().lower()
+        if split not in SPLITS:
+            raise InputError(
+                f"{table.file}: the column split holds {cell or '(empty)'!r} in {table.place(row)}; "
+                f"expected {', '.join(SPLITS)}"
+            )
+        splits.append(split)
+    return splits
+
+
+def _own_names(table: Table) -> dict[str, list[Any]]:
+    """The columns but for the path, under names of letters, digits and ``_``."""
+    first_of: dict[str, str] = {}
+    columns = {}
+    for name, cells in table.columns.items():
+        plain = re.sub(r"\W+", "_", name)
+        if name in _NOT_OF_IMAGES or plain in _OF_RESULTS:
+            continue
+        if first_of.setdefault(plain, name) != name:
+            raise InputError(
+                f"{table.file} has the columns {first_of[plain]!r} and {name!r}, which both become {plain!r}; "
+                "rename one"
+            )
+        columns[plain] = cells
+    return columns
+
+
+def _notes_of_results(table: Table) -> list[str]:
+    return [
+        f"{table.file}: the column {name!r} is not used, because results have one of that name; "
+        f"--columns my_{name}={name} keeps it"
+        for name in _OF_RESULTS
+        if name in table.columns
+    ]
+
+
+def _text(cell: Any) -> str | None:
+    """A cell as text; whole numbers look the same from CSV and Parquet."""
+    if cell is None:
+        return None
+    return str(int(cell)) if isinstance(cell, float) and cell.is_integer() else str(cell).strip() or None
+
+
+def _each_once(rows: _Rows) -> ListedImages:
+    keys = image_keys(rows.paths)
+    first: dict[str, int] = {}
+    again: dict[str, list[int]] = {}
+    for row, key in enumerate(keys):
+        if first.setdefault(key, row) != row:
+            again.setdefault(key, [first[key]]).append(row)
+    for group in again.values():
+        for name, cells in rows.columns.items():
+            if name != "split":
+                _join(group, name, cells, rows.place, rows.paths)
+    first_in_split: dict[tuple[str, str], int] = {}
+    for row, key in enumerate(keys):
+        first_in_split.setdefault((key, rows.splits[row]), row)
+    kept = list(first_in_split.values())
+    notes = list(rows.notes)
+    if len(kept) < len(keys):
+        notes.append(f"{len(keys) - len(kept)} row(s) repeat an image of an earlier row; each image is used once")
+    columns = {name: [cells[row] for row in kept] for name, cells in rows.columns.items()}
+    identities = rows.columns.get("identity", [])
+    notes += note_of_a_dominant_identity([identities[row] for row in first.values()] if identities else [])
+    missing = [rows.paths[row] for row in kept if not rows.is_there[row]]
+    return ListedImages(
+        [rows.paths[row] for row in kept],
+        [keys[row] for row in kept],
+        [rows.splits[row] for row in kept],
+        columns,
+        missing,
+        tuple(dict.fromkeys(notes)),
+    )
+
+
+def _join(
+    group: Sequence[int], name: str, cells: list[Any], place: Callable[[int], str], paths: Sequence[Path]
+) -> None:
+    """Give all rows of one image the value that some of them have.
+
+    Raises:
+        InputError: If they have several.
+    """
+    said = [row for row in group if cells[row] is not None]
+    for row in said[1:]:
+        if str(cells[row]) != str(cells[said[0]]):
+            raise InputError(
+                f"one image has two values of {name}: {paths[row]} has {str(cells[said[0]])!r} in {place(said[0])} and "
+                f"{str(cells[row])!r} in {place(row)}. Correct one of the rows, or leave the cell empty in one of them"
+            )
+    for row in group:
+        cells[row] = cells[said[0]] if said else None

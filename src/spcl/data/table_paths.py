@@ -1,0 +1,141 @@
+"""Which files the paths of a table mean: one rule for every table that is read.
+
+Relative paths are relative to the table's folder. Where none of them exists there but some exist below the current
+folder, they are relative to that, and a note says so: tables are moved, and programs write paths from where they run.
+"""
+
+# Path objects cost several times as much as strings, which counts for a million images.
+# ruff: noqa: PTH100, PTH109, PTH113, PTH117, PTH118, PTH208
+
+from __future__ import annotations
+
+import os
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from spcl.data.one_image import kept_path
+from spcl.data.table_files import Table
+
+_QUOTES = ('"', "'", "`", "“”", "‘’", "«»")
+_ESCAPED = re.compile(r"\\(?:udc([0-9a-f]{2})|([nr]))")
+_STATS_A_FOLDER = 20
+
+_CLEANED = "without the blanks or quotes around them"
+_SLASHED = "with slashes in place of backslashes"
+
+
+@dataclass(frozen=True)
+class TablePaths:
+    """The files that the rows of a table mean.
+
+    Attributes:
+        paths: Absolute, links not resolved; one for each row.
+        is_there: Whether there is such a file.
+        notes: How they were read, where it is not as they are written.
+    """
+
+    paths: list[Path]
+    is_there: list[bool]
+    notes: tuple[str, ...]
+
+
+def paths_of(table: Table) -> TablePaths:
+    """The file of each row.
+
+    A path is taken as it is written if there is such a file. Otherwise blanks and quotes around it are taken away,
+    backslashes are read as slashes, the escapes that our own tables write are undone, and letters with accents are
+    compared in their composed and decomposed spelling.
+    """
+    written = [str(cell) for cell in table.columns["path"]]
+    folder = os.path.abspath(table.file.parent)
+    files = _Files()
+    found = [files.first_there(folder, text) for text in written]
+    notes: tuple[str, ...] = ()
+    relative = [row for row, text in enumerate(written) if not os.path.isabs(_plain(text))]
+    here = os.getcwd()
+    if relative and here != folder and all(found[row] is None for row in relative):
+        others = {row: files.first_there(here, written[row]) for row in relative}
+        if any(other is not None for other in others.values()):
+            for row, other in others.items():
+                found[row] = other
+            folder = here
+            notes = (
+                f"{table.file}: its paths are relative to the current folder, for none of them is beside the table",
+            )
+    kinds = Counter(kind for _, kind in filter(None, found) if kind)
+    notes += tuple(f"{table.file}: {count} path(s) are read {kind}" for kind, count in kinds.items())
+    paths = [
+        kept_path(one[0] if one is not None else os.path.join(folder, _plain(text)))
+        for one, text in zip(found, written, strict=True)
+    ]
+    return TablePaths(paths, [one is not None for one in found], notes)
+
+
+class _Files:
+    """Whether files are there; folders that are asked for often are listed once."""
+
+    def __init__(self) -> None:
+        self._asked: Counter[str] = Counter()
+        self._names: dict[str, frozenset[str]] = {}
+
+    def first_there(self, folder: str, text: str) -> tuple[str, str] | None:
+        """The first reading of a path for which there is a file, and how it differs from what is written."""
+        for reading, kind in _readings(text):
+            path = os.path.join(folder, reading)
+            if self._is_there(path):
+                return path, kind
+        return None
+
+    def _is_there(self, path: str) -> bool:
+        folder, name = os.path.split(path)
+        self._asked[folder] += 1
+        if self._asked[folder] > _STATS_A_FOLDER and folder not in self._names:
+            try:
+                self._names[folder] = frozenset(os.listdir(folder))
+            except OSError:
+                self._names[folder] = frozenset()
+        # A disk may take capitals for small letters: a name that is not listed is asked for.
+        return name in self._names.get(folder, ()) or os.path.isfile(path)
+
+
+def _readings(text: str) -> Iterator[tuple[str, str]]:
+    if "\0" in text:
+        return
+    yield text, ""
+    bare = _bare(text)
+    if bare != text:
+        yield bare, _CLEANED
+    slashed = _plain(text)
+    if slashed != bare:
+        yield slashed, _SLASHED
+    if _ESCAPED.search(bare):
+        yield _ESCAPED.sub(_unescaped, bare), ""
+    # macOS decomposes the names of files; other programs write them composed.
+    for spelt in (unicodedata.normalize("NFC", slashed), unicodedata.normalize("NFD", slashed)):
+        if spelt != slashed:
+            yield spelt, ""
+
+
+def _plain(text: str) -> str:
+    """A path without blanks and quotes around it, with slashes."""
+    bare = _bare(text)
+    return bare.replace("\\", "/") if os.sep == "/" else bare
+
+
+def _bare(text: str) -> str:
+    bare = text.strip()
+    for quote in _QUOTES:
+        if len(bare) > 2 and bare[0] == quote[0] and bare[-1] == quote[-1]:
+            return bare[1:-1].strip()
+    return bare
+
+
+def _unescaped(found: re.Match[str]) -> str:
+    """A byte that is no UTF-8, or an end of a line, as ``broken.csv`` and ``features.paths.txt`` write it."""
+    if found[1]:
+        return os.fsdecode(bytes([int(found[1], 16)]))
+    return "\n" if found[2] == "n" else "\r"
