@@ -189,7 +189,7 @@ def worst_lines(results: Sequence[QueryResult], count: int) -> list[str]:
         "identity": [result.identity or "-" for result in chosen],
         "camera": [result.camera or "-" for result in chosen],
     }
-    widths = {name: max(len(name), *map(len, cells)) for name, cells in columns.items()}
+    widths = {name: max(map(len, (name, *cells))) for name, cells in columns.items()}
     rows = [tuple(columns), *zip(*columns.values(), strict=True)]
     paths = ["path", *(shown_path(result.path) for result in chosen)]
     return [
