@@ -9,10 +9,11 @@ import pandas as pd
 import pytest
 
 from spcl.data.catalogue import REGISTERED, describe_datasets, load_dataset
-from spcl.data.crops import find_crops
 from spcl.data.from_folders import split_for_evaluation
 from spcl.data.from_lists import vehicleid_draw
+from spcl.data.image_table import images_of
 from spcl.data.images import check_images
+from spcl.data.source_options import SourceOptions
 from spcl.data.synthetic import SyntheticSpec, write_market1501
 from spcl.engine.preflight import check_training_sets
 from spcl.errors import InputError
@@ -218,22 +219,60 @@ def test_each_identity_keeps_an_image_in_the_gallery(seed):
 
 
 @pytest.mark.parametrize(
-    ("used", "unused", "where"),
+    ("files", "labelled", "expected"),
     [
-        (["a/1.jpg"], ["b/day1/2.jpg"], "at other depths"),
-        (["train/a/1.jpg"], ["3.jpg", "test/a/2.jpg", "val/a/1.jpg"], "outside the splits"),
-        (["1.jpg"], ["b/day1/2.jpg"], "at other depths"),
-        (["a/1.jpg", "b/2.jpg"], [], ""),
+        (["1.jpg", "b/day1/2.jpg"], False, [None, None]),
+        (["a/1.jpg", "b/day1/2.jpg"], False, [None, None]),
+        (["a/x/1.jpg", "b/y/2.jpg"], False, [None, None]),
+        (["a/1.jpg", "b/2.jpg"], False, [0, 1]),
+        (["1.jpg", "2.jpg"], True, [None, None]),
+        (["train/a/1.jpg", "train/b/x/2.jpg"], False, [None, None]),
+        (["train/a/1.jpg", "train/b/2.jpg"], False, [0, 1]),
     ],
 )
-def test_images_that_are_not_used_are_told(tmp_path, used, unused, where):
-    for name in (*used, *unused):
-        draw(tmp_path / name, 1)
-    dataset = load_dataset(tmp_path)
-    assert [str(record.path.relative_to(tmp_path)) for record in dataset.train] == used
-    told = [note for note in dataset.notes if note.startswith("not used")]
-    expected = f"not used: {len(unused)} image(s) below {tmp_path} that are {where}; the first is "
-    assert told == ([f"{expected}{unused[0]}"] if unused else [])
+def test_without_labels_all_images_below_a_folder_are_meant(tmp_path, files, labelled, expected):
+    for number, name in enumerate(files):
+        draw(tmp_path / name, number)
+    dataset = load_dataset(tmp_path, labelled=labelled)
+    assert [str(record.path.relative_to(tmp_path)) for record in dataset.train] == files
+    assert [record.identity for record in dataset.train] == expected
+
+
+@pytest.mark.parametrize(
+    ("files", "labelled", "choices"),
+    [
+        (["a/1.jpg", "b/day1/2.jpg"], True, {"dataset": 1, "all": 2}),
+        (["1.jpg", "a/1.jpg", "b/2.jpg"], True, {"dataset": 2, "all": 3}),
+        (["train/a/1.jpg", "test/a/2.jpg"], False, {"dataset": 1, "all": 2}),
+        (["bounding_box_train/0001_c1s1_0.jpg", "2026-05-01/1.jpg"], False, {"dataset": 1, "all": 2}),
+    ],
+)
+def test_where_much_would_stay_unused_one_has_to_choose(tmp_path, files, labelled, choices):
+    for number, name in enumerate(files):
+        draw(tmp_path / name, number)
+    with pytest.raises(InputError, match=rf"{len(files)} images lie below it.*Choose: --layout dataset") as caught:
+        load_dataset(tmp_path, labelled=labelled)
+    assert "1.jpg" in str(caught.value) or "2.jpg" in str(caught.value)
+    for layout, count in choices.items():
+        dataset = load_dataset(tmp_path, labelled=labelled, options=SourceOptions(layout=layout))
+        assert len(dataset.train) == count
+        assert any(note.startswith(f"not used: {len(files) - count} image(s)") for note in dataset.notes) == (
+            layout == "dataset"
+        )
+
+
+def test_a_few_unused_images_stand_in_the_notes(tmp_path):
+    for number in range(12):
+        draw(tmp_path / f"id{number % 3}" / f"{number}.jpg", number)
+    draw(tmp_path / "overview.jpg", 1)
+    dataset = load_dataset(tmp_path, labelled=True)
+    assert len(dataset.train) == 12
+    assert f"not used: 1 image(s) below {tmp_path} that are at other depths; the first is overview.jpg" in dataset.notes
+    # The folders of the original data set that no evaluation uses are no other reading.
+    folder = write_fake("market1501", tmp_path / "m")
+    for number in range(200):
+        draw(folder / "gt_bbox" / f"0001_c1s1_{number:06d}_00.jpg", 1)
+    assert load_dataset(folder).query
 
 
 def test_a_flat_folder_is_unlabelled(tmp_path):
@@ -254,13 +293,11 @@ def test_images_at_other_depths_are_a_heap_of_crops(tmp_path):
     draw(tmp_path / "mixed" / "ann" / "2.jpg", 1)
     for name in ("deep", "mixed"):
         dataset = load_dataset(tmp_path / name)
-        assert [record.path for record in dataset.train] == [record.path for record in find_crops(tmp_path / name)]
+        assert [record.path for record in dataset.train] == [
+            record.path for record in images_of(tmp_path / name).records
+        ]
         assert [record.identity for record in dataset.train] == [None] * 2
-        assert dataset.notes[0] == "images lie at several depths: all are taken, unlabelled"
-    draw(tmp_path / "split" / "train" / "1.jpg", 1)
-    draw(tmp_path / "split" / "train" / "ann" / "2.jpg", 1)
-    with pytest.raises(InputError, match="both images and folders"):
-        load_dataset(tmp_path / "split")
+        assert dataset.notes[0] == "all 2 images below the folder are taken, without identities"
 
 
 def test_an_image_is_no_data_set(tmp_path):
@@ -365,7 +402,7 @@ def test_tables_for_each_split_are_told_from_paths(tmp_path):
         with pytest.raises(InputError, match=f"there is no data set '{missing}'"):
             load_dataset(missing)
         with pytest.raises(InputError, match=f"there are no images at {missing}"):
-            find_crops(missing)
+            images_of(missing)
 
 
 @pytest.mark.parametrize("identity", ["--5", "²", "5-", "-"])
@@ -387,9 +424,9 @@ def test_a_manifest_may_list_images_that_have_gone_where_they_are_left_out(tmp_p
         load_dataset(form.format(tmp_path))
     expected = (Record(tmp_path / "a.png", camera=0), Record(tmp_path / "b.png", camera=1))
     assert load_dataset(form.format(tmp_path), keep_missing=True).train == expected
-    assert find_crops(form.format(tmp_path)) == expected
+    assert images_of(form.format(tmp_path)).records == expected
     assert check_images(expected, sample=None) == [(tmp_path / "b.png", "there is no such file")]
     # A table that lies elsewhere is told before anything is done.
     (tmp_path / "a.png").unlink()
     with pytest.raises(InputError, match=r"2 of 2 listed images are missing.*relative to its folder"):
-        find_crops(form.format(tmp_path))
+        images_of(form.format(tmp_path))

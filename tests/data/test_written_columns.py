@@ -7,14 +7,14 @@ from datetime import datetime
 import pandas as pd
 import pytest
 
-from spcl.data.crops import find_crops
+from spcl.data.image_table import images_of
 from spcl.data.written_columns import written_columns
 from spcl.errors import InputError
 from tests.fakes import draw
 
 
 def columns_of(images, **options):
-    return written_columns(images, find_crops(images), **options)
+    return written_columns(images, images_of(images).records, **options)
 
 
 def test_cameras_of_file_names_even_where_not_all_have_one(tmp_path):
@@ -61,7 +61,7 @@ def table(tmp_path):
 
 def test_every_column_of_a_csv(tmp_path, table):
     table.to_csv(tmp_path / "m.csv", index=False)
-    records = find_crops(tmp_path / "m.csv")
+    records = images_of(tmp_path / "m.csv").records
     columns = written_columns(tmp_path / "m.csv", records)
     # find_crops gives the training images first.
     assert [record.path.name[0] for record in records] == ["2", "3", "0", "1"]

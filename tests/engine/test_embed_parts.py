@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from spcl.data.crops import find_crops
+from spcl.data.image_table import images_of
 from spcl.engine.embed import Encoder, embed_parts, embed_records
 from spcl.engine.journal import SilentReporter
 from spcl.errors import InputError
@@ -29,7 +29,7 @@ def records(tmp_path):
         draw(tmp_path / f"{number}.jpg", number)
     for number in (2, 4, 5):
         (tmp_path / f"{number}.jpg").write_bytes(b"broken")
-    return find_crops(tmp_path)
+    return images_of(tmp_path).records
 
 
 class Steps(SilentReporter):

@@ -66,11 +66,10 @@ def run_calibration(options: Calibrate, report: Reporter) -> None:
     Raises:
         InputError: If something cannot be used, before any image is encoded; if the images give too few pairs.
     """
-    from spcl.data.crops import find_crops
-    from spcl.data.written_columns import written_columns
+    from spcl.data.image_table import images_of
 
-    records = find_crops(options.images, data_dir=options.data_dir, labelled=options.labels)
-    written = {} if options.labels else written_columns(options.images, records)
+    images = images_of(options.images, options.source(), labelled=options.labels)
+    written = {} if options.labels else images.columns
 
     from spcl.engine.calibrate import calibrate, moments_of, store_calibration
     from spcl.engine.embed import load_encoder
@@ -85,9 +84,9 @@ def run_calibration(options: Calibrate, report: Reporter) -> None:
         )
     found = calibrate(
         encoder,
-        records,
+        images.records,
         labelled=options.labels,
-        moments=moments_of(written.get("camera"), written.get("time"), len(records)),
+        moments=moments_of(written.get("camera"), written.get("time"), len(images)),
         seed=options.seed,
         runtime=runtime,
         report=report,

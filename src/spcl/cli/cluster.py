@@ -66,11 +66,11 @@ def run_cluster(options: Cluster, report: Reporter) -> None:
     Raises:
         InputError: If something cannot be used, before any image is encoded.
     """
-    from spcl.data.crops import crops_outside, find_crops
+    from spcl.data.image_table import images_of
 
     out = Path(options.out)
     # Earlier results are no crops, where the folder of the results lies among the images.
-    records = crops_outside(find_crops(options.images, data_dir=options.data_dir), out)
+    records = images_of(options.images, options.source()).outside(out).records
 
     from spcl.report.groups import check_folder, write_groups
     from spcl.runtime import Runtime

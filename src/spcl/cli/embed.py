@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
 from spcl.cli.options import FeatureOptions, parsed
+from spcl.data.source_options import IdentityFrom
 from spcl.engine.journal import ConsoleReporter, Reporter, SilentReporter
 from spcl.engine.whole_files import check_place
 from spcl.errors import InputError
@@ -41,7 +42,7 @@ class Embed(FeatureOptions):
     """features.parquet: path, what is known of the image, vector. features.npy: the matrix alone, paths beside it."""
     gallery: str = ""
     """Folder of a gallery to add the images to."""
-    identity_from: Literal["table", "folder", "name"] = "table"
+    identity_from: IdentityFrom = "auto"
     """Identities: the table's column; the name of the folder an image lies in; the number before _c in its name."""
     overwrite: bool = False
     """Replace a features file that is there already."""
@@ -67,7 +68,7 @@ def run_embedding(options: Embed, report: Reporter) -> None:
 
     output = _checked_output(options)
     runtime = Runtime(options.device, options.precision)
-    found = find_images(options.images, identity_from=options.identity_from, data_dir=options.data_dir)
+    found = find_images(options.images, options.source())
     encoder = load_encoder(options.checkpoint, arch=options.arch or None, domain=options.domain)
     gallery = _gallery(Path(options.gallery), encoder, found, flip=options.flip) if options.gallery else None
     done = _embed(options, output, gallery, encoder, found, runtime, report)

@@ -115,7 +115,9 @@ def _inputs(options: Evaluate, expected: Expected) -> tuple[ReIDDataset, Encoder
 
     # The official script's flags come here unchecked.
     options.check()
-    dataset = load_dataset(options.data, Path(options.data_dir), keep_missing=options.on_broken == "skip")
+    dataset = load_dataset(
+        options.data, keep_missing=options.on_broken == "skip", labelled=True, options=options.source()
+    )
     if not can_evaluate(dataset):
         dataset = split_for_evaluation(dataset)
     check_queries(dataset, dataset.protocol if options.protocol == "auto" else options.protocol)

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
 
 import tyro
 
+from spcl.data.source_options import SourceOptions
 from spcl.errors import InputError
 from spcl.launched import is_main_process
 
@@ -50,6 +50,10 @@ class EncodingOptions:
     def check(self) -> None:
         """Raise an ``InputError`` for a value that no work can be done with; a command adds its own."""
         at_least("--workers", self.workers, 1)
+
+    def source(self) -> SourceOptions:
+        """How the images are found and what is read about them."""
+        return SourceOptions(data_dir=self.data_dir, identity_from=getattr(self, "identity_from", "auto"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,8 +121,8 @@ def found_queries(queries: Sequence[str], *, data_dir: str, purpose: str) -> tup
     Raises:
         InputError: If there is none.
     """
-    from spcl.data.crops import find_crops
+    from spcl.data.image_table import images_of
 
     if not queries:
         raise InputError(f"which images are to be {purpose}? Give one, several, or a folder, after the gallery")
-    return tuple(record for query in queries for record in find_crops(query, data_dir=Path(data_dir)))
+    return images_of(queries, SourceOptions(data_dir=data_dir)).records

@@ -52,11 +52,11 @@ def run_suggest(options: Suggest, report: Reporter) -> None:
         InputError: If something cannot be used, before any image is encoded.
     """
     from spcl.data.crop_shapes import crop_shape
-    from spcl.data.crops import find_crops
+    from spcl.data.image_table import images_of
 
     if options.picture:
         check_place(Path(options.picture))
-    records = find_crops(options.images, data_dir=options.data_dir)
+    records = images_of(options.images, options.source()).records
     shape = crop_shape(records)
 
     from spcl.runtime import Runtime

@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 
-from spcl.data.files import IMAGE_SUFFIXES, what_is_there
+from spcl.data.files import images_below, what_is_there
 from spcl.data.from_filenames import LAYOUTS, is_market_layout, load_by_filenames, load_market_layout
-from spcl.data.from_folders import load_folder
+from spcl.data.from_folders import check_unused, load_folder
 from spcl.data.from_lists import MSMT17_FOLDER, VEHICLEID_FOLDER, VEHICLEID_SIZES, load_msmt17, load_vehicleid
 from spcl.data.from_manifest import (
     SPLITS,
@@ -25,11 +25,12 @@ from spcl.data.from_manifest import (
     names_splits,
     tables_of_splits,
 )
+from spcl.data.image_formats import is_image_file
+from spcl.data.one_image import image_keys, kept_path
+from spcl.data.same_images import each_image_once
+from spcl.data.source_options import DATA_DIR, SourceOptions
 from spcl.errors import InputError, first_line
 from spcl.records import Record, ReIDDataset
-
-DATA_DIR = Path("examples/data")
-"""Where registered data sets are looked for by default: the place of the official README."""
 
 Counts = dict[str, tuple[tuple[int, ...], tuple[int, ...]]]
 
@@ -103,42 +104,65 @@ REGISTERED: dict[str, Entry] = {
 
 
 def load_dataset(
-    name_or_path: str | Path, root: str | Path | None = None, *, keep_missing: bool = False
+    name_or_path: str | Path,
+    root: str | Path | None = None,
+    *,
+    keep_missing: bool = False,
+    labelled: bool = False,
+    options: SourceOptions | None = None,
 ) -> ReIDDataset:
     """A data set by its registered name or its path.
 
     Args:
         name_or_path: ``market1501``, ``msmt17``, ``personx``, ``veri``, ``vehicleid`` (or ``vehicleid:1600``,
-            ``vehicleid:2400``), ``vehiclex``; or a folder in Market-1501's layout, a folder per identity, a flat folder
-            of crops, a manifest (CSV or Parquet); or ``train=a.csv,query=b.csv,gallery=c.csv``; or the common
-            beginning of ``..._train.csv``, ``..._query.csv``, ``..._gallery.csv``.
-        root: The folder that holds registered data sets; None: ``examples/data``.
-        keep_missing: Keep images that a manifest lists and that are not there, for who leaves out images that cannot be
+            ``vehicleid:2400``), ``vehiclex``; or a folder in Market-1501's layout, a folder per identity, a folder of
+            crops with all below it, a table (CSV or Parquet); or ``train=a.csv,query=b.csv,gallery=c.csv``; or the
+            common beginning of ``..._train.csv``, ``..._query.csv``, ``..._gallery.csv``.
+        root: The folder that holds registered data sets; None: that of ``options``.
+        keep_missing: Keep images that a table lists and that are not there, for who leaves out images that cannot be
             read; otherwise they are an error.
+        labelled: Labels are asked for: a folder is read as a folder per identity. Without, it is read so only where
+            every image lies directly in a folder of the folder, and otherwise means all images below it, unlabelled.
+        options: How it is read; None: as by default.
 
     Returns:
-        ReIDDataset: records in a fixed order, training identities and all cameras from 0.
+        ReIDDataset: records in a fixed order, each image once in a split, training identities and all cameras from 0.
 
     Raises:
-        InputError: If it is not there or cannot be read: says what was looked for and what is there.
+        InputError: If it is not there or cannot be read: says what was looked for and what is there; if more than a
+            tenth of the images of a folder would stay unused; if one image has two identities.
     """
-    folder = Path(root) if root is not None else DATA_DIR
+    options = options or SourceOptions()
+    folder = Path(root) if root is not None else Path(options.data_dir)
     text = str(name_or_path)
     name, _, option = text.partition(":")
-    if isinstance(name_or_path, str) and name in REGISTERED:
+    notes: tuple[str, ...] = ()
+    if is_registered(name_or_path, folder):
         if name == "vehicleid" and option:
             if option not in map(str, VEHICLEID_SIZES):
                 raise InputError(f"vehicleid has test lists of {VEHICLEID_SIZES} identities, not {option!r}")
             return _with_count_notes(load_vehicleid(folder, int(option)), {})
-        return _with_count_notes(REGISTERED[name].load(folder), REGISTERED[name].published)
+        if Path(text).exists():
+            notes = (f"{name} is the data set of that name in {folder}; for the folder beside you give ./{name}",)
+        dataset = _with_count_notes(REGISTERED[name].load(folder), REGISTERED[name].published)
+        return replace(dataset, notes=(*dataset.notes, *notes))
     if names_splits(text) and not Path(text).exists():
-        return _by_split(text, keep_missing)
-    return _by_path(Path(name_or_path), keep_missing)
+        return each_image_once(_by_split(text, keep_missing, options))
+    dataset = _by_path(Path(name_or_path), keep_missing, labelled, options)
+    return each_image_once(dataset)
+
+
+def is_registered(source: str | Path, data_dir: str | Path) -> bool:
+    """Whether a text names a registered data set: by its name, unless only a path of that name is there."""
+    name = str(source).partition(":")[0]
+    if not isinstance(source, str) or name not in REGISTERED:
+        return False
+    return not Path(source).exists() or (Path(data_dir) / REGISTERED[name].folder).exists()
 
 
 def describe_datasets(root: str | Path | None = None) -> list[DatasetStatus]:
     """What is found of each registered data set, counts against the published ones."""
-    folder = Path(root) if root is not None else DATA_DIR
+    folder = Path(root if root is not None else DATA_DIR)
     return [_status(name, entry, folder) for name, entry in REGISTERED.items()]
 
 
@@ -173,24 +197,41 @@ def _with_count_notes(dataset: ReIDDataset, published: Counts) -> ReIDDataset:
     return replace(dataset, notes=tuple(notes))
 
 
-def _by_split(text: str, keep_missing: bool) -> ReIDDataset:
+def _by_split(text: str, keep_missing: bool, options: SourceOptions) -> ReIDDataset:
     paths = tables_of_splits(text)
     first = next(iter(paths.values()))
-    return load_manifests(paths, first.stem.removesuffix("_train"), keep_missing=keep_missing)
+    return load_manifests(paths, first.stem.removesuffix("_train"), keep_missing=keep_missing, options=options.table)
 
 
-def _by_path(path: Path, keep_missing: bool) -> ReIDDataset:
+def tables_of(path: Path, options: SourceOptions) -> dict[str, Path]:
+    """The tables ``PATH_train.csv``, ``PATH_query.csv``, ``PATH_gallery.csv`` that describe a path, by split."""
+    if options.layout == "all" and path.is_dir():
+        return {}
+    # Path("data/.").name is "data", and Path(".").name is nothing.
+    return manifests_of_prefix(path) if path.name else {}
+
+
+def _by_path(path: Path, keep_missing: bool, labelled: bool, options: SourceOptions) -> ReIDDataset:
     # Tables named after a folder describe it better than its file names do.
-    tables = manifests_of_prefix(path) if path.name else {}
+    tables = tables_of(path, options)
     if tables:
-        return load_manifests(tables, path.name, keep_missing=keep_missing)
+        dataset = load_manifests(tables, path.name, keep_missing=keep_missing, options=options.table)
+        if not path.is_dir():
+            return dataset
+        used = set(image_keys([record.path for record in dataset.train + dataset.query + dataset.gallery]))
+        found = images_below(path)
+        unused = [image for image, key in zip(found, image_keys(found), strict=True) if key not in used]
+        listing = ", ".join(table.name for table in tables.values())
+        check_unused(path, unused, len(found), f"the tables {listing} beside it", options)
+        return replace(dataset, notes=(*dataset.notes, f"{path} is read from {listing} beside it"))
     if path.is_dir():
-        # Path("data/.").name is "data", and Path(".").name is nothing.
-        folder = path if path.name else path.resolve()
-        return load_market_layout(folder) if is_market_layout(folder) else load_folder(folder)
+        folder = kept_path(path)
+        if options.layout != "all" and options.identity_from != "folder" and is_market_layout(folder):
+            return load_market_layout(folder, options)
+        return load_folder(folder, options, labelled=labelled)
     if path.suffix.lower() in SUFFIXES:
-        return load_manifest(path, keep_missing=keep_missing)
-    if path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES:
+        return load_manifest(path, keep_missing=keep_missing, options=options.table)
+    if path.is_file() and is_image_file(path):
         raise InputError(f"{path} is one image; a data set is a folder of images: {path.parent}, say")
     near = get_close_matches(str(path), REGISTERED, n=1)
     hint = f"did you mean {near[0]!r}? " if near else ""

@@ -5,11 +5,33 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+from spcl.data.image_formats import (
+    IMAGE_SUFFIXES,
+    counted_by_ending,
+    ending_of,
+    is_image_file,
+    is_image_name,
+    may_be_image,
+)
+from spcl.data.one_image import shown_path
 from spcl.errors import InputError
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
+
+@dataclass(frozen=True)
+class FoundFiles:
+    """What lies below a folder.
+
+    Attributes:
+        images: The image files, in the order of their paths.
+        left_out: What may be an image and is not read, with the reason: raw camera files, links that lead nowhere,
+            folders that cannot be entered.
+    """
+
+    images: list[Path]
+    left_out: list[tuple[Path, str]]
 
 
 def image_files(folder: Path) -> list[Path]:
@@ -17,48 +39,87 @@ def image_files(folder: Path) -> list[Path]:
     return sorted(
         entry
         for entry in folder.iterdir()
-        if entry.suffix.lower() in IMAGE_SUFFIXES and not entry.name.startswith(".") and entry.is_file()
+        if not entry.name.startswith(".") and entry.is_file() and is_image_file(entry)
     )
 
 
 def images_below(folder: Path) -> list[Path]:
+    """The image files in a folder and in all folders below it, as ``files_below`` finds them."""
+    return files_below(folder).images
+
+
+def files_below(folder: Path) -> FoundFiles:
     """The image files in a folder and in all folders below it, in the order of their paths; hidden ones left out.
 
     Linked folders are entered, too, but no folder twice: where there is a way without a link, it is taken.
+
+    Raises:
+        InputError: If the folder itself cannot be entered.
     """
-    found: list[Path] = []
+    found, left_out = [], []
     visited: set[Path] = set()
     waiting = [folder]
+
+    def closed(error: OSError) -> None:
+        if Path(error.filename) == folder:
+            raise InputError(f"the folder {folder} cannot be read: {error.strerror or error}")
+        left_out.append((Path(error.filename), f"the folder cannot be read: {error.strerror or error}"))
+
     while waiting:
-        for place, folders, files in os.walk(waiting.pop(0)):
+        for place, folders, files in os.walk(waiting.pop(0), onerror=closed):
             real = Path(place).resolve()
             folders[:] = [] if real in visited else sorted(name for name in folders if not name.startswith("."))
             if real in visited:
                 continue
             visited.add(real)
             waiting += [entry for name in folders if (entry := Path(place, name)).is_symlink()]
-            found += [
-                entry
-                for name in files
-                if not name.startswith(".")
-                and (entry := Path(place, name)).suffix.lower() in IMAGE_SUFFIXES
-                and entry.is_file()
-            ]
-    return sorted(found)
+            for name in files:
+                entry = Path(place, name)
+                if name.startswith("."):
+                    continue
+                if not entry.is_file():
+                    if is_image_name(name):
+                        left_out.append((entry, "it is a link that leads nowhere, or no file"))
+                elif is_image_file(entry):
+                    found.append(entry)
+                elif may_be_image(entry):
+                    left_out.append((entry, f"a file {ending_of(entry)} is not read as an image"))
+    return FoundFiles(sorted(found), sorted(left_out))
 
 
-def note_of_unused(folder: Path, used: Iterable[Path], where: str) -> tuple[str, ...]:
+def no_images_error(folder: Path, found: FoundFiles) -> InputError:
+    """The error for a folder without images, which says what is there instead."""
+    notes = "".join(f"; {note}" for note in note_of_left_out(found.left_out))
+    return InputError(
+        f"no images in {folder} or below it: {what_is_there(folder)}{notes}. Images end in "
+        f"{', '.join(sorted(IMAGE_SUFFIXES))}; raw camera files have to be converted"
+    )
+
+
+def note_of_left_out(left_out: Sequence[tuple[Path, str]]) -> tuple[str, ...]:
+    """A sentence on files that may be images and are not read, counted by ending; nothing for none."""
+    files = [path for path, reason in left_out if reason.startswith("a file ")]
+    others = [(path, reason) for path, reason in left_out if not reason.startswith("a file ")]
+    notes = []
+    if files:
+        notes.append(f"not read: {counted_by_ending(files)}; the first is {shown_path(files[0])}")
+    if others:
+        path, reason = others[0]
+        notes.append(f"not read: {len(others)} link(s) or folder(s); the first, {shown_path(path)}: {reason}")
+    return tuple(notes)
+
+
+def note_of_unused(folder: Path, unused: Sequence[Path], where: str) -> tuple[str, ...]:
     """A note on the images below a folder that a data set does not use, naming one of them; nothing if it uses all.
 
     Args:
         folder: The data set's.
-        used: The images of its splits.
+        unused: These images.
         where: They are, for the note: ``outside the splits``.
     """
-    unused = sorted(set(images_below(folder)).difference(used))
     if not unused:
         return ()
-    example = unused[0].relative_to(folder)
+    example = min(unused).relative_to(folder)
     return (f"not used: {len(unused)} image(s) below {folder} that are {where}; the first is {example}",)
 
 

@@ -11,11 +11,15 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from spcl.data.files import image_files, note_of_unused, require
+from spcl.data.files import files_below, image_files, note_of_left_out, note_of_unused, require
+from spcl.data.from_folders import check_unused
+from spcl.data.one_image import kept_path
+from spcl.data.source_options import SourceOptions
 from spcl.errors import InputError
 from spcl.records import Record, ReIDDataset
 
 _MARKET_SPLITS = {"train": "bounding_box_train", "query": "query", "gallery": "bounding_box_test"}
+_MARKET_FOLDERS = {*_MARKET_SPLITS.values(), "gt_bbox", "gt_query"}
 _VERI_SPLITS = {"train": "image_train", "query": "image_query", "gallery": "image_test"}
 _IDENTITY = r"(?<![-\d])(-?\d+)"
 
@@ -91,18 +95,26 @@ def load_by_filenames(name: str, folder: Path) -> ReIDDataset:
     return _load(name, layout, folder / layout.folder, layout.splits)
 
 
-def load_market_layout(folder: Path) -> ReIDDataset:
+def load_market_layout(folder: Path, options: SourceOptions | None = None) -> ReIDDataset:
     """Any folder in Market-1501's layout; its cameras are numbered from 0 in order.
 
-    Splits may be missing. Images that are in none of them, or are junk (identity -1), are told in the notes.
+    Splits may be missing. Images that are in none of them, or are junk (identity -1), stand in the notes.
 
     Raises:
-        InputError: As ``load_by_filenames``.
+        InputError: As ``load_by_filenames``; if more than a tenth of the images lie outside the layout's folders.
     """
+    options = options or SourceOptions()
+    folder = kept_path(folder)
     layout = replace(LAYOUTS["market1501"], folder=str(folder), pattern=_IDENTITY + r"_c(\d+)", cameras={})
     present = [split for split, name in layout.splits.items() if (folder / name).is_dir()]
     dataset = _load(folder.name, layout, folder, present)
     every = (*dataset.train, *dataset.query, *dataset.gallery)
+    found = files_below(folder)
+    used = {record.path for record in every}
+    unused = [path for path in found.images if path not in used]
+    # Market-1501 itself comes with folders that no evaluation uses.
+    outside = [path for path in unused if path.relative_to(folder).parts[0] not in _MARKET_FOLDERS]
+    check_unused(folder, outside, len(found.images), "the folders of Market-1501's layout", options)
     written = sorted({record.camera for record in every if record.camera is not None})
     numbers: dict[int | None, int] = {camera: number for number, camera in enumerate(written)}
 
@@ -114,7 +126,10 @@ def load_market_layout(folder: Path) -> ReIDDataset:
         train=renumbered(dataset.train),
         query=renumbered(dataset.query),
         gallery=renumbered(dataset.gallery),
-        notes=note_of_unused(folder, [record.path for record in every], "outside the splits or of identity -1 (junk)"),
+        notes=(
+            *note_of_unused(folder, unused, "outside the splits or of identity -1 (junk)"),
+            *note_of_left_out(found.left_out),
+        ),
     )
 
 

@@ -1,42 +1,71 @@
-"""A user's own folders: a folder per identity, or a flat folder of unlabelled crops.
+"""A user's own folders: a folder per identity, or a folder of unlabelled crops with all below it.
 
-A folder per identity may be split: ``train/``, ``query/`` and ``gallery/``, each with a folder per identity. A folder
-of images at other depths is a heap of unlabelled crops. Cameras are read from the file names where all of them have one
-(``..._c3_...``), and are unknown otherwise.
+A folder may be split: ``train/``, ``query/`` and ``gallery/``, each with a folder per identity. Which images are meant
+does not depend on the command: without labels all below the folder; ``folder_identities.py`` has the rule for labels.
 """
 
 from __future__ import annotations
 
-import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from spcl.data.files import image_files, images_below, note_of_unused, number_in_order, sub_folders, what_is_there
+from spcl.data.cameras import cameras_of_files
+from spcl.data.files import files_below, no_images_error, note_of_left_out, note_of_unused, number_in_order, sub_folders
+from spcl.data.folder_identities import MOST_UNUSED, NamedImages, named_images
+from spcl.data.one_image import kept_path
+from spcl.data.source_options import SourceOptions
 from spcl.errors import InputError
 from spcl.randomness import generator
 from spcl.records import Record, ReIDDataset
 
 _SPLITS = ("train", "query", "gallery")
-_CAMERA = re.compile(r"(?:^|[_\-.])c(?:am)?(\d+)", re.IGNORECASE)
 
 
-def load_folder(folder: Path) -> ReIDDataset:
-    """A folder of images, or of folders of images.
+def load_folder(folder: Path, options: SourceOptions | None = None, *, labelled: bool = False) -> ReIDDataset:
+    """A folder of images with all below it, or a folder of splits.
+
+    Args:
+        folder: Which.
+        options: How it is read; None: as by default.
+        labelled: Whether labels are asked for: a source, an evaluation.
 
     Raises:
-        InputError: If it holds no image.
+        InputError: If it holds no image; if more than a tenth of its images would stay unused.
     """
-    splits = [entry for entry in sub_folders(folder) if entry.name in _SPLITS]
-    names = {entry.name for entry in splits}
-    if "train" in names or names == {"query", "gallery"}:
-        return _dataset(folder, {entry.name: _files(entry) for entry in splits}, "outside the splits")
-    if not _is_flat_or_of_folders(folder) and (heap := images_below(folder)):
-        unlabelled: list[tuple[Path, str | None]] = [(path, None) for path in heap]
-        told = ["images lie at several depths: all are taken, unlabelled"]
-        return _dataset(folder, {"train": unlabelled}, None, told)
-    return _dataset(folder, {"train": _files(folder)}, "at other depths")
+    options = options or SourceOptions()
+    folder = kept_path(folder)
+    found = files_below(folder)
+    if not found.images:
+        raise no_images_error(folder, found)
+    splits = {entry.name: entry for entry in sub_folders(folder) if entry.name in _SPLITS}
+    is_split = "train" in splits or set(splits) == {"query", "gallery"}
+    if options.layout != "all" and is_split:
+        named = _splits(splits, options, labelled=labelled)
+        used = {path for part in named.values() for path in part.files}
+        unused = [path for path in found.images if path not in used]
+        check_unused(folder, unused, len(found.images), f"its folders {', '.join(sorted(splits))}", options)
+    else:
+        named = {"train": named_images(folder, found.images, options, labelled=labelled)}
+        unused = named["train"].unused
+    notes = (
+        *dict.fromkeys(note for part in named.values() for note in part.notes),
+        *note_of_unused(folder, unused, "outside the splits" if len(splits) and is_split else "at other depths"),
+        *note_of_left_out(found.left_out),
+    )
+    return _dataset(folder, named, notes)
+
+
+def check_unused(folder: Path, unused: list[Path], num_found: int, reading: str, options: SourceOptions) -> None:
+    """Raise an ``InputError`` where a data set in a folder leaves out more than a tenth of the images below it."""
+    if options.layout != "auto" or len(unused) <= MOST_UNUSED * num_found:
+        return
+    raise InputError(
+        f"{folder}: {num_found} images lie below it, and {reading} hold {num_found - len(unused)} of them; not "
+        f"{min(unused).relative_to(folder)}, for one. Choose: --layout dataset takes these {num_found - len(unused)}; "
+        f"--layout all takes all {num_found}, without splits"
+    )
 
 
 def split_for_evaluation(dataset: ReIDDataset, *, seed: int = 0) -> ReIDDataset:
@@ -76,65 +105,43 @@ def split_for_evaluation(dataset: ReIDDataset, *, seed: int = 0) -> ReIDDataset:
     )
 
 
-def _is_flat_or_of_folders(folder: Path) -> bool:
-    """Whether images lie in a folder, or in the folders in it: one of both."""
-    return bool(image_files(folder)) != any(image_files(entry) for entry in sub_folders(folder))
+def _splits(splits: Mapping[str, Path], options: SourceOptions, *, labelled: bool) -> dict[str, NamedImages]:
+    """The images of each split; queries and gallery are always read with their labels."""
+    named = {}
+    for split, place in splits.items():
+        found = files_below(place)
+        if not found.images:
+            raise no_images_error(place, found)
+        named[split] = named_images(place, found.images, options, labelled=labelled or split != "train")
+    return named
 
 
-def _files(folder: Path) -> list[tuple[Path, str | None]]:
-    """Image files and the identity each has: its folder's name, or None in a flat folder."""
-    flat = [(path, None) for path in image_files(folder)]
-    nested = [(path, entry.name) for entry in sub_folders(folder) for path in image_files(entry)]
-    if flat and nested:
-        raise InputError(
-            f"{folder} holds both images and folders of images; expected either a folder per identity or a flat folder"
-        )
-    if not flat and not nested:
-        raise InputError(
-            f"no images in {folder}: {what_is_there(folder)}. Expected image files, a folder per identity, or "
-            "bounding_box_train/ query/ bounding_box_test/"
-        )
-    return [*flat, *nested]
-
-
-def _dataset(
-    folder: Path, found: dict[str, list[tuple[Path, str | None]]], others: str | None, told: Sequence[str] = ()
-) -> ReIDDataset:
-    """A data set of the files of each split; ``others``: where images lie that it does not use; None: it uses all."""
-    every = [path for files in found.values() for path, _ in files]
-    cameras = cameras_of_names(every)
+def _dataset(folder: Path, named: Mapping[str, NamedImages], notes: tuple[str, ...]) -> ReIDDataset:
+    every = [path for part in named.values() for path in part.files]
+    cameras = cameras_of_files(every, folder if set(named) == {"train"} else None)
+    numbers_of_cameras = iter(cameras.numbers)
+    camera_of = dict(zip(every, numbers_of_cameras, strict=True))
     splits = {}
     for group in (("train",), ("query", "gallery")):
-        names = [name for split in group for _, name in found.get(split, []) if name is not None]
+        names = [name for split in group if split in named for name in named[split].names if name is not None]
         numbers = number_in_order(names)
         for split in group:
+            part = named.get(split)
             splits[split] = tuple(
-                Record(path, None if name is None else numbers[name], cameras.get(path))
-                for path, name in found.get(split, [])
+                Record(path, None if name is None else numbers[name], camera_of[path])
+                for path, name in (zip(part.files, part.names, strict=True) if part else ())
             )
-    notes = [*told] if cameras else [*told, "cameras are unknown: the sampler draws freely"]
+    known = None not in cameras.numbers
+    more = list(cameras.notes)
+    if not known:
+        more.append("cameras are unknown: the sampler draws freely")
     if not splits["query"]:
-        notes.append("no query and gallery: it can be trained on, not evaluated")
+        more.append("no query and gallery: it can be trained on, not evaluated")
     return ReIDDataset(
         folder.name,
         splits["train"],
         splits["query"],
         splits["gallery"],
-        protocol="market1501" if cameras else "no-camera",
-        notes=(*notes, *(() if others is None else note_of_unused(folder, every, others))),
+        protocol="market1501" if known else "no-camera",
+        notes=(*notes, *more),
     )
-
-
-def camera_in_name(path: Path) -> int | None:
-    """The camera that a file's name tells, as it is written there (``_c3`` is 3); None where it tells none."""
-    found = _CAMERA.search(path.stem)
-    return int(found[1]) if found else None
-
-
-def cameras_of_names(paths: Sequence[Path]) -> dict[Path, int]:
-    """The camera of each file, numbered from 0; empty where one of them does not name its camera."""
-    written = {path: number for path in paths if (number := camera_in_name(path)) is not None}
-    if len(written) != len(paths):
-        return {}
-    places = {number: place for place, number in enumerate(sorted(set(written.values())))}
-    return {path: places[number] for path, number in written.items()}

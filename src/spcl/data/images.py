@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from spcl.data.image_cache import open_image_cache
+from spcl.data.image_formats import is_heif, learn_heif, missing_reader
 from spcl.errors import InputError, first_line
 from spcl.randomness import generator
 from spcl.records import Record
@@ -140,11 +141,21 @@ def open_image(path: Path) -> Image.Image:
         UnreadableImageError: If it is not there or is no image; an ``InputError`` that names the file and what to do.
     """
     try:
-        with Image.open(path) as image:
+        with identified(path) as image:
             return _to_rgb(image, first_frame=True)
     # Decoders raise what they like on broken files (struct.error, IndexError, MemoryError): none may end a long job.
     except Exception as error:
         raise UnreadableImageError(path, _reason(error, path)) from error
+
+
+def identified(path: Path) -> Image.Image:
+    """An image file as Pillow opens it: its size and kind are known, its pixels are not decoded yet."""
+    try:
+        return Image.open(path)
+    except UnidentifiedImageError:
+        if not (is_heif(path) and learn_heif()):
+            raise
+        return Image.open(path)
 
 
 def image_in_memory(image: Image.Image | NDArray[np.uint8], name: str = "the image") -> Image.Image:
@@ -248,6 +259,8 @@ def _reason(error: Exception, path: Path | None = None) -> str:
         with contextlib.suppress(OSError):
             if path is not None and path.stat().st_size == 0:
                 return "the file is empty"
+            if path is not None and (reader := missing_reader(path)):
+                return reader
         return "it is not an image, or of a kind that Pillow does not know"
     if isinstance(error, OSError):
         return error.strerror or first_line(error)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from spcl.data.from_folders import camera_in_name
+from spcl.data.cameras import camera_in_name
 from spcl.data.one_image import image_keys
 from spcl.data.placeholders import note_of_a_dominant_identity, note_of_placeholders, without_placeholders
 from spcl.data.table_files import Table, read_table

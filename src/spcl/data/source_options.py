@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from spcl.data.table_options import TableOptions
+
 IdentityFrom = Literal["auto", "table", "folder", "name"]
 Duplicates = Literal["keep", "first"]
 Layout = Literal["auto", "all", "dataset"]
@@ -37,3 +39,12 @@ class SourceOptions:
     identity_from: IdentityFrom = "auto"
     duplicates: Duplicates = "keep"
     layout: Layout = "auto"
+
+    def __post_init__(self) -> None:
+        """Raise an ``InputError`` for columns or a form of times that cannot be understood."""
+        _ = self.table
+
+    @property
+    def table(self) -> TableOptions:
+        """How tables are read."""
+        return TableOptions(self.columns, self.time_format)

@@ -13,7 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from spcl.data.from_folders import camera_in_name
+from spcl.data.cameras import camera_in_name
 from spcl.data.from_manifest import SUFFIXES, manifests_of_prefix, names_splits, tables_of_splits
 from spcl.data.listed_images import SPLITS, ListedImages, listed_images
 from spcl.data.one_image import image_keys

@@ -21,9 +21,10 @@ from numpy.typing import NDArray
 from spcl.config import Config
 from spcl.data.altered import AlteredImageStore
 from spcl.data.catalogue import load_dataset
-from spcl.data.crops import find_crops
 from spcl.data.from_folders import split_for_evaluation
+from spcl.data.image_table import images_of
 from spcl.data.images import ImageStore, check_images
+from spcl.data.source_options import SourceOptions
 from spcl.engine import preflight
 from spcl.engine.adaptation_settings import AdaptationSettings
 from spcl.engine.assemble import Run, prepare, run_training
@@ -109,7 +110,7 @@ def adapt(
 
     Args:
         checkpoint: Ours or of the official scripts; the file is never changed.
-        images: What ``find_crops`` takes; identities are never read.
+        images: What ``images_of`` takes; identities are never read.
         settings: None: the defaults.
         resume: Continue the run in the log folder, with the same settings.
         report: Shows progress; None: nothing.
@@ -297,7 +298,7 @@ def _inputs(
 
 def _labelled(settings: AdaptationSettings) -> ReIDDataset:
     """The data to measure on, checked before anything is computed."""
-    dataset = load_dataset(settings.evaluate, Path(settings.data_dir))
+    dataset = load_dataset(settings.evaluate, Path(settings.data_dir), labelled=True)
     if not preflight.can_evaluate(dataset):
         dataset = split_for_evaluation(dataset)
     preflight.check_queries(dataset, dataset.protocol)
@@ -305,7 +306,7 @@ def _labelled(settings: AdaptationSettings) -> ReIDDataset:
 
 
 def _find_crops(images: str | Path | Sequence[str | Path], settings: AdaptationSettings, report: Reporter) -> _Crops:
-    found = find_crops(images, data_dir=settings.data_dir)
+    found = images_of(images, SourceOptions(data_dir=settings.data_dir)).records
     with report.progress("checking the crops") as advance:
         broken = tuple(check_images(found, sample=None, num_threads=settings.workers, progress=advance))
     unreadable = {path for path, _ in broken}

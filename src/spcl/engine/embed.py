@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from spcl.data.augment import test_transform
-from spcl.data.crops import find_crops
+from spcl.data.image_table import images_of
 from spcl.data.images import ImageStore, OnBroken, image_in_memory, open_image, resized
 from spcl.engine.checkpoint import load_facts, load_network
 from spcl.engine.extract import broken_images, extract_features, require_batch_size
@@ -307,7 +307,7 @@ def _embed_part(
 def _listed(images: ImageLike | Sequence[ImageLike]) -> list[ImageLike]:
     if isinstance(images, str | Path):
         path = Path(images)
-        return [record.path for record in find_crops(path)] if path.is_dir() else [path]
+        return [record.path for record in images_of(path).records] if path.is_dir() else [path]
     if isinstance(images, Image.Image) or (isinstance(images, np.ndarray) and images.ndim in (2, 3)):
         return [images]
     return list(images)

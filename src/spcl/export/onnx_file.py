@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spcl.data.crops import find_crops
+from spcl.data.image_table import images_of
 from spcl.data.images import ImageStore
 from spcl.data.synthetic import SyntheticSpec, render_image
 from spcl.engine.embed import Encoder
@@ -74,7 +74,7 @@ def export_onnx(
         float16: Weights and arithmetic of the trunk in half precision; input, output and head stay float32.
         for_tracker: Take what trackers give instead: images of the size that the file's name means to them, normalised
             by ImageNet's mean and deviation (``tracker.py``).
-        images: Images to compare with: a folder or anything ``find_crops`` takes; None: built-in rendered ones.
+        images: Images to compare with: a folder or anything ``images_of`` takes; None: built-in rendered ones.
         overwrite: Replace a file that is there.
         report: Shows progress and warns.
 
@@ -131,7 +131,7 @@ def _images_to_compare(
         spec = SyntheticSpec(kind=kind, cameras=2, height=height, width=width)
         rendered = [render_image(spec, identity, camera, 0) for identity in range(16) for camera in range(2)]
         return np.stack([np.asarray(image) for image in rendered]), list(rendered)
-    records = find_crops(images)
+    records = images_of(images).records
     rows = generator(0, "images to compare").permutation(len(records))[:_MOST_IMAGES]
     chosen = [records[row] for row in np.sort(rows).tolist()]
     store = ImageStore(chosen, height=height, width=width, on_broken="skip", memory=0)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from spcl.data.written_columns import IdentityFrom
+from spcl.data.source_options import IdentityFrom, SourceOptions
 from spcl.engine.embed import Encoder
 from spcl.engine.journal import Reporter
 from spcl.errors import InputError
@@ -115,7 +115,7 @@ class Gallery(ReadableGallery):
         cameras: Sequence[Any] | None = None,
         times: Sequence[Any] | None = None,
         columns: Mapping[str, Sequence[Any]] | None = None,
-        identity_from: IdentityFrom = "table",
+        identity_from: IdentityFrom = "auto",
         flip: bool | None = None,
         runtime: Runtime | None = None,
         report: Reporter | None = None,
@@ -130,7 +130,7 @@ class Gallery(ReadableGallery):
             cameras: See there.
             times: ``datetime`` or text as in ``2026-01-01 08:00``.
             columns: Further columns by name.
-            identity_from: ``table``, ``folder`` or ``name``: see ``written_columns``.
+            identity_from: ``auto``, ``table``, ``folder`` or ``name``: see ``SourceOptions``.
             flip: Average the features of each image and its mirror image; None: as the gallery has it.
             runtime: Device and precision; None: the CPU.
             report: Shows progress.
@@ -146,7 +146,7 @@ class Gallery(ReadableGallery):
         flip = bool(self.flip) if flip is None else flip
         self.check_flip(flip)
         given = {"identity": identities, "camera": cameras, "time": times, **(columns or {})}
-        found = find_images(images, identity_from=identity_from, columns=given)
+        found = find_images(images, SourceOptions(identity_from=identity_from), columns=given)
         self.check_columns(found.table)
         added, replaced = 0, 0
         broken: list[tuple[Path, str]] = []

@@ -11,8 +11,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from spcl.data.crops import find_crops
-from spcl.data.written_columns import IdentityFrom, written_columns
+from spcl.data.image_table import Source, images_of
+from spcl.data.source_options import SourceOptions
 from spcl.engine.embed import Encoder, embed_parts
 from spcl.engine.journal import Reporter
 from spcl.gallery.columns import described, path_text
@@ -29,10 +29,12 @@ class FoundImages:
     Attributes:
         records: The images.
         table: Their columns, as ``columns.described`` makes them, a row for each record.
+        notes: What a reader should know of the source, in sentences.
     """
 
     records: tuple[Record, ...]
     table: pa.Table
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -51,27 +53,25 @@ class EmbeddedRows:
 
 
 def find_images(
-    images: str | Path | Sequence[str | Path],
+    images: Source,
+    options: SourceOptions | None = None,
     *,
-    identity_from: IdentityFrom = "table",
     columns: Mapping[str, Sequence[Any] | None] | None = None,
-    data_dir: str | Path | None = None,
 ) -> FoundImages:
     """The images that a user points at, and what is known of them.
 
     Args:
-        images: What ``find_crops`` takes.
-        identity_from: Where identities come from, as in ``written_columns``.
-        columns: Columns that stand for those of the images, one value for each; None: left as they are.
-        data_dir: The folder that holds registered data sets.
+        images: What ``images_of`` takes.
+        options: How it is read; None: as by default.
+        columns: Columns that stand for those of the images, one value for each that is given; None: left as they are.
 
     Raises:
         InputError: If there are no images, or a column cannot be used.
     """
-    records = find_crops(images, data_dir=data_dir)
-    known = written_columns(images, records, identity_from=identity_from)
-    known |= {name: list(values) for name, values in (columns or {}).items() if values is not None}
-    return FoundImages(records, described([record.path for record in records], columns=known))
+    given = {name: list(values) for name, values in (columns or {}).items() if values is not None}
+    found = images_of(images, options, columns=given)
+    paths = [record.path for record in found.records]
+    return FoundImages(found.records, described(paths, columns=found.columns), found.notes)
 
 
 def embedded_rows(

@@ -8,6 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from spcl.data.files import what_is_there
+from spcl.data.source_options import DATA_DIR, SourceOptions
 from spcl.engine.embed import Encoder
 from spcl.engine.journal import Reporter
 from spcl.errors import InputError
@@ -73,7 +74,7 @@ def searchable(
 
     Args:
         source: A folder that ``Gallery.create`` or ``spcl embed --gallery`` made; a Parquet file of ``spcl embed``; or
-            what ``find_crops`` takes.
+            what ``images_of`` takes.
         encoder: Whose vectors they must be; embeds images.
         where: A filter that will be used, to be checked first.
         data_dir: The folder that holds registered data sets.
@@ -108,7 +109,7 @@ def searchable(
                 gallery.check_filter(where)
             yield Searchable(gallery)
             return
-        found = find_images(source, data_dir=data_dir)
+        found = find_images(source, SourceOptions(data_dir=str(data_dir or DATA_DIR)))
         gallery.add_columns(found.table)
         if where is not None:
             gallery.check_filter(where)

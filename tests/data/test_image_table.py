@@ -6,7 +6,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from spcl.data.crops import find_crops
+from spcl.data.image_table import images_of
+from spcl.data.source_options import SourceOptions
 from spcl.errors import InputError
 from tests.fakes import draw, write_fake
 
@@ -15,7 +16,7 @@ def test_a_folder_with_all_below_it(tmp_path):
     for name in ("b/2_c3.jpg", "a_c9.jpg", "b/deep/er/1_c3.PNG", ".hidden/x_c1.jpg"):
         draw(tmp_path / name, 1)
     (tmp_path / "b" / "notes.txt").write_text("no image")
-    found = find_crops(tmp_path)
+    found = images_of(tmp_path).records
     assert [str(record.path.relative_to(tmp_path)) for record in found] == [
         "a_c9.jpg",
         "b/2_c3.jpg",
@@ -27,15 +28,17 @@ def test_a_folder_with_all_below_it(tmp_path):
 
 def test_a_file_a_list_and_files_without_cameras(tmp_path):
     path = draw(tmp_path / "one.jpg", 1)
-    assert [record.path for record in find_crops(path)] == [path]
-    both = find_crops([path, draw(tmp_path / "two_c1.jpg", 1)])
+    assert [record.path for record in images_of(path).records] == [path]
+    both = images_of([path, draw(tmp_path / "two_c1.jpg", 1)]).records
     assert [record.camera for record in both] == [None, None]
 
 
 def test_identities_only_when_asked_for_and_never_shared_by_train_and_test(tmp_path):
     folder = write_fake("market1501", tmp_path)
-    assert {record.identity for record in find_crops("market1501", data_dir=tmp_path)} == {None}
-    labelled = find_crops(folder, labelled=True)
+    assert {record.identity for record in images_of("market1501", SourceOptions(data_dir=str(tmp_path))).records} == {
+        None
+    }
+    labelled = images_of(folder, labelled=True).records
     train = {record.identity for record in labelled if "train" in str(record.path)}
     assert train
     assert train.isdisjoint({record.identity for record in labelled if "train" not in str(record.path)})
@@ -45,12 +48,12 @@ def test_distractors_are_no_object(tmp_path):
     """Hundreds of different objects under one number: taken for one, they spoil a calibration."""
     folder = write_fake("market1501", tmp_path)
     for images in ("market1501", folder):
-        found = find_crops(images, data_dir=tmp_path, labelled=True)
+        found = images_of(images, SourceOptions(data_dir=str(tmp_path)), labelled=True).records
         unknown = [record.path.name[:5] for record in found if record.identity is None]
         assert unknown == ["0000_", "0000_"]
     # Where an identity 0 is searched for, it is one.
     draw(folder / "query" / "0000_c6s1_000000_00.jpg", 9)
-    assert all(record.identity is not None for record in find_crops(folder, labelled=True))
+    assert all(record.identity is not None for record in images_of(folder, labelled=True).records)
 
 
 def test_linked_folders_are_entered_once(tmp_path):
@@ -62,7 +65,7 @@ def test_linked_folders_are_entered_once(tmp_path):
     (crops / "e").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "elsewhere" / "back").symlink_to(crops)
     (crops / "gone.jpg").symlink_to(tmp_path / "nothing.jpg")
-    found = [str(record.path.relative_to(crops)) for record in find_crops(crops)]
+    found = [str(record.path.relative_to(crops)) for record in images_of(crops).records]
     assert found == ["b/1.jpg", "c/1.jpg", "e/d/1.jpg", "link.jpg"]
 
 
@@ -77,7 +80,7 @@ def test_linked_folders_are_entered_once(tmp_path):
 def test_nothing_is_told(tmp_path, make, message):
     make(tmp_path / "given")
     with pytest.raises(InputError, match=message):
-        find_crops(tmp_path / "given")
+        images_of(tmp_path / "given")
 
 
 @pytest.mark.parametrize("layout", ["table", "tables", "folders", "market"])
@@ -102,7 +105,7 @@ def test_one_identity_in_several_splits_is_one(tmp_path, layout):
         "tables": ",".join(f"{split}={tmp_path / split}.csv" for split in ("train", "query", "gallery")),
     }.get(layout, tmp_path / "own")
     words = {str(path): word for path, word, _ in rows}
-    found = find_crops(images, labelled=True)
+    found = images_of(images, labelled=True).records
     assert len(found) == 9
     pairs = {(record.identity, words[str(record.path)]) for record in found}
     assert len(pairs) == 3
@@ -112,8 +115,8 @@ def test_one_identity_in_several_splits_is_one(tmp_path, layout):
 def test_registered_numbers_stay_apart_whatever_lies_beside(tmp_path, monkeypatch):
     """MSMT17 numbers training and test identities from 0, and its folders are called train and test."""
     write_fake("msmt17", tmp_path)
-    elsewhere = find_crops("msmt17", data_dir=tmp_path, labelled=True)
+    elsewhere = images_of("msmt17", SourceOptions(data_dir=str(tmp_path)), labelled=True).records
     (tmp_path / "msmt17" / "train").mkdir(parents=True, exist_ok=True)
     monkeypatch.chdir(tmp_path)
-    here = find_crops("msmt17", data_dir=tmp_path, labelled=True)
+    here = images_of("msmt17", SourceOptions(data_dir=str(tmp_path)), labelled=True).records
     assert [record.identity for record in here] == [record.identity for record in elsewhere]

@@ -1,0 +1,171 @@
+"""Which identity an image of a folder has: by the folder it lies in, by its name, or none.
+
+*Folder per identity* means that the images lie directly in the folders of a folder. It is read where every image lies
+so, or where labels are asked for; what it would leave out is counted, and an error where that is more than a tenth.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from spcl.data.cameras import are_camera_folders, some
+from spcl.data.source_options import SourceOptions
+from spcl.errors import InputError
+
+MOST_UNUSED = 0.1
+"""Share of the images below a folder that may stay unused; beyond it another reading may be meant."""
+
+_IN_NAME = re.compile(r"^(-?\d+)_c\d", re.IGNORECASE)
+_NO_IDENTITY = re.compile(r"-1|0+")
+"""Market-1501's junk and distractors: different objects under one number."""
+
+
+@dataclass(frozen=True)
+class NamedImages:
+    """Images of a folder with their identities.
+
+    Attributes:
+        files: The image files that are used.
+        names: The identity of each, as folders or names write it; None: not known.
+        unused: The images that are not used.
+        notes: What a reader should know, in sentences.
+    """
+
+    files: list[Path]
+    names: list[str | None]
+    unused: list[Path]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def num_known(self) -> int:
+        """Images with an identity."""
+        return sum(name is not None for name in self.names)
+
+
+def identity_in_name(path: Path) -> str | None:
+    """The number before the camera in a file's name (``0042_c3...`` is 0042); none, -1 and 0000 are no identity."""
+    found = _IN_NAME.match(path.stem)
+    return None if found is None or _NO_IDENTITY.fullmatch(found[1]) else found[1]
+
+
+def identity_of_folder(path: Path) -> str | None:
+    """The name of the folder that an image lies in."""
+    return path.parent.name or path.resolve().parent.name or None
+
+
+def named_images(folder: Path, files: Sequence[Path], options: SourceOptions, *, labelled: bool) -> NamedImages:
+    """The identities of the images of a folder.
+
+    Args:
+        folder: That was given.
+        files: All images below it, at least one.
+        options: Where identities come from, and the layout.
+        labelled: Whether labels are asked for.
+
+    Raises:
+        InputError: If identities are asked for and not found, or a folder per identity would leave out more than a
+            tenth of the images, or file names contradict it.
+    """
+    files = list(files)
+    if options.identity_from == "table":
+        raise InputError(
+            f"identities are to come from a table, and {folder} is a folder: give a table (path, identity), or "
+            "--identity-from folder or name"
+        )
+    if options.identity_from in ("folder", "name"):
+        return _as_asked(folder, files, options.identity_from)
+    depth = len(folder.parts)
+    one_down = [path for path in files if len(path.parts) == depth + 2]
+    flat = all(len(path.parts) == depth + 1 for path in files)
+    if flat and labelled and all(_IN_NAME.match(path.stem) for path in files):
+        note = "identities are the numbers before the camera in the file names"
+        return NamedImages(files, [identity_in_name(path) for path in files], [], (note,))
+    if options.layout == "all" or flat or (not labelled and len(one_down) < len(files)):
+        notes = () if flat else (f"all {len(files)} images below the folder are taken, without identities",)
+        return NamedImages(files, [None] * len(files), [], notes if options.layout != "all" else ())
+    return _folder_per_identity(folder, files, one_down, options, labelled=labelled)
+
+
+def _as_asked(folder: Path, files: list[Path], identity_from: str) -> NamedImages:
+    if identity_from == "name":
+        names = [identity_in_name(path) for path in files]
+        if not any(names):
+            raise InputError(
+                f"identities are to come from file names, and none of the {len(files)} names in {folder} has one, "
+                f"first {files[0].name}; expected a number before the camera: 0042_c3_0001.jpg"
+            )
+        if None not in names:
+            return NamedImages(files, names, [])
+        return NamedImages(files, names, [], (note_of_known(names),))
+    names = [identity_of_folder(path) for path in files]
+    distinct = sorted({name for name in names if name is not None})
+    if len(distinct) == 1:
+        note = f"all {len(files)} images lie in one folder: they are one identity, {distinct[0]!r}"
+        return NamedImages(files, names, [], (note,))
+    if are_camera_folders(distinct):
+        note = f"the folders {some(distinct)} are named like cameras and are taken as identities, as asked for"
+        return NamedImages(files, names, [], (note,))
+    return NamedImages(files, names, [])
+
+
+def _folder_per_identity(
+    folder: Path, files: list[Path], one_down: list[Path], options: SourceOptions, *, labelled: bool
+) -> NamedImages:
+    unused = sorted(set(files).difference(one_down))
+    if options.layout == "auto" and len(unused) > MOST_UNUSED * len(files):
+        raise InputError(
+            f"{folder}: {len(files)} images lie below it, and a folder per identity takes {len(one_down)} of them, "
+            f"those directly in its folders; not {unused[0].relative_to(folder)}, for one. Choose: --layout dataset "
+            f"takes these {len(one_down)}; --identity-from folder takes all {len(files)}, each with the name of the "
+            "folder it lies in; a table (path, identity) says it for each image"
+        )
+    if not one_down:
+        return NamedImages(files, [None] * len(files), [], ("no image lies in a folder of an identity",))
+    names: list[str | None] = [path.parent.name for path in one_down]
+    folders = sorted({path.parent.name for path in one_down})
+    if are_camera_folders(folders):
+        note = (
+            f"the folders {some(folders)} are cameras, not identities: no identity is known "
+            "(--identity-from folder takes them as identities)"
+        )
+        return NamedImages(one_down, [None] * len(one_down), unused, (note,))
+    if several := _several_in_one_folder(one_down):
+        place, numbers = several
+        readings = (
+            f"{folder}: the folders {some(folders)} would be identities, and the file names in {place} begin with "
+            f"several: {some(numbers)}"
+        )
+        if labelled:
+            raise InputError(
+                f"{readings}. Choose: --identity-from folder takes the folders; --identity-from name takes the "
+                "numbers, one number being one identity in all folders; where each folder is a data set of its own, "
+                f"give them one by one: --source {folder / folders[0]} --source {folder / folders[-1]}"
+            )
+        return NamedImages(files, [None] * len(files), [], (f"{readings}: no identity is known",))
+    return NamedImages(one_down, names, unused)
+
+
+def note_of_known(names: Sequence[object]) -> str:
+    """How many of the images have an identity, as a sentence."""
+    return f"identities were found for {sum(name is not None for name in names)} of {len(names)} images"
+
+
+def _several_in_one_folder(files: Sequence[Path]) -> tuple[str, list[str]] | None:
+    """A folder whose file names tell several identities of several images each; None: there is none.
+
+    A number that no other image of the folder shares counts images, not identities.
+    """
+    found = [(path.parent.name, match[1]) for path in files if (match := _IN_NAME.match(path.stem))]
+    if len(found) < len(files):
+        return None
+    counts = Counter(found)
+    numbers: dict[str, list[str]] = {}
+    for place, number in counts:
+        numbers.setdefault(place, []).append(number)
+    if len(files) < 2 * len(counts):
+        return None
+    return next(((place, sorted(several)) for place, several in numbers.items() if len(several) > 1), None)

@@ -1,0 +1,125 @@
+"""Each image once: several paths to one file are one image, and what they say of it must agree."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from spcl.data.one_image import image_keys, shown_path
+from spcl.errors import InputError
+from spcl.records import Record, ReIDDataset
+
+
+def rows_of_each_image(paths: Sequence[Path]) -> tuple[list[int], dict[int, int]]:
+    """Which rows stay where each image is kept once.
+
+    Returns:
+        The rows that stay, in order: of several paths to one image the first that is no link, else the first; and for
+        each row that goes, the row that stays in its place.
+    """
+    rows_of: dict[str, list[int]] = {}
+    for row, key in enumerate(image_keys(paths)):
+        rows_of.setdefault(key, []).append(row)
+    instead: dict[int, int] = {}
+    for rows in rows_of.values():
+        if len(rows) > 1:
+            kept = next((row for row in rows if not paths[row].is_symlink()), rows[0])
+            instead.update({row: kept for row in rows if row != kept})
+    return [row for row in range(len(paths)) if row not in instead], instead
+
+
+def note_of_repeated(paths: Sequence[Path], instead: dict[int, int]) -> tuple[str, ...]:
+    """A sentence on images that several paths lead to; nothing for none."""
+    if not instead:
+        return ()
+    gone, kept = min(instead.items())
+    first = (
+        f"{shown_path(paths[gone])} is given twice"
+        if paths[gone] == paths[kept]
+        else f"{shown_path(paths[gone])} is {shown_path(paths[kept])}"
+    )
+    return (f"{len(instead)} path(s) lead to images that are given already, and each image is used once: {first}",)
+
+
+def check_agreement(
+    paths: Sequence[Path], instead: dict[int, int], said: Callable[[int], object], what: str, where: str = ""
+) -> None:
+    """Raise an ``InputError`` where two rows of one image say different things of it.
+
+    Args:
+        paths: Of all rows.
+        instead: As ``rows_of_each_image`` gives it.
+        said: What a row says; None: nothing.
+        what: That is, for the error: ``identity``.
+        where: What the rows belong to, for the error.
+    """
+    for gone, kept in sorted(instead.items()):
+        here, there = said(gone), said(kept)
+        if here is not None and there is not None and here != there:
+            raise InputError(
+                f"{where}one image has two values of {what}: {shown_path(paths[kept])} (image {kept + 1}) has "
+                f"{there!r} and {shown_path(paths[gone])} (image {gone + 1}) has {here!r}. Correct one of them, or "
+                "leave both out"
+            )
+
+
+def each_image_once(dataset: ReIDDataset) -> ReIDDataset:
+    """A data set that holds each image once in each split.
+
+    An image that is both query and gallery stays in both: the evaluation never counts a query's own image. Images in
+    training and test stay, too, and stand in the notes.
+
+    Raises:
+        InputError: If one image has two identities or two cameras.
+    """
+    notes: list[str] = []
+    splits = {}
+    for split in ("train", "query", "gallery"):
+        splits[split], said = _once(getattr(dataset, split), dataset.name)
+        notes += [f"{split}: {note}" for note in said]
+    tested = splits["query"] + splits["gallery"]
+    paths = [record.path for record in tested]
+    _, both = rows_of_each_image(paths)
+    if both:
+        _check(tested, both, dataset.name)
+        notes.append(
+            f"{len(both)} image(s) are both query and gallery, first {shown_path(paths[min(both)])}: "
+            "a query's own image never counts as a match"
+        )
+    trained = set(image_keys([record.path for record in splits["train"]]))
+    shared = [path for path, key in zip(paths, image_keys(paths), strict=True) if key in trained] if trained else []
+    if shared:
+        notes.append(f"{len(shared)} image(s) are in the training and the test split, first {shown_path(shared[0])}")
+    if not notes:
+        return dataset
+    return replace(
+        dataset,
+        train=splits["train"],
+        query=splits["query"],
+        gallery=splits["gallery"],
+        notes=(*dataset.notes, *notes),
+    )
+
+
+def _once(records: tuple[Record, ...], name: str) -> tuple[tuple[Record, ...], tuple[str, ...]]:
+    paths = [record.path for record in records]
+    rows, instead = rows_of_each_image(paths)
+    if not instead:
+        return records, ()
+    _check(records, instead, name)
+    merged = {row: records[row] for row in rows}
+    for gone, kept in instead.items():
+        identity, camera = merged[kept].identity, merged[kept].camera
+        merged[kept] = replace(
+            merged[kept],
+            identity=records[gone].identity if identity is None else identity,
+            camera=records[gone].camera if camera is None else camera,
+        )
+    return tuple(merged[row] for row in rows), note_of_repeated(paths, instead)
+
+
+def _check(records: Sequence[Record], instead: dict[int, int], name: str) -> None:
+    paths = [record.path for record in records]
+    check_agreement(paths, instead, lambda row: records[row].identity, "identity", f"{name}: ")
+    check_agreement(paths, instead, lambda row: records[row].camera, "camera", f"{name}: ")
