@@ -176,7 +176,7 @@ def test_identities_of_folders(folder, capsys):
         (["embed", "0.pth.tar", "crops", "--gallery", "crops"], "needs a folder of its own"),
         (["embed", "1.pth.tar", "crops", "--gallery", "g"], "holds vectors of the encoder"),
         (["embed", "0.pth.tar", "text.csv", "--gallery", "g"], "'lane' holds whole number in this gallery"),
-        (["embed", "0.pth.tar", "late.csv", "--gallery", "g"], "'time' holds 'noon' in row 1"),
+        (["embed", "0.pth.tar", "late.csv", "--gallery", "g"], "'time' holds 'noon' in line 2"),
         (["search", "1.pth.tar", "g", "crops"], "holds vectors of the encoder"),
         (["search", "1.pth.tar", "g.parquet", "crops"], "come from the encoder"),
         (["search", "0.pth.tar", "g"], "which images are to be searched for?"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import errno
 import json
 import os
@@ -17,6 +16,8 @@ import numpy as np
 from PIL import Image
 
 from spcl.data.images import UnreadableImageError, open_image
+from spcl.data.one_image import kept_path
+from spcl.data.table_files import write_table
 from spcl.engine.whole_files import check_way, written_aside
 from spcl.errors import InputError
 from spcl.records import Record
@@ -80,13 +81,13 @@ def write_groups(
     summary = summary_of(groups) | {"broken": len(broken)} | dict(facts or {})
     _write_summary(folder, {_UNFINISHED: True} | summary)
     rows = zip(records, groups.group.tolist(), groups.confidence.tolist(), strict=True)
-    _write_table(
-        folder / TABLE,
-        ("path", "group", "confidence"),
-        [(str(record.path), number, f"{sure:.4f}") for record, number, sure in rows],
-    )
+    # Absolute paths: the table is read from wherever it is copied to.
+    with written_aside(folder / TABLE) as aside:
+        described = ((kept_path(record.path), number, f"{sure:.4f}") for record, number, sure in rows)
+        write_table(aside, ("path", "group", "confidence"), described)
     if broken:
-        _write_table(folder / BROKEN, ("path", "reason"), [(str(path), reason) for path, reason in broken])
+        with written_aside(folder / BROKEN) as aside:
+            write_table(aside, ("path", "reason"), ((kept_path(path), reason) for path, reason in broken))
     else:
         (folder / BROKEN).unlink(missing_ok=True)
     if rows_shown := sheet_rows(records, groups):
@@ -156,15 +157,6 @@ def _summary_in(folder: Path) -> dict[str, Any] | None:
 def _write_summary(folder: Path, summary: Mapping[str, Any]) -> None:
     with written_aside(folder / SUMMARY) as aside:
         aside.write_text(json.dumps({"made_by": _MADE_BY, **summary}, indent=1), encoding="utf-8")
-
-
-def _write_table(path: Path, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    # Of broken images also those are listed whose names are no UTF-8.
-    escape = "backslashreplace"
-    with written_aside(path) as aside, aside.open("w", newline="", encoding="utf-8", errors=escape) as file:
-        writer = csv.writer(file)
-        writer.writerow(header)
-        writer.writerows(rows)
 
 
 def _write_folders(folder: Path, records: Sequence[Record], groups: Groups, *, copies: bool) -> list[Path]:
