@@ -39,11 +39,21 @@ class DataConfig:
     """Which images, and how they are read."""
 
     source: str = ""
-    """Labelled source domain: a registered name or a path. Empty: unsupervised, from the target alone."""
+    """Labelled source domain: a registered name or a path; several as a+b. Empty: from the target alone."""
     target: str = ""
     """Unlabelled target domain: a registered name or a path."""
     data_dir: str = "examples/data"
     """Folder that holds the registered data sets."""
+    identity_from: Literal["auto", "table", "folder", "name"] = "auto"
+    """Identities of the source: a table's column, the folder an image lies in, or the number before _c in its name."""
+    layout: Literal["auto", "all", "dataset"] = "auto"
+    """Images of a folder: all below it, or those of a data set's splits; auto: an error where they differ by much."""
+    duplicates: Literal["keep", "first"] = "keep"
+    """Byte-identical copies among the training images: keep all, or the first alone."""
+    columns: str = ""
+    """Names of a table's columns that differ: path=file,identity=track_id."""
+    time_format: str = ""
+    """How times are written in a table, as strptime has it; empty: ISO 8601, EXIF's form or Unix time."""
     height: int = 256
     """Height of the images that the network sees, pixels."""
     width: int = 128

@@ -25,9 +25,7 @@ def records(folder, num, images_of_each=2):
 
 
 def load(monkeypatch, source, target, on_broken, **more):
-    monkeypatch.setattr(
-        "spcl.engine.training_sets.load_dataset", lambda name, root, **_: {"s": source, "t": target}[name]
-    )
+    monkeypatch.setattr("spcl.engine.training_sets.load_dataset", lambda name, **_: {"s": source, "t": target}[name])
     report = SilentReporter()
     data = DataConfig(source="s" if source else "", target="t", on_broken=on_broken, **more)
     return *load_sets(Config(data=data), Runtime("cpu"), report), report

@@ -70,11 +70,33 @@ def parsed(kind: type[Options], arguments: Sequence[str], prog: str) -> Options:
     Raises:
         InputError: If a value cannot be used.
     """
+    refuse_repeated(arguments)
     options = tyro.cli(
         kind, args=list(arguments), prog=prog, config=(tyro.conf.FlagCreatePairsOff,), console_outputs=is_main_process()
     )
     options.check()
     return options
+
+
+def refuse_repeated(words: Sequence[str]) -> None:
+    """Raise an ``InputError`` for a flag that is given twice with different values: the last would win in silence."""
+    given: dict[str, list[str]] = {}
+    for at, word in enumerate(words):
+        if word == "--":
+            return
+        flag, equals, value = word.partition("=")
+        if not flag.startswith("-") or flag[1:2].isdecimal() or flag[1:2] in ("", "."):
+            continue
+        end = next((later for later in range(at + 1, len(words)) if words[later].startswith("-")), len(words))
+        values = [value] if equals else list(words[at + 1 : end])
+        name = flag.replace("_", "-")
+        # What follows the one value of a flag may be a word of its own.
+        if name in given and given[name][:1] != values[:1]:
+            raise InputError(
+                f"{flag} is given twice, with {' '.join(given[name][:1]) or 'nothing'} and "
+                f"{' '.join(values[:1]) or 'nothing'}; give it once"
+            )
+        given.setdefault(name, values)
 
 
 def at_least(flag: str, value: int, least: int) -> None:

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import tyro
 
+from spcl.cli.options import refuse_repeated
 from spcl.config import Config, load_config, load_recipe, overlay
 from spcl.engine.journal import ConsoleReporter, Reporter, SilentReporter
 from spcl.errors import InputError
@@ -74,7 +75,8 @@ def run_training_command(config: Config, *, resume: bool, report: Reporter | Non
 
 def _parse(arguments: Sequence[str]) -> Train:
     """The command line over the file over the checkpoint over the recipe; the last three are looked for first."""
-    words = list(arguments)
+    words = with_one_source(arguments)
+    refuse_repeated(words)
     config = load_recipe(_value_of("--recipe", words, "spcl"))
     path = _value_of("--config", words, "")
     in_file = load_config(Path(path), config).network.from_checkpoint if path else ""
@@ -94,6 +96,35 @@ def _parse(arguments: Sequence[str]) -> Train:
         config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
         console_outputs=is_main_process(),
     )
+
+
+def with_one_source(arguments: Sequence[str]) -> list[str]:
+    """A command line with all its sources as one value: ``--source a --source b`` and ``--source a b`` are ``a+b``.
+
+    ``--source a b`` without another target is a source and a target, for the target is a word without a flag.
+
+    Raises:
+        InputError: If the sources cannot be combined.
+    """
+    words = list(arguments)
+    flags = [at for at, word in enumerate(words) if word == "--source" or word.startswith("--source=")]
+    has_target = any(word.partition("=")[0] == "--target" for word in words) or not words[:1] or words[0][:1] != "-"
+    sources: list[str] = []
+    taken: set[int] = set()
+    for at in flags:
+        _, equals, value = words[at].partition("=")
+        end = at + 1
+        if not equals:
+            while end < len(words) and not words[end].startswith("-") and (has_target or end == at + 1):
+                end += 1
+        sources += [value] if equals else words[at + 1 : end]
+        taken.update(range(at, end))
+    if len(sources) < 2:
+        return words
+    from spcl.data.several_sources import joined_sources
+
+    rest = [word for at, word in enumerate(words) if at not in taken]
+    return [*rest, "--source", joined_sources(sources)]
 
 
 def _value_of(flag: str, words: Sequence[str], default: str) -> str:

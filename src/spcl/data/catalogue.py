@@ -147,9 +147,9 @@ def load_dataset(
         dataset = _with_count_notes(REGISTERED[name].load(folder), REGISTERED[name].published)
         return replace(dataset, notes=(*dataset.notes, *notes))
     if names_splits(text) and not Path(text).exists():
-        return each_image_once(_by_split(text, keep_missing, options))
+        return each_image_once(_by_split(text, keep_missing, options), without_copies=options.duplicates == "first")
     dataset = _by_path(Path(name_or_path), keep_missing, labelled, options)
-    return each_image_once(dataset)
+    return each_image_once(dataset, without_copies=options.duplicates == "first")
 
 
 def is_registered(source: str | Path, data_dir: str | Path) -> bool:

@@ -19,7 +19,7 @@ from spcl.data.folder_identities import named_images, note_of_known
 from spcl.data.from_manifest import SUFFIXES, names_splits
 from spcl.data.image_formats import IMAGE_SUFFIXES, is_image_file, is_image_name
 from spcl.data.one_image import kept_path
-from spcl.data.same_images import check_agreement, note_of_repeated, rows_of_each_image
+from spcl.data.same_images import check_agreement, note_of_copies, note_of_repeated, rows_of_each_image
 from spcl.data.source_options import SourceOptions
 from spcl.data.written_columns import written_columns
 from spcl.errors import InputError
@@ -314,12 +314,13 @@ def _without_copies(table: ImageTable) -> ImageTable:
     if not copies:
         return table
     paths = [record.path for record in table.records]
-    gone, first = min(copies.items())
-    note = f"{len(copies)} image(s) are copies of others, byte for byte, and are left out; first {paths[gone].name}"
+    check_agreement(paths, copies, lambda row: table.records[row].identity, "identity")
+    if (values := table.columns.get("identity")) is not None:
+        check_agreement(paths, copies, values.__getitem__, "identity")
     return replace(
         table.rows([row for row in range(len(paths)) if row not in copies]),
         left_out=(*table.left_out, *((paths[row], f"a copy of {paths[of]}") for row, of in sorted(copies.items()))),
-        notes=(*table.notes, f"{note}, of {paths[first].name}"),
+        notes=(*table.notes, *note_of_copies(paths, copies)),
     )
 
 

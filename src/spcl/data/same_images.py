@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from spcl.data.copies import byte_identical
 from spcl.data.one_image import image_keys, shown_path
 from spcl.errors import InputError
 from spcl.records import Record, ReIDDataset
@@ -64,11 +65,15 @@ def check_agreement(
             )
 
 
-def each_image_once(dataset: ReIDDataset) -> ReIDDataset:
+def each_image_once(dataset: ReIDDataset, *, without_copies: bool = False) -> ReIDDataset:
     """A data set that holds each image once in each split.
 
     An image that is both query and gallery stays in both: the evaluation never counts a query's own image. Images in
     training and test stay, too, and stand in the notes.
+
+    Args:
+        dataset: Any.
+        without_copies: Leave out the training images that equal an earlier one byte for byte, too.
 
     Raises:
         InputError: If one image has two identities or two cameras.
@@ -78,6 +83,9 @@ def each_image_once(dataset: ReIDDataset) -> ReIDDataset:
     for split in ("train", "query", "gallery"):
         splits[split], said = _once(getattr(dataset, split), dataset.name)
         notes += [f"{split}: {note}" for note in said]
+    if without_copies:
+        splits["train"], said = _first_of_copies(splits["train"], dataset.name)
+        notes += said
     tested = splits["query"] + splits["gallery"]
     paths = [record.path for record in tested]
     _, both = rows_of_each_image(paths)
@@ -108,6 +116,11 @@ def _once(records: tuple[Record, ...], name: str) -> tuple[tuple[Record, ...], t
     if not instead:
         return records, ()
     _check(records, instead, name)
+    return _merged(records, rows, instead), note_of_repeated(paths, instead)
+
+
+def _merged(records: tuple[Record, ...], rows: Sequence[int], instead: dict[int, int]) -> tuple[Record, ...]:
+    """The records that stay, with what those that go know beyond them."""
     merged = {row: records[row] for row in rows}
     for gone, kept in instead.items():
         identity, camera = merged[kept].identity, merged[kept].camera
@@ -116,7 +129,27 @@ def _once(records: tuple[Record, ...], name: str) -> tuple[tuple[Record, ...], t
             identity=records[gone].identity if identity is None else identity,
             camera=records[gone].camera if camera is None else camera,
         )
-    return tuple(merged[row] for row in rows), note_of_repeated(paths, instead)
+    return tuple(merged[row] for row in rows)
+
+
+def _first_of_copies(records: tuple[Record, ...], name: str) -> tuple[tuple[Record, ...], tuple[str, ...]]:
+    copies = byte_identical([record.path for record in records])
+    paths = [record.path for record in records]
+    # Their cameras may differ: a copy says where it was put.
+    check_agreement(paths, copies, lambda row: records[row].identity, "identity", f"{name}: ")
+    rows = [row for row in range(len(records)) if row not in copies]
+    return _merged(records, rows, copies), note_of_copies(paths, copies)
+
+
+def note_of_copies(paths: Sequence[Path], copies: dict[int, int]) -> tuple[str, ...]:
+    """A sentence on copies that are left out; nothing for none."""
+    if not copies:
+        return ()
+    gone, first = min(copies.items())
+    return (
+        f"{len(copies)} image(s) are copies of others, byte for byte, and are left out; first "
+        f"{shown_path(paths[gone])}, of {shown_path(paths[first])}",
+    )
 
 
 def _check(records: Sequence[Record], instead: dict[int, int], name: str) -> None:

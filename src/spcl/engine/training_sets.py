@@ -10,6 +10,8 @@ from spcl.config import Config
 from spcl.data.catalogue import load_dataset
 from spcl.data.image_cache import default_cache_dir
 from spcl.data.images import ImageStore
+from spcl.data.several_sources import combined_sources
+from spcl.data.source_options import SourceOptions
 from spcl.engine import preflight
 from spcl.engine.journal import Reporter
 from spcl.records import Record, ReIDDataset
@@ -48,14 +50,33 @@ def load_sets(
 
 
 def _found_sets(config: Config, target: ReIDDataset | None) -> tuple[ReIDDataset | None, ReIDDataset]:
-    root = Path(config.data.data_dir)
     skip = config.data.on_broken == "skip"
-    source = load_dataset(config.data.source, root, keep_missing=skip) if config.data.source else None
-    target = target or load_dataset(config.data.target, root, keep_missing=skip)
+    options = _source_options(config)
+
+    def load_source(name: str) -> ReIDDataset:
+        return load_dataset(name, keep_missing=skip, labelled=True, options=options)
+
+    source = combined_sources(config.data.source, load_source) if config.data.source else None
+    # Where identities come from is asked for the source: those of the target are not read.
+    target = target or load_dataset(
+        config.data.target, keep_missing=skip, options=replace(options, identity_from="auto")
+    )
     preflight.check_training_sets(source, target, source_only=config.schedule.source_only)
     if preflight.can_evaluate(target):
         preflight.check_queries(target, target.protocol)
     return source, target
+
+
+def _source_options(config: Config) -> SourceOptions:
+    data = config.data
+    return SourceOptions(
+        data_dir=data.data_dir,
+        columns=data.columns,
+        time_format=data.time_format,
+        identity_from=data.identity_from,
+        duplicates=data.duplicates,
+        layout=data.layout,
+    )
 
 
 def training_records(source: ReIDDataset | None, target: ReIDDataset) -> dict[str, tuple[Record, ...]]:

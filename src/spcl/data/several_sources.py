@@ -1,0 +1,138 @@
+"""Several labelled sources as one: identities and cameras of different sources are different."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from spcl.data.catalogue import REGISTERED
+from spcl.data.from_manifest import manifests_of_prefix, names_splits
+from spcl.data.one_image import image_keys, shown_path
+from spcl.errors import InputError
+from spcl.records import Record, ReIDDataset
+
+_SEPARATORS = "+,"
+
+
+def sources_of(text: str) -> tuple[str, ...]:
+    """The sources that one text means: ``a+b`` and ``a,b`` are two, unless there is something of that name.
+
+    Raises:
+        InputError: If one is empty or is named twice.
+    """
+    parts = _parts(text)
+    if "" in parts:
+        raise InputError(f"the source {text!r} has an empty part; give names or paths with + between them: a+b")
+    _check_given_once(parts)
+    return tuple(parts)
+
+
+def joined_sources(sources: Sequence[str]) -> str:
+    """One text for several sources, which ``sources_of`` takes apart again.
+
+    Raises:
+        InputError: If that would not give the same sources back: a name with ``+`` or ``,`` cannot be combined.
+    """
+    parts = [part for source in sources for part in sources_of(source)]
+    if len(parts) == 1:
+        return parts[0]
+    _check_given_once(parts)
+    text = "+".join(parts)
+    if _parts(text) != parts:
+        odd = next((part for part in parts if any(mark in part for mark in _SEPARATORS)), text)
+        raise InputError(f"the source {odd!r} cannot be combined with others by its name; make a link of another name")
+    return text
+
+
+def combined_sources(text: str, load: Callable[[str], ReIDDataset]) -> ReIDDataset:
+    """The data set of a source, or of several as one.
+
+    Args:
+        text: What ``sources_of`` takes.
+        load: Reads one source, with its labels.
+
+    Returns:
+        ReIDDataset: of several sources, their training images, source after source; identities and cameras are
+        numbered on from those before. Notes hold what each of them has.
+
+    Raises:
+        InputError: If one image is in two sources, or as ``load``.
+    """
+    sources = sources_of(text)
+    datasets = [load(source) for source in sources]
+    if len(datasets) == 1:
+        return datasets[0]
+    _check_apart(sources, datasets)
+    train: list[Record] = []
+    notes: list[str] = []
+    know_cameras = all(record.camera is not None for dataset in datasets for record in dataset.train)
+    identities = cameras = 0
+    for source, dataset in zip(sources, datasets, strict=True):
+        train += [
+            replace(
+                record,
+                identity=None if record.identity is None else record.identity + identities,
+                camera=record.camera + cameras if know_cameras and record.camera is not None else None,
+            )
+            for record in dataset.train
+        ]
+        found = {record.identity for record in dataset.train if record.identity is not None}
+        seen = {record.camera for record in dataset.train if record.camera is not None}
+        identities += max(found, default=-1) + 1
+        cameras += max(seen, default=-1) + 1
+        notes.append(
+            f"{source}: {len(dataset.train)} images of {len(found)} identities"
+            + (f", {len(seen)} camera(s)" if seen else ", cameras unknown")
+        )
+        notes += [f"{source}: {note}" for note in dataset.notes if not note.startswith("no query and gallery")]
+    if not know_cameras and cameras:
+        notes.append("cameras are not used: not every image of every source has one")
+    return ReIDDataset(
+        " + ".join(dataset.name for dataset in datasets),
+        tuple(train),
+        protocol="market1501" if know_cameras else "no-camera",
+        notes=tuple(notes),
+    )
+
+
+def _check_given_once(parts: Sequence[str]) -> None:
+    repeated = next((part for at, part in enumerate(parts) if part in parts[:at]), None)
+    if repeated is not None:
+        raise InputError(f"the source {repeated!r} is given twice; give it once")
+
+
+def _check_apart(sources: Sequence[str], datasets: Sequence[ReIDDataset]) -> None:
+    owner: dict[str, tuple[int, Path]] = {}
+    for number, dataset in enumerate(datasets):
+        if not dataset.train:
+            raise InputError(f"the source {sources[number]} has no training images")
+        paths = [record.path for record in dataset.train]
+        for path, key in zip(paths, image_keys(paths), strict=True):
+            first, its_path = owner.setdefault(key, (number, path))
+            if first != number:
+                raise InputError(
+                    f"one image is in two sources, and would have two identities: {shown_path(its_path)} of "
+                    f"{sources[first]} is {shown_path(path)} of {sources[number]}. Give one of the sources, or leave "
+                    "the image out of one"
+                )
+
+
+def _parts(text: str) -> list[str]:
+    if _is_one(text):
+        return [text]
+    for mark in _SEPARATORS:
+        if mark in text:
+            # "train=a.csv,query=b.csv" is one source beside others, too.
+            return [part for piece in text.split(mark) for part in _parts(piece.strip())]
+    return [text]
+
+
+def _is_one(text: str) -> bool:
+    name, _, option = text.partition(":")
+    if name in REGISTERED and option.isalnum() == bool(option):
+        return True
+    path = Path(text)
+    if path.exists() or bool(path.name and manifests_of_prefix(path)):
+        return True
+    return names_splits(text) and "+" not in text
