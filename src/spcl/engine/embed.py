@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +19,13 @@ from spcl.data.augment import test_transform
 from spcl.data.image_table import images_of
 from spcl.data.images import ImageStore, OnBroken, image_in_memory, open_image, resized
 from spcl.engine.checkpoint import load_facts, load_network
-from spcl.engine.extract import broken_images, extract_features, require_batch_size
+from spcl.engine.extract import broken_images, extract_features, require_batch_size, require_finite
 from spcl.engine.journal import Advance, Reporter, SilentReporter
 from spcl.errors import InputError
 from spcl.nn.encoder import Encoder as Network
 from spcl.nn.encoder import EncoderSettings
+from spcl.nn.evaluation_mode import encoded_rows, evaluation_mode
+from spcl.nn.fingerprint import weights_checksum, weights_fingerprint
 from spcl.nn.weights import find_weights
 from spcl.records import Record
 from spcl.runtime import Runtime
@@ -75,16 +75,20 @@ class Encoder(nn.Module):
         self.feature_dim = network.feature_dim
         self.domain = domain
         self.facts = dict(facts or {})
+        self._known_fingerprint: tuple[object, str] | None = None
 
-    @cached_property
+    @property
     def fingerprint(self) -> str:
-        """16 hex digits over the weights and the preparation of images: features of equal ones can be compared."""
-        digest = hashlib.sha256(repr((self.size, tuple(self.network.mean), tuple(self.network.std))).encode())
-        for name, value in sorted(self.network.state_dict().items()):
-            if not name.endswith("num_batches_tracked"):
-                digest.update(name.encode())
-                digest.update(value.detach().cpu().contiguous().numpy().tobytes())
-        return digest.hexdigest()[:16]
+        """16 hex digits over the weights and the preparation of images: features of equal ones can be compared.
+
+        It follows the weights, whoever changes them: computed anew when they have changed.
+        """
+        state = self.network.state_dict()
+        preparation = repr((self.size, tuple(self.network.mean), tuple(self.network.std)))
+        now = (weights_checksum(state), preparation)
+        if self._known_fingerprint is None or self._known_fingerprint[0] != now:
+            self._known_fingerprint = now, weights_fingerprint(state, preparation)
+        return self._known_fingerprint[1]
 
     def forward(self, images: Tensor) -> Tensor:
         """``[B, 3, H, W]`` normalised float images to ``[B, D]`` unit rows."""
@@ -92,15 +96,21 @@ class Encoder(nn.Module):
         return features
 
     def encode(self, inputs: Tensor, *, flip: bool = False) -> Tensor:
-        """As ``forward``, float32; with ``flip`` the direction between an image's feature and its mirror image's."""
-        encoded: Tensor = self.network(inputs).float()
-        return F.normalize(encoded + self.network(inputs.flip(3)).float(), dim=1) if flip else encoded
+        """Features in evaluation mode, float32 unit rows, whatever mode and floating type the encoder is in.
+
+        Args:
+            inputs: ``[B, 3, H, W]`` normalised images; brought to the type and the device of the weights.
+            flip: Give the direction between an image's feature and its mirror image's.
+        """
+        with evaluation_mode(self):
+            encoded = encoded_rows(self.network, inputs)
+            return F.normalize(encoded + encoded_rows(self.network, inputs.flip(3)), dim=1) if flip else encoded
 
     @torch.no_grad()
     def embed(
         self, images: ImageLike | Sequence[ImageLike], *, batch_size: int | None = None, flip: bool = False
     ) -> NDArray[np.float32]:
-        """Features of images.
+        """Features of images, in evaluation mode: the mode that the encoder is in stays, and no statistics change.
 
         Args:
             images: Paths, PIL images or uint8 arrays ``[H, W, 3]`` (RGB; also ``[H, W, 4]`` and grey ``[H, W]``) in
@@ -115,7 +125,7 @@ class Encoder(nn.Module):
 
         Raises:
             InputError: If an image cannot be read; names it. ``embed_records`` leaves such images out instead. If
-                ``batch_size`` is below 1.
+                ``batch_size`` is below 1, or the features are not finite.
         """
         listed = _listed(images)
         together = self.batch_size() if batch_size is None else require_batch_size(batch_size)
@@ -128,7 +138,7 @@ class Encoder(nn.Module):
             ]
             pixels = torch.from_numpy(np.stack(part)).to(device)
             encoded = self.encode(test_transform(pixels, self.network.mean, self.network.std), flip=flip)
-            features[at : at + len(part)] = encoded.cpu().numpy()
+            features[at : at + len(part)] = require_finite(encoded.cpu()).numpy()
         return features
 
     def batch_size(self) -> int:

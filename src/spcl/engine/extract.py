@@ -18,6 +18,7 @@ from spcl.data.augment import test_transform
 from spcl.data.images import ImageStore
 from spcl.errors import InputError
 from spcl.nn.encoder import Encoder
+from spcl.nn.evaluation_mode import encoded_rows, evaluation_mode
 from spcl.runtime import Runtime
 
 Advance = Callable[[int, int], None]
@@ -56,12 +57,11 @@ def extract_features(
         ``[len(rows), D]`` float32 on the CPU, unit rows, on every process.
 
     Raises:
-        InputError: If ``batch_size`` is below 1.
+        InputError: If ``batch_size`` is below 1, or features are not finite.
     """
     require_batch_size(batch_size)
     wanted = range(len(store)) if rows is None else rows
-    was_training, was_domain = encoder.training, encoder.evaluation_domain
-    encoder.eval()
+    was_domain = encoder.evaluation_domain
     if domain is not None:
         encoder.evaluation_domain = domain
     part = runtime.part(len(wanted))
@@ -69,19 +69,19 @@ def extract_features(
     features = torch.empty(len(own), encoder.feature_dim)
     done = 0
     try:
-        for images in _read_ahead(store, own, batch_size):
-            pixels = torch.from_numpy(images).to(runtime.device)
-            encoded = _encoded(encoder, pixels, runtime)
-            if flip:
-                # The mean of an image and its mirror image.
-                encoded = F.normalize(encoded + _encoded(encoder, pixels.flip(2), runtime), dim=1)
-            features[done : done + len(images)] = encoded.cpu()
-            done += len(images)
-            if progress is not None:
-                progress(done, len(own))
+        with evaluation_mode(encoder):
+            for images in _read_ahead(store, own, batch_size):
+                pixels = torch.from_numpy(images).to(runtime.device)
+                encoded = _encoded(encoder, pixels, runtime)
+                if flip:
+                    # The mean of an image and its mirror image.
+                    encoded = F.normalize(encoded + _encoded(encoder, pixels.flip(2), runtime), dim=1)
+                features[done : done + len(images)] = require_finite(encoded.cpu())
+                done += len(images)
+                if progress is not None:
+                    progress(done, len(own))
     finally:
         encoder.evaluation_domain = was_domain
-        encoder.train(was_training)
     return runtime.gather_parts(features, len(wanted))
 
 
@@ -123,6 +123,16 @@ def require_batch_size(batch_size: int) -> int:
     return batch_size
 
 
+def require_finite(features: torch.Tensor) -> torch.Tensor:
+    """The features; an ``InputError`` where one is not finite, as of an encoder whose training has diverged."""
+    if not bool(features.isfinite().all()):
+        raise InputError(
+            "the encoder gives features that are not finite (NaN or infinite): its weights have diverged, or values "
+            "exceed what half precision holds. Take an earlier checkpoint, or --precision fp32"
+        )
+    return features
+
+
 def broken_images(store: ImageStore, runtime: Runtime) -> dict[int, str]:
     """Row numbers of the images that could not be read, by any of the processes, and why; ascending."""
     together = {row: why for broken in runtime.gather_objects(store.broken) for row, why in broken.items()}
@@ -132,8 +142,7 @@ def broken_images(store: ImageStore, runtime: Runtime) -> dict[int, str]:
 def _encoded(encoder: Encoder, pixels: torch.Tensor, runtime: Runtime) -> torch.Tensor:
     inputs = test_transform(pixels, encoder.mean, encoder.std)
     with runtime.autocast():
-        encoded: torch.Tensor = encoder(inputs)
-    return encoded.float()
+        return encoded_rows(encoder, inputs)
 
 
 def _read_ahead(store: ImageStore, rows: range, batch_size: int) -> Iterator[NDArray[np.uint8]]:

@@ -127,7 +127,7 @@ def _in_torch(encoder: Encoder, images: NDArray[np.uint8]) -> NDArray[np.float32
         planes = pixels.permute(0, 3, 1, 2).float()
         planes = F.interpolate(planes, size=encoder.size, mode="bilinear", align_corners=False)
         inputs = test_transform(planes.permute(0, 2, 3, 1), network.mean, network.std)
-    features: NDArray[np.float32] = network(inputs).float().numpy()
+    features: NDArray[np.float32] = encoder.encode(inputs).cpu().numpy()
     return features
 
 

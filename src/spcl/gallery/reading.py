@@ -245,4 +245,6 @@ class ReadableGallery:
     def _encoder(self, verb: str) -> Encoder:
         if self.encoder is None:
             raise InputError(f"to {verb} images, open the gallery with their encoder: Gallery.open(path, encoder)")
+        # Its weights may have changed since the gallery was opened.
+        self.check_fingerprint(self.encoder.fingerprint)
         return self.encoder
