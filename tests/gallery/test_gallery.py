@@ -196,10 +196,9 @@ def test_a_reader_sees_one_version_whatever_is_written(gallery):
     ("features", "message"),
     [
         (unit_rows(2, dim=9), "have 9 values each, the gallery's vectors 8"),
-        (3 * unit_rows(2), "feature 0 has the length 3"),
         (np.full((2, 8), np.nan, np.float32), "not finite"),
         (unit_rows(3), "3 features for 2 paths"),
-        (np.zeros((2, 8), np.float32), "the length 0"),
+        (np.zeros((2, 8), np.float32), "rows of zeros"),
     ],
 )
 def test_features_that_do_not_fit(gallery, features, message):

@@ -202,7 +202,7 @@ def test_progress_reaches_its_total():
     [
         (np.ones(5, dtype=np.float32), 3, "expected \\[rows, columns\\]"),
         (np.ones((5, 2), dtype=np.float32), 0, "k is 0"),
-        (np.array([[1, 0], [np.nan, 1]], dtype=np.float32), 1, "not finite, first in row 1"),
+        (np.array([[1, 0], [np.nan, 1]], dtype=np.float32), 1, r"not finite \(NaN or infinity\): row 1"),
     ],
 )
 def test_bad_input_is_named(features, k, message):

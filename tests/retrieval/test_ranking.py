@@ -50,7 +50,8 @@ def test_reference_arrays():
 
 def test_blocks_of_one_query_equal_the_whole():
     rng = np.random.default_rng(0)
-    query, gallery = rng.standard_normal((9, 6)), rng.standard_normal((50, 6))
+    query, gallery = (rng.standard_normal((num, 6)) for num in (9, 50))
+    query, gallery = (rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in (query, gallery))
     labels = rng.integers(0, 5, 9), rng.integers(0, 5, 50), rng.integers(0, 3, 9), rng.integers(0, 3, 50)
     whole = rank_features(query, gallery, *labels)
     calls = []
@@ -59,6 +60,21 @@ def test_blocks_of_one_query_equal_the_whole():
     assert calls[-1] == (9, 9)
     distance = 1 - query.astype(np.float32) @ gallery.T.astype(np.float32)
     assert whole.mean_ap == pytest.approx(rank_metrics(distance, *labels).mean_ap)
+
+
+def test_an_unknown_identity_matches_nothing():
+    # Query 0 is unknown and is left out. Query 1 meets an unknown image first, which is wrong, then its match.
+    distance = [[0.0, 0.1, 0.2], [0.1, 0.3, 0.2]]
+    cases = [(None, None, "no-camera"), ([0, 0], [1, 1, 1], "market1501"), ([0, 0], [0, 1, 1], "market1501")]
+    for query_cameras, gallery_cameras, protocol in cases:
+        found = rank_metrics(distance, [-1, 7], [-1, 7, 8], query_cameras, gallery_cameras, protocol=protocol)
+        # The unknown image, the one of another identity, the match: precision 1/3.
+        assert found.mean_ap == pytest.approx(1 / 3)
+        assert (found.num_valid_queries, found.top(1), found.top(3)) == (1, 0.0, 1.0)
+        assert np.isnan(found.per_query_ap[0])
+        assert found.num_matches.tolist() == [0, 1]
+    with pytest.raises(ValueError, match="none of the 2 queries has a match"):
+        rank_metrics([[0.1], [0.2]], [-1, -1], [-1], protocol="no-camera")
 
 
 def test_by_hand():

@@ -152,9 +152,9 @@ def test_progress_and_how_many_neighbours_are_needed():
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"eps": 1.0}, "eps is 1; it must be at least 0 and below 1"),
-        ({"k1": 0}, "k1 is 0; it must be at least 1"),
-        ({"min_samples": 1}, "min_samples is 1; it must be at least 2"),
+        ({"eps": 1.0}, "eps is 1.0; it must be a number of at least 0 and below 1"),
+        ({"k1": 0}, "k1 is 0; it must be a whole number of at least 1"),
+        ({"min_samples": 1}, "min_samples is 1; it must be a whole number of at least 2"),
     ],
 )
 def test_settings_out_of_range_are_named(changed, message):

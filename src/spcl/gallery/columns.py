@@ -14,19 +14,18 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import torch
 from numpy.typing import NDArray
 
 from spcl.data.placeholders import is_missing, without_placeholders
 from spcl.data.times import as_time, times_of
 from spcl.errors import InputError
-from spcl.retrieval.arrays import Features, as_float32
+from spcl.retrieval.arrays import Features, unit_rows
 
 VECTOR = "vector"
 TIME = pa.timestamp("us")
 OWN_COLUMNS = {"path": pa.string(), "identity": pa.string(), "camera": pa.string(), "time": TIME}
 
-_UNIT_TOLERANCE = 1e-2
-_ROUNDING = 1e-5
 _TOLD_BY_SEARCHES = ("similarity", "distance")
 _KINDS = {
     "text": pa.string(),
@@ -99,7 +98,7 @@ def with_vectors(table: pa.Table, features: Features, dim: int) -> pa.Table:
     """The table and its vectors, after a check of the vectors.
 
     Raises:
-        InputError: If they have another length, are of another number, or are no unit rows.
+        InputError: If they have another length, are of another number, or rows are zero or not finite.
     """
     rows = checked_features(features, dim)
     if len(rows) != len(table):
@@ -111,26 +110,18 @@ def with_vectors(table: pa.Table, features: Features, dim: int) -> pa.Table:
 def checked_features(features: Features, dim: int) -> NDArray[np.float32]:
     """Features as ``[N, dim]`` float32; one vector ``[dim]`` is taken as one row.
 
+    Rows that are not of unit length are normalised, as everywhere (``retrieval/arrays.py``).
+
     Raises:
-        InputError: If they are of another length or no unit rows; those that nearly are become such.
+        InputError: If they are of another length, or rows are zero or not finite.
     """
     try:
-        rows = as_float32(features if features.ndim != 1 else features[None], "features").cpu().numpy()
+        given = features if isinstance(features, torch.Tensor) else np.asarray(features)
+        rows = unit_rows(given if given.ndim != 1 else given[None]).cpu().numpy()
     except (ValueError, TypeError) as error:
         raise InputError(f"{error}; expected [N, {dim}] float32") from error
     if rows.shape[1] != dim:
         raise InputError(f"the features have {rows.shape[1]} values each, the gallery's vectors {dim}: another encoder")
-    lengths = np.linalg.norm(rows, axis=1)
-    wrong = np.flatnonzero(np.abs(lengths - 1) > _UNIT_TOLERANCE)
-    if len(wrong):
-        raise InputError(
-            f"feature {wrong[0]} has the length {lengths[wrong[0]]:.3g}; a gallery holds unit rows: divide each "
-            "feature by its length"
-        )
-    uneven = np.abs(lengths - 1) > _ROUNDING
-    if uneven.any():
-        # Half precision, say: a similarity is a cosine only if lengths are 1.
-        rows = np.where(uneven[:, None], rows / lengths[:, None], rows)
     return np.ascontiguousarray(rows)
 
 

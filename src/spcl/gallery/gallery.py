@@ -173,7 +173,7 @@ class Gallery(ReadableGallery):
         Each 50,000 rows are one write: a reader sees all of them or none, and so does who opens it after a kill.
 
         Args:
-            features: ``[N, D]`` unit rows.
+            features: ``[N, D]`` rows; normalised here where they are not of unit length.
             paths: ``N`` names, one for each: a path that is there already is replaced, and of one given twice the last
                 counts.
             identities: ``N`` of text or numbers, None where unknown; likewise ``cameras``, ``times``, ``columns``.
@@ -183,7 +183,7 @@ class Gallery(ReadableGallery):
             fingerprint: Of the encoder they come from, to be checked; None: you know that they fit.
 
         Raises:
-            InputError: If they come from another encoder, are no unit rows, or a column does not fit.
+            InputError: If they come from another encoder, rows are zero or not finite, or a column does not fit.
         """
         if fingerprint is not None:
             self.check_fingerprint(fingerprint)

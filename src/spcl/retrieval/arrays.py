@@ -1,7 +1,15 @@
-"""What the searches share: the kinds of arrays they take, and the form of their answer."""
+"""What the steps share: the kinds of arrays they take, how these are checked, and the form of a search's answer.
+
+Every public function of features checks them here, where they enter, and always in the same way. Cosine similarity is
+what all of them go by, so that the direction of a row counts and its length does not: rows that are not of unit length
+are normalised, with a warning where they are far from it. A row without a direction (zeros, NaN, infinity) is refused
+with its number. Settings are checked in ``settings_checks.py``.
+"""
 
 from __future__ import annotations
 
+import sys
+import warnings
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -11,6 +19,16 @@ from numpy.typing import NDArray
 
 Features = NDArray[np.floating] | torch.Tensor
 Progress = Callable[[int, int], None]
+
+ROUNDING = 1e-5
+"""Rows whose length is so near to 1 are left as they are: normalising in single precision gives no better."""
+
+UNIT_TOLERANCE = 1e-2
+"""Rows whose length is so near to 1 are normalised in silence: half precision rounds that much."""
+
+_ROWS_AT_ONCE = 16384
+_ROWS_TO_NORMALISE = 2048
+_MOST_LISTED = 5
 
 
 class Neighbours(NamedTuple):
@@ -30,15 +48,143 @@ class Neighbours(NamedTuple):
     recall: float = 1.0
 
 
-def as_float32(features: Features, name: str) -> torch.Tensor:
-    """``[N, D]`` float32 tensor over the given array, contiguous, checked for shape and finite values."""
-    tensor = features.detach() if isinstance(features, torch.Tensor) else torch.as_tensor(np.asarray(features))
+def unit_rows(features: Features, name: str = "features") -> torch.Tensor:
+    """Features as unit rows: checked, and normalised where they are not of unit length.
+
+    Args:
+        features: ``[N, D]`` real numbers, NumPy or torch, of any precision, byte order and layout; never changed.
+        name: What an error calls them.
+
+    Returns:
+        ``[N, D]`` float32, contiguous, where the features lie: the array itself where nothing is to be done.
+
+    Raises:
+        ValueError: If they are not two-dimensional, not real numbers, or rows are zero or not finite; names the rows.
+
+    Warns:
+        UserWarning: If a length differs from 1 by more than ``UNIT_TOLERANCE``.
+
+    Cost: one pass; a copy of the array where it has to be converted or normalised.
+    """
+    given = _as_tensor(features, name)
+    rows = given.to(torch.float32).contiguous()
+    # Written so that NaN counts as wrong.
+    is_wrong = ~((_squared_lengths(rows) - 1).abs() <= 2 * ROUNDING)
+    if not bool(is_wrong.any()):
+        return rows
+    if rows.data_ptr() == given.data_ptr():
+        rows = rows.clone()
+    _normalise(given, rows, is_wrong.nonzero()[:, 0], name)
+    return rows
+
+
+def finite_rows(features: Features, name: str = "features") -> torch.Tensor:
+    """Features for inner products, whose lengths count: ``[N, D]`` float32, contiguous, else as ``unit_rows``.
+
+    Raises:
+        ValueError: If they are not two-dimensional, not real numbers, not finite, or so large that inner products are
+            not.
+    """
+    given = _as_tensor(features, name)
+    rows = given.to(torch.float32).contiguous()
+    if not bool(torch.isfinite(_squared_lengths(rows)).all()):
+        _refuse(~torch.isfinite(given).all(dim=1), f"{name} hold values that are not finite (NaN or infinity)")
+        raise ValueError(f"{name} hold values whose squares are too large for single precision: normalise the rows")
+    return rows
+
+
+def _as_tensor(features: Features, name: str) -> torch.Tensor:
+    """``[N, D]`` real numbers as a tensor, over the same memory where torch allows it."""
+    tensor = _checked_tensor(features, name) if isinstance(features, torch.Tensor) else _from_numpy(features, name)
     if tensor.ndim != 2:
         raise ValueError(f"{name} have shape {tuple(tensor.shape)}; expected [rows, columns]")
-    tensor = tensor.to(torch.float32).contiguous()
-    # The sum of a row is finite exactly when its values are, save for overflow: and it makes no N x D copy.
-    if tensor.numel() and not bool(torch.isfinite(tensor.sum(dim=1)).all()):
-        bad = int((~torch.isfinite(tensor).all(dim=1)).nonzero()[0]) if not torch.isfinite(tensor).all() else -1
-        if bad >= 0:
-            raise ValueError(f"{name} hold a value that is not finite, first in row {bad}")
+    if len(tensor) and not tensor.shape[1]:
+        raise ValueError(f"{name} have {len(tensor)} rows and no columns; expected one feature in each row")
     return tensor
+
+
+def _checked_tensor(features: torch.Tensor, name: str) -> torch.Tensor:
+    if features.layout is not torch.strided or features.is_quantized or features.is_nested:
+        raise ValueError(f"{name} are not a plain tensor ({features.layout}); give a dense one")
+    if features.is_complex() or features.dtype == torch.bool:
+        raise ValueError(f"{name} are of {features.dtype}; expected real numbers")
+    return features.detach()
+
+
+def _from_numpy(features: object, name: str) -> torch.Tensor:
+    if hasattr(features, "toarray"):
+        raise ValueError(f"{name} are a sparse array; give a dense one (.toarray())")
+    if isinstance(features, np.ma.MaskedArray) and np.ma.getmaskarray(features).any():
+        raise ValueError(f"{name} are a masked array; leave masked rows out, or fill them")
+    try:
+        array = np.asarray(features)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{name} cannot be read as an array of numbers: {error}") from error
+    if array.dtype.kind not in "fiu":
+        hint = "; .astype('float32') makes numbers of what holds only numbers" if array.dtype.kind == "O" else ""
+        raise ValueError(f"{name} are of {array.dtype}; expected real numbers{hint}")
+    if array.dtype.kind in "iu" or array.dtype.itemsize > 8:
+        array = array.astype(np.float32 if array.dtype.itemsize <= 2 else np.float64)
+    # Torch takes neither the other byte order nor rows that are read backwards.
+    array = array.astype(array.dtype.newbyteorder("="), copy=False)
+    if any(stride < 0 for stride in array.strides):
+        array = np.ascontiguousarray(array)
+    if array.flags.writeable:
+        return torch.from_numpy(array)
+    with warnings.catch_warnings():
+        # That writing to it would be undefined: nothing here writes to what was given.
+        warnings.filterwarnings("ignore", message=".*not writable.*")
+        return torch.from_numpy(array)
+
+
+def _squared_lengths(rows: torch.Tensor) -> torch.Tensor:
+    """``[N]`` float32: some rows at a time, so that nothing of the size of the array is made."""
+    parts = [torch.linalg.vecdot(part, part) for part in torch.split(rows, _ROWS_AT_ONCE)]
+    return torch.cat(parts) if parts else rows.new_zeros(0)
+
+
+def _normalise(given: torch.Tensor, rows: torch.Tensor, places: torch.Tensor, name: str) -> None:
+    """Write the unit rows of some of the given ones, worked out in double precision, into ``rows``."""
+    largest = torch.empty(len(places), dtype=torch.float64)
+    lengths = torch.empty(len(places), dtype=torch.float64)
+    for start in range(0, len(places), _ROWS_TO_NORMALISE):
+        part = slice(start, start + _ROWS_TO_NORMALISE)
+        # Not every device has double precision.
+        some = given[places[part]].cpu().double()
+        largest[part] = some.abs().amax(dim=1)
+        # By the largest value first: squares of very large or small ones are out of range.
+        some /= largest[part].unsqueeze(1)
+        lengths[part] = torch.linalg.vector_norm(some, dim=1)
+        rows[places[part]] = (some / lengths[part].unsqueeze(1)).to(rows)
+    on_host = places.cpu()
+    _refuse(~torch.isfinite(largest), f"{name} hold values that are not finite (NaN or infinity)", on_host)
+    _refuse(largest == 0, f"{name} hold rows of zeros, which have no direction; leave them out", on_host)
+    lengths *= largest
+    far = (lengths - 1).abs()
+    if bool((far > UNIT_TOLERANCE).any()):
+        worst = int(far.argmax())
+        warnings.warn(
+            f"{name} are not of unit length (row {int(on_host[worst])} has length {float(lengths[worst]):.4g}): they "
+            "are normalised, because similarity is the cosine",
+            UserWarning,
+            stacklevel=_callers_level(),
+        )
+
+
+def _refuse(is_wrong: torch.Tensor, what: str, places: torch.Tensor | None = None) -> None:
+    """Raise a ValueError that names the wrong rows, if there are any."""
+    wrong = is_wrong.nonzero()[:, 0].cpu()
+    if not len(wrong):
+        return
+    numbers = (wrong if places is None else places[wrong]).tolist()
+    listed = ", ".join(str(number) for number in numbers[:_MOST_LISTED]) + (", ..." if len(numbers) > 5 else "")
+    where = f"row {listed}" if len(numbers) == 1 else f"{len(numbers)} rows: {listed}"
+    raise ValueError(f"{what}: {where}")
+
+
+def _callers_level() -> int:
+    """How many calls up the first line outside of this package is: a warning names the user's line, once."""
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and str(frame.f_globals.get("__name__", "")).split(".")[0] == "spcl":
+        level, frame = level + 1, frame.f_back
+    return level

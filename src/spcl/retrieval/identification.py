@@ -18,7 +18,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from spcl.retrieval.arrays import Features, as_float32
+from spcl.retrieval.arrays import Features, unit_rows
 from spcl.retrieval.calibration import MOST_SIMILAR, Calibration, Threshold, check_rate
 from spcl.retrieval.neighbours import nearest_neighbours
 from spcl.retrieval.rate_spread import KEPT_FACTOR, factor_in_words
@@ -88,14 +88,14 @@ class Enrolled:
         """Enrol images.
 
         Args:
-            features: ``[N, D]`` unit rows.
+            features: ``[N, D]`` rows; normalised here where they are not of unit length.
             identities: ``N``, numbers or text.
             pairs: Calibration of the encoder's pairs, for where the gallery is small.
 
         Raises:
-            ValueError: If there is no image, or lengths differ.
+            ValueError: If there is no image, numbers differ, or rows are zero or not finite.
         """
-        rows = as_float32(features, "features").cpu().numpy()
+        rows = unit_rows(features).cpu().numpy()
         if len(rows) != len(identities):
             raise ValueError(f"there are {len(rows)} features and {len(identities)} identities; expected one for each")
         sums = IdentitySums(rows.shape[1])
@@ -172,7 +172,7 @@ class Enrolled:
         """Name probes.
 
         Args:
-            queries: ``[Q, D]`` unit rows.
+            queries: ``[Q, D]`` rows; normalised here where they are not of unit length.
             false_match_rate: Share of probes of strangers that may be given a name.
 
         Raises:
@@ -181,7 +181,7 @@ class Enrolled:
         least = self.threshold(false_match_rate).similarity
         if not len(queries):
             return []
-        found = nearest_neighbours(self.means, 2, queries=queries)
+        found = nearest_neighbours(self.means, 2, queries=unit_rows(queries, "queries"))
         probabilities = self._probabilities(found.indices, found.similarities)
         answers = []
         for row, (places, similarities) in enumerate(zip(found.indices.tolist(), found.similarities, strict=True)):

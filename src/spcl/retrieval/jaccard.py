@@ -15,11 +15,12 @@ from numba import get_num_threads, njit, prange
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from spcl.retrieval.arrays import Features
+from spcl.retrieval.arrays import Features, unit_rows
 from spcl.retrieval.compiled import PARALLEL
 from spcl.retrieval.k_reciprocal import NearEncoding, near_encoding
 from spcl.retrieval.near_order import by_column, near_order, rows_in_order
 from spcl.retrieval.neighbours import nearest_neighbours
+from spcl.retrieval.settings_checks import check_count, check_range
 
 _ROWS_AT_ONCE = 16384
 _BLOCK = 64
@@ -42,17 +43,20 @@ def jaccard_distance(
     """Jaccard distance of the k-reciprocal encodings of all pairs, up to a cutoff.
 
     Args:
-        features: ``[N, D]`` unit rows, NumPy or torch.
-        k1: Neighbours in the encoding, the row itself included.
-        k2: Neighbours in the local query expansion; 1: none.
-        cutoff: The largest distance that is stored, below 1.
+        features: ``[N, D]`` rows, NumPy or torch; normalised here where they are not of unit length.
+        k1: Neighbours in the encoding, the row itself included, at least 1; where there are fewer rows, all of them.
+        k2: Neighbours in the local query expansion, at least 1, at most k1 of them; 1: none.
+        cutoff: The largest distance that is stored, at least 0 and below 1.
         neighbours: ``[N, k1]`` int, nearest first, the row itself among them; None: computed exactly.
 
     Returns:
         ``[N, N]`` float32 csr array, symmetric, columns ascending. Stored: distance <= cutoff, zeros included.
 
     Raises:
-        ValueError: If the cutoff is not in [0, 1) or shapes do not fit.
+        ValueError: If a setting is out of range, shapes do not fit, or rows are zero or not finite.
+
+    Warns:
+        UserWarning: If rows are far from unit length.
 
     Example:
         >>> import numpy as np
@@ -67,13 +71,28 @@ def jaccard_distance(
 
     Paper: SpCL, section 3.3; Reference: ``spcl/utils/faiss_rerank.py: compute_jaccard_distance``.
     """
+    k1, k2 = check_count(k1, "k1"), check_count(k2, "k2")
+    check_range(cutoff, "cutoff", 0, 1, below=True)
+    rows = unit_rows(features)
     if neighbours is None:
-        neighbours = nearest_neighbours(features, k1).indices
-    return jaccard_of_near(near_encoding(features, neighbours, k1=k1, k2=k2), cutoff=cutoff)
+        neighbours = nearest_neighbours(rows, k1).indices
+    return jaccard_of_near(near_encoding(rows, neighbours, k1=k1, k2=k2), cutoff=cutoff)
 
 
 def jaccard_of_encoding(encoding: csr_array, *, cutoff: float) -> csr_array:
-    """Jaccard distance of given encodings ``[N, N]`` (rows that sum to 1), as ``jaccard_distance`` stores it."""
+    """Jaccard distance of given encodings, as ``jaccard_distance`` stores it.
+
+    Args:
+        encoding: ``[N, N]`` float32 csr array, finite, not negative, rows that sum to 1 (or 0).
+        cutoff: The largest distance that is stored, at least 0 and below 1.
+
+    Raises:
+        ValueError: If the array is not square, or holds a weight that is negative or not finite.
+    """
+    if encoding.shape[0] != encoding.shape[1]:
+        raise ValueError(f"encoding has shape {encoding.shape}; expected a square array")
+    if not (np.isfinite(encoding.data) & (encoding.data >= 0)).all():
+        raise ValueError("encoding holds weights that are negative or not finite")
     names, places = near_order(encoding.indptr.astype(np.int64), encoding.indices.astype(np.int32))
     return jaccard_of_near(NearEncoding(rows_in_order(encoding, names, places), names, places), cutoff=cutoff)
 
@@ -85,8 +104,7 @@ def jaccard_of_near(encoding: NearEncoding, *, cutoff: float) -> csr_array:
     pair that these leave. This is prefix filtering as in set-similarity joins: Bayardo et al., *Scaling Up All Pairs
     Similarity Search*, WWW 2007.
     """
-    if not 0 <= cutoff < 1:
-        raise ValueError(f"cutoff is {cutoff}; it must be at least 0 and below 1, where every pair would be stored")
+    check_range(cutoff, "cutoff", 0, 1, below=True)
     near, names, places = encoding
     num_rows = near.shape[0]
     limit = np.float32(cutoff)

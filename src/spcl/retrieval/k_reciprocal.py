@@ -17,9 +17,10 @@ from numba import njit, prange
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from spcl.retrieval.arrays import Features, as_float32
+from spcl.retrieval.arrays import Features, unit_rows
 from spcl.retrieval.compiled import PARALLEL
 from spcl.retrieval.near_order import near_order, renumbered, rows_in_order
+from spcl.retrieval.settings_checks import check_count
 
 _ROWS_AT_ONCE = 32768
 _BUFFER_BYTES = 128 * 2**20
@@ -45,7 +46,7 @@ def k_reciprocal_encoding(
     """The k-reciprocal encoding of each row.
 
     Args:
-        features: ``[N, D]`` unit rows.
+        features: ``[N, D]`` rows; normalised here where they are not of unit length.
         neighbours: ``[N, k]`` int, nearest first, the row itself among them; -1 where there is none.
         k1: Neighbours that count; at most ``k1 + 1`` columns of ``neighbours`` are read, as the reference does.
         k2: Each encoding becomes the mean of those of its first ``k2`` neighbours; 1: it stays as it is.
@@ -61,7 +62,8 @@ def k_reciprocal_encoding(
 
 def near_encoding(features: Features, neighbours: NDArray[np.integer], *, k1: int = 30, k2: int = 6) -> NearEncoding:
     """``k_reciprocal_encoding``, left in the order that it was worked out in, which what follows is faster on."""
-    rows = as_float32(features, "features").cpu().numpy()
+    k1, k2 = check_count(k1, "k1"), check_count(k2, "k2")
+    rows = unit_rows(features).cpu().numpy()
     if len(neighbours) != len(rows):
         raise ValueError(f"neighbours have {len(neighbours)} rows, features {len(rows)}; they must be equal")
     table = _checked_neighbours(neighbours)
@@ -92,7 +94,7 @@ def reciprocal_sets(
         ``indptr [N + 1]`` int64 and ``indices`` int32, ascending within a row.
     """
     table = _checked_neighbours(neighbours)
-    return _sets(table, np.arange(len(table)), k1)
+    return _sets(table, np.arange(len(table)), check_count(k1, "k1"))
 
 
 def _sets(table: NDArray[np.int32], names: NDArray[np.int64], k1: int) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
@@ -131,9 +133,7 @@ def average_over_neighbours(encoding: csr_array, neighbours: NDArray[np.integer]
     Returns:
         ``[N, N]`` float32 csr array with sorted columns.
     """
-    if k2 < 1:
-        raise ValueError(f"k2 is {k2}; it must be at least 1")
-    if k2 == 1:
+    if check_count(k2, "k2") == 1:
         return encoding
     table = _checked_neighbours(neighbours)[:, :k2]
     present = table >= 0

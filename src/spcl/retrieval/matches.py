@@ -18,10 +18,16 @@ gallery image counts."""
 
 _UNKNOWN = -1
 
+_NO_IDENTITY = int(np.iinfo(np.int64).min)
+"""Stands for the identity of a query where it is not known: no gallery image has it."""
+
 
 @dataclass(frozen=True)
 class RankingLabels:
-    """Identities and cameras as arrays; without cameras, those that leave nothing out."""
+    """Identities and cameras as arrays; without cameras, those that leave nothing out.
+
+    An unknown identity (-1) is no identity: a query of one has no match, a gallery image of one matches no query.
+    """
 
     query: NDArray[np.int64]
     gallery: NDArray[np.int64]
@@ -45,6 +51,7 @@ class RankingLabels:
         if protocol not in PROTOCOLS:
             raise ValueError(f"protocol is {protocol!r}; expected one of {', '.join(PROTOCOLS)}")
         query, gallery = _integers(query_ids, "query_ids"), _integers(gallery_ids, "gallery_ids")
+        query[query == _UNKNOWN] = _NO_IDENTITY
         if protocol != "market1501":
             # Cameras that never agree: nothing is left out.
             return cls(query, gallery, np.zeros_like(query), np.ones_like(gallery))

@@ -16,7 +16,8 @@ import torch
 from numpy.typing import NDArray
 
 from spcl.retrieval import approximate_search, exact_search, faiss_search
-from spcl.retrieval.arrays import Features, Neighbours, Progress, as_float32
+from spcl.retrieval.arrays import Features, Neighbours, Progress, finite_rows
+from spcl.retrieval.settings_checks import check_count
 
 Engine = Literal["auto", "torch", "faiss", "approximate"]
 
@@ -61,13 +62,11 @@ def nearest_neighbours(
     Cost:
         ``N^2 D`` flops for a set in itself (half the plain product), ``2 Q N D`` for queries or some of its rows.
     """
-    database = as_float32(features, "features")
+    database = finite_rows(features, "features")
     _check_engine(engine, queries)
-    if k < 1:
-        raise ValueError(f"k is {k}; it must be at least 1")
     where = torch.device(device) if device is not None else database.device
     database = database.to(where)
-    k = min(k, len(database))
+    k = min(check_count(k, "k"), len(database))
     own_from = None
     if queries is None:
         part = range(len(database)) if rows is None else rows
@@ -75,7 +74,7 @@ def nearest_neighbours(
             raise ValueError(f"rows are {part}; expected consecutive ones from 0 to {len(database)}")
         wanted, own_from = database[part.start : part.stop], part.start
     else:
-        wanted = as_float32(queries, "queries").to(where)
+        wanted = finite_rows(queries, "queries").to(where)
         if wanted.shape[1] != database.shape[1]:
             raise ValueError(
                 f"queries have {wanted.shape[1]} columns, features {database.shape[1]}; they must be equal"

@@ -14,8 +14,9 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from spcl.retrieval.arrays import Features, as_float32
+from spcl.retrieval.arrays import Features, unit_rows
 from spcl.retrieval.matches import PROTOCOLS, RankingLabels, places_of_matches
+from spcl.retrieval.settings_checks import check_count
 
 __all__ = [
     "PROTOCOLS",
@@ -71,8 +72,8 @@ def rank_metrics(
 
     Args:
         distance: ``[Q, G]``, low is near.
-        query_ids: ``[Q]`` identities.
-        gallery_ids: ``[G]`` identities.
+        query_ids: ``[Q]`` identities; a query of -1 (unknown) is left out.
+        gallery_ids: ``[G]`` identities; an image of -1 matches no query, and counts as wrong where it comes first.
         query_cameras: ``[Q]`` cameras; may be None where the protocol does not look at them.
         gallery_cameras: ``[G]`` likewise.
         max_rank: Length of the CMC.
@@ -171,8 +172,8 @@ def rank_features(
     """Rate features by cosine distance, block by block: the Q x G distances are never in memory at once.
 
     Args:
-        query: ``[Q, D]`` unit rows.
-        gallery: ``[G, D]`` unit rows.
+        query: ``[Q, D]`` rows; normalised here where they are not of unit length.
+        gallery: ``[G, D]`` rows; normalised here where they are not of unit length.
         query_ids: ``[Q]`` identities.
         gallery_ids: ``[G]`` identities.
         query_cameras: ``[Q]`` cameras; may be None where the protocol does not look at them.
@@ -188,7 +189,7 @@ def rank_features(
     The result and the errors are those of ``rank_metrics``.
     """
     labels = RankingLabels.checked(query_ids, gallery_ids, query_cameras, gallery_cameras, protocol)
-    rows, columns = as_float32(query, "query"), as_float32(gallery, "gallery")
+    rows, columns = unit_rows(query, "query"), unit_rows(gallery, "gallery")
     if len(rows) != len(labels.query) or len(columns) != len(labels.gallery):
         raise ValueError(
             f"{len(rows)} query and {len(columns)} gallery features for {len(labels.query)} and "
@@ -236,8 +237,7 @@ def _rate(
     part: range | None = None,
     join: Callable[[NDArray[np.float64]], NDArray[np.float64]] | None = None,
 ) -> RankingResult:
-    if max_rank < 1:
-        raise ValueError(f"max_rank is {max_rank}; it must be at least 1")
+    max_rank = check_count(max_rank, "max_rank")
     num_queries = len(labels.query)
     precision = np.full(num_queries, np.nan)
     first_match = np.full(num_queries, -1, dtype=np.int64)

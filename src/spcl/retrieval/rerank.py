@@ -17,11 +17,12 @@ from numba import njit, prange
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array
 
-from spcl.retrieval.arrays import Features, Progress, as_float32
+from spcl.retrieval.arrays import Features, Progress, unit_rows
 from spcl.retrieval.compiled import PARALLEL
 from spcl.retrieval.k_reciprocal import average_over_neighbours, reciprocal_sets
 from spcl.retrieval.neighbours import neighbours_and_lowest
 from spcl.retrieval.ranking import RankingResult, rank_blocks
+from spcl.retrieval.settings_checks import check_count, check_range
 
 _BLOCK_BYTES = 64 * 2**20
 
@@ -38,18 +39,22 @@ def rerank(
     """Re-ranked distances.
 
     Args:
-        query: ``[Q, D]`` unit rows.
-        gallery: ``[G, D]`` unit rows.
-        k1: Neighbours in the k-reciprocal encoding, beside the image itself.
-        k2: Neighbours in the local query expansion.
+        query: ``[Q, D]`` rows; normalised here where they are not of unit length.
+        gallery: ``[G, D]`` rows; normalised here where they are not of unit length.
+        k1: Neighbours in the k-reciprocal encoding, beside the image itself, at least 1; where there are fewer
+            images, all of them.
+        k2: Neighbours in the local query expansion, at least 1.
         lambda_value: Share of the original distance in the result, 0 to 1.
         progress: Called with (block products done, in all) of the neighbour search.
 
     Returns:
-        ``[Q, G]`` float32, low is near.
+        ``[Q, G]`` float32, low is near; always finite.
 
     Raises:
-        ValueError: If a setting is out of range or shapes do not fit.
+        ValueError: If a setting is out of range, shapes do not fit, or rows are zero or not finite.
+
+    Warns:
+        UserWarning: If rows are far from unit length.
 
     Cost: the neighbour search over Q + G images; memory for the result and one block.
     Reference: ``spcl/utils/rerank.py: re_ranking``.
@@ -105,11 +110,10 @@ def reranked_blocks(
 
     The settings are checked at once, the work is done as blocks are asked for.
     """
-    if not 0 <= lambda_value <= 1:
-        raise ValueError(f"lambda_value is {lambda_value}; it must lie between 0 and 1")
-    if k1 < 1 or k2 < 1:
-        raise ValueError(f"k1 is {k1} and k2 is {k2}; both must be at least 1")
-    queries, database = as_float32(query, "query"), as_float32(gallery, "gallery").to(as_float32(query, "query").device)
+    check_range(lambda_value, "lambda_value", 0, 1)
+    k1, k2 = check_count(k1, "k1"), check_count(k2, "k2")
+    queries = unit_rows(query, "query")
+    database = unit_rows(gallery, "gallery").to(queries.device)
     if queries.shape[1] != database.shape[1]:
         raise ValueError(f"query has {queries.shape[1]} columns, gallery {database.shape[1]}; they must be equal")
     return _blocks(queries, database, k1, k2, lambda_value, progress)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from spcl.retrieval.compiled import PARALLEL
+from spcl.retrieval.settings_checks import check_count, check_range
 
 NOISE = -1
 """The label of a sample that belongs to no cluster."""
@@ -64,8 +65,8 @@ def dbscan(distance: csr_array, *, eps: float, min_samples: int) -> NDArray[np.i
 
     Cost: O(stored pairs). Paper: section 3.3; Ester et al., KDD 1996.
     """
-    if min_samples < 1:
-        raise ValueError(f"min_samples is {min_samples}; it must be at least 1")
+    check_count(min_samples, "min_samples")
+    check_range(eps, "eps", 0, 1)
     indptr = distance.indptr.astype(np.int64, copy=False)
     indices = distance.indices.astype(np.int32, copy=False)
     limit = distance.data.dtype.type(eps)

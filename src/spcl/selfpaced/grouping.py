@@ -13,12 +13,13 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from spcl.retrieval.arrays import Features, as_float32
+from spcl.retrieval.arrays import Features, unit_rows
 from spcl.retrieval.neighbours import nearest_neighbours
+from spcl.retrieval.settings_checks import check_count, check_scales
 from spcl.selfpaced.clustering import NOISE
 from spcl.selfpaced.pseudo_labels import PseudoLabels, pseudo_labels
 from spcl.selfpaced.silhouette import silhouettes
-from spcl.selfpaced.suggestion import Suggestion, k2_for, searched, suggest
+from spcl.selfpaced.suggestion import PAPER_EPS, Suggestion, k2_for, searched, suggest
 
 
 @dataclass(frozen=True)
@@ -73,10 +74,11 @@ def cluster(
     """Group images by what they show.
 
     Args:
-        features: ``[N, D]`` unit rows, of any encoder.
+        features: ``[N, D]`` rows, of any encoder; normalised here where they are not of unit length.
         eps: Largest distance of two neighbours, inclusive, from ``eps_gap`` to below ``1 - eps_gap``; auto: suggested
             by the features.
-        k1: Neighbours in the k-reciprocal encoding, the image itself included; likewise.
+        k1: Neighbours in the k-reciprocal encoding, the image itself included, at least 1; auto: suggested by the
+            features.
         k2: Neighbours in the local query expansion; auto: goes with k1.
         eps_gap: How far the looser and the tighter scale lie from eps; confidence compares the three.
         min_samples: An image with so many neighbours, itself included, can start a group: about the least size of one.
@@ -84,7 +86,10 @@ def cluster(
             columns; None: computed exactly.
 
     Raises:
-        ValueError: If a setting is out of range or shapes do not fit.
+        ValueError: If a setting is out of range, shapes do not fit, or rows are zero or not finite.
+
+    Warns:
+        UserWarning: If rows are far from unit length.
 
     Example:
         >>> rows = np.repeat(np.eye(3, 8, dtype=np.float32), [4, 4, 1], axis=0)
@@ -94,7 +99,11 @@ def cluster(
 
     Cost: one neighbour search, ``N^2 D``; a few label stages, O(N k1); ``N G D`` for G groups.
     """
-    rows = as_float32(features, "features")
+    for value, name in ((k1, "k1"), (k2, "k2"), (min_samples, "min_samples")):
+        if value != "auto":
+            check_count(value, name)
+    check_scales(PAPER_EPS if eps == "auto" else eps, eps_gap)
+    rows = unit_rows(features)
     suggestion = None
     if neighbours is None and len(rows):
         neighbours = nearest_neighbours(rows, searched(k1, min_samples)).indices

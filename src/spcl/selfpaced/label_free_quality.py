@@ -10,10 +10,12 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from spcl.retrieval.arrays import Features, as_float32
+from spcl.retrieval.arrays import Features, unit_rows
 from spcl.retrieval.neighbours import nearest_neighbours
+from spcl.retrieval.settings_checks import check_count
 from spcl.selfpaced.clustering import NOISE
 from spcl.selfpaced.pseudo_labels import PseudoLabels, pseudo_labels
 from spcl.selfpaced.silhouette import silhouette
@@ -72,7 +74,7 @@ def label_free_quality(
     """All the figures.
 
     Args:
-        features: ``[N, D]`` unit rows, N at least 2.
+        features: ``[N, D]`` rows, N at least 2; normalised here where they are not of unit length.
         cameras: ``[N]`` int, -1 unknown; None: none is known.
         altered: ``[N, D]`` unit rows of altered copies of the same images, in their order; None: there are none.
         k: Neighbours that are asked about, the image itself not among them; fewer where there are fewer images.
@@ -85,7 +87,8 @@ def label_free_quality(
 
     Cost: neighbour searches, ``4 N^2 D`` in all; memory O(N k).
     """
-    rows = as_float32(features, "features").cpu().numpy()
+    rows = _directions(features, "features")
+    k = check_count(k, "k")
     if len(rows) < 2:
         raise ValueError(f"{len(rows)} images; at least 2 are needed")
     near = nearest_neighbours(rows, max(k + 1, k1)).indices
@@ -104,7 +107,7 @@ def label_free_quality(
         num_images=len(rows),
         found_again=None
         if altered is None
-        else found_again(rows, as_float32(altered, "altered").cpu().numpy(), near[:, 1 : _LIKE_IT + 1]),
+        else found_again(rows, _directions(altered, "altered"), near[:, 1 : _LIKE_IT + 1]),
         num_clusters=int(labels.max(initial=NOISE)) + 1,
         share_clustered=float((labels != NOISE).mean()),
         scale_stability=scale_stability(found),
@@ -114,6 +117,15 @@ def label_free_quality(
         across_cameras=across,
         effective_dimensions=effective_dimensions(rows),
     )
+
+
+def _directions(features: Features, name: str) -> NDArray[np.float32]:
+    """Unit rows, those of zeros too: an encoder that gives zeros has collapsed, and is rated as such."""
+    given = torch.as_tensor(features)
+    if given.ndim == 2 and given.shape[1] and not bool((given != 0).any(dim=1).all()):
+        given = given.clone()
+        given[(given == 0).all(dim=1), 0] = 1
+    return np.asarray(unit_rows(given, name).cpu().numpy())
 
 
 def found_again(features: NDArray[np.float32], altered: NDArray[np.float32], neighbours: NDArray[np.integer]) -> float:

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from spcl.retrieval.arrays import Features, as_float32
+from spcl.retrieval.arrays import Features, unit_rows
 from spcl.retrieval.jaccard import jaccard_distance
+from spcl.retrieval.settings_checks import check_count, check_range, check_scales
 from spcl.selfpaced.clustering import Scales, cluster_at_three_scales
 from spcl.selfpaced.reliability import (
     cluster_agreement,
@@ -66,12 +67,13 @@ def pseudo_labels(
     """Cluster features and keep what is reliable.
 
     Args:
-        features: ``[N, D]`` unit rows, NumPy or torch.
-        k1: Neighbours in the k-reciprocal encoding, the sample itself included.
-        k2: Neighbours in the local query expansion; 1: none.
+        features: ``[N, D]`` rows, NumPy or torch; normalised here where they are not of unit length.
+        k1: Neighbours in the k-reciprocal encoding, the sample itself included, at least 1; where there are fewer
+            samples, all of them.
+        k2: Neighbours in the local query expansion, at least 1; 1: none.
         eps: DBSCAN's largest distance of two neighbours, at the normal scale, inclusive.
-        eps_gap: How far the tight and the loose scale lie from it.
-        min_samples: Neighbours, the sample itself included, that make a core sample.
+        eps_gap: How far the tight and the loose scale lie from it, at least 0; all scales lie from 0 to below 1.
+        min_samples: Neighbours, the sample itself included, that make a core sample; at least 1.
         neighbours: ``[N, k1]`` int, nearest first, the row itself among them; None: computed exactly.
         independence_threshold: The threshold of an earlier epoch; None: set from these clusters.
 
@@ -79,7 +81,10 @@ def pseudo_labels(
         PseudoLabels. No cluster at all is an answer too: every sample is then a class of its own.
 
     Raises:
-        ValueError: If a setting is out of range or shapes do not fit.
+        ValueError: If a setting is out of range, shapes do not fit, or rows are zero or not finite.
+
+    Warns:
+        UserWarning: If rows are far from unit length.
 
     Example:
         >>> group = np.repeat(np.eye(3, 8, dtype=np.float32), 5, axis=0)
@@ -90,8 +95,11 @@ def pseudo_labels(
     Cost: the neighbour search, ``N^2 D``; everything after it O(N k).
     Paper: Algorithm 1, section 3.3. Reference: ``examples/spcl_train_uda.py``, the epoch loop.
     """
-    _check_settings(k1, k2, eps, eps_gap, min_samples)
-    rows = as_float32(features, "features")
+    k1, k2, min_samples = check_count(k1, "k1"), check_count(k2, "k2"), check_count(min_samples, "min_samples")
+    eps, eps_gap = check_scales(eps, eps_gap)
+    if independence_threshold is not None:
+        check_range(independence_threshold, "independence_threshold", 0, 1)
+    rows = unit_rows(features)
     if len(rows) == 0:
         nothing = np.empty(0, dtype=np.int64)
         empty = np.empty(0, dtype=np.float64)
@@ -123,15 +131,3 @@ def labels_of_scales(scales: Scales, threshold: float | None) -> PseudoLabels:
         num_clusters=int((sizes > 1).sum()),
         num_unclustered=int((sizes == 1).sum()),
     )
-
-
-def _check_settings(k1: int, k2: int, eps: float, eps_gap: float, min_samples: int) -> None:
-    if k1 < 1 or k2 < 1:
-        raise ValueError(f"k1 is {k1} and k2 is {k2}; both must be at least 1")
-    if eps_gap < 0 or eps - eps_gap < 0 or eps + eps_gap >= 1:
-        raise ValueError(
-            f"eps is {eps} and eps_gap is {eps_gap}; eps - eps_gap must be at least 0 and eps + eps_gap below 1, "
-            "because Jaccard distances lie between 0 and 1"
-        )
-    if min_samples < 1:
-        raise ValueError(f"min_samples is {min_samples}; it must be at least 1")

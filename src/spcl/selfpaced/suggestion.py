@@ -8,15 +8,15 @@ One neighbour search serves all settings that are tried. No label is read. What 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spcl.retrieval.arrays import Features, Progress, as_float32
+from spcl.retrieval.arrays import Features, Progress, unit_rows
 from spcl.retrieval.neighbours import nearest_neighbours
+from spcl.retrieval.settings_checks import check_count, check_range
 from spcl.selfpaced.eps_curve import PAPER_EPS as PAPER_EPS
 from spcl.selfpaced.eps_curve import EpsCurve, eps_curve
 
@@ -70,7 +70,7 @@ def suggest(
     images in the clusters it gives, because then an image's neighbours are other objects'.
 
     Args:
-        features: ``[N, D]`` unit rows.
+        features: ``[N, D]`` rows; normalised here where they are not of unit length.
         eps: A value is kept; auto: ``TRIED_EPS`` are tried.
         k1: A value is kept; auto: those of ``TRIED_K1`` up to half the images are tried.
         k2: A value is kept; auto: ``k2_for(k1)``.
@@ -80,7 +80,10 @@ def suggest(
         progress: Called with (values of k1 done, values of k1 in all); the rest is left out when one is too large.
 
     Raises:
-        ValueError: If a setting is out of range, or shapes do not fit.
+        ValueError: If a setting is out of range, shapes do not fit, or rows are zero or not finite.
+
+    Warns:
+        UserWarning: If rows are far from unit length.
 
     Example:
         >>> group = np.repeat(np.eye(8, dtype=np.float32), 6, axis=0)
@@ -90,10 +93,10 @@ def suggest(
 
     Cost: one neighbour search, ``N^2 D``; everything else O(N k1), for at most ``len(k1)`` label stages.
     """
-    rows = as_float32(features, "features")
+    _check(eps, k1, k2, min_samples)
+    rows = unit_rows(features)
     tried_eps = np.array(TRIED_EPS if eps == "auto" else [eps], dtype=np.float64)
     tried_k1 = [value for value in TRIED_K1 if value <= len(rows) / 2] or [TRIED_K1[0]] if k1 == "auto" else [k1]
-    _check(tried_eps, tried_k1, min_samples)
     if len(rows) < min_samples:
         reason = f"{len(rows)} image(s) cannot form a cluster, which takes {min_samples}: nothing was tried"
         return _untried(reason, eps, tried_k1[0] if k1 == "auto" else k1, k2, min_samples)
@@ -129,13 +132,16 @@ def k2_for(k1: int) -> int:
     return max(1, min(PAPER_K2, math.ceil(0.3 * k1)))
 
 
-def _check(eps: NDArray[np.float64], k1: Sequence[int], min_samples: int) -> None:
-    if eps.min() < 0 or eps.max() >= 1:
-        raise ValueError(f"eps is {eps[0]:g}; it must be at least 0 and below 1, as Jaccard distances are")
-    if min(k1) < 1:
-        raise ValueError(f"k1 is {k1[0]}; it must be at least 1")
-    if min_samples < 2:
-        raise ValueError(f"min_samples is {min_samples}; it must be at least 2: links to neighbours are counted")
+def _check(
+    eps: float | Literal["auto"], k1: int | Literal["auto"], k2: int | Literal["auto"], min_samples: int
+) -> None:
+    if eps != "auto":
+        check_range(eps, "eps", 0, 1, below=True)
+    for value, name in ((k1, "k1"), (k2, "k2")):
+        if value != "auto":
+            check_count(value, name)
+    # Links to neighbours are counted: an image and one neighbour at least.
+    check_count(min_samples, "min_samples", 2)
 
 
 def _untried(
