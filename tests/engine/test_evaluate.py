@@ -12,14 +12,16 @@ from PIL import Image
 
 import spcl
 from spcl.data.images import ImageStore
+from spcl.data.same_images import each_image_once
 from spcl.engine.checkpoint import checkpoint_of, save_atomically
 from spcl.engine.embed import Encoder as Embedder
 from spcl.engine.evaluate import evaluate_encoder, evaluation_lines
 from spcl.engine.extract import extract_features, extract_in_parts
 from spcl.engine.journal import SilentReporter
+from spcl.engine.preflight import check_queries
 from spcl.errors import InputError
 from spcl.nn.encoder import Encoder, EncoderSettings
-from spcl.records import ReIDDataset
+from spcl.records import Record, ReIDDataset
 from spcl.retrieval.ranking import rank_metrics
 from spcl.runtime import Runtime
 from tests.fakes import draw, write_fake
@@ -217,3 +219,54 @@ def test_batches_fit_the_memory_and_never_change_what_is_found(encoder, monkeypa
     monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(total=1e6))
     assert embedder.batch_size() == 1
     np.testing.assert_allclose(embedder.embed(images), whole, atol=1e-5)
+
+
+def test_a_querys_own_image_never_counts_as_a_match(encoder, tmp_path):
+    """A gallery that holds the queries, too: figures as if each query were searched for in the other images."""
+    for who in range(4):
+        for shot in range(3):
+            draw(tmp_path / "images" / f"{who}" / f"{shot}.png", 10 * who + 3 * shot)
+            for split, shots in (("query", (0,)), ("gallery", (0, 1, 2))):
+                if shot in shots:
+                    link = tmp_path / "set" / split / f"{who}" / f"{shot}.png"
+                    link.parent.mkdir(parents=True, exist_ok=True)
+                    link.symlink_to(tmp_path / "images" / f"{who}" / f"{shot}.png")
+    dataset = spcl.load_dataset(tmp_path / "set", labelled=True)
+    assert dataset.protocol == "no-camera"
+    result = evaluate_encoder(
+        encoder, dataset, store_of, Runtime("cpu"), SilentReporter(), with_rerank=True, num_hits=5
+    )
+    features = [
+        extract_features(encoder, store_of(records), Runtime("cpu")).numpy()
+        for records in (dataset.query, dataset.gallery)
+    ]
+    precisions = []
+    for query, record in enumerate(dataset.query):
+        others = [row for row, other in enumerate(dataset.gallery) if other.path.resolve() != record.path.resolve()]
+        own = rank_metrics(
+            1 - features[0][query : query + 1] @ features[1][others].T,
+            [record.identity],
+            [dataset.gallery[row].identity for row in others],
+            protocol="no-camera",
+        )
+        precisions.append(own.mean_ap)
+    assert result.plain.mean_ap == pytest.approx(np.mean(precisions), abs=1e-6)
+    assert result.plain.protocol == result.reranked.protocol == "no-camera"
+    assert result.plain.mean_ap < 1
+    for hits, record in zip(result.hits.rows, dataset.query, strict=True):
+        assert record.path.resolve() not in {dataset.gallery[row].path.resolve() for row in hits}
+    # A query whose only image in the gallery is its own can match nothing.
+    alone = ReIDDataset("alone", query=dataset.query, gallery=dataset.gallery[::3], protocol="no-camera")
+    with pytest.raises(InputError, match="no identity of a query is in the gallery on another image"):
+        check_queries(alone, "no-camera")
+    assert check_queries(dataset, "no-camera") == 4
+
+
+def test_what_is_known_of_an_image_in_one_split_is_known_in_the_other(tmp_path):
+    paths = [draw(tmp_path / f"{shot}.png", shot) for shot in range(3)]
+    dataset = ReIDDataset(
+        "d", query=(Record(paths[0], 5, 1),), gallery=(Record(paths[0]), Record(paths[1], 5, 0), Record(paths[2], 6, 0))
+    )
+    once = each_image_once(dataset)
+    assert once.gallery[0] == Record(paths[0], 5, 1)
+    assert any("1 image(s) are both query and gallery" in note for note in once.notes)

@@ -91,6 +91,8 @@ def each_image_once(dataset: ReIDDataset, *, without_copies: bool = False) -> Re
     _, both = rows_of_each_image(paths)
     if both:
         _check(tested, both, dataset.name)
+        tested = _with_shared_facts(tested, both)
+        splits["query"], splits["gallery"] = tested[: len(splits["query"])], tested[len(splits["query"]) :]
         notes.append(
             f"{len(both)} image(s) are both query and gallery, first {shown_path(paths[min(both)])}: "
             "a query's own image never counts as a match"
@@ -117,6 +119,19 @@ def _once(records: tuple[Record, ...], name: str) -> tuple[tuple[Record, ...], t
         return records, ()
     _check(records, instead, name)
     return _merged(records, rows, instead), note_of_repeated(paths, instead)
+
+
+def _with_shared_facts(records: tuple[Record, ...], instead: dict[int, int]) -> tuple[Record, ...]:
+    """What one row of an image knows, its other row knows, too."""
+    shared = list(records)
+    for one, other in [*instead.items(), *((kept, gone) for gone, kept in instead.items())]:
+        identity, camera = shared[one].identity, shared[one].camera
+        shared[one] = replace(
+            shared[one],
+            identity=shared[other].identity if identity is None else identity,
+            camera=shared[other].camera if camera is None else camera,
+        )
+    return tuple(shared)
 
 
 def _merged(records: tuple[Record, ...], rows: Sequence[int], instead: dict[int, int]) -> tuple[Record, ...]:

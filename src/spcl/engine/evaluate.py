@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from spcl.data.from_lists import vehicleid_draw
 from spcl.data.images import ImageStore
+from spcl.data.one_image import image_keys
 from spcl.engine.extract import broken_images, extract_features
 from spcl.engine.journal import Reporter
 from spcl.nn.encoder import Encoder
@@ -133,7 +134,7 @@ def _hits(
     runtime: Runtime,
 ) -> TopGallery:
     """The most similar gallery images of each query; each process searches for its part of the queries."""
-    identities, cameras = identities_of(records), cameras_of(records)
+    identities, (cameras, protocol) = identities_of(records), _left_out_by(records, protocol)
     part = runtime.part(len(query))
     own = query[part.start : part.stop]
     columns = features[torch.from_numpy(gallery)].to(runtime.device)
@@ -171,7 +172,7 @@ def _rate(
     runtime: Runtime,
     report: Reporter,
 ) -> tuple[RankingResult, RankingResult | None]:
-    identities, cameras = identities_of(records), cameras_of(records)
+    identities, (cameras, ranked_as) = identities_of(records), _left_out_by(records, protocol)
     labels = (identities[query], identities[gallery], cameras[query], cameras[gallery])
     rows, columns = features[torch.from_numpy(query)], features[torch.from_numpy(gallery)]
     part = runtime.part(len(rows))
@@ -184,18 +185,34 @@ def _rate(
             rows,
             columns,
             *labels,
-            protocol=protocol,
+            protocol=ranked_as,
             device=runtime.device,
             progress=advance,
             part=part,
             join=join,
         )
+    plain = replace(plain, protocol=protocol)
     if not with_rerank:
         return plain, None
     on_device = rows.to(runtime.device), columns.to(runtime.device)
     with report.progress("evaluation: re-ranking") as advance:
-        better = runtime.on_main(lambda: rank_reranked(*on_device, *labels, protocol=protocol, progress=advance))
-    return plain, better
+        better = runtime.on_main(lambda: rank_reranked(*on_device, *labels, protocol=ranked_as, progress=advance))
+    return plain, replace(better, protocol=protocol)
+
+
+def _left_out_by(records: Sequence[Record], protocol: str) -> tuple[NDArray[np.int64], str]:
+    """The number of each record, and the protocol, by which a query's own image never counts as a match.
+
+    The protocol market1501 leaves out gallery images of the query's identity that have its camera, so that a query's
+    own image is left out by its camera. Where another protocol is asked for and an image is both query and gallery,
+    numbers of images take the place of cameras.
+    """
+    if protocol == "market1501":
+        return cameras_of(records), protocol
+    keys = image_keys([record.path for record in records])
+    if len(set(keys)) == len(keys):
+        return cameras_of(records), protocol
+    return np.unique(keys, return_inverse=True)[1].astype(np.int64), "market1501"
 
 
 def _row(result: RankingResult) -> dict[str, float]:

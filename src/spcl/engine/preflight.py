@@ -6,12 +6,12 @@ Counts, readable images, queries that can match. (``nn/weights.py`` checks weigh
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
 from spcl.data.images import check_images
+from spcl.data.one_image import image_keys
 from spcl.engine.journal import Reporter
 from spcl.errors import InputError
 from spcl.records import UNKNOWN, Record, ReIDDataset, cameras_of, identities_of
@@ -80,14 +80,19 @@ def check_queries(dataset: ReIDDataset, protocol: str) -> int:
             for identity, camera in zip(query.tolist(), query_cameras.tolist(), strict=True)
         )
     else:
-        valid = int(np.isin(query, gallery).sum())
+        # A query's own image in the gallery is no match.
+        keys = image_keys([record.path for record in dataset.gallery])
+        held = Counter(gallery.tolist())
+        own = Counter(zip(keys, gallery.tolist(), strict=True))
+        of_queries = zip(image_keys([record.path for record in dataset.query]), query.tolist(), strict=True)
+        valid = sum(held[identity] > own[key, identity] for key, identity in of_queries)
     if valid == 0:
         raise InputError(
             f"no query of {dataset.name} can match under the protocol {protocol}: "
             + (
                 "no identity is in the gallery in another camera; use --protocol no-camera if that is meant"
                 if protocol == "market1501"
-                else "no identity of a query is in the gallery"
+                else "no identity of a query is in the gallery on another image"
             )
         )
     return valid
