@@ -15,6 +15,7 @@ from spcl.engine.journal import (
     duration,
     epoch_header,
     epoch_line,
+    run_warning,
     write_metrics,
 )
 
@@ -133,10 +134,30 @@ def test_metrics_are_rewritten_whole(tmp_path):
         ((1, 100, 100), "everything fell into one cluster"),
         ((3, 80, 100), "clusters are merging"),
         ((12, 20, 100), None),
-        ((1, 8, 10), None),
+        ((1, 8, 10), "everything fell into one cluster (8 of 10 images)"),
+        ((1, 4, 10), None),
+        ((2, 6, 10), None),
         ((0, 0, 0), None),
     ],
 )
 def test_warnings_in_words(numbers, word):
     warning = cluster_warning(*numbers, eps=0.6)
     assert warning is None if word is None else word in warning and "--eps (now 0.6)" in warning
+
+
+@pytest.mark.parametrize(
+    ("epochs", "words"),
+    [
+        ([(1, 10)], "of 1 epochs, 1 of one cluster. Last: everything fell into one cluster (10 of 10 images)"),
+        ([(0, 0), (1, 9), (3, 4)], "of 3 epochs, 1 without a cluster and 1 of one cluster"),
+        ([(0, 0), (0, 0)], "of 2 epochs, 2 without a cluster. Last: no clusters"),
+        ([(0, 0), (3, 4), (3, 4)], None),
+        ([(1, 4)], None),
+        ([], None),
+    ],
+)
+def test_a_run_that_learnt_nothing_says_so_at_its_end(epochs, words):
+    history = [{"num_clusters": num, "largest_cluster": largest, "eps": 0.5} for num, largest in epochs]
+    warning = run_warning(history, 10, 0.6)
+    assert warning is None if words is None else words in warning and "--eps (now 0.5)" in warning
+    assert run_warning(history, 0, 0.6) is None

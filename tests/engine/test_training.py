@@ -13,6 +13,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from spcl.config import to_toml
 from spcl.data.batches import Batch
@@ -21,6 +22,7 @@ from spcl.engine import assemble, training, training_sets
 from spcl.engine.assemble import prepare, run_training
 from spcl.engine.journal import SilentReporter
 from spcl.errors import InputError
+from spcl.nn.domain_batchnorm import running_statistics
 from spcl.records import ReIDDataset
 from spcl.selfpaced.contrastive_loss import contrastive_loss
 from tests.engine.small_runs import assert_bit_equal, small_config, trained, weights_of
@@ -311,8 +313,8 @@ def test_run_training_is_idempotent_on_a_finished_run(data, tmp_path):
     assert_bit_equal(first, run)
 
 
-@pytest.mark.parametrize("checkpoint_iters", [0, 1])
-def test_an_epoch_of_no_numbers_is_not_saved(data, tmp_path, monkeypatch, checkpoint_iters):
+@pytest.mark.parametrize(("checkpoint_iters", "what"), [(0, "weight"), (1, "weight"), (0, "batch norm")])
+def test_an_epoch_of_no_numbers_is_not_saved(data, tmp_path, monkeypatch, checkpoint_iters, what):
     """What was saved before stays; the error says what helps."""
     config = small_config(data[1], tmp_path / "run", run={"checkpoint_iters": checkpoint_iters})
     real = training.step
@@ -321,7 +323,8 @@ def test_an_epoch_of_no_numbers_is_not_saved(data, tmp_path, monkeypatch, checkp
         losses = real(state, *given)
         if state.epoch == 1:
             with torch.no_grad():
-                next(state.encoder.parameters()).fill_(torch.nan)
+                wrong = state.encoder.parameters() if what == "weight" else running_statistics(state.encoder)
+                next(iter(wrong)).fill_(torch.inf)
         return losses
 
     monkeypatch.setattr(training, "step", overflows_in_the_second_epoch)
@@ -330,3 +333,18 @@ def test_an_epoch_of_no_numbers_is_not_saved(data, tmp_path, monkeypatch, checkp
     saved = torch.load(tmp_path / "run" / "resume.pt", weights_only=True)
     assert saved["state"]["epoch"] == 1
     assert all(torch.isfinite(value).all() for value in saved["state"]["encoder"].values())
+
+
+def test_images_of_one_object_are_warned_of_in_the_first_epoch_and_at_the_end(tmp_path):
+    folder = tmp_path / "few"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for number in range(6):
+        pixels = 100 + rng.integers(0, 9, (32, 16, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{number}.png")
+    report = SilentReporter()
+    config = small_config(folder, tmp_path / "run", schedule={"epochs": 1, "iters": 1}, labels={"eps": 0.9})
+    run = trained(config, report=report)
+    assert run.state.history[-1]["loss"] == 0
+    assert "epoch 1: everything fell into one cluster (6 of 6 images)" in report.warnings[-2]
+    assert "this run learnt next to nothing" in report.warnings[-1]

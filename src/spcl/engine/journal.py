@@ -219,14 +219,35 @@ def cluster_warning(num_clusters: int, largest: int, num_images: int, eps: float
             f"no clusters: each of the {num_images} images is a class of its own. Images of one object are not near "
             f"enough to each other: raise --eps (now {eps:g}), start from better weights, or check the crops"
         )
-    if 2 * largest <= max(40, num_images):
-        return None
-    if num_clusters == 1:
+    if num_clusters == 1 and 2 * largest > num_images:
+        # At any size: with one class the loss is 0 whatever the encoder does.
         return (
             f"everything fell into one cluster ({largest} of {num_images} images), which teaches nothing: "
-            f"lower --eps (now {eps:g}) or --k1"
+            f"lower --eps (now {eps:g}), or --k1 to about the images of one object; do the images show several objects?"
         )
+    if 2 * largest <= max(40, num_images):
+        return None
     return (
         f"clusters are merging: the largest holds {largest} of {num_images} images. "
         f"Lower --eps (now {eps:g}) or --k1, or start from better weights"
     )
+
+
+def run_warning(history: Sequence[Mapping[str, Any]], num_images: int, eps: float) -> str | None:
+    """What is wrong with the labels of a finished run, for its end; None when most epochs had something to learn.
+
+    Args:
+        history: The rows of the finished epochs.
+        num_images: Target images; 0: a run on labels alone.
+        eps: The clustering's largest distance of two neighbours, where a row does not hold its own.
+    """
+    if not history or not num_images:
+        return None
+    without = sum(row["num_clusters"] == 0 for row in history)
+    merged = sum(row["num_clusters"] == 1 and 2 * row["largest_cluster"] > num_images for row in history)
+    if 2 * (without + merged) < len(history):
+        return None
+    kinds = [f"{count} {what}" for count, what in ((without, "without a cluster"), (merged, "of one cluster")) if count]
+    worst = history[-1] if history[-1]["num_clusters"] < 2 else next(row for row in history if row["num_clusters"] < 2)
+    advice = cluster_warning(worst["num_clusters"], worst["largest_cluster"], num_images, worst.get("eps", eps))
+    return f"this run learnt next to nothing: of {len(history)} epochs, {' and '.join(kinds)}. Last: {advice}"

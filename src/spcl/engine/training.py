@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from spcl.data.batches import Batch
-from spcl.engine.journal import Reporter, cluster_warning, epoch_header, epoch_line
+from spcl.engine.journal import Reporter, cluster_warning, epoch_header, epoch_line, run_warning
 from spcl.engine.state import RunState
 from spcl.errors import InputError
 from spcl.nn.domain_batchnorm import running_statistics
@@ -85,6 +85,9 @@ def train(state: RunState, parts: TrainingParts, report: Reporter) -> RunState:
         state.row = {}
         parts.save(state, True, is_best)
         report.say(epoch_line(state.history[-1]))
+    warning = run_warning(state.history, parts.slots.num_target_instances, parts.eps)
+    if warning is not None:
+        report.warn(warning)
     return state
 
 
