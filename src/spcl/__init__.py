@@ -8,6 +8,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from spcl._version import __version__
+from spcl.threads import prepare_libraries
+
+# Here, for compiled libraries read how many threads they may use when they are loaded, by whichever module it is.
+prepare_libraries()
 
 if TYPE_CHECKING:
     from spcl.data.catalogue import load_dataset

@@ -58,8 +58,8 @@ class DataConfig:
     """Height of the images that the network sees, pixels."""
     width: int = 128
     """Width of the images that the network sees, pixels."""
-    workers: int = 4
-    """Threads that decode images."""
+    workers: int | Literal["auto"] = "auto"
+    """Threads that decode images; auto: as many as compute (--threads); 0: none of their own."""
     image_memory: float = 4.0
     """Resized images are kept in memory up to this size, GiB per set; beyond it, in a file of the cache folder."""
     cache_dir: str = ""
@@ -72,7 +72,7 @@ class DataConfig:
     def __post_init__(self) -> None:
         _require(self.height > 0, "height", self.height, "a positive number of pixels")
         _require(self.width > 0, "width", self.width, "a positive number of pixels")
-        _require(self.workers > 0, "workers", self.workers, "at least 1")
+        _require(self.workers == "auto" or self.workers >= 0, "workers", self.workers, "auto, or 0 or more")
         _require(0 <= self.image_memory < inf, "image_memory", self.image_memory, "a finite number of GiB, 0 or more")
 
 

@@ -108,7 +108,7 @@ def test_a_small_gallery_asks_for_a_calibration_and_uses_it(folder, capsys):
         (["calibrate", "c.pth.tar", "crops", "--false-match-rate", "1"], "the false-match rate is 1; expected above 0"),
         (["calibrate", "c.pth.tar", "strangers", "--labels"], "the images have none: give a folder per identity"),
         (["calibrate", "c.pth.tar", "crops/00", "--labels"], "the images have none"),
-        (["calibrate", "c.pth.tar", "crops", "--workers", "0"], "--workers is 0; expected at least 1"),
+        (["calibrate", "c.pth.tar", "crops", "--workers", "-1"], "--workers is -1; expected at least 0"),
         (["calibrate", "c.pth.tar", "crops", "--seed", "-1"], "--seed is -1; expected at least 0"),
         (["calibrate", "c.pth.tar", "crops", "--output", "crops"], "crops is a folder; give the name of a file"),
         (["compare", "c.pth.tar", "crops/00/0.png", "gone.png"], "cannot read the image gone.png"),

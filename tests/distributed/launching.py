@@ -32,4 +32,4 @@ def environment() -> dict[str, str]:
 
 def run(command: list[str], cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     """Run to the end; standard output and error as text."""
-    return subprocess.run(command, capture_output=True, text=True, env=environment(), cwd=cwd, timeout=280, check=False)
+    return subprocess.run(command, capture_output=True, text=True, env=environment(), cwd=cwd, check=False)

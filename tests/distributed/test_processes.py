@@ -93,7 +93,7 @@ def test_an_error_is_told_once(data, tmp_path):
     assert len(errors) == 1
     assert "--batch-size 8, 10, 16 can" in errors[0]
     # The launcher shows a traceback of its own; none of ours is in it.
-    assert "spcl/" not in done.stderr
+    assert str(PROJECT_ROOT / "src") not in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -154,16 +154,15 @@ def test_killing_one_ends_the_others_and_the_run_resumes(data, tmp_path):
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment(), start_new_session=True
     )
-    deadline = time.monotonic() + 120
+    # No limit but the test's own: how long it takes depends on what else runs on the machine.
     while not (logs / "resume.pt").exists():
-        assert time.monotonic() < deadline
         assert process.poll() is None, process.stdout.read()
         time.sleep(0.2)
     children = subprocess.run(
         ["pgrep", "-P", str(process.pid)], capture_output=True, text=True, check=True
     ).stdout.split()
     os.kill(int(children[-1]), signal.SIGKILL)
-    output, _ = process.communicate(timeout=120)
+    output, _ = process.communicate()
     assert process.returncode != 0
     assert "another process of this run has ended" in output
     assert "--resume" in output

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
+from spcl.cli.options import ComputingOptions, parsed
 from spcl.engine.adaptation_settings import AdaptationSettings
 from spcl.engine.journal import ConsoleReporter, Reporter, SilentReporter, duration
 from spcl.launched import is_main_process
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Adapt:
+class Adapt(ComputingOptions):
     """Adapt an encoder to your own crops without labels; keeps the old one where the new is worse.
 
     The checkpoint is never changed: adapted.pth.tar in the log folder is the better of the two, and says which.
@@ -40,13 +41,7 @@ class Adapt:
 
 def main(arguments: Sequence[str]) -> None:
     """Run ``spcl adapt`` with these words."""
-    options = tyro.cli(
-        Adapt,
-        args=list(arguments),
-        prog="spcl adapt",
-        config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
-        console_outputs=is_main_process(),
-    )
+    options = parsed(Adapt, arguments, "spcl adapt", flat=True)
 
     from spcl.engine.adapt import adapt
     from spcl.runtime import end_processes

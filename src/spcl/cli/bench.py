@@ -9,16 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from spcl.cli.options import at_least
+from spcl.cli.options import ComputingOptions, at_least
 from spcl.engine.journal import ConsoleReporter, SilentReporter
 from spcl.errors import InputError
+from spcl.threads import use_threads
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 
 @dataclass(frozen=True)
-class Cluster:
+class Cluster(ComputingOptions):
     """The label stage of an epoch: neighbours, Jaccard distance, clusters at three scales, reliability."""
 
     n: int = 30000
@@ -42,7 +43,7 @@ class Cluster:
 
 
 @dataclass(frozen=True)
-class Rank:
+class Rank(ComputingOptions):
     """An evaluation: mAP and CMC of queries against a gallery, plain and after re-ranking."""
 
     queries: int = 3368
@@ -62,7 +63,7 @@ class Rank:
 
 
 @dataclass(frozen=True)
-class Train:
+class Train(ComputingOptions):
     """A training step, against forward, backward and Adam of the same network on ready tensors."""
 
     arch: str = "timm/test_resnet"
@@ -104,6 +105,7 @@ def main(arguments: Sequence[str]) -> None:
         config=(tyro.conf.FlagCreatePairsOff, tyro.conf.OmitArgPrefixes),
     )
     _check(options)
+    use_threads(options.threads)
 
     from spcl.bench.cluster import bench_cluster
     from spcl.bench.rank import bench_rank

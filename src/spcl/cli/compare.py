@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Literal
 
 import tyro
 
+from spcl.cli.options import ComputingOptions, checked_rate, parsed
 from spcl.engine.journal import ConsoleReporter, Reporter
+from spcl.errors import InputError
 
 if TYPE_CHECKING:
     from spcl.engine.compare import Comparison
@@ -23,7 +25,7 @@ _WORDS = {
 
 
 @dataclass(frozen=True)
-class Compare:
+class Compare(ComputingOptions):
     """Compare two images: similarity and, after spcl calibrate, the probability that both show one object."""
 
     checkpoint: tyro.conf.Positional[str]
@@ -43,10 +45,18 @@ class Compare:
     json: bool = False
     """Print the answer as JSON."""
 
+    def check(self) -> None:
+        """As for all; and the rate, and that there are two images."""
+        super().check()
+        checked_rate(self.false_match_rate)
+        for given in (self.first, self.second):
+            if Path(given).is_dir():
+                raise InputError(f"{given} is a folder; give one image")
+
 
 def main(arguments: Sequence[str]) -> None:
     """Run ``spcl compare`` with these words."""
-    options = tyro.cli(Compare, args=list(arguments), prog="spcl compare", config=(tyro.conf.FlagCreatePairsOff,))
+    options = parsed(Compare, arguments, "spcl compare")
 
     from spcl.engine.compare import compare
     from spcl.engine.embed import load_encoder

@@ -14,9 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import tyro
-
-from spcl.cli.options import at_least
+from spcl.cli.options import ComputingOptions, at_least, parsed
 from spcl.config import Config, DataConfig, LabelConfig, NetworkConfig, RunConfig, ScheduleConfig
 from spcl.engine.journal import ConsoleReporter, Reporter, SilentReporter, duration
 from spcl.engine.whole_files import written_aside
@@ -26,11 +24,12 @@ if TYPE_CHECKING:
     from spcl.engine.assemble import Run
 
 _NAMES = {"untrained": "ImageNet weights, untrained", "source_only": "studio alone", "spcl": "SpCL: studio + street"}
+_MAY_CHANGE = ("out", "restart", "threads")
 _SHOWN_QUERIES, _SHOWN_RANKS = 6, 6
 
 
 @dataclass(frozen=True)
-class Demo:
+class Demo(ComputingOptions):
     """The main job on built-in data: adapt an encoder from a labelled studio to a street without labels.
 
     Writes summary.json, the picture ranked.png and the runs themselves. A demo that was stopped continues.
@@ -64,8 +63,7 @@ class Demo:
 
 def main(arguments: Sequence[str]) -> None:
     """Run ``spcl demo`` with these words."""
-    options = tyro.cli(Demo, args=list(arguments), prog="spcl demo", config=(tyro.conf.FlagCreatePairsOff,))
-    run_demo(options, ConsoleReporter())
+    run_demo(parsed(Demo, arguments, "spcl demo"), ConsoleReporter())
 
 
 def run_demo(options: Demo, report: Reporter) -> dict[str, Any]:
@@ -138,7 +136,7 @@ def _check(options: Demo) -> None:
 def _claim(out: Path, options: Demo) -> None:
     """Make sure that the folder is this demo's."""
     note = out / "demo.json"
-    wanted = json.dumps({name: value for name, value in asdict(options).items() if name not in ("out", "restart")})
+    wanted = json.dumps({name: value for name, value in asdict(options).items() if name not in _MAY_CHANGE})
     if options.restart and note.exists():
         shutil.rmtree(out)
     if out.exists() and any(out.iterdir()) and (not note.is_file() or note.read_text(encoding="utf-8") != wanted):
@@ -154,7 +152,7 @@ def _claim(out: Path, options: Demo) -> None:
 
 def _config(options: Demo, out: Path, height: int, width: int) -> Config:
     return Config(
-        data=DataConfig(source=str(out / "studio"), target=str(out / "street"), height=height, width=width, workers=2),
+        data=DataConfig(source=str(out / "studio"), target=str(out / "street"), height=height, width=width),
         network=NetworkConfig(arch=options.arch, pretrained=options.pretrained),
         labels=LabelConfig(k1=20),
         schedule=ScheduleConfig(

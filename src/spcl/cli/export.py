@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import tyro
 
+from spcl.cli.options import ComputingOptions, parsed
 from spcl.engine.journal import ConsoleReporter, Reporter, SilentReporter
 from spcl.errors import InputError
 from spcl.export.files import DEFAULT_OPSET, refuse_existing
@@ -22,7 +23,7 @@ _ONNX, _WEIGHTS = ".onnx", ".safetensors"
 
 
 @dataclass(frozen=True)
-class Export:
+class Export(ComputingOptions):
     """Write an encoder for other programs: NAME.onnx for onnxruntime and trackers, NAME.safetensors for timm and torch.
 
     The ONNX file holds normalisation and unit length, takes batches of any size, and is kept only if onnxruntime gives
@@ -53,7 +54,7 @@ class Export:
 
 def main(arguments: Sequence[str]) -> None:
     """Run ``spcl export`` with these words."""
-    options = tyro.cli(Export, args=list(arguments), prog="spcl export", config=(tyro.conf.FlagCreatePairsOff,))
+    options = parsed(Export, arguments, "spcl export")
     output = Path(options.output)
     _check(options, output)
     refuse_existing(output, overwrite=options.overwrite)

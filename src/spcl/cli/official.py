@@ -9,11 +9,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 import tyro
 
 from spcl.config import Config, DataConfig, LabelConfig, MemoryConfig, NetworkConfig, RunConfig, ScheduleConfig
+from spcl.threads import use_threads
 
 T = TypeVar("T")
 _Short = tyro.conf.arg
@@ -25,8 +26,8 @@ class _Shared:
 
     batch_size: Annotated[int, _Short(aliases=["-b"])] = 64
     """Images of each domain in a batch."""
-    workers: Annotated[int, _Short(aliases=["-j"])] = 4
-    """Threads that decode images."""
+    workers: Annotated[int | Literal["auto"], _Short(aliases=["-j"])] = "auto"
+    """Threads that decode images; auto: as many as compute; 0: none of their own."""
     height: int = 256
     """Input height."""
     width: int = 128
@@ -134,8 +135,8 @@ class Test:
     """Data set: market1501, msmt17, personx, veri, vehicleid, vehiclex, or a path."""
     batch_size: Annotated[int, _Short(aliases=["-b"])] = 256
     """Images at a time."""
-    workers: Annotated[int, _Short(aliases=["-j"])] = 4
-    """Threads that decode images."""
+    workers: Annotated[int | Literal["auto"], _Short(aliases=["-j"])] = "auto"
+    """Threads that decode images; auto: as many as compute; 0: none of their own."""
     height: int = 256
     """Input height."""
     width: int = 128
@@ -206,4 +207,5 @@ def evaluate(arguments: Sequence[str] | None = None) -> None:
 
 def _parse(kind: type[T], arguments: Sequence[str] | None) -> T:
     words = list(sys.argv[1:] if arguments is None else arguments)
+    use_threads()
     return tyro.cli(kind, args=words, config=(tyro.conf.FlagCreatePairsOff,))

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import tyro
 
 from spcl.data.source_options import SourceOptions
 from spcl.errors import InputError
 from spcl.launched import is_main_process
+from spcl.threads import use_threads
 
 if TYPE_CHECKING:
     from spcl.engine.embed import EmbeddedImages, Encoder
@@ -23,15 +24,19 @@ if TYPE_CHECKING:
     from spcl.runtime import Runtime
 
 
-class _Checked(Protocol):
-    def check(self) -> None: ...
+@dataclass(frozen=True, kw_only=True)
+class ComputingOptions:
+    """What every command that computes takes."""
 
+    threads: int | Literal["auto"] = "auto"
+    """Threads that compute; auto: OMP_NUM_THREADS, else the cores that this process may use; never more than these."""
 
-Options = TypeVar("Options", bound=_Checked)
+    def check(self) -> None:
+        """Raise an ``InputError`` for a value that no work can be done with; a command adds its own."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class EncodingOptions:
+class EncodingOptions(ComputingOptions):
     """How images are read and encoded."""
 
     domain: Literal["target", "source"] = "target"
@@ -40,16 +45,18 @@ class EncodingOptions:
     """The architecture, where the checkpoint does not tell."""
     data_dir: str = "examples/data"
     """Folder that holds the registered data sets."""
-    workers: int = 4
-    """Threads that decode images."""
+    workers: int | Literal["auto"] = "auto"
+    """Threads that decode images; auto: as many as compute (--threads); 0: none of their own."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:N or mps."""
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     """Precision of the network."""
 
     def check(self) -> None:
-        """Raise an ``InputError`` for a value that no work can be done with; a command adds its own."""
-        at_least("--workers", self.workers, 1)
+        """As for all; and the number of threads that decode."""
+        super().check()
+        if self.workers != "auto":
+            at_least("--workers", self.workers, 0)
 
     def source(self) -> SourceOptions:
         """How the images are found and what is read about them."""
@@ -64,17 +71,36 @@ class FeatureOptions(EncodingOptions):
     """Average the features of each image and its mirror image; the same for all that is compared."""
 
 
-def parsed(kind: type[Options], arguments: Sequence[str], prog: str) -> Options:
-    """A command line as checked options.
+Options = TypeVar("Options", bound=ComputingOptions)
+
+
+def parsed(
+    kind: type[Options], arguments: Sequence[str], prog: str, *, default: Options | None = None, flat: bool = False
+) -> Options:
+    """A command line as checked options; the threads that they ask for are used from here on.
+
+    Args:
+        kind: The options of the command.
+        arguments: The words after its name.
+        prog: What the help text calls it.
+        default: Values of the flags that are not given; None: those of ``kind``.
+        flat: Flags of nested options have no prefix.
 
     Raises:
         InputError: If a value cannot be used.
     """
     refuse_repeated(arguments)
-    options = tyro.cli(
-        kind, args=list(arguments), prog=prog, config=(tyro.conf.FlagCreatePairsOff,), console_outputs=is_main_process()
+    given: dict[str, Any] = {} if default is None else {"default": default}
+    options: Options = tyro.cli(
+        kind,
+        args=list(arguments),
+        prog=prog,
+        config=(tyro.conf.FlagCreatePairsOff, *((tyro.conf.OmitArgPrefixes,) if flat else ())),
+        console_outputs=is_main_process(),
+        **given,
     )
     options.check()
+    use_threads(options.threads)
     return options
 
 
@@ -107,12 +133,8 @@ def at_least(flag: str, value: int, least: int) -> None:
 
 def checked_rate(rate: float) -> None:
     """Raise an ``InputError`` for a false-match rate that is none."""
-    from spcl.retrieval.calibration import check_rate
-
-    try:
-        check_rate(rate)
-    except ValueError as error:
-        raise InputError(str(error)) from error
+    if not 0 < rate < 1:
+        raise InputError(f"the false-match rate is {rate:g}; expected above 0 and below 1, 0.01 say")
 
 
 def embedded_queries(

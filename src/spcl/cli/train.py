@@ -9,7 +9,7 @@ from typing import Annotated
 
 import tyro
 
-from spcl.cli.options import refuse_repeated
+from spcl.cli.options import ComputingOptions, parsed
 from spcl.config import Config, load_config, load_recipe, overlay
 from spcl.engine.journal import ConsoleReporter, Reporter, SilentReporter
 from spcl.errors import InputError
@@ -17,7 +17,7 @@ from spcl.launched import is_main_process
 
 
 @dataclass(frozen=True)
-class Train:
+class Train(ComputingOptions):
     """Train an encoder without identity labels of the target.
 
     spcl train DATA learns from unlabelled images alone; spcl train --source DATA --target DATA has a labelled source
@@ -76,7 +76,6 @@ def run_training_command(config: Config, *, resume: bool, report: Reporter | Non
 def _parse(arguments: Sequence[str]) -> Train:
     """The command line over the file over the checkpoint over the recipe; the last three are looked for first."""
     words = with_one_source(arguments)
-    refuse_repeated(words)
     config = load_recipe(_value_of("--recipe", words, "spcl"))
     path = _value_of("--config", words, "")
     in_file = load_config(Path(path), config).network.from_checkpoint if path else ""
@@ -88,14 +87,7 @@ def _parse(arguments: Sequence[str]) -> Train:
         config = overlay(config, told, f"checkpoint {checkpoint}")
     if path:
         config = load_config(Path(path), config)
-    return tyro.cli(
-        Train,
-        args=words,
-        prog="spcl train",
-        default=Train(settings=config),
-        config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
-        console_outputs=is_main_process(),
-    )
+    return parsed(Train, words, "spcl train", default=Train(settings=config), flat=True)
 
 
 def with_one_source(arguments: Sequence[str]) -> list[str]:

@@ -23,6 +23,7 @@ from spcl.data.image_formats import is_heif, learn_heif, missing_reader
 from spcl.errors import InputError, first_line
 from spcl.randomness import generator
 from spcl.records import Record
+from spcl.threads import NumThreads, decoding_threads
 
 OnBroken = Literal["error", "skip"]
 
@@ -60,7 +61,7 @@ class ImageStore:
         on_broken: ``error``: an image that cannot be read raises; ``skip``: it is noted in ``broken`` and is grey.
         memory: Keep the images in memory when all of them fit into so many bytes.
         cache_dir: Otherwise, the folder of a file that keeps them; None: they are decoded each time.
-        num_threads: That decode at the same time.
+        num_threads: That decode at the same time; ``auto``: as many as compute; 0: the calling thread decodes.
         arrays: Images that are not on disk: ``[H, W, 3]`` uint8 by path.
 
     Attributes:
@@ -79,14 +80,15 @@ class ImageStore:
         on_broken: OnBroken = "error",
         memory: int = 4 * 2**30,
         cache_dir: Path | None = None,
-        num_threads: int = 4,
+        num_threads: NumThreads = "auto",
         arrays: Mapping[Path, NDArray[np.uint8]] | None = None,
     ) -> None:
         self._paths = [record.path for record in records]
         self._size = (width, height)
         self._on_broken = on_broken
         self._arrays = arrays or {}
-        self._pool = ThreadPoolExecutor(max_workers=num_threads, thread_name_prefix="decode")
+        count = decoding_threads(num_threads)
+        self._pool = ThreadPoolExecutor(max_workers=count, thread_name_prefix="decode") if count else None
         self._lock = threading.Lock()
         self.broken: dict[int, str] = {}
         self._kept: NDArray[np.uint8] | None = None
@@ -107,7 +109,7 @@ class ImageStore:
         """
         width, height = self._size
         wanted = rows if self._kept is None else np.unique(rows[~self._is_kept[rows]])
-        decoded = self._pool.map(self._decode, wanted.tolist())
+        decoded = (map if self._pool is None else self._pool.map)(self._decode, wanted.tolist())
         if self._kept is None:
             images = np.empty((len(rows), height, width, 3), dtype=np.uint8)
             for at, image in enumerate(decoded):
@@ -193,7 +195,7 @@ def check_images(
     *,
     sample: int | None,
     seed: int = 0,
-    num_threads: int = 4,
+    num_threads: NumThreads = "auto",
     progress: Callable[[int, int], None] | None = None,
 ) -> list[tuple[Path, str]]:
     """Open images and say which cannot be read.
@@ -202,7 +204,7 @@ def check_images(
         records: Whose images.
         sample: How many, drawn at random; None: all.
         seed: Of the draw.
-        num_threads: That decode at the same time.
+        num_threads: That decode at the same time; ``auto``: as many as compute; 0: the calling thread decodes.
         progress: Called with (images done, images in all).
 
     Returns:
@@ -212,10 +214,12 @@ def check_images(
     if sample is not None and sample < len(rows):
         rows = np.sort(generator(seed, "images to check").choice(rows, size=sample, replace=False))
     broken = []
-    with ThreadPoolExecutor(max_workers=num_threads) as pool:
+    count = decoding_threads(num_threads)
+    # A pool that is given no work starts no thread.
+    with ThreadPoolExecutor(max_workers=max(1, count)) as pool:
         paths = [records[row].path for row in rows.tolist()]
         try:
-            checked = zip(paths, pool.map(_reason_unreadable, paths), strict=True)
+            checked = zip(paths, (pool.map if count else map)(_reason_unreadable, paths), strict=True)
             for done, (path, reason) in enumerate(checked, start=1):
                 if reason is not None:
                     broken.append((path, reason))

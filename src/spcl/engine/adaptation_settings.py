@@ -50,8 +50,8 @@ class AdaptationSettings:
     """auto, cpu, cuda, cuda:N or mps."""
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     """Precision of the network."""
-    workers: int = 4
-    """Threads that decode images."""
+    workers: int | Literal["auto"] = "auto"
+    """Threads that decode images; auto: as many as compute (--threads); 0: none of their own."""
 
     def to_config(self, checkpoint: Path, target: str) -> Config:
         """The settings of the run: those of the checkpoint, and these."""

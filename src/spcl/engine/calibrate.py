@@ -24,6 +24,7 @@ from spcl.records import Record
 from spcl.retrieval.calibration import Calibration, Threshold
 from spcl.retrieval.pairs import NO_GROUP
 from spcl.runtime import Runtime
+from spcl.threads import NumThreads
 
 FACT = "calibration"
 """The name of a calibration among the facts of a checkpoint."""
@@ -89,7 +90,7 @@ def calibrate(
     seed: int = 0,
     runtime: Runtime | None = None,
     report: Reporter | None = None,
-    num_threads: int = 4,
+    num_threads: NumThreads = "auto",
     flip: bool = False,
 ) -> EncoderCalibration:
     """Find out what the similarities of an encoder mean on images like these.
@@ -105,7 +106,7 @@ def calibrate(
         seed: Of the draws.
         runtime: Device and precision; None: the CPU.
         report: Shows progress.
-        num_threads: That decode images at the same time.
+        num_threads: That decode images at the same time; ``auto``: as many as compute.
         flip: Average the features of each image and its mirror image; the calibration is then of such features.
 
     Raises:

@@ -25,6 +25,7 @@ from spcl.retrieval.stranger_scores import StrangerScores
 from spcl.runtime import Runtime
 from spcl.selfpaced.pseudo_labels import PseudoLabels, pseudo_labels
 from spcl.selfpaced.reliability import singletons_for_noise
+from spcl.threads import NumThreads
 
 MOST_PAIRS = 200_000
 """Pairs of a kind, at most."""
@@ -162,7 +163,7 @@ def altered_similarities(
     images: EmbeddedImages,
     runtime: Runtime,
     report: Reporter,
-    num_threads: int,
+    num_threads: NumThreads,
     rng: np.random.Generator,
     *,
     flip: bool = False,

@@ -29,6 +29,7 @@ from spcl.nn.fingerprint import weights_checksum, weights_fingerprint
 from spcl.nn.weights import find_weights
 from spcl.records import Record
 from spcl.runtime import Runtime
+from spcl.threads import NumThreads
 
 ImageLike = str | Path | Image.Image | NDArray[np.uint8]
 
@@ -197,7 +198,7 @@ def embed_records(
     runtime: Runtime | None = None,
     report: Reporter | None = None,
     on_broken: OnBroken = "skip",
-    num_threads: int = 4,
+    num_threads: NumThreads = "auto",
     flip: bool = False,
     name: str = "features",
 ) -> EmbeddedImages:
@@ -209,7 +210,7 @@ def embed_records(
         runtime: Device and precision; None: the CPU.
         report: Shows progress.
         on_broken: ``skip``: images that cannot be read are left out and listed; ``error``: the first one raises.
-        num_threads: That decode at the same time.
+        num_threads: That decode at the same time; ``auto``: as many as compute; 0: the calling thread decodes.
         flip: Average the features of each image and its mirror image.
         name: What the progress is called.
 
@@ -239,7 +240,7 @@ def embed_parts(
     runtime: Runtime | None = None,
     report: Reporter | None = None,
     on_broken: OnBroken = "skip",
-    num_threads: int = 4,
+    num_threads: NumThreads = "auto",
     flip: bool = False,
     name: str = "features",
 ) -> Iterator[EmbeddedImages]:
@@ -252,7 +253,7 @@ def embed_parts(
         runtime: Device and precision; None: the CPU.
         report: Shows the progress of the whole.
         on_broken: ``skip`` or ``error``.
-        num_threads: That decode at the same time.
+        num_threads: That decode at the same time; ``auto``: as many as compute; 0: the calling thread decodes.
         flip: Average the features of each image and its mirror image.
         name: What the progress is called.
 
@@ -288,7 +289,7 @@ def _embed_part(
     records: Sequence[Record],
     runtime: Runtime,
     on_broken: OnBroken,
-    num_threads: int,
+    num_threads: NumThreads,
     flip: bool,
     progress: Advance,
 ) -> EmbeddedImages:

@@ -19,6 +19,7 @@ from spcl.records import Record
 from spcl.retrieval.neighbours import nearest_neighbours
 from spcl.runtime import Runtime
 from spcl.selfpaced.suggestion import searched
+from spcl.threads import NumThreads
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ def embed_and_search(
     domain: str,
     k1: int | Literal["auto"],
     min_samples: int,
-    workers: int,
+    workers: NumThreads,
     runtime: Runtime,
     report: Reporter,
     memory_flags: Sequence[str] = (),

@@ -15,6 +15,7 @@ from spcl.data.one_image import image_keys
 from spcl.engine.journal import Reporter
 from spcl.errors import InputError
 from spcl.records import UNKNOWN, Record, ReIDDataset, cameras_of, identities_of
+from spcl.threads import NumThreads
 
 _SAMPLE = 64
 
@@ -104,7 +105,7 @@ def check_readable(
     everything: bool,
     skipped_as: str | None,
     seed: int,
-    num_threads: int,
+    num_threads: NumThreads,
     report: Reporter,
 ) -> list[Path]:
     """Open images (a sample of each set, or all).
@@ -114,7 +115,7 @@ def check_readable(
         everything: All images instead of a sample.
         skipped_as: What becomes of images that cannot be read, as a sentence; None: they are an error.
         seed: Of the sample.
-        num_threads: That decode at the same time.
+        num_threads: That decode at the same time; ``auto``: as many as compute; 0: the calling thread decodes.
         report: Told which cannot be read.
 
     Returns:

@@ -18,6 +18,7 @@ from spcl.engine.journal import Reporter
 from spcl.gallery.columns import described, path_text
 from spcl.records import Record
 from spcl.runtime import Runtime
+from spcl.threads import NumThreads
 
 IMAGES_A_PART = 4096
 
@@ -81,7 +82,7 @@ def embedded_rows(
     flip: bool = False,
     runtime: Runtime | None = None,
     report: Reporter | None = None,
-    num_threads: int = 4,
+    num_threads: NumThreads = "auto",
 ) -> Iterator[EmbeddedRows]:
     """The images part by part, with their features; those that cannot be read are left out and told.
 

@@ -17,6 +17,7 @@ from spcl.gallery.gallery import Gallery
 from spcl.gallery.intake import EmbeddedRows, FoundImages, embedded_rows, find_images
 from spcl.gallery.store import is_gallery
 from spcl.runtime import Runtime
+from spcl.threads import NumThreads
 
 
 class Searchable:
@@ -66,7 +67,7 @@ def searchable(
     flip: bool = False,
     runtime: Runtime | None = None,
     report: Reporter | None = None,
-    num_threads: int = 4,
+    num_threads: NumThreads = "auto",
 ) -> Iterator[Searchable]:
     """Open a gallery's folder, a features file, or images of any kind, and check everything but the images.
 
@@ -81,7 +82,7 @@ def searchable(
         flip: Embed images with their mirror images; a gallery or a file must hold such features.
         runtime: Device and precision.
         report: Shows progress.
-        num_threads: That decode at the same time.
+        num_threads: That decode at the same time; ``auto``: as many as compute; 0: the calling thread decodes.
 
     Raises:
         InputError: If there is nothing of the kind, or it comes from another encoder.

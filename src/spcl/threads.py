@@ -1,0 +1,150 @@
+"""How many threads compute and decode in this process: one number for torch, numba and the decoding of images.
+
+It is what ``--threads`` says, else ``OMP_NUM_THREADS``, else the cores that this process may use, and never more than
+these. Threads that wait sleep: beside other programs, threads that spin cost more than the work they wait for.
+
+Compiled libraries read their settings from the environment when they are loaded; this module loads none of them.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from math import ceil
+from pathlib import Path
+from typing import Literal
+
+from spcl.errors import InputError
+
+NumThreads = int | Literal["auto"]
+
+_WAITING = {"OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "0"}
+"""Waiting threads of GNU's and of LLVM's OpenMP sleep at once."""
+
+_CGROUPS = Path("/sys/fs/cgroup")
+_OWN_CGROUP = Path("/proc/self/cgroup")
+
+_chosen: int | None = None
+
+
+def usable_cores() -> int:
+    """The cores that this process may use: those it may run on, less where a container's share of time is smaller."""
+    return max(1, min([_cores_to_run_on(), *(ceil(share) for share in _time_shares())]))
+
+
+def num_threads() -> int:
+    """The number of threads that compute in this process."""
+    return _default() if _chosen is None else _chosen
+
+
+def decoding_threads(workers: NumThreads) -> int:
+    """The number of threads that decode images; 0: the calling thread decodes.
+
+    Args:
+        workers: What was asked for; ``auto``: as many threads as compute.
+
+    Raises:
+        InputError: If it is below 0.
+    """
+    if workers == "auto":
+        return num_threads()
+    if workers < 0:
+        raise InputError(f"workers is {workers}; expected auto, 0 (no threads of their own) or a number of threads")
+    return workers
+
+
+def use_threads(number: NumThreads = "auto") -> int:
+    """Let torch, numba and the decoding use so many threads from now on.
+
+    Libraries that are not loaded yet read it from the environment, which is changed; those that are loaded are told.
+
+    Args:
+        number: How many; more than ``usable_cores()`` are as many as these. ``auto``: as the environment says.
+
+    Returns:
+        How many are used.
+
+    Raises:
+        InputError: If it is below 1.
+    """
+    global _chosen
+    if number != "auto":
+        if number < 1:
+            raise InputError(f"--threads is {number}; expected auto, or at least 1")
+        _chosen = min(number, usable_cores())
+        os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(_chosen)
+        os.environ["NUMBA_NUM_THREADS"] = str(_chosen)
+    used = num_threads()
+    prepare_libraries()
+    if (torch := sys.modules.get("torch")) is not None and hasattr(torch, "set_num_threads"):
+        torch.set_num_threads(used)
+    if (numba := sys.modules.get("numba")) is not None and hasattr(numba, "set_num_threads"):
+        numba.set_num_threads(min(used, numba.config.NUMBA_NUM_THREADS))
+    return used
+
+
+def prepare_libraries() -> None:
+    """Set in the environment what libraries read when they are loaded, as far as their own defaults are others.
+
+    What the user has set stays, but for more threads than cores.
+    """
+    used = num_threads()
+    if "torch" not in sys.modules:
+        for name, value in _WAITING.items():
+            os.environ.setdefault(name, value)
+        if (_threads_in_environment() or _cores_to_run_on()) != used:
+            os.environ["OMP_NUM_THREADS"] = str(used)
+    if "numba" not in sys.modules and used != _cores_to_run_on():
+        os.environ.setdefault("NUMBA_NUM_THREADS", str(used))
+
+
+def _default() -> int:
+    cores = usable_cores()
+    if (wanted := _threads_in_environment()) is not None:
+        return min(wanted, cores)
+    # Processes of one machine share its cores.
+    beside = os.environ.get("LOCAL_WORLD_SIZE", "")
+    return max(1, cores // int(beside)) if beside.isdecimal() and int(beside) > 0 else cores
+
+
+def _threads_in_environment() -> int | None:
+    # "4,2" is 4 for the outer level of nested regions.
+    first = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    return int(first) if first.isdecimal() and int(first) > 0 else None
+
+
+def _cores_to_run_on() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _time_shares() -> Iterator[float]:
+    """The cores' worth of time that each control group around this process may use, where it is limited."""
+    for folder in _own_groups():
+        try:
+            limit, period = (folder / "cpu.max").read_text().split()
+        except (OSError, ValueError):
+            try:
+                limit = (folder / "cpu.cfs_quota_us").read_text().strip()
+                period = (folder / "cpu.cfs_period_us").read_text().strip()
+            except OSError:
+                continue
+        if limit.isdecimal() and period.isdecimal() and int(limit) > 0 and int(period) > 0:
+            yield int(limit) / int(period)
+
+
+def _own_groups() -> Iterator[Path]:
+    """The folders of the control groups that this process is in, the roots included; of both versions."""
+    yield from (_CGROUPS, _CGROUPS / "cpu")
+    try:
+        lines = _OWN_CGROUP.read_text().splitlines()
+    except OSError:
+        return
+    for line in lines:
+        _, _, rest = line.partition(":")
+        controllers, _, path = rest.partition(":")
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        root = _CGROUPS / "cpu" if controllers else _CGROUPS
+        place = root / path.lstrip("/")
+        yield from (folder for folder in (place, *place.parents) if folder.is_relative_to(root) and folder != root)
