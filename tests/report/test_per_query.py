@@ -12,7 +12,14 @@ from PIL import Image
 from spcl.engine.evaluate import EvaluationResult
 from spcl.errors import InputError
 from spcl.records import Record, ReIDDataset
-from spcl.report.per_query import query_results, worst, worst_lines, worst_picture, write_query_table
+from spcl.report.per_query import (
+    names_as_written,
+    query_results,
+    worst,
+    worst_lines,
+    worst_picture,
+    write_query_table,
+)
 from spcl.report.ranked import lines_under
 from spcl.retrieval.ranking import rank_metrics
 from spcl.retrieval.top_gallery import top_gallery
@@ -72,19 +79,26 @@ def test_the_table_has_a_line_for_each_query(tmp_path, rerank):
 
 
 def test_the_picture_shows_the_worst_queries_with_their_hits(tmp_path):
-    asked: list[str] = []
-
-    def picture_of(path: Path):
-        asked.append(str(path))
-        return np.full((32, 16, 3), 90, dtype=np.uint8)
-
-    path = worst_picture(tmp_path / "worst.png", query_results(*evaluated()), 1, picture_of)
-    assert asked == ["query/0.jpg", *(f"gallery/{row}.jpg" for row in (0, 1, 2))]
+    results = query_results(*evaluated())
+    path = worst_picture(tmp_path / "worst.png", results, 1, (32, 16))
     with Image.open(path) as image:
         assert image.width > image.height / 3 > 100
         colours = {colour for _, colour in image.convert("RGB").getcolors(maxcolors=2**24)}
     # A right and a wrong one among the hits.
     assert {(0x1B, 0x78, 0x37), (0xC0, 0x27, 0x2D)} <= colours
+
+
+def test_names_are_those_of_the_source_where_they_fit_the_numbers():
+    dataset = evaluated()[1]
+    names = {"identity": ["Ann", "Bob", "Cy", "Bob", "Ann", "Bob", "Bob"], "camera": list("1112221")}
+    assert names_as_written(dataset, names) == (
+        {7: "Ann", 8: "Bob", 9: "Cy"},
+        {0: "1", 1: "2"},
+    )
+    names["identity"][-1] = "Cy"
+    # One name for two numbers, and folders that are no identities: numbers are shown.
+    assert names_as_written(dataset, names)[0] == {}
+    assert names_as_written(dataset, {}) == ({}, {})
 
 
 def test_a_protocol_of_several_galleries_has_no_result_for_a_query():

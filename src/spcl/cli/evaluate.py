@@ -12,6 +12,7 @@ import tyro
 
 from spcl.cli.options import EncodingOptions, at_least, parsed
 from spcl.engine.journal import ConsoleReporter, Reporter, SilentReporter
+from spcl.engine.whole_files import check_place
 from spcl.errors import InputError
 
 if TYPE_CHECKING:
@@ -19,6 +20,11 @@ if TYPE_CHECKING:
     from spcl.engine.evaluate import EvaluationResult
     from spcl.nn.encoder import Encoder
     from spcl.records import Record, ReIDDataset
+    from spcl.report.per_query import QueryResult
+
+_HITS = 10
+"""First hits of each query in the table and in the picture."""
+_WORST_IN_A_PICTURE = 20
 
 
 @dataclass(frozen=True)
@@ -39,13 +45,33 @@ class Evaluate(EncodingOptions):
     """Average the features of each image and its mirror image: twice the time; the official figures do without."""
     on_broken: Literal["error", "skip"] = "error"
     """What to do with an image that cannot be read: stop, or name it and rank it as grey."""
+    per_query: str = ""
+    """Write a CSV file with a line for each query: average precision, rank of the first match, the first hits."""
+    worst: int = 0
+    """Print so many queries with the lowest average precision."""
+    save_picture: str = ""
+    """Draw the worst queries with their first hits: worst.png. Without --worst: 20 of them."""
     json: bool = False
     """Print the figures as JSON, as fractions, and the images that cannot be read."""
 
     def check(self) -> None:
-        """As for all; and the size of a batch."""
+        """As for all; and the size of a batch, and the files to write."""
         super().check()
         at_least("--batch-size", self.batch_size, 1)
+        at_least("--worst", self.worst, 0)
+        for flag, place, ending in (
+            ("--per-query", self.per_query, ".csv"),
+            ("--save-picture", self.save_picture, ".png"),
+        ):
+            if place and Path(place).suffix != ending:
+                raise InputError(f"{flag} is {place}; expected the name of a file that ends in {ending}")
+            if place:
+                check_place(Path(place))
+
+    @property
+    def looks_at_queries(self) -> bool:
+        """Whether results of single queries are asked for."""
+        return bool(self.per_query or self.worst or self.save_picture)
 
 
 @dataclass(frozen=True)
@@ -100,10 +126,13 @@ def run_evaluation(options: Evaluate, expected: Expected | None = None) -> None:
         with_rerank=options.rerank,
         batch_size=options.batch_size,
         flip=options.flip,
+        num_hits=_HITS if options.looks_at_queries else 0,
     )
     end_processes()
     if runtime.is_main:
-        _print(result, dataset, report, as_json=options.json)
+        queries = _query_results(result, dataset, options) if options.looks_at_queries else []
+        _print(result, dataset, report, queries, options)
+        _write(queries, (network.settings.height, network.settings.width), report, options)
 
 
 def _inputs(options: Evaluate, expected: Expected) -> tuple[ReIDDataset, Encoder]:
@@ -120,7 +149,13 @@ def _inputs(options: Evaluate, expected: Expected) -> tuple[ReIDDataset, Encoder
     )
     if not can_evaluate(dataset):
         dataset = split_for_evaluation(dataset)
-    check_queries(dataset, dataset.protocol if options.protocol == "auto" else options.protocol)
+    protocol = dataset.protocol if options.protocol == "auto" else options.protocol
+    check_queries(dataset, protocol)
+    if options.looks_at_queries and protocol == "vehicleid":
+        raise InputError(
+            "the protocol vehicleid draws ten galleries, so that no query has one ranking; --per-query, --worst and "
+            "--save-picture need --protocol no-camera"
+        )
     checkpoint, domain = Path(options.checkpoint), options.domain
     network = load_network(checkpoint, arch=options.arch or None, size=expected.size, features=expected.features)
     if expected.domains and len(network.domains) < 2:
@@ -132,14 +167,43 @@ def _inputs(options: Evaluate, expected: Expected) -> tuple[ReIDDataset, Encoder
     return dataset, network
 
 
-def _print(result: EvaluationResult, dataset: ReIDDataset, report: Reporter, *, as_json: bool) -> None:
-    from spcl.engine.evaluate import evaluation_lines
+def _query_results(result: EvaluationResult, dataset: ReIDDataset, options: Evaluate) -> list[QueryResult]:
+    from spcl.data.written_columns import written_columns
+    from spcl.report.per_query import names_as_written, query_results
 
-    if as_json:
-        more = {"num_queries": result.num_queries, "num_gallery": result.num_gallery}
+    written = written_columns(options.data, dataset.query + dataset.gallery, options=options.source().table)
+    identities, cameras = names_as_written(dataset, written)
+    return query_results(result, dataset, identities=identities, cameras=cameras)
+
+
+def _write(queries: list[QueryResult], size: tuple[int, int], report: Reporter, options: Evaluate) -> None:
+    """The table and the picture: last, so that the figures are there if they cannot be written."""
+    from spcl.report.per_query import worst_picture, write_query_table
+
+    if options.per_query:
+        report.say(f"queries: {write_query_table(Path(options.per_query), queries)}")
+    if options.save_picture:
+        count = options.worst or _WORST_IN_A_PICTURE
+        report.say(f"picture: {worst_picture(Path(options.save_picture), queries, count, size)}")
+
+
+def _print(
+    result: EvaluationResult, dataset: ReIDDataset, report: Reporter, queries: list[QueryResult], options: Evaluate
+) -> None:
+    from spcl.engine.evaluate import evaluation_lines
+    from spcl.report.per_query import worst, worst_lines
+
+    if options.json:
+        more: dict[str, object] = {"num_queries": result.num_queries, "num_gallery": result.num_gallery}
+        if options.worst:
+            more["worst"] = [query.to_row() for query in worst(queries, options.worst)]
         print(json.dumps(result.to_row() | more | {"broken": result.broken, "notes": dataset.notes}))
         return
     for note in dataset.notes:
         report.say(f"note: {note}")
     for line in evaluation_lines(result, dataset.name):
         report.say(line)
+    if options.worst:
+        report.say("the queries with the lowest average precision:")
+        for line in worst_lines(queries, options.worst):
+            report.say(f"  {line}")

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from spcl.data.one_image import kept_path, shown_path
 from spcl.engine.evaluate import EvaluationResult
@@ -133,6 +130,33 @@ def query_results(
     return found
 
 
+def names_as_written(dataset: ReIDDataset, written: Mapping[str, Sequence[Any]]) -> tuple[Names, Names]:
+    """What the user calls the identities and the cameras of queries and gallery.
+
+    Args:
+        dataset: With the queries and the gallery.
+        written: What the source says of these images, query first: ``identity`` and ``camera``, where it says so.
+
+    Returns:
+        Names by number, of identities and of cameras. Without a column of identities, the names of folders where each
+        identity has one of its own. Empty where numbers and names do not correspond one to one.
+    """
+    records = dataset.query + dataset.gallery
+    folders = [record.path.parent.name for record in records]
+    return (
+        _one_to_one([record.identity for record in records], written.get("identity", folders)),
+        _one_to_one([record.camera for record in records], written.get("camera", [])),
+    )
+
+
+def _one_to_one(numbers: Sequence[int | None], names: Sequence[Any]) -> Names:
+    if len(numbers) != len(names):
+        return {}
+    pairs = {(number, str(name)) for number, name in zip(numbers, names, strict=True) if None not in (number, name)}
+    unique = {number: name for number, name in pairs if number is not None}
+    return unique if len(unique) == len(pairs) == len(set(unique.values())) else {}
+
+
 def _known(value: float) -> float | None:
     return None if math.isnan(value) else float(value)
 
@@ -198,16 +222,15 @@ def worst_lines(results: Sequence[QueryResult], count: int) -> list[str]:
     ]
 
 
-def worst_picture(
-    path: Path, results: Sequence[QueryResult], count: int, picture_of: Callable[[Path], NDArray[np.uint8]]
-) -> Path:
+def worst_picture(path: Path, results: Sequence[QueryResult], count: int, size: tuple[int, int]) -> Path:
     """Draw the worst queries with their first hits, at most ``MOST_IN_A_PICTURE`` of them.
 
     Args:
         path: Where to write, as PNG.
         results: All queries; at least one has a match.
         count: How many to draw.
-        picture_of: Gives the pixels of an image file, ``[H, W, 3]`` uint8, all of one size.
+        size: Height and width of the images that the encoder sees, which gives the shape that they are drawn in. An
+            image that cannot be read is drawn grey.
 
     Returns:
         The path.
@@ -215,12 +238,12 @@ def worst_picture(
     Raises:
         InputError: If it cannot be written.
     """
-    from spcl.report.ranked import Ranking, ShownImage, lines_under, ranked_picture
+    from spcl.report.ranked import Ranking, ShownImage, lines_under, picture_of, ranked_picture
 
     chosen = worst(results, min(count, MOST_IN_A_PICTURE))
     queries = [
         ShownImage(
-            picture_of(result.path),
+            picture_of(result.path, size),
             lines=(
                 f"AP {100 * (result.average_precision or 0):.1f}%",
                 f"first match: rank {result.first_match}",
@@ -232,7 +255,7 @@ def worst_picture(
     found = [
         [
             ShownImage(
-                picture_of(hit.path),
+                picture_of(hit.path, size),
                 hit.right,
                 lines_under(shown_path(hit.path), similarity=hit.similarity, identity=hit.identity, camera=hit.camera),
             )

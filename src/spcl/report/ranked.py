@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
+from spcl.data.images import UnreadableImageError, open_image, resized
 from spcl.engine.whole_files import written_aside
 
 matplotlib.use("Agg")
@@ -30,6 +31,9 @@ _LINE = 0.125
 _FONT_POINTS = 7.5
 _CELL_WIDTH = {True: 1.48, False: 0.62}
 """With lines of text under the images, and without."""
+_PICTURE_HEIGHT = 256
+"""Pixels, about: an encoder may see images too small to look at."""
+_GREY = 127
 _CHARACTERS = 24
 """What fits into a line under an image: a file name of Market-1501 does."""
 
@@ -60,6 +64,21 @@ class Ranking:
 
     title: str
     found: Sequence[Sequence[ShownImage]]
+
+
+def picture_of(path: Path, size: tuple[int, int]) -> NDArray[np.uint8]:
+    """The pixels of an image file, ``[H, W, 3]`` uint8; grey where it cannot be read.
+
+    Args:
+        path: The image file.
+        size: The shape it is shown in, height and width: as the encoder sees it, and large enough to look at.
+    """
+    scale = max(1, round(_PICTURE_HEIGHT / size[0]))
+    height, width = size[0] * scale, size[1] * scale
+    try:
+        return resized(open_image(path), (width, height))
+    except UnreadableImageError:
+        return np.full((height, width, 3), _GREY, dtype=np.uint8)
 
 
 def lines_under(
