@@ -173,6 +173,9 @@ def test_results_of_a_search_are_no_facts_of_an_image(crops):
     found = listed(crops / "t.csv", "path,identity,similarity\na.jpg,cow,0.9\n")
     assert list(found.columns) == ["identity"]
     assert "'similarity' is not used" in found.notes[0] and "--columns my_similarity=similarity" in found.notes[0]
+    rows = "path,rank,found_path,similarity,found_lane\na.jpg,1,/x.jpg,0.9,3\na.jpg,2,/y.jpg,0.8,4\nb.jpg,,,,\n"
+    found = listed(crops / "t.csv", rows)
+    assert found.paths == [crops / "a.jpg", crops / "b.jpg"] and not found.columns
     kept = listed(crops / "t.csv", "path,distance\na.jpg,3\n", columns="my_distance=distance")
     assert kept.columns == {"my_distance": ["3"]}
 

@@ -24,8 +24,8 @@ from spcl.errors import InputError
 SPLITS = ("train", "query", "gallery")
 
 _NOT_OF_IMAGES = ("path", "vector")
-_OF_RESULTS = ("similarity", "distance")
-"""What results of a search say of a pair of images: no fact of an image."""
+_OF_PAIRS = ("similarity", "distance")
+"""What results say of a pair of images: no fact of an image."""
 
 
 @dataclass(frozen=True)
@@ -143,9 +143,10 @@ def _own_names(table: Table) -> dict[str, list[Any]]:
     """The columns but for the path, under names of letters, digits and ``_``."""
     first_of: dict[str, str] = {}
     columns = {}
+    results = _columns_of_results(table)
     for name, cells in table.columns.items():
         plain = re.sub(r"\W+", "_", name)
-        if name in _NOT_OF_IMAGES or plain in _OF_RESULTS:
+        if name in _NOT_OF_IMAGES or plain in results:
             continue
         if first_of.setdefault(plain, name) != name:
             raise InputError(
@@ -156,13 +157,20 @@ def _own_names(table: Table) -> dict[str, list[Any]]:
     return columns
 
 
+def _columns_of_results(table: Table) -> list[str]:
+    """The columns that are results: of a search, what was found; of others, similarities."""
+    if {"rank", "found_path"} <= set(table.columns):
+        return [name for name in table.columns if name in ("rank", *_OF_PAIRS) or name.startswith("found_")]
+    return [name for name in table.columns if name in _OF_PAIRS]
+
+
 def _notes_of_results(table: Table) -> list[str]:
-    return [
-        f"{table.file}: the column {name!r} is not used, because results have one of that name; "
-        f"--columns my_{name}={name} keeps it"
-        for name in _OF_RESULTS
-        if name in table.columns
-    ]
+    names = _columns_of_results(table)
+    if not names:
+        return []
+    listed = f"column {names[0]!r} is" if len(names) == 1 else f"columns {', '.join(map(repr, names))} are"
+    keep = f"--columns my_{names[0]}={names[0]} keeps it"
+    return [f"{table.file}: the {listed} not used, because results have columns of that name; {keep}"]
 
 
 def _text(cell: Any) -> str | None:
