@@ -16,7 +16,7 @@ gallery = spcl.Gallery.open(folder, encoder) if folder.exists() else spcl.Galler
 added = gallery.add(images)
 print(f"{added.num_added} images are new, {added.num_replaced} were there, {len(added.broken)} cannot be read")
 
-# The most similar image is the query itself, so its own path is filtered out.
-result = gallery.search(query, k=5, where=f"path != '{query}'")
+# The most similar image is the query itself, which is left out.
+result = gallery.search(query, k=5, without=[query])
 for hit in result[0]:
     print(f"{hit.similarity:.3f}  {hit.path}  camera {hit.camera}")

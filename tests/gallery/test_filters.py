@@ -202,3 +202,22 @@ def test_listed_cameras_are_equal_to_plain_python(tmp_path, where, passes):
 
 def expected_rows(cameras, passes):
     return [camera for camera in cameras if camera is not None and passes(camera)]
+
+
+def test_paths_that_are_there_are_meant_as_the_gallery_holds_them(tmp_path, monkeypatch):
+    (tmp_path / "a b").mkdir()
+    for name in ("1", "2"):
+        (tmp_path / "a b" / f"{name}.jpg").touch()
+    monkeypatch.chdir(tmp_path)
+    gallery = Gallery.create("g", fingerprint="x", dim=8)
+    gallery.add_features(unit_rows(3), ["a b/1.jpg", "a b/2.jpg", "a b/name"], cameras=[1, 2, 3])
+    for where, cameras in (
+        ("path = 'a b/1.jpg'", "1"),
+        ("path != './a b/1.jpg'", "23"),
+        ("Path in ('a b/1.jpg', 'a b/2.jpg', 'other')", "12"),
+        ("path like 'a b/%.jpg'", "12"),
+        ("path not like 'a b/%.jpg' and camera > 1", "3"),
+        ("path like '%/a b/%'", "12"),
+        ("path = 'a b/name'", "3"),
+    ):
+        assert "".join(sorted(hit.camera for hit in gallery.search(unit_rows(1), where=where)[0])) == cameras, where

@@ -13,9 +13,9 @@ import pytest
 import torch
 
 from spcl.errors import InputError
+from spcl.gallery import folder as gallery_folder
 from spcl.gallery import store
 from spcl.gallery.gallery import Gallery
-from spcl.gallery.naming import enrolled_identities
 from spcl.gallery.result import Hit
 from spcl.retrieval.rerank import rerank
 from tests.gallery.features import names, unit_rows
@@ -268,11 +268,11 @@ def test_tables_of_others_and_of_later_versions_are_refused(tmp_path, monkeypatc
     lancedb.connect(tmp_path / "other").create_table("images", pa.table({"path": ["a"], "vector": [[1.0, 0.0]]}))
     with pytest.raises(InputError, match="was not made by spcl"):
         Gallery.open(tmp_path / "other")
-    monkeypatch.setattr(store, "_FORMAT", 2)
     with monkeypatch.context() as later:
-        later.setattr(store, "_FORMAT", 3)
+        later.setattr(gallery_folder, "FORMAT", 3)
+        later.setattr(store, "FORMAT", 3)
         Gallery.create(tmp_path / "later", fingerprint="x", dim=8)
-    with pytest.raises(InputError, match="has the format 3, and this version of spcl reads 2: update spcl"):
+    with pytest.raises(InputError, match="has the format 3, and this version of spcl reads 1 and 2: update spcl"):
         Gallery.open(tmp_path / "later")
 
 
@@ -304,4 +304,4 @@ def test_few_named_images_among_many_are_all_heard(gallery, monkeypatch):
     gallery.add_features(unit_rows(900, seed=2), names(900, first=90))
     assert gallery.count() == 990
     assert gallery.count("identity is not null") == 90
-    assert len(enrolled_identities(gallery).impostor) == 90
+    assert len(gallery.enrolled().impostor) == 90

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
 from spcl.cli.options import FeatureOptions, parsed
+from spcl.data.one_image import shown_path
 from spcl.data.source_options import IdentityFrom
 from spcl.engine.journal import ConsoleReporter, Reporter, SilentReporter
 from spcl.engine.whole_files import check_place
@@ -30,8 +31,8 @@ _MOST_NAMED = 20
 class Embed(FeatureOptions):
     """Turn images into features (unit vectors) with an encoder: into a file, a gallery to search in, or both.
 
-    Images that cannot be read are named and left out. A gallery is made where there is none; images whose path it
-    holds already are replaced.
+    Images that cannot be read are named and left out. A gallery is made where there is none. Images that it holds
+    already are replaced; what is known of them stays where the new source does not say anything else.
     """
 
     checkpoint: tyro.conf.Positional[str]
@@ -42,6 +43,8 @@ class Embed(FeatureOptions):
     """features.parquet: path, what is known of the image, vector. features.npy: the matrix alone, paths beside it."""
     gallery: str = ""
     """Folder of a gallery to add the images to."""
+    key: Literal["path", "content"] | None = None
+    """What one image is, for a new gallery: one file, whatever links lead to it (path), or equal bytes (content)."""
     identity_from: IdentityFrom = "auto"
     """Identities: the table's column; the name of the folder an image lies in; the number before _c in its name."""
     overwrite: bool = False
@@ -64,14 +67,20 @@ def run_embedding(options: Embed, report: Reporter) -> None:
     """
     from spcl.engine.embed import load_encoder
     from spcl.gallery.intake import find_images
+    from spcl.gallery.opening import gallery_to_fill
     from spcl.runtime import Runtime
 
     output = _checked_output(options)
     runtime = Runtime(options.device, options.precision)
     found = find_images(options.images, options.source())
     encoder = load_encoder(options.checkpoint, arch=options.arch or None, domain=options.domain)
-    gallery = _gallery(Path(options.gallery), encoder, found, flip=options.flip) if options.gallery else None
-    done = _embed(options, output, gallery, encoder, found, runtime, report)
+    with ExitStack() as stack:
+        gallery = None
+        if options.gallery:
+            folder = Path(options.gallery)
+            gallery = stack.enter_context(gallery_to_fill(folder, encoder, flip=options.flip, key=options.key))
+            gallery.check_rows(found.table)
+        done = _embed(options, output, gallery, encoder, found, runtime, report)
     if options.json:
         print(json.dumps(done))
         return
@@ -96,19 +105,6 @@ def _checked_output(options: Embed) -> Path | None:
     return output
 
 
-def _gallery(folder: Path, encoder: Encoder, found: FoundImages, *, flip: bool) -> Gallery:
-    """The gallery, with encoder, kind of features and columns checked; made where there is none."""
-    from spcl.gallery.gallery import Gallery
-    from spcl.gallery.store import is_gallery
-
-    if not is_gallery(folder):
-        return Gallery.create(folder, encoder, flip=flip)
-    gallery = Gallery.open(folder, encoder)
-    gallery.check_flip(flip)
-    gallery.check_columns(found.table)
-    return gallery
-
-
 def _embed(
     options: Embed,
     output: Path | None,
@@ -120,7 +116,7 @@ def _embed(
 ) -> dict[str, Any]:
     from spcl.gallery.features_file import features_writer
     from spcl.gallery.intake import embedded_rows
-    from spcl.gallery.naming import HAS_IDENTITY
+    from spcl.gallery.result import Added
 
     facts = {
         "fingerprint": encoder.fingerprint,
@@ -128,42 +124,37 @@ def _embed(
         "domain": encoder.domain,
         "flip": options.flip,
     }
-    named = 0 if gallery is None else gallery.count(HAS_IDENTITY)
-    num_images = num_added = num_replaced = 0
-    broken: list[tuple[Path, str]] = []
+    num_images = 0
+    added = Added(0, 0)
     with ExitStack() as stack:
         writer = stack.enter_context(features_writer(output, encoder.feature_dim, facts)) if output else None
         for part in embedded_rows(
             encoder, found, flip=options.flip, runtime=runtime, report=report, num_threads=options.workers
         ):
             num_images += len(part.table)
-            broken.extend(part.broken)
+            added += Added(0, 0, part.broken)
             if writer is not None:
                 writer.write(part.table, part.features)
             if gallery is not None:
-                added = gallery.add_table(part.table, part.features)
-                num_added, num_replaced = num_added + added.num_added, num_replaced + added.num_replaced
+                added += gallery.add_table(part.table, part.features)
     done: dict[str, Any] = {
         "num_images": num_images,
         "dim": encoder.feature_dim,
         "fingerprint": encoder.fingerprint,
-        "broken": [{"path": str(path), "reason": reason} for path, reason in broken],
+        "broken": [{"path": str(path), "reason": reason} for path, reason in added.broken],
     }
     if output is not None:
         done["output"] = str(output)
     if gallery is not None:
-        lost = named - gallery.count(HAS_IDENTITY)
-        if lost > 0:
-            report.warn(
-                f"{lost} images of the gallery had an identity and have none now: {options.images} holds them again "
-                "and tells none. Give the table that they came from once more to bring it back"
-            )
+        if added.note:
+            report.warn(added.note)
         gallery.tidy(report)
         index = gallery.index
         done["gallery"] = {
             "path": str(gallery.path),
-            "added": num_added,
-            "replaced": num_replaced,
+            "added": added.num_added,
+            "replaced": added.num_replaced,
+            "kept": dict(added.kept),
             "num_images": len(gallery),
             "recall": None if index is None else index.recall,
         }
@@ -172,7 +163,7 @@ def _embed(
 
 def _tell(done: dict[str, Any], report: Reporter) -> None:
     for image in done["broken"][:_MOST_NAMED]:
-        report.warn(f"{image['path']} is left out: {image['reason']}")
+        report.warn(f"{shown_path(image['path'])} is left out: {image['reason']}")
     if len(done["broken"]) > _MOST_NAMED:
         report.warn(f"and {len(done['broken']) - _MOST_NAMED} more images are left out; --json lists them all")
     report.say(f"{done['num_images']} images, features of length {done['dim']}, encoder {done['fingerprint']}")
@@ -189,3 +180,6 @@ def _tell(done: dict[str, Any], report: Reporter) -> None:
             f"gallery: {gallery['path']}, {gallery['added']} added, {gallery['replaced']} replaced, "
             f"{gallery['num_images']} in all, {found}"
         )
+        if gallery["kept"]:
+            kept = ", ".join(f"{name} of {count}" for name, count in gallery["kept"].items())
+            report.say(f"of the replaced images, what the new source does not say stays as it was: {kept}")

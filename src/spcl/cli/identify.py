@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import tyro
 
-from spcl.cli.options import FeatureOptions, checked_rate, embedded_queries, found_queries, parsed
+from spcl.cli.options import AnswerOptions, checked_rate, embedded_queries, found_queries, parsed
+from spcl.data.one_image import kept_path, shown_path
 from spcl.engine.journal import ConsoleReporter, Reporter, SilentReporter
 from spcl.errors import InputError
 
@@ -23,7 +24,7 @@ _MOST_NAMED = 20
 
 
 @dataclass(frozen=True)
-class Identify(FeatureOptions):
+class Identify(AnswerOptions):
     """Give images the name of somebody in a gallery, or none: "unknown" where nobody is similar enough.
 
     The gallery is one that spcl embed --gallery made of images with identities, or a table of images with a column
@@ -57,7 +58,7 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def run_identification(options: Identify, report: Reporter) -> None:
-    """Enrol, embed, name, tell.
+    """Enrol, embed, name, print, write.
 
     Raises:
         InputError: If something cannot be used, or nothing tells how similar strangers are; before images to be named
@@ -66,7 +67,7 @@ def run_identification(options: Identify, report: Reporter) -> None:
     records = found_queries(options.query, data_dir=options.data_dir, purpose="named")
 
     from spcl.engine.embed import load_encoder
-    from spcl.gallery.naming import enrolled_identities
+    from spcl.gallery.answer_tables import identification_table, write_answers
     from spcl.gallery.sources import searchable
     from spcl.runtime import Runtime
 
@@ -85,25 +86,33 @@ def run_identification(options: Identify, report: Reporter) -> None:
     ) as source:
         source.check_identities()
         source.fill()
-        enrolled = enrolled_identities(source.gallery, where, report)
+        enrolled = source.gallery.enrolled(where, report)
+        threshold = _threshold(enrolled, encoder, options, report)
+        queries = embedded_queries(encoder, records, options, runtime=runtime, report=report)
+        paths = [record.path for record in queries.records]
+        answers = enrolled.identify(queries.features, options.false_match_rate)
+        if options.output:
+            names = [str(answer.nearest) for answer in answers]
+            nearest = source.gallery.nearest_of(queries.features, names, where=where, without=paths)
+    broken = queries.broken + source.broken
+    if options.json:
+        print(json.dumps(_to_json(answers, paths, enrolled, threshold, broken)))
+    else:
+        _print(answers, paths, enrolled, threshold, broken, report)
+    # Last: the names are printed already if they cannot be written.
+    if options.output:
+        write_answers(Path(options.output), identification_table(answers, paths, nearest), excel=options.excel)
+        report.say(f"table: {options.output}")
+
+
+def _threshold(enrolled: Enrolled, encoder: Encoder, options: Identify, report: Reporter) -> Threshold:
     try:
         threshold = enrolled.threshold(options.false_match_rate)
     except ValueError as error:
         raise InputError(f"{error}{_why_no_calibration(encoder, options.flip)}") from error
     if enrolled.pairs is None and (unused := _why_no_calibration(encoder, options.flip)):
         report.warn(f"{unused.removeprefix('. ')}, and is not used")
-    queries = embedded_queries(encoder, records, options, runtime=runtime, report=report)
-    answers = enrolled.identify(queries.features, options.false_match_rate)
-    broken = queries.broken + source.broken
-    paths = [record.path for record in queries.records]
-    if options.json:
-        print(json.dumps(_to_json(answers, paths, enrolled, threshold, broken)))
-        return
-    for path, reason in broken[:_MOST_NAMED]:
-        report.warn(f"{path} is left out: {reason}")
-    if len(broken) > _MOST_NAMED:
-        report.warn(f"and {len(broken) - _MOST_NAMED} more images are left out; --json lists them all")
-    _tell(answers, paths, enrolled, threshold, report)
+    return threshold
 
 
 def _why_no_calibration(encoder: Encoder, flip: bool) -> str:
@@ -131,18 +140,25 @@ def _to_json(
         "threshold": threshold.similarity,
         "false_match_rate": threshold.false_match_rate,
         "warning": threshold.warning,
-        "queries": [{"query": str(path), **asdict(answer)} for path, answer in zip(paths, answers, strict=True)],
+        "queries": [
+            {"query": str(kept_path(path)), **asdict(answer)} for path, answer in zip(paths, answers, strict=True)
+        ],
         "broken": [{"path": str(path), "reason": reason} for path, reason in broken],
     }
 
 
-def _tell(
+def _print(
     answers: Sequence[Identification],
     paths: Sequence[Path],
     enrolled: Enrolled,
     threshold: Threshold,
+    broken: Sequence[tuple[Path, str]],
     report: Reporter,
 ) -> None:
+    for path, reason in broken[:_MOST_NAMED]:
+        report.warn(f"{shown_path(path)} is left out: {reason}")
+    if len(broken) > _MOST_NAMED:
+        report.warn(f"and {len(broken) - _MOST_NAMED} more images are left out; --json lists them all")
     rows = [["identity", "similarity", "probability", "nearest", "runner-up", "image"]]
     for path, answer in zip(paths, answers, strict=True):
         second = "-"
@@ -155,7 +171,7 @@ def _tell(
                 "-" if answer.probability is None else f"{answer.probability:.3f}",
                 str(answer.nearest),
                 second,
-                str(path),
+                shown_path(path),
             ]
         )
     widths = [max(len(row[column]) for row in rows) for column in range(5)]

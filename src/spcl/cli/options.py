@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import tyro
 
 from spcl.data.source_options import SourceOptions
+from spcl.engine.whole_files import check_place
 from spcl.errors import InputError
 from spcl.launched import is_main_process
 from spcl.threads import use_threads
@@ -69,6 +71,35 @@ class FeatureOptions(EncodingOptions):
 
     flip: bool = False
     """Average the features of each image and its mirror image; the same for all that is compared."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnswerOptions(FeatureOptions):
+    """As ``FeatureOptions``, with a table for the answers."""
+
+    output: Annotated[str, tyro.conf.arg(aliases=["-o"])] = ""
+    """Write the answers to a table, too: answers.csv or answers.parquet, one row each, with absolute paths."""
+    excel: bool = False
+    """The CSV is for a spreadsheet: with a byte-order mark, and ' before text that would be taken for a formula."""
+    overwrite: bool = False
+    """Replace a table that is there already."""
+
+    def check(self) -> None:
+        """As for all; and the place of the table."""
+        super().check()
+        if not self.output:
+            if self.excel or self.overwrite:
+                flag = "--excel" if self.excel else "--overwrite"
+                raise InputError(f"{flag} is about a table of answers: add -o answers.csv")
+            return
+        path = Path(self.output)
+        if path.suffix.lower() not in (".csv", ".parquet"):
+            raise InputError(f"answers are written to a file that ends in .csv or .parquet, not to {path}")
+        if self.excel and path.suffix.lower() != ".csv":
+            raise InputError(f"--excel is for a CSV file, and {path} is none: leave it out, or write to a .csv")
+        check_place(path)
+        if path.exists() and not self.overwrite:
+            raise InputError(f"{path} is there already; give another name, or --overwrite to replace it")
 
 
 Options = TypeVar("Options", bound=ComputingOptions)

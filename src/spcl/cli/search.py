@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import tyro
 
-from spcl.cli.options import FeatureOptions, at_least, embedded_queries, found_queries, parsed
+from spcl.cli.options import AnswerOptions, at_least, embedded_queries, found_queries, parsed
+from spcl.data.one_image import kept_path, shown_path
 from spcl.engine.journal import ConsoleReporter, Reporter, SilentReporter
 from spcl.engine.whole_files import check_place
 from spcl.errors import InputError
@@ -29,7 +31,7 @@ _GREY = 127
 
 
 @dataclass(frozen=True)
-class Search(FeatureOptions):
+class Search(AnswerOptions):
     """Find the images of a gallery that are most similar to others; the query's own file is not listed.
 
     The gallery is a folder that spcl embed --gallery made, a features file (Parquet) of spcl embed, or images of any
@@ -83,6 +85,7 @@ def run_search(options: Search, report: Reporter) -> None:
     records = found_queries(options.query, data_dir=options.data_dir, purpose="searched for")
 
     from spcl.engine.embed import load_encoder
+    from spcl.gallery.answer_tables import search_table, write_answers
     from spcl.gallery.filters import both, not_cameras
     from spcl.gallery.sources import searchable
     from spcl.runtime import Runtime
@@ -103,24 +106,29 @@ def run_search(options: Search, report: Reporter) -> None:
         queries = embedded_queries(encoder, records, options, runtime=runtime, report=report)
         source.fill()
         _warn_of_unknown_cameras(source.gallery, options.camera_not, report)
-        found = source.gallery.search(
+        result = source.gallery.search(
             queries.features,
-            # One more, for the query itself may be among them.
-            options.top + 1,
+            options.top,
             where=where,
             exact=True if options.exact else None,
             rerank=options.rerank,
+            without=[record.path for record in queries.records],
             report=report,
         )
         num_images = len(source.gallery)
     broken = queries.broken + source.broken
-    result = _without_own_files(found, queries, options.top)
     if options.json:
         warnings = {"warnings": report.warnings} if isinstance(report, SilentReporter) and report.warnings else {}
         print(json.dumps(_to_json(result, queries, num_images, broken) | warnings))
     else:
         _tell(result, queries, num_images, broken, report, filtered=where is not None)
-    # Last: what was found is told already if it cannot be drawn.
+        if re.search(r"\bpath\b", options.where, re.IGNORECASE) and not any(result):
+            report.say("paths of files are absolute in a gallery: write path like '%/gate/%', say")
+    # Last: what was found is printed already if it cannot be written or drawn.
+    if options.output:
+        table = search_table(result, [record.path for record in queries.records])
+        write_answers(Path(options.output), table, excel=options.excel)
+        report.say(f"table: {options.output}")
     if options.save_picture:
         _draw(Path(options.save_picture), encoder, queries, result, options)
         report.say(f"picture: {options.save_picture}")
@@ -138,14 +146,6 @@ def _warn_of_unknown_cameras(gallery: Gallery, cameras: Sequence[str], report: R
     )
 
 
-def _without_own_files(found: SearchResult, queries: EmbeddedImages, top: int) -> SearchResult:
-    kept = []
-    for record, hits in zip(queries.records, found, strict=True):
-        own = record.path.resolve()
-        kept.append(tuple(hit for hit in hits if Path(hit.path).resolve() != own)[:top])
-    return replace(found, hits=tuple(kept))
-
-
 def _to_json(
     result: SearchResult, queries: EmbeddedImages, num_images: int, broken: Sequence[tuple[Path, str]]
 ) -> dict[str, object]:
@@ -154,7 +154,7 @@ def _to_json(
         "recall": result.recall,
         "num_images": num_images,
         "queries": [
-            {"query": str(record.path), "hits": [hit.to_row() for hit in hits]}
+            {"query": str(kept_path(record.path)), "hits": [hit.to_row() for hit in hits]}
             for record, hits in zip(queries.records, result, strict=True)
         ],
         "broken": [{"path": str(path), "reason": reason} for path, reason in broken],
@@ -171,11 +171,11 @@ def _tell(
     filtered: bool,
 ) -> None:
     for path, reason in broken[:_MOST_NAMED]:
-        report.warn(f"{path} is left out: {reason}")
+        report.warn(f"{shown_path(path)} is left out: {reason}")
     if len(broken) > _MOST_NAMED:
         report.warn(f"and {len(broken) - _MOST_NAMED} more images are left out; --json lists them all")
     for record, hits in zip(queries.records, result, strict=True):
-        report.say(f"query {record.path}")
+        report.say(f"query {shown_path(record.path)}")
         for line in _table(hits, filtered=filtered):
             report.say(f"  {line}")
     how = "every image compared" if result.engine == "exact" else f"by the index, recall {100 * result.recall:.1f} %"
@@ -192,7 +192,7 @@ def _table(hits: Sequence[Hit], *, filtered: bool) -> list[str]:
         "camera": [_shown(hit.camera) for hit in hits],
         "identity": [_shown(hit.identity) for hit in hits],
         "time": [_shown(hit.time) for hit in hits],
-        "path": [hit.path for hit in hits],
+        "path": [shown_path(hit.path) for hit in hits],
     }
     for name in ("distance", "time"):
         if all(cell == "-" for cell in columns[name]):

@@ -23,6 +23,9 @@ from spcl.errors import InputError
 from spcl.retrieval.arrays import Features, unit_rows
 
 VECTOR = "vector"
+KEY = "_key"
+"""The hidden column by which a row is known (``keys.py``); users cannot name a column so."""
+
 TIME = pa.timestamp("us")
 OWN_COLUMNS = {"path": pa.string(), "identity": pa.string(), "camera": pa.string(), "time": TIME}
 

@@ -1,7 +1,8 @@
 """Filters as users write them, made what the store understands.
 
-SQL, with two liberties: a camera or an identity may be written as a number (``camera != 3``), though both are text, and
+SQL, with liberties: a camera or an identity may be written as a number (``camera != 3``), though both are text, and
 a time as text (``time >= '2026-01-01 08:00'``). Only literals beside a column are changed; the rest is the store's.
+A path that is there is made absolute, as a gallery holds it (``path = 'gate/1.jpg'``, ``path like 'gate/%'``).
 ``camera > 3`` becomes the list of the cameras above 3, where the gallery's are known: an index answers that, while
 every row's text would have to be read as a number.
 """
@@ -13,9 +14,11 @@ import operator
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import pyarrow as pa
 
+from spcl.data.one_image import kept_path
 from spcl.data.times import as_time
 from spcl.errors import InputError
 from spcl.gallery.columns import TIME, VECTOR, kind_of
@@ -38,6 +41,7 @@ _COMPARED: dict[str, Callable[[float, float], bool]] = {
 }
 _TURNED = {"<": ">", ">": "<", "<=": ">=", ">=": "<="}
 _CAMERA = "camera"
+_PATH = "path"
 _ARITHMETIC = ("+", "-", "*", "/", "%", "|", ".")
 _PLAIN_DIGITS = re.compile(r"-?\d+")
 _PLAIN_NUMBER = re.compile(r"-?\d+(\.\d+)?")
@@ -77,6 +81,9 @@ def checked_filter(where: str, schema: pa.Schema, cameras: Callable[[], Sequence
     rewritten = [token.text for token in tokens]
     for at, token in enumerate(tokens):
         if token.kind not in ("text", "number"):
+            continue
+        if token.kind == "text" and _is_pattern_of_paths(tokens, at):
+            rewritten[at] = quoted(_absolute_pattern(_plain(token)))
             continue
         place, comparison = _compared_with(tokens, at, types)
         if place is None:
@@ -206,6 +213,30 @@ def _compared_with(tokens: list[_Token], at: int, types: dict[str, pa.DataType])
     return None, ""
 
 
+def _plain(token: _Token) -> str:
+    """What a literal of text says."""
+    return token.text[1:-1].replace("''", "'")
+
+
+def _is_pattern_of_paths(tokens: list[_Token], at: int) -> bool:
+    """Whether a literal is what paths are compared with by ``like``."""
+    before = [token.word for token in tokens[max(0, at - 3) : at]]
+    return before[-1:] in (["like"], ["ilike"]) and (before[-2:-1] == [_PATH] or before[:-1] == [_PATH, "not"])
+
+
+def _absolute_pattern(pattern: str) -> str:
+    """A pattern that begins with a folder below the current one, as absolute paths begin."""
+    folder = re.split(r"[%_]", pattern)[0].rpartition("/")[0]
+    return kept_path(folder).as_posix() + pattern[len(folder) :] if folder and _is_there(folder) else pattern
+
+
+def _is_there(path: str) -> bool:
+    try:
+        return Path(path).exists()
+    except (OSError, ValueError):
+        return False
+
+
 def _joins(tokens: list[_Token], place: int) -> bool:
     """``not`` before ``in``, and the ``and`` of ``between ... and ...``."""
     word = tokens[place].word
@@ -216,7 +247,9 @@ def _literal(
     token: _Token, column: _Token, data_type: pa.DataType, comparison: str, where: str, schema: pa.Schema
 ) -> str:
     """A literal in the type of the column it is compared with."""
-    text = token.text[1:-1].replace("''", "'") if token.kind == "text" else token.text
+    text = _plain(token) if token.kind == "text" else token.text
+    if column.word == _PATH and token.kind == "text" and comparison not in _ORDERED and _is_there(text):
+        return quoted(kept_path(text).as_posix())
     if data_type == TIME:
         try:
             moment = as_time(text) if token.kind == "text" else None

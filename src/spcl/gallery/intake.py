@@ -12,6 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from spcl.data.image_table import Source, images_of
+from spcl.data.one_image import kept_path
 from spcl.data.source_options import SourceOptions
 from spcl.engine.embed import Encoder, embed_parts
 from spcl.engine.journal import Reporter
@@ -29,7 +30,7 @@ class FoundImages:
 
     Attributes:
         records: The images.
-        table: Their columns, as ``columns.described`` makes them, a row for each record.
+        table: Their columns, as ``columns.described`` makes them, a row for each record; paths are absolute.
         notes: What a reader should know of the source, in sentences.
     """
 
@@ -71,7 +72,7 @@ def find_images(
     """
     given = {name: list(values) for name, values in (columns or {}).items() if values is not None}
     found = images_of(images, options, columns=given)
-    paths = [record.path for record in found.records]
+    paths = [kept_path(record.path) for record in found.records]
     return FoundImages(found.records, described(paths, columns=found.columns), found.notes)
 
 
@@ -102,7 +103,7 @@ def embedded_rows(
     ):
         rows = found.table.slice(at, len(part.records) + len(part.broken))
         at += len(rows)
-        left_out = {path_text(path) for path, _ in part.broken}
+        left_out = {path_text(kept_path(path)) for path, _ in part.broken}
         if left_out:
             rows = rows.filter(pa.array([name not in left_out for name in rows.column("path").to_pylist()]))
         yield EmbeddedRows(rows, part.features, part.broken)

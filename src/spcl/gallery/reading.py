@@ -8,30 +8,27 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from spcl.data.files import number_in_order
 from spcl.engine.embed import Encoder, ImageLike
 from spcl.engine.journal import Reporter, SilentReporter
 from spcl.errors import InputError
-from spcl.gallery.columns import VECTOR, checked_features, kind_of, vectors_of
-from spcl.gallery.filters import checked_filter, quoted
+from spcl.gallery.columns import VECTOR, checked_features, kind_of, path_text, vectors_of
+from spcl.gallery.enrolment_file import read_enrolled, state_of, write_enrolled
+from spcl.gallery.filters import quoted
 from spcl.gallery.index import is_worth_it, read_facts
-from spcl.gallery.naming import enrolled_identities
-from spcl.gallery.result import GalleryRows, SearchResult
+from spcl.gallery.keys import KeyBy
+from spcl.gallery.naming import HAS_IDENTITY, enrol, with_calibration
+from spcl.gallery.nearest_image import nearest_of_identities
+from spcl.gallery.passing import Passing
+from spcl.gallery.result import GalleryRows, Hit, SearchResult
 from spcl.gallery.search import (
-    RERANK_CANDIDATES,
     IndexFacts,
     hits_of,
-    reranked,
-    search_by_index,
-    search_exactly,
+    nearest,
+    without_own,
 )
-from spcl.gallery.snapshot import Snapshot
 from spcl.gallery.store import Store
 from spcl.retrieval.arrays import Features
 from spcl.retrieval.identification import Enrolled, Identification
-
-_MOST_COUNTED = 256
-_CAMERAS_AT_ONCE = 65536
 
 
 class ReadableGallery:
@@ -42,6 +39,7 @@ class ReadableGallery:
         dim: D, the length of a vector.
         fingerprint: Of the encoder that the vectors come from; others are refused.
         flip: Whether they are averaged with those of mirror images; None: an older gallery, which does not say.
+        key: What one image is: ``path``, one file by whatever spelling or link; ``content``, equal bytes.
         encoder: Turns images into vectors; None: only features can be searched for.
     """
 
@@ -51,10 +49,10 @@ class ReadableGallery:
         self.path = store.folder
         self.fingerprint = str(store.facts["fingerprint"])
         self.flip: bool | None = store.facts.get("flip")
-        self.dim = store.snapshot().dim
+        self.key: KeyBy = store.keys.by
+        self.dim = store.dim
         self.encoder = encoder
-        self._counted: dict[tuple[int, str], tuple[str, int]] = {}
-        self._cameras: tuple[int, list[str]] | None = None
+        self._passing = Passing()
         if encoder is not None:
             self.check_fingerprint(encoder.fingerprint)
 
@@ -68,7 +66,7 @@ class ReadableGallery:
         Raises:
             InputError: If the filter cannot be used.
         """
-        return self._passing(self._store.snapshot(), where)[1]
+        return self._passing.of(self._store.snapshot(), where)[1]
 
     @property
     def columns(self) -> dict[str, str]:
@@ -108,11 +106,11 @@ class ReadableGallery:
 
         One pass over the images, remembered until something is written.
         """
-        return list(self._known_cameras(self._store.snapshot()))
+        return list(self._passing.cameras(self._store.snapshot()))
 
     def check_filter(self, where: str) -> None:
         """Raise an ``InputError`` if it is no filter over the gallery's columns."""
-        self._passing(self._store.snapshot(), where)
+        self._passing.of(self._store.snapshot(), where)
 
     def search(
         self,
@@ -122,6 +120,7 @@ class ReadableGallery:
         where: str | None = None,
         exact: bool | None = None,
         rerank: bool = False,
+        without: Sequence[object] | None = None,
         report: Reporter | None = None,
     ) -> SearchResult:
         """The images most similar to each query.
@@ -133,6 +132,8 @@ class ReadableGallery:
             exact: None: every vector is compared while that takes some hundredths of a second, the index is used
                 beyond; also where a filter is passed by few. True: every vector. False: the index.
             rerank: Order the 100 (or 4 k) nearest images of each query by k-reciprocal re-ranking among themselves.
+            without: The image that each query is, by its path: it is not among what is found for it, by whatever
+                spelling or link the gallery has it.
             report: Shows progress.
 
         Returns:
@@ -144,22 +145,27 @@ class ReadableGallery:
         if k < 1:
             raise InputError(f"k is {k}; expected 1 or more")
         queries = self._features(query)
+        own = None if without is None else self._store.keys.of([path_text(path) for path in without]).keys
+        if own is not None and len(own) != len(queries):
+            raise InputError(f"there are {len(queries)} queries, and {len(own)} images to leave out; expected as many")
         snapshot = self._store.snapshot()
-        condition, num_passing = self._passing(snapshot, where)
+        condition, num_passing = self._passing.of(snapshot, where)
         facts = None if exact else read_facts(self.path, snapshot)
         if exact is False and facts is None:
             raise InputError(f"the gallery {self.path} has no index: searches in {num_passing} images are exact")
-        wanted = max(RERANK_CANDIDATES, 4 * k) if rerank else k
-        is_filtered = condition is not None
+        is_scattered = condition is not None
+        if exact is None and not is_worth_it(num_passing, self.dim, scattered=is_scattered):
+            facts = None
         report = report or SilentReporter()
-        with report.progress("searching") as advance:
-            if facts is None or (exact is None and not is_worth_it(num_passing, self.dim, scattered=is_filtered)):
-                found = search_exactly(snapshot, queries, wanted, condition, num_passing=num_passing, progress=advance)
-            else:
-                found = search_by_index(snapshot, queries, wanted, facts, condition, num_passing, advance)
-        if rerank:
-            with report.progress("re-ranking") as advance:
-                found = reranked(snapshot, queries, found, k, advance)
+        wanted = k if own is None else k + 1
+        while True:
+            found = nearest(snapshot, queries, wanted, facts, (condition, num_passing), rerank, report)
+            if own is None:
+                break
+            found, is_complete = without_own(snapshot, found, own, k, self._store.keys)
+            if is_complete or wanted >= num_passing:
+                break
+            wanted *= 2
         recall = 1.0 if found.engine == "exact" or facts is None else facts.recall
         return SearchResult(hits_of(snapshot, found), found.engine, recall)
 
@@ -178,7 +184,7 @@ class ReadableGallery:
             false_match_rate: Share of images of strangers that may be given somebody's name. Where fewer than twenty
                 identities are enrolled, the checkpoint's calibration of pairs (``spcl calibrate``) decides.
             where: A filter that enrolled images must pass.
-            enrolled: What ``enrolled_identities`` gave; None: asked for now, which reads every vector.
+            enrolled: What ``enrolled`` gave; None: asked for now.
 
         Returns:
             An answer for each query: ``identity`` is None for nobody's.
@@ -187,11 +193,74 @@ class ReadableGallery:
             InputError: If nobody is enrolled, or nothing tells how similar strangers are; says what would.
         """
         queries = self._features(query)
-        known = enrolled or enrolled_identities(self, where)
+        known = enrolled or self.enrolled(where)
         try:
             return known.identify(queries, false_match_rate)
         except ValueError as error:
             raise InputError(str(error)) from error
+
+    def enrolled(self, where: str | None = None, report: Reporter | None = None) -> Enrolled:
+        """The identities of the gallery's images, to name others by.
+
+        Without a filter they are kept in the gallery's folder, so that the next call, of whatever process, computes
+        them again only where something has been written since.
+
+        Args:
+            where: A filter that images must pass.
+            report: Shows progress.
+
+        Returns:
+            Enrolled: as of now; images that are added later are not in it. With the encoder's calibration, where the
+            gallery was opened with its encoder.
+
+        Raises:
+            InputError: If the filter cannot be used, or no image that passes has an identity.
+        """
+        known = read_enrolled(self.path) if where is None else None
+        if known is None:
+            state = state_of(self.path)
+            snapshot = self._store.snapshot()
+            condition, total = self._passing.of(
+                snapshot, HAS_IDENTITY if where is None else f"({where}) and {HAS_IDENTITY}"
+            )
+            if not total:
+                raise InputError(
+                    f"no image of the gallery has an identity{' and passes the filter' if where else ''}: add images "
+                    "with identities (spcl embed --gallery with a table's column identity, or --identity-from folder)"
+                )
+            known = enrol(snapshot, condition or "", total, report)
+            if where is None:
+                write_enrolled(self.path, state, self._store.facts, known)
+        return with_calibration(known, self.encoder, self.flip)
+
+    def nearest_of(
+        self,
+        query: Features,
+        identities: Sequence[str],
+        *,
+        where: str | None = None,
+        without: Sequence[object] | None = None,
+    ) -> list[Hit | None]:
+        """The image of one identity that is most similar to each query, in one pass over the vectors.
+
+        Args:
+            query: Features ``[Q, D]``.
+            identities: One for each query.
+            where: A filter that images must pass.
+            without: The image that each query is, by its path, which does not count.
+
+        Returns:
+            A hit for each query; None where no other image of its identity passes.
+
+        Raises:
+            InputError: If the filter or the query cannot be used.
+        """
+        queries = self._features(query)
+        snapshot = self._store.snapshot()
+        condition, _ = self._passing.of(snapshot, where)
+        own = None if without is None else self._store.keys.of([path_text(path) for path in without]).keys
+        found = nearest_of_identities(snapshot, queries, identities, condition, own, self._store.keys)
+        return [hits[0] if hits else None for hits in hits_of(snapshot, found)]
 
     def read(
         self, columns: Sequence[str] = ("path", "identity"), where: str | None = None, rows: int = 8192
@@ -210,31 +279,10 @@ class ReadableGallery:
         unknown = [name for name in columns if name not in snapshot.schema.names]
         if unknown:
             raise InputError(f"the gallery {self.path} has no column {unknown[0]!r}; it has {', '.join(self.columns)}")
-        condition, _ = self._passing(snapshot, where)
+        condition, _ = self._passing.of(snapshot, where)
         for _, batch in snapshot.scan([VECTOR, *columns], condition, rows):
             vectors = vectors_of(batch.column(VECTOR), self.dim)
             yield GalleryRows(vectors, {name: batch.column(name).to_pylist() for name in columns})
-
-    def _passing(self, snapshot: Snapshot, where: str | None) -> tuple[str | None, int]:
-        """A filter as the store takes it and how many rows pass; remembered, for the next query often has the same."""
-        if where is None:
-            return None, snapshot.count()
-        known = self._counted.get((snapshot.version, where))
-        if known is None:
-            condition = checked_filter(where, snapshot.schema, lambda: self._known_cameras(snapshot))
-            known = condition, snapshot.count(condition)
-            if len(self._counted) >= _MOST_COUNTED:
-                self._counted.clear()
-            self._counted[snapshot.version, where] = known
-        return known
-
-    def _known_cameras(self, snapshot: Snapshot) -> list[str]:
-        if self._cameras is None or self._cameras[0] != snapshot.version:
-            batches = snapshot.scan(["camera"], rows=_CAMERAS_AT_ONCE)
-            found = {camera for _, batch in batches for camera in batch.column("camera").unique().to_pylist()}
-            cameras = number_in_order([camera for camera in found if camera is not None])
-            self._cameras = snapshot.version, list(cameras)
-        return self._cameras[1]
 
     def _features(self, query: Features | ImageLike | Sequence[ImageLike]) -> NDArray[np.float32]:
         is_floating = isinstance(query, np.ndarray) and query.dtype.kind == "f"

@@ -1,10 +1,11 @@
-"""What a search finds."""
+"""What a search finds, what a write did, what is read."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -73,6 +74,37 @@ class SearchResult:
 
     def __iter__(self) -> Iterator[tuple[Hit, ...]]:
         return iter(self.hits)
+
+
+@dataclass(frozen=True)
+class Added:
+    """What was added to a gallery.
+
+    Attributes:
+        num_added: New images.
+        num_replaced: Images that were there: the new vector took the place of the old, and so did each column that has
+            a value now.
+        broken: Path and reason of each image that could not be read; it was left out.
+        kept: For each column, how many of the replaced have no value of their own and kept the one that was there.
+        note: What was done to a gallery of an older format before; empty: nothing.
+    """
+
+    num_added: int
+    num_replaced: int
+    broken: tuple[tuple[Path, str], ...] = ()
+    kept: Mapping[str, int] = field(default_factory=dict)
+    note: str = ""
+
+    def __add__(self, other: Added) -> Added:
+        """Both, one after the other."""
+        columns = {**self.kept, **other.kept}
+        return Added(
+            self.num_added + other.num_added,
+            self.num_replaced + other.num_replaced,
+            self.broken + other.broken,
+            {name: self.kept.get(name, 0) + other.kept.get(name, 0) for name in columns},
+            self.note or other.note,
+        )
 
 
 class GalleryRows(NamedTuple):

@@ -10,7 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.dlpack import from_dlpack
 
-from spcl.gallery.columns import OWN_COLUMNS, VECTOR
+from spcl.engine.journal import Reporter
+from spcl.gallery.columns import KEY, OWN_COLUMNS, VECTOR
+from spcl.gallery.keys import ImageKeys
 from spcl.gallery.result import Engine, Hit
 from spcl.gallery.snapshot import Snapshot
 from spcl.retrieval.arrays import Progress
@@ -56,6 +58,39 @@ class Found:
     similarities: list[NDArray[np.float32]]
     engine: Engine
     distances: list[NDArray[np.float32]] | None = None
+
+
+def nearest(
+    snapshot: Snapshot,
+    queries: NDArray[np.float32],
+    k: int,
+    facts: IndexFacts | None,
+    passing: tuple[str | None, int],
+    rerank: bool,
+    report: Reporter,
+) -> Found:
+    """The nearest rows to each query.
+
+    Args:
+        snapshot: What is searched.
+        queries: ``[Q, D]`` unit rows.
+        k: How many for each.
+        facts: How far the index looks; None: every vector is compared.
+        passing: A filter, and how many rows pass it.
+        rerank: Order the nearest by k-reciprocal re-ranking among themselves.
+        report: Shows progress.
+    """
+    wanted = max(RERANK_CANDIDATES, 4 * k) if rerank else k
+    condition, num_passing = passing
+    with report.progress("searching") as advance:
+        if facts is None:
+            found = search_exactly(snapshot, queries, wanted, condition, num_passing=num_passing, progress=advance)
+        else:
+            found = search_by_index(snapshot, queries, wanted, facts, condition, num_passing, advance)
+    if not rerank:
+        return found
+    with report.progress("re-ranking") as advance:
+        return reranked(snapshot, queries, found, k, advance)
 
 
 def search_exactly(
@@ -160,6 +195,39 @@ def reranked(
         if progress is not None:
             progress(len(rows), len(queries))
     return Found(rows, similarities, found.engine, distances)
+
+
+def without_own(snapshot: Snapshot, found: Found, own: list[str], k: int, keys: ImageKeys) -> tuple[Found, bool]:
+    """What was found, without the images that the queries are.
+
+    Args:
+        snapshot: Where it was found.
+        found: At least one more row than ``k`` for each query, where there are so many.
+        own: The key of each query.
+        k: How many to keep of each.
+        keys: The gallery's.
+
+    Returns:
+        What is left, and whether each query has ``k`` left.
+    """
+    every = np.concatenate([*found.row_ids, np.empty(0, dtype=np.int64)])
+    names = [KEY if snapshot.has_keys else "path"]
+    held = snapshot.take(every, names).column(names[0]).to_pylist() if len(every) else []
+    # Rows of a gallery of format 1 are known by their paths alone, and one image may have several.
+    held = held if snapshot.has_keys else keys.of(held).keys
+    ends = np.cumsum([0, *map(len, found.row_ids)])
+    others = [
+        np.array([held[row] != key for row in range(start, end)], dtype=bool).nonzero()[0][:k]
+        for key, (start, end) in zip(own, pairwise(ends), strict=True)
+    ]
+    distances = found.distances
+    left = Found(
+        [rows[places] for rows, places in zip(found.row_ids, others, strict=True)],
+        [values[places] for values, places in zip(found.similarities, others, strict=True)],
+        found.engine,
+        None if distances is None else [values[places] for values, places in zip(distances, others, strict=True)],
+    )
+    return left, all(len(places) == k for places in others)
 
 
 def hits_of(snapshot: Snapshot, found: Found) -> tuple[tuple[Hit, ...], ...]:

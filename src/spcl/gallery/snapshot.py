@@ -12,7 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from spcl.errors import first_line
-from spcl.gallery.columns import VECTOR, vectors_of
+from spcl.gallery.columns import KEY, VECTOR, vectors_of
 from spcl.gallery.filters import refused
 
 FACTS = b"spcl"
@@ -29,14 +29,17 @@ class Snapshot:
     """One version of a gallery's table.
 
     Attributes:
-        schema: Its columns.
+        schema: Its columns, without the key.
+        has_keys: Whether its rows have keys; those of a gallery of format 1 have none.
         dim: Length of a vector.
         version: Its number.
     """
 
     def __init__(self, table: Any) -> None:
         self._table = table
-        self.schema: pa.Schema = table.schema
+        schema: pa.Schema = table.schema
+        self.has_keys = KEY in schema.names
+        self.schema = schema.remove(schema.get_field_index(KEY)) if self.has_keys else schema
         self.dim: int = self.schema.field(VECTOR).type.list_size
         self.version = int(table.version)
 

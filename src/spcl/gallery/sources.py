@@ -13,9 +13,9 @@ from spcl.engine.embed import Encoder
 from spcl.engine.journal import Reporter
 from spcl.errors import InputError
 from spcl.gallery.features_file import FeaturesFile, is_features_file
+from spcl.gallery.folder import is_gallery
 from spcl.gallery.gallery import Gallery
 from spcl.gallery.intake import EmbeddedRows, FoundImages, embedded_rows, find_images
-from spcl.gallery.store import is_gallery
 from spcl.runtime import Runtime
 from spcl.threads import NumThreads
 

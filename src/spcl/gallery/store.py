@@ -6,43 +6,69 @@ sees one version from its first row to its last, whatever is written meanwhile.
 
 from __future__ import annotations
 
-import json
-import os
-import random
-import re
-import shutil
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import timedelta
+from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from spcl.data.files import what_is_there
 from spcl.errors import InputError, first_line
-from spcl.gallery.columns import OWN_COLUMNS, VECTOR, kind_of, vector_type
-from spcl.gallery.snapshot import FACTS, VECTOR_INDEX, Snapshot, facts_of
+from spcl.gallery.columns import KEY, VECTOR, kind_of
+from spcl.gallery.enrolment_file import known_facts
+from spcl.gallery.folder import (
+    FORMAT,
+    FORMAT_WITHOUT_KEYS,
+    KEY_FIELD,
+    TABLE,
+    connected,
+    is_gallery,
+    make_folder,
+    metadata_of,
+)
+from spcl.gallery.keys import ImageKeys
+from spcl.gallery.merging import filled_from
+from spcl.gallery.migration import with_keys
+from spcl.gallery.snapshot import VECTOR_INDEX, Snapshot, facts_of
+from spcl.gallery.writes import LostRaceError, alone, until_won
 
-T = TypeVar("T")
-
-_TABLE = "images"
-_FORMAT = 1
-_INDEX_CACHE = 768 * 2**20
-_METADATA_CACHE = 128 * 2**20
-_READ_AHEAD = 128 * 2**20
-_ATTEMPTS = 8
+_KEYS_AT_ONCE = 65536
 # A reader of an older version has long finished by then.
 _KEEP_VERSIONS = timedelta(hours=1)
 
 
-class LostRaceError(InputError):
-    """Others wrote to the gallery each time before a write was done."""
+@dataclass(frozen=True)
+class Put:
+    """What a write did.
+
+    Attributes:
+        num_added: New rows.
+        num_replaced: Rows that took the place of others.
+        kept: For each column, how many of these had no value of their own and kept the one that was there.
+        note: What was done to a gallery of an older format before; empty: nothing.
+    """
+
+    num_added: int
+    num_replaced: int
+    kept: Mapping[str, int]
+    note: str
 
 
 class Store:
-    """The table of a gallery and what is written to it."""
+    """The table of a gallery and what is written to it.
+
+    Attributes:
+        folder: The gallery's.
+        facts: What was written down when it was made.
+        dim: Length of a vector.
+        keys: Of its images.
+    """
 
     def __init__(self, folder: Path) -> None:
         """Open it.
@@ -56,7 +82,20 @@ class Store:
                 f"spcl embed CHECKPOINT IMAGES --gallery {folder}, or with Gallery.create"
             )
         self.folder = folder
-        self._database = _connect(folder)
+        known = known_facts(folder)
+        if known is not None:
+            self.facts, self.dim = known
+        else:
+            self._read_facts()
+        if self.facts.get("format") not in (FORMAT_WITHOUT_KEYS, FORMAT):
+            raise InputError(
+                f"the gallery {folder} has the format {self.facts.get('format')}, and this version of spcl reads "
+                f"{FORMAT_WITHOUT_KEYS} and {FORMAT}: update spcl"
+            )
+        self.keys = ImageKeys(self.facts.get("key", "path"))
+
+    def _read_facts(self) -> None:
+        folder = self.folder
         try:
             table = self._table()
             self.facts = facts_of(table.schema)
@@ -66,43 +105,21 @@ class Store:
             raise InputError(
                 f"the table in {folder} was not made by spcl: it does not say which encoder its vectors come from"
             )
-        if self.facts.get("format") != _FORMAT:
-            raise InputError(
-                f"the gallery {folder} has the format {self.facts.get('format')}, and this version of spcl reads "
-                f"{_FORMAT}: update spcl"
-            )
+        self.dim = int(table.schema.field(VECTOR).type.list_size)
+
+    @cached_property
+    def _database(self) -> Any:
+        # Not before it is needed: the import of LanceDB takes seconds of a busy machine.
+        return connected(self.folder)
 
     @classmethod
     def create(cls, folder: Path, dim: int, facts: Mapping[str, Any]) -> Store:
-        """Make an empty table, aside, and rename it into place.
+        """Make an empty gallery.
 
         Raises:
-            InputError: If there is something already.
+            InputError: If there is something already, or it cannot be made.
         """
-        if is_gallery(folder):
-            raise InputError(f"there is a gallery at {folder} already: open it, or give another folder")
-        if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
-            raise InputError(f"a gallery needs a folder of its own, and {what_is_there(folder)}")
-        if not folder.name:
-            raise InputError(f"a gallery is made under a name of its own; give {folder / 'NAME'}, say")
-        schema = pa.schema(
-            [pa.field(name, kind, nullable=name != "path") for name, kind in OWN_COLUMNS.items()]
-            + [pa.field(VECTOR, vector_type(dim), nullable=False)],
-            metadata={FACTS: json.dumps({"format": _FORMAT, **facts}).encode()},
-        )
-        aside = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
-        try:
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            table = _connect(aside).create_table(_TABLE, schema=schema)
-            # Two writers that add the same new path at the same time are noticed by it; otherwise both would add it.
-            table.set_unenforced_primary_key("path")
-            if folder.exists():
-                folder.rmdir()
-            aside.rename(folder)
-        except OSError as error:
-            raise InputError(f"cannot make the gallery {folder}: {error.strerror or error}") from error
-        finally:
-            shutil.rmtree(aside, ignore_errors=True)
+        make_folder(folder, dim, facts)
         return cls(folder)
 
     def snapshot(self) -> Snapshot:
@@ -115,24 +132,55 @@ class Store:
             if field.name in rows.column_names:
                 _fitting(rows.column(field.name), field)
 
-    def put(self, rows: pa.Table) -> tuple[int, int]:
-        """Add rows; one whose path is there already takes its place. One version, whole or not at all.
+    def put(self, rows: pa.Table) -> Put:
+        """Add rows; one whose key is there already takes its place. One version, whole or not at all.
+
+        A cell that is empty, or whose column is missing, keeps the value that is there.
 
         Args:
-            rows: With vectors, each path once.
-
-        Returns:
-            How many were added, and how many took another's place.
+            rows: With keys and vectors, each key once.
 
         Raises:
             InputError: If a column has values of another kind than it has in the gallery.
         """
-        self.add_columns(rows.schema)
-        table = self._table()
-        fitted = _fitted(rows, table.schema)
-        merge = table.merge_insert("path").when_matched_update_all().when_not_matched_insert_all()
-        done = _until_won(lambda: merge.execute(fitted))
-        return int(done.num_inserted_rows), int(done.num_updated_rows)
+        with alone(self.folder):
+            note = self._give_keys()
+            self.add_columns(rows.schema)
+            table = self._table()
+            fitted, kept = filled_from(_fitted(rows, table.schema), self._held(rows.column(KEY)))
+            merge = table.merge_insert(KEY).when_matched_update_all().when_not_matched_insert_all()
+            done = until_won(lambda: merge.execute(fitted))
+        return Put(int(done.num_inserted_rows), int(done.num_updated_rows), kept, note)
+
+    def _held(self, keys: pa.ChunkedArray) -> pa.Table:
+        """The rows of some keys as they are, without vectors."""
+        snapshot = self.snapshot()
+        wanted = keys.combine_chunks()
+        found = [np.empty(0, dtype=np.int64)]
+        for row_ids, batch in snapshot.scan([KEY], rows=_KEYS_AT_ONCE):
+            found.append(row_ids[pc.is_in(batch.column(KEY), value_set=wanted).to_numpy(zero_copy_only=False)])
+        names = [KEY, *(name for name in snapshot.schema.names if name != VECTOR)]
+        held = np.concatenate(found)
+        return snapshot.take(held, names) if len(held) else pa.table({KEY: pa.array([], pa.string())})
+
+    def _give_keys(self) -> str:
+        """Make a gallery of format 1 one of keys, as one version; a word on it, empty where it has them."""
+        snapshot = self.snapshot()
+        if snapshot.has_keys:
+            return ""
+        facts = {**self.facts, "key": "path"}
+        schema = pa.schema([KEY_FIELD, *snapshot.schema], metadata=metadata_of(facts))
+        rows, num_joined = with_keys(snapshot, self.folder, schema)
+        # Nothing that conflicts with it: other writers of this version wait, and it replaces every row.
+        until_won(lambda: self._database.create_table(TABLE, data=rows, mode="overwrite"))
+        self.facts = facts_of(self._table().schema)
+        joined = (
+            f"; {num_joined} rows were other spellings of images that it holds, and are joined" if num_joined else ""
+        )
+        return (
+            f"the gallery {self.folder} was of an older format: its images are known by their resolved paths now"
+            f"{joined}. Versions of spcl before this one cannot read it any more"
+        )
 
     def add_columns(self, schema: pa.Schema) -> None:
         """Add the columns that the table lacks, empty for the rows that are there."""
@@ -144,11 +192,16 @@ class Store:
                 table.add_columns(new)
 
         # Who lost finds the other's columns at the next try, and adds only what is lacking still.
-        _until_won(add_what_is_lacking)
+        until_won(add_what_is_lacking)
+
+    def clear(self, columns: Sequence[str], where: str) -> int:
+        """Empty some columns of the rows that pass a filter; how many rows they were."""
+        nothing = dict.fromkeys(columns, "null")
+        return int(until_won(lambda: self._table().update(where=where, values_sql=nothing)).rows_updated)
 
     def delete(self, where: str) -> int:
         """Remove the rows that pass a filter; how many they were."""
-        return int(_until_won(lambda: self._table().delete(where)).num_deleted_rows)
+        return int(until_won(lambda: self._table().delete(where)).num_deleted_rows)
 
     def build_index(self, *, partitions: int, sample_rate: int, iterations: int) -> None:
         """Build the index anew over all rows."""
@@ -157,7 +210,7 @@ class Store:
         config = IvfSq(
             distance_type="l2", num_partitions=partitions, sample_rate=sample_rate, max_iterations=iterations
         )
-        _until_won(lambda: self._table().create_index(VECTOR, config=config, replace=True, name=VECTOR_INDEX))
+        until_won(lambda: self._table().create_index(VECTOR, config=config, replace=True, name=VECTOR_INDEX))
 
     def index_columns(self) -> None:
         """Index the columns that filters name and that have no index yet: a filter then need not read every row.
@@ -170,12 +223,12 @@ class Store:
         table = self._table()
         indexed = {name for index in table.list_indices() for name in index.columns}
         for field in table.schema:
-            if field.name not in (*indexed, VECTOR, "path"):
+            if field.name not in (*indexed, KEY, VECTOR, "path"):
                 few_values = field.name == "camera" or pa.types.is_boolean(field.type)
                 self._index_column(field.name, Bitmap() if few_values else BTree())
 
     def _index_column(self, column: str, config: Any) -> None:
-        _until_won(lambda: self._table().create_index(column, config=config, replace=True, name=f"{column}_index"))
+        until_won(lambda: self._table().create_index(column, config=config, replace=True, name=f"{column}_index"))
 
     def tidy(self) -> None:
         """Join the files of many small writes, take new rows into the index, drop versions older than an hour.
@@ -183,56 +236,11 @@ class Store:
         Where others write all the time it may not come to it; nothing is lost by waiting for the next time.
         """
         with suppress(LostRaceError):
-            _until_won(lambda: self._table().optimize(cleanup_older_than=_KEEP_VERSIONS))
+            until_won(lambda: self._table().optimize(cleanup_older_than=_KEEP_VERSIONS))
 
     def _table(self) -> Any:
         # Each handle stays at its version: a reader gets one of its own. Caches belong to the connection.
-        return self._database.open_table(_TABLE)
-
-
-def _until_won(write: Callable[[], T]) -> T:
-    """Try a write again while others come first: each try starts from their version.
-
-    Raises:
-        LostRaceError: If others came first every time.
-    """
-    for attempt in range(_ATTEMPTS):
-        try:
-            return write()
-        except (ValueError, RuntimeError, OSError) as error:
-            if "conflict" not in str(error).lower():
-                _tell_of_the_disk(error)
-                raise
-            time.sleep(random.uniform(0, 0.02 * 2**attempt))
-    raise LostRaceError("others write to this gallery all the time; try again when they are done")
-
-
-def _tell_of_the_disk(error: Exception) -> None:
-    """Raise an ``InputError`` where the store says that the disk did not take a write; what was there is there."""
-    found = re.search(r"LanceError\(IO\): (.*?) \(os error \d+\)", str(error))
-    if found:
-        raise InputError(
-            f"cannot write to the gallery: {found[1]}; free some space, or make the gallery elsewhere. What was in it "
-            "before this write is whole"
-        ) from error
-
-
-def is_gallery(folder: Path) -> bool:
-    """Whether a folder holds a gallery."""
-    return (folder / f"{_TABLE}.lance").is_dir()
-
-
-def _connect(folder: Path) -> Any:
-    # Lost races are told by their errors, and tried again: its log would fill the terminal with them.
-    os.environ.setdefault("LANCEDB_LOG", "error")
-    # What a scan reads ahead: 2 GiB unless told otherwise.
-    os.environ.setdefault("LANCE_DEFAULT_IO_BUFFER_SIZE", str(_READ_AHEAD))
-    try:
-        import lancedb
-    except ModuleNotFoundError as error:
-        raise InputError('a gallery needs LanceDB, which is not installed: pip install "spcl[gallery]"') from error
-    session = lancedb.Session(index_cache_size_bytes=_INDEX_CACHE, metadata_cache_size_bytes=_METADATA_CACHE)
-    return lancedb.connect(str(folder), session=session)
+        return self._database.open_table(TABLE)
 
 
 def _fitted(rows: pa.Table, schema: pa.Schema) -> pa.Table:

@@ -1,0 +1,164 @@
+"""Answers of searches and of naming as tables: CSV, also for spreadsheets, or Parquet; one row for each answer.
+
+``path`` is the query, absolute, so that a table can be read again as a table of images: the name given to an image is
+then its identity. What is said of images that were found stands in columns of other names.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from spcl.data.one_image import kept_path
+from spcl.engine.whole_files import written_aside
+from spcl.gallery.columns import TIME, path_text
+from spcl.gallery.result import Hit, SearchResult
+from spcl.retrieval.identification import Identification
+
+_IDENTIFICATION: dict[str, pa.DataType | None] = {
+    "path": pa.string(),
+    "identity": pa.string(),
+    "is_unknown": pa.bool_(),
+    "probability": pa.float64(),
+    "similarity": pa.float64(),
+    "nearest_identity": pa.string(),
+    "runner_up": pa.string(),
+    "runner_up_similarity": pa.float64(),
+    "nearest_path": pa.string(),
+    "nearest_similarity": pa.float64(),
+    "nearest_camera": pa.string(),
+    "nearest_time": TIME,
+}
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def search_table(result: SearchResult, queries: Sequence[str | Path]) -> pa.Table:
+    """What was found for each query, nearest first; a query for which nothing was found has one row without a rank.
+
+    Returns:
+        Columns path (the query), rank (from 1), found_path, similarity, distance (after re-ranking, else missing),
+        found_identity, found_camera, found_time, and ``found_`` and the name of each further column of the gallery.
+    """
+    rows: list[dict[str, Any]] = []
+    for query, hits in zip(queries, result, strict=True):
+        path = _absolute(query)
+        rows += [{"path": path, "rank": rank, **_found(hit)} for rank, hit in enumerate(hits, start=1)]
+        if not hits:
+            rows.append({"path": path})
+    own = [name for hits in result for hit in hits[:1] for name in hit.columns]
+    kinds: dict[str, pa.DataType | None] = {
+        "path": pa.string(),
+        "rank": pa.int64(),
+        "found_path": pa.string(),
+        "similarity": pa.float64(),
+        "distance": pa.float64(),
+        "found_identity": pa.string(),
+        "found_camera": pa.string(),
+        "found_time": TIME,
+        **{f"found_{name}": None for name in own},
+    }
+    if all(row.get("distance") is None for row in rows):
+        del kinds["distance"]
+    return _table(rows, kinds)
+
+
+def identification_table(
+    answers: Sequence[Identification], queries: Sequence[str | Path], nearest: Sequence[Hit | None]
+) -> pa.Table:
+    """The name of each query.
+
+    Args:
+        answers: One for each query.
+        queries: Their paths.
+        nearest: Of each, the image of its nearest identity that is most similar to it; None where there is none.
+
+    Returns:
+        Columns path (the query), identity (the name that was given; empty where ``is_unknown``, whatever identities
+        are called), is_unknown, probability, similarity (to the mean of the nearest identity), nearest_identity (also
+        where it is too far to give its name), runner_up, runner_up_similarity, nearest_path, nearest_similarity,
+        nearest_camera and nearest_time (of the most similar image of the nearest identity).
+    """
+    rows = []
+    for answer, query, hit in zip(answers, queries, nearest, strict=True):
+        row: dict[str, Any] = {
+            "path": _absolute(query),
+            "identity": None if answer.identity is None else str(answer.identity),
+            "is_unknown": answer.identity is None,
+            "probability": answer.probability,
+            "similarity": answer.similarity,
+            "nearest_identity": str(answer.nearest),
+            "runner_up": None if answer.runner_up is None else str(answer.runner_up),
+            "runner_up_similarity": answer.runner_up_similarity,
+        }
+        if hit is not None:
+            row |= {
+                "nearest_path": hit.path,
+                "nearest_similarity": hit.similarity,
+                "nearest_camera": hit.camera,
+                "nearest_time": hit.time,
+            }
+        rows.append(row)
+    return _table(rows, _IDENTIFICATION)
+
+
+def write_answers(path: Path, table: pa.Table, *, excel: bool = False) -> None:
+    """Write a table, aside, and rename it into place.
+
+    Args:
+        path: A file that ends in ``.csv`` or ``.parquet``.
+        table: Of answers.
+        excel: A CSV for spreadsheets: with a byte-order mark, without which they take UTF-8 for something else, and
+            with ``'`` before text that they would take for a formula (that begins with ``=``, ``+``, ``-`` or ``@``).
+
+    Raises:
+        InputError: If it cannot be written.
+    """
+    with written_aside(path) as aside:
+        if path.suffix.lower() == ".parquet":
+            pq.write_table(table, aside)
+            return
+        encoding = "utf-8-sig" if excel else "utf-8"
+        with aside.open("w", encoding=encoding, newline="") as file:
+            writer = csv.writer(file, lineterminator="\r\n" if excel else "\n")
+            writer.writerow(table.column_names)
+            columns = [column.to_pylist() for column in table.columns]
+            writer.writerows([_cell(value, excel) for value in row] for row in zip(*columns, strict=True))
+
+
+def _found(hit: Hit) -> dict[str, Any]:
+    own = {f"found_{name}": value for name, value in hit.columns.items()}
+    return own | {
+        "found_path": hit.path,
+        "similarity": hit.similarity,
+        "distance": hit.distance,
+        "found_identity": hit.identity,
+        "found_camera": hit.camera,
+        "found_time": hit.time,
+    }
+
+
+def _table(rows: Sequence[Mapping[str, Any]], kinds: Mapping[str, pa.DataType | None]) -> pa.Table:
+    return pa.table({name: pa.array([row.get(name) for row in rows], kind) for name, kind in kinds.items()})
+
+
+def _absolute(path: str | Path) -> str:
+    return path_text(kept_path(path))
+
+
+def _cell(value: object, excel: bool) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, datetime):
+        return value.isoformat(sep=" ")
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    text = str(value)
+    return f"'{text}" if excel and isinstance(value, str) and text.startswith(_FORMULA) else text

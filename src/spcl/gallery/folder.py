@@ -1,0 +1,92 @@
+"""A gallery's folder: what lies where, how it is made, how the store connects to it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pyarrow as pa
+
+from spcl.data.files import what_is_there
+from spcl.errors import InputError
+from spcl.gallery.columns import KEY, OWN_COLUMNS, VECTOR, vector_type
+from spcl.gallery.snapshot import FACTS
+
+TABLE = "images"
+FORMAT = 2
+FORMAT_WITHOUT_KEYS = 1
+KEY_FIELD = pa.field(
+    KEY,
+    pa.string(),
+    nullable=False,
+    # Two writers that add the same new image at the same time are noticed by it; otherwise both would add it.
+    metadata={"lance-schema:unenforced-primary-key": "true", "lance-schema:unenforced-primary-key:position": "1"},
+)
+
+_INDEX_CACHE = 768 * 2**20
+_METADATA_CACHE = 128 * 2**20
+_READ_AHEAD = 128 * 2**20
+
+
+def is_gallery(folder: Path) -> bool:
+    """Whether a folder holds a gallery."""
+    return (folder / f"{TABLE}.lance").is_dir()
+
+
+def make_folder(folder: Path, dim: int, facts: Mapping[str, Any]) -> None:
+    """Make an empty gallery, aside, and rename it into place.
+
+    Raises:
+        InputError: If there is something already, another program makes it at the same time, or the disk is full.
+    """
+    if is_gallery(folder):
+        raise InputError(f"there is a gallery at {folder} already: open it, or give another folder")
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise InputError(f"a gallery needs a folder of its own, and {what_is_there(folder)}")
+    if not folder.name:
+        raise InputError(f"a gallery is made under a name of its own; give {folder / 'NAME'}, say")
+    columns = [pa.field(name, kind, nullable=name != "path") for name, kind in OWN_COLUMNS.items()]
+    vectors = pa.field(VECTOR, vector_type(dim), nullable=False)
+    schema = pa.schema([KEY_FIELD, *columns, vectors], metadata=metadata_of(facts))
+    # A name of its own: two programs may make the same gallery at the same time.
+    aside = folder.with_name(f".{folder.name}.{uuid4().hex}.tmp")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        connected(aside).create_table(TABLE, schema=schema)
+        if folder.exists():
+            folder.rmdir()
+        aside.rename(folder)
+    except (OSError, RuntimeError) as error:
+        if is_gallery(folder):
+            raise InputError(f"another program has just made the gallery {folder}: open it") from error
+        raise InputError(f"cannot make the gallery {folder}: {getattr(error, 'strerror', None) or error}") from error
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def connected(folder: Path) -> Any:
+    """The store's connection to a gallery's folder.
+
+    Raises:
+        InputError: If LanceDB is not installed.
+    """
+    # Lost races are known by their errors, and tried again: its log would fill the terminal with them.
+    os.environ.setdefault("LANCEDB_LOG", "error")
+    # What a scan reads ahead: 2 GiB unless set otherwise.
+    os.environ.setdefault("LANCE_DEFAULT_IO_BUFFER_SIZE", str(_READ_AHEAD))
+    try:
+        import lancedb
+    except ModuleNotFoundError as error:
+        raise InputError('a gallery needs LanceDB, which is not installed: pip install "spcl[gallery]"') from error
+    session = lancedb.Session(index_cache_size_bytes=_INDEX_CACHE, metadata_cache_size_bytes=_METADATA_CACHE)
+    return lancedb.connect(str(folder), session=session)
+
+
+def metadata_of(facts: Mapping[str, Any]) -> dict[bytes, bytes]:
+    """What a table of this version of spcl says of itself."""
+    return {FACTS: json.dumps({**facts, "format": FORMAT}).encode()}

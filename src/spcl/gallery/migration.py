@@ -1,0 +1,79 @@
+"""Galleries of format 1, whose rows are known by the spelling of their paths: made galleries of keys, in one version.
+
+The paths of format 1 are as they were given: relative ones are relative to the folder where ``spcl embed`` ran. That
+folder is looked for above the gallery, then the current one is tried; what is no file there keeps its text as key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from spcl.gallery.columns import KEY, VECTOR
+from spcl.gallery.keys import ImageKeys
+from spcl.gallery.merging import joined
+from spcl.gallery.snapshot import Snapshot
+
+_ROWS_AT_ONCE = 8192
+
+
+def with_keys(snapshot: Snapshot, folder: Path, schema: pa.Schema) -> tuple[pa.RecordBatchReader, int]:
+    """The rows of a gallery of format 1 with keys, one row for each image.
+
+    Args:
+        snapshot: Of the gallery.
+        folder: The gallery's.
+        schema: Of the rows to be: the key, then the columns that there are.
+
+    Returns:
+        The rows, in batches, and how many of the old rows were another spelling of an image and have been joined.
+    """
+    names = [name for name in schema.names if name not in (KEY, VECTOR)]
+    ids, parts = [], []
+    for row_ids, batch in snapshot.scan(names, rows=_ROWS_AT_ONCE):
+        ids.append(row_ids)
+        parts.append(batch.select(names))
+    numbers = np.concatenate([*ids, np.empty(0, dtype=np.int64)])
+    found = pa.Table.from_batches(parts, pa.schema([schema.field(name) for name in names]))
+    paths = [_placed(path, folder) for path in found.column("path").to_pylist()]
+    keys = ImageKeys("path").of(paths)
+    found = found.set_column(names.index("path"), schema.field("path"), pa.array(keys.paths, pa.string()))
+    found = found.append_column(schema.field(KEY), pa.array(keys.keys, pa.string()))
+    # The numbers travel with the rows, as ``joined`` keeps the path of the last row of each image.
+    last = {key: row for row, key in enumerate(keys.keys)}
+    known = joined(found)
+    rows_of = numbers[np.array(sorted(last.values()), dtype=np.int64)]
+    return pa.RecordBatchReader.from_batches(schema, _batches(snapshot, schema, known, rows_of)), len(found) - len(
+        known
+    )
+
+
+def _batches(
+    snapshot: Snapshot, schema: pa.Schema, known: pa.Table, rows_of: np.ndarray[tuple[int], np.dtype[np.int64]]
+) -> Iterator[pa.RecordBatch]:
+    """The vectors of the rows that stay, each with its columns."""
+    if not len(rows_of):
+        return
+    order = np.argsort(rows_of, kind="stable")
+    ordered = rows_of[order]
+    for row_ids, batch in snapshot.scan([VECTOR], rows=_ROWS_AT_ONCE):
+        places = np.minimum(np.searchsorted(ordered, row_ids), len(ordered) - 1)
+        stays = ordered[places] == row_ids
+        table = known.take(pa.array(order[places[stays]]))
+        vectors = batch.column(VECTOR).filter(pa.array(stays))
+        table = table.append_column(schema.field(VECTOR), vectors)
+        yield from table.select(schema.names).cast(schema).combine_chunks().to_batches()
+
+
+def _placed(path: str, folder: Path) -> str:
+    """The path of a file as ``spcl embed`` meant it, absolute where the file is found."""
+    if Path(path).is_absolute():
+        return path
+    try:
+        places = [above / path for above in (*folder.absolute().parents, Path.cwd())]
+        return next((str(place) for place in places if place.is_file()), path)
+    except (OSError, ValueError):
+        return path

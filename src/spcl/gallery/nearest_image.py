@@ -1,0 +1,64 @@
+"""The image of an identity that is most similar to a query: what a person looks at who doubts a name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from spcl.gallery.columns import KEY, VECTOR, vectors_of
+from spcl.gallery.keys import ImageKeys
+from spcl.gallery.search import Found
+from spcl.gallery.snapshot import Snapshot
+
+
+def nearest_of_identities(
+    snapshot: Snapshot,
+    queries: NDArray[np.float32],
+    identities: Sequence[str],
+    where: str | None,
+    own: list[str] | None,
+    keys: ImageKeys,
+) -> Found:
+    """For each query the nearest row of one identity, in one pass over the vectors.
+
+    Args:
+        snapshot: What is searched.
+        queries: ``[Q, D]`` unit rows.
+        identities: One for each query.
+        where: A filter.
+        own: The key of each query, whose row does not count; None: each row counts.
+        keys: The gallery's.
+
+    Returns:
+        One row for each query, or none where no other row is of its identity.
+    """
+    best = np.full(len(queries), -np.inf, dtype=np.float32)
+    rows = np.full(len(queries), -1, dtype=np.int64)
+    asked: dict[str, list[int]] = {}
+    for query, identity in enumerate(identities):
+        asked.setdefault(identity, []).append(query)
+    name = KEY if snapshot.has_keys else "path"
+    wanted = pa.array(list(asked), pa.string())
+    for row_ids, batch in snapshot.scan([VECTOR, "identity", name], where):
+        places = np.flatnonzero(pc.is_in(batch.column("identity"), value_set=wanted).to_numpy(zero_copy_only=False))
+        if not len(places):
+            continue
+        some = batch.take(pa.array(places))
+        held = some.column(name).to_pylist()
+        held = held if snapshot.has_keys or own is None else keys.of(held).keys
+        vectors = vectors_of(some.column(VECTOR), snapshot.dim)
+        for row, identity in enumerate(some.column("identity").to_pylist()):
+            for query in asked[identity]:
+                similarity = queries[query] @ vectors[row]
+                if similarity > best[query] and (own is None or held[row] != own[query]):
+                    best[query], rows[query] = similarity, row_ids[places[row]]
+    is_found = rows >= 0
+    return Found(
+        [rows[query : query + 1][is_found[query : query + 1]] for query in range(len(rows))],
+        [best[query : query + 1][is_found[query : query + 1]] for query in range(len(rows))],
+        "exact",
+    )

@@ -1,0 +1,44 @@
+"""Which rows a user's filter is passed by, remembered: the next query often has the same filter."""
+
+from __future__ import annotations
+
+from spcl.data.files import number_in_order
+from spcl.gallery.filters import checked_filter
+from spcl.gallery.snapshot import Snapshot
+
+_MOST_COUNTED = 256
+_CAMERAS_AT_ONCE = 65536
+
+
+class Passing:
+    """Filters as the store takes them, how many rows pass each, and the cameras that they are compared with."""
+
+    def __init__(self) -> None:
+        self._counted: dict[tuple[int, str], tuple[str, int]] = {}
+        self._cameras: tuple[int, list[str]] | None = None
+
+    def of(self, snapshot: Snapshot, where: str | None) -> tuple[str | None, int]:
+        """A filter as the store takes it and how many rows of one version pass.
+
+        Raises:
+            InputError: If the filter cannot be used.
+        """
+        if where is None:
+            return None, snapshot.count()
+        known = self._counted.get((snapshot.version, where))
+        if known is None:
+            condition = checked_filter(where, snapshot.schema, lambda: self.cameras(snapshot))
+            known = condition, snapshot.count(condition)
+            if len(self._counted) >= _MOST_COUNTED:
+                self._counted.clear()
+            self._counted[snapshot.version, where] = known
+        return known
+
+    def cameras(self, snapshot: Snapshot) -> list[str]:
+        """The cameras of one version, in numeric order where all are whole numbers; one pass over the rows."""
+        if self._cameras is None or self._cameras[0] != snapshot.version:
+            batches = snapshot.scan(["camera"], rows=_CAMERAS_AT_ONCE)
+            found = {camera for _, batch in batches for camera in batch.column("camera").unique().to_pylist()}
+            cameras = number_in_order([camera for camera in found if camera is not None])
+            self._cameras = snapshot.version, list(cameras)
+        return self._cameras[1]
