@@ -108,7 +108,7 @@ def test_a_gallery_is_made_filled_and_searched(folder, capsys):
         "path": "g", "added": 10, "replaced": 10, "kept": {"identity": 10, "time": 10, "lane": 10}, "num_images": 20,
         "recall": None,
     }  # fmt: skip
-    assert [image["path"] for image in done["broken"]] == ["crops/broken_c3.jpg"]
+    assert [image["path"] for image in done["broken"]] == [str(folder / "crops/broken_c3.jpg")]
     main(["embed", "0.pth.tar", "some.csv", "--gallery", "g"])
     capsys.readouterr()
     gallery = Gallery.open("g", load_encoder("0.pth.tar"))
