@@ -8,12 +8,12 @@ from pathlib import Path
 
 import spcl
 from spcl.data.crop_shapes import crop_shape
-from spcl.data.crops import crops_outside, find_crops
+from spcl.data.image_table import images_of
 from spcl.engine.embed import embed_records, imagenet_encoder
 from spcl.report.groups import check_folder, write_groups
 
 images, out, *checkpoint = sys.argv[1:]
-records = crops_outside(find_crops(images), Path(out))  # earlier results are no crops
+records = images_of(images).outside(Path(out)).records  # earlier results are no crops
 encoder = spcl.load_encoder(checkpoint[0]) if checkpoint else imagenet_encoder(size=crop_shape(records).size)
 check_folder(Path(out), overwrite=True)
 
