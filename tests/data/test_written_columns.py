@@ -8,13 +8,14 @@ import pandas as pd
 import pytest
 
 from spcl.data.image_table import images_of
+from spcl.data.source_options import SourceOptions
 from spcl.data.written_columns import written_columns
 from spcl.errors import InputError
 from tests.fakes import draw
 
 
 def columns_of(images, **options):
-    return written_columns(images, images_of(images).records, **options)
+    return images_of(images, SourceOptions(**options)).columns
 
 
 def test_cameras_of_file_names_even_where_not_all_have_one(tmp_path):
@@ -114,3 +115,20 @@ def test_a_table_for_each_split(tmp_path, table):
     # Text in the one table is text in both.
     assert columns["ticket"] == ["007", "8", "9", "10"]
     assert columns["lane"] == [1, 2, None, None]
+
+
+def test_folders_called_unknown_are_no_identity(tmp_path):
+    for name in ("ann/1.jpg", "ben/1.jpg", "Unknown/1.jpg", "unknown/2.jpg", "-1/3.jpg"):
+        draw(tmp_path / name, 1)
+    for options in (SourceOptions(identity_from="folder"), SourceOptions()):
+        table = images_of(tmp_path, options, labelled=True)
+        known = {record.path.parent.name for record in table.records if record.identity is not None}
+        assert known == {"ann", "ben"}
+        assert any("3 images lie in folders called" in note and "count as unknown" in note for note in table.notes)
+
+
+def test_columns_get_our_names_and_times_a_form(tmp_path):
+    draw(tmp_path / "0.jpg", 1)
+    (tmp_path / "m.csv").write_text("datei;wer;wann\n0.jpg;Müller;01.03.2026\n", encoding="latin-1")
+    columns = columns_of(tmp_path / "m.csv", columns="path=datei,identity=wer,time=wann", time_format="%d.%m.%Y")
+    assert columns == {"identity": ["Müller"], "time": [datetime(2026, 3, 1)]}

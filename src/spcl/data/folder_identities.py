@@ -9,10 +9,11 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from spcl.data.cameras import are_camera_folders, some
+from spcl.data.placeholders import note_of_a_dominant_identity, note_of_placeholders, without_placeholders
 from spcl.data.source_options import SourceOptions
 from spcl.errors import InputError
 
@@ -70,7 +71,13 @@ def named_images(folder: Path, files: Sequence[Path], options: SourceOptions, *,
         InputError: If identities are asked for and not found, or a folder per identity would leave out more than a
             tenth of the images, or file names contradict it.
     """
-    files = list(files)
+    named = _by_layout(folder, list(files), options, labelled=labelled)
+    names, found = without_placeholders(named.names)
+    notes = note_of_placeholders(found, "identity", "images lie in folders called") + note_of_a_dominant_identity(names)
+    return replace(named, names=names, notes=named.notes + notes)
+
+
+def _by_layout(folder: Path, files: list[Path], options: SourceOptions, *, labelled: bool) -> NamedImages:
     if options.identity_from == "table":
         raise InputError(
             f"identities are to come from a table, and {folder} is a folder: give a table (path, identity), or "

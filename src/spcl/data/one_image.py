@@ -43,9 +43,11 @@ def kept_path(path: str | Path) -> Path:
 
     A ``..`` behind a link to a folder means the folder above the link's target: there the link is resolved.
     """
-    plain = os.path.abspath(path)
-    parts = Path(path).parts
-    if ".." in parts:
+    text = os.fspath(path)
+    plain = os.path.abspath(text)
+    if plain == text and isinstance(path, Path):
+        return path
+    if ".." in text and ".." in (parts := Path(path).parts):
         last = len(parts) - parts[::-1].index("..")
         before = os.path.realpath(Path(*parts[:last]))
         if os.path.realpath(os.path.abspath(Path(*parts[:last]))) != before:

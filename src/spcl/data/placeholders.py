@@ -107,13 +107,16 @@ def without_placeholders(values: Sequence[Any]) -> tuple[list[Any], Counter[str]
     return kept, found
 
 
-def note_of_placeholders(found: Counter[str], column: str) -> tuple[str, ...]:
-    """A note on the placeholders of a column, with their number; nothing where there are none."""
+def note_of_placeholders(found: Counter[str], column: str, holders: str = "cells hold") -> tuple[str, ...]:
+    """A note on the placeholders of a column, with their number; nothing where there are none.
+
+    ``holders`` says what has them: cells of a table, or images in folders of such names.
+    """
     if not found:
         return ()
     words = ", ".join(f"{word!r} ({count})" for word, count in found.most_common(5))
     more = f" and {len(found) - 5} more" if len(found) > 5 else ""
-    return (f"{column}: {sum(found.values())} cells hold {words}{more} and count as unknown",)
+    return (f"{column}: {sum(found.values())} {holders} {words}{more} and count as unknown",)
 
 
 def note_of_a_dominant_identity(names: Sequence[Any]) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ import os
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,11 +68,26 @@ def paths_of(table: Table) -> TablePaths:
             )
     kinds = Counter(kind for _, kind in filter(None, found) if kind)
     notes += tuple(f"{table.file}: {count} path(s) are read {kind}" for kind, count in kinds.items())
-    paths = [
-        kept_path(one[0] if one is not None else os.path.join(folder, _plain(text)))
+    meant = [
+        one[0] if one is not None else os.path.join(folder, _plain(text))
         for one, text in zip(found, written, strict=True)
     ]
-    return TablePaths(paths, [one is not None for one in found], notes)
+    return TablePaths(_kept_paths(meant), [one is not None for one in found], notes)
+
+
+def _kept_paths(paths: Sequence[str]) -> list[Path]:
+    """As ``kept_path`` for each; each folder is looked at once."""
+    folders: dict[str, Path] = {}
+    kept = []
+    for path in paths:
+        folder, name = os.path.split(path)
+        if name in ("", ".", ".."):
+            kept.append(kept_path(path))
+            continue
+        if folder not in folders:
+            folders[folder] = kept_path(folder)
+        kept.append(folders[folder] / name)
+    return kept
 
 
 class _Files:
