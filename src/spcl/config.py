@@ -20,6 +20,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 import tomli_w
 
 from spcl.errors import InputError
+from spcl.pixel_range import PixelRange
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -66,12 +67,15 @@ class DataConfig:
     """Folder for resized images that do not fit in memory; empty: ~/.cache/spcl; none: they are decoded each time."""
     check: Literal["sample", "all"] = "sample"
     """Which images are opened before the first step."""
+    range: str = "auto"
+    """Of images of more than 8 bits, the values that are black and white: auto, full, or LOW:HIGH."""
     on_broken: Literal["error", "skip"] = "error"
     """What to do with an image that cannot be read: stop, or name it, count it and leave it out."""
 
     def __post_init__(self) -> None:
         _require(self.height > 0, "height", self.height, "a positive number of pixels")
         _require(self.width > 0, "width", self.width, "a positive number of pixels")
+        PixelRange.parse(self.range)
         _require(self.workers == "auto" or self.workers >= 0, "workers", self.workers, "auto, or 0 or more")
         _require(0 <= self.image_memory < inf, "image_memory", self.image_memory, "a finite number of GiB, 0 or more")
 

@@ -21,6 +21,7 @@ from spcl.data import images
 from spcl.data.image_cache import open_image_cache
 from spcl.data.images import ImageStore, check_images, open_image
 from spcl.errors import InputError
+from spcl.pixel_range import PixelRange
 from spcl.records import Record
 from tests.fakes import draw
 
@@ -90,10 +91,73 @@ def test_dark_sixteen_bits_stay_dark(tmp_path):
     assert np.asarray(open_image(tmp_path / "x.png")).max() == 1
 
 
-def test_floating_point_pixels_are_refused(tmp_path):
-    Image.fromarray(np.full((4, 4), 0.5, dtype=np.float32)).save(tmp_path / "x.tif")
-    with pytest.raises(InputError, match="floating-point"):
-        open_image(tmp_path / "x.tif")
+def scene(seed: int) -> np.ndarray:
+    """``[64, 32]`` shares from 0 to 1: some patches, other ones for each seed."""
+    rng = np.random.default_rng(seed)
+    return np.clip(np.kron(rng.random((8, 4)), np.ones((8, 8))) + rng.normal(0, 0.02, (64, 32)), 0, 1)
+
+
+DEEP = {
+    "12 bits in 16": ("x.tif", lambda share: (share * 4095).astype(np.uint16)),
+    "12 bits in a 16-bit PNG": ("x.png", lambda share: (share * 4095).astype(np.uint16)),
+    "radiometric, 16 bits": ("x.tif", lambda share: (29_000 + 1500 * share).astype(np.uint16)),
+    "radiometric, 32 bits": ("x.tif", lambda share: (-400 + 1500 * share).astype(np.int32)),
+    "degrees": ("x.tif", lambda share: (12.5 + 9 * share).astype(np.float32)),
+    "shares": ("x.tif", lambda share: share.astype(np.float32)),
+}
+
+
+def cosine(first: np.ndarray, second: np.ndarray) -> float:
+    return float(first.ravel() @ second.ravel() / np.linalg.norm(first) / np.linalg.norm(second))
+
+
+@pytest.mark.parametrize("kind", DEEP)
+def test_images_that_use_little_of_their_range_are_stretched(tmp_path, kind):
+    name, values = DEEP[kind]
+    paths = [tmp_path / str(seed) / name for seed in range(2)]
+    greys = []
+    for seed, path in enumerate(paths):
+        path.parent.mkdir()
+        Image.fromarray(values(scene(seed))).save(path)
+        greys.append(np.asarray(open_image(path), float)[..., 0])
+        # As the scene would be in 8 bits: black, white and all between.
+        assert np.abs(greys[seed] - 255 * scene(seed)).mean() < 12
+    assert cosine(*greys) < cosine(scene(0), scene(1)) + 0.05
+    images = store(paths)
+    images.read(np.array([0, 1]))
+    assert images.num_stretched == (0 if kind == "shares" else 2)
+
+
+def test_a_range_that_is_given_keeps_brightness_comparable(tmp_path):
+    for name, share in (("dark", 0.2), ("bright", 0.9)):
+        Image.fromarray((share * scene(0) * 4095).astype(np.uint16)).save(tmp_path / f"{name}.tif")
+    bits = PixelRange.parse("0:4095")
+    dark, bright = (np.asarray(open_image(tmp_path / f"{name}.tif", bits), float) for name in ("dark", "bright"))
+    assert np.abs(dark / 0.2 - bright / 0.9).max() <= 4
+    assert np.asarray(open_image(tmp_path / "bright.tif", PixelRange.parse("full"))).max() <= 15
+    # Eight bits are never changed.
+    Image.fromarray((scene(0) * 90).astype(np.uint8)).save(tmp_path / "x.png")
+    for text in ("auto", "full", "0:4095"):
+        assert np.asarray(open_image(tmp_path / "x.png", PixelRange.parse(text))).max() <= 90
+    given = store([tmp_path / "dark.tif"], pixel_range="0:4095")
+    given.read(np.array([0]))
+    assert "1 image of more than 8 bits: 0 is black, 4095 white" in given.pixel_range.words(given.num_stretched)
+
+
+def test_values_without_a_picture_stay_dark():
+    auto = PixelRange()
+    assert not auto.to_eight_bits(np.full((4, 4), np.nan, np.float32))[0].any()
+    assert not auto.to_eight_bits(np.zeros((4, 4), np.uint16), 65535)[0].any()
+    assert auto.to_eight_bits(np.array([[np.nan, 20.0], [30.0, np.inf]]))[0].tolist() == [[0, 0], [255, 0]]
+    # The noise of a uniform image is not made a picture.
+    noise = 700 + np.random.default_rng(0).integers(-2, 3, (50, 50))
+    assert np.ptp(auto.to_eight_bits(noise.astype(np.uint16), 65535)[0]) < 40
+
+
+@pytest.mark.parametrize("text", ["", "wide", "5", "9:1", "1:1", "nan:3", "0:inf", "1:2:3"])
+def test_a_range_that_is_none_is_named(text):
+    with pytest.raises(InputError, match="expected auto, full, or the values"):
+        PixelRange.parse(text)
 
 
 def test_cmyk_photograph(tmp_path):
@@ -242,7 +306,7 @@ def test_images_that_do_not_fit_in_memory_are_kept_in_a_file(tmp_path, monkeypat
     assert np.array_equal(first.read(rows), expected)
     assert list(first.broken) == [4]
     opened, original = [], images.open_image
-    monkeypatch.setattr(images, "open_image", lambda path: opened.append(path) or original(path))
+    monkeypatch.setattr(images, "open_image", lambda path, *how: opened.append(path) or original(path, *how))
     again = ImageStore(records, **options)
     assert np.array_equal(again.read(rows), expected)
     assert opened == [paths[4]]  # only the broken one is tried again

@@ -7,13 +7,16 @@ from contextlib import nullcontext
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from spcl.data.image_table import images_of
-from spcl.engine.embed import Encoder, embed_parts, embed_records
+from spcl.engine.checkpoint import checkpoint_of, save_atomically
+from spcl.engine.embed import Encoder, embed_parts, embed_records, load_encoder
 from spcl.engine.journal import SilentReporter
 from spcl.errors import InputError
 from spcl.nn.encoder import Encoder as Network
 from spcl.nn.encoder import EncoderSettings
+from spcl.records import Record
 from tests.fakes import draw
 
 
@@ -62,3 +65,29 @@ def test_none_readable_is_an_error_that_names_the_first(encoder, records):
         list(embed_parts(encoder, broken, part=2))
     with pytest.raises(InputError, match="none of the 3 images"):
         embed_records(encoder, broken)
+
+
+def test_the_range_of_pixels_belongs_to_the_encoder(tmp_path):
+    """A checkpoint keeps it, features follow it, and another range is another encoder."""
+    rng = np.random.default_rng(0)
+    paths = [tmp_path / f"{number}.tif" for number in range(3)]
+    for path in paths:
+        Image.fromarray(rng.integers(0, 1200, (32, 16)).astype(np.uint16)).save(path)
+    encoders = {}
+    for text in ("auto", "0:4095", "full"):
+        torch.manual_seed(0)
+        settings = EncoderSettings(arch="timm/test_resnet", height=32, width=16, pixel_range=text)
+        save_atomically(checkpoint_of(Network(settings), epoch=1, best_mean_ap=None, facts={}), tmp_path / "x.pth.tar")
+        encoders[text] = load_encoder(tmp_path / "x.pth.tar")
+    assert len({encoder.fingerprint for encoder in encoders.values()}) == 3
+    report = SilentReporter()
+    told = []
+    report.say = told.append
+    records = [Record(path) for path in paths]
+    for text, encoder in encoders.items():
+        found = embed_records(encoder, records, report=report)
+        np.testing.assert_allclose(found.features, encoder.embed(paths), atol=1e-5)
+        assert found.num_stretched == (0 if text == "full" else 3)
+    assert len(told) == 2
+    assert "3 images of more than 8 bits, which use little of their range" in told[0]
+    assert "3 images of more than 8 bits: 0 is black, 4095 white" in told[1]

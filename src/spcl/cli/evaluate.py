@@ -113,6 +113,7 @@ def run_evaluation(options: Evaluate, expected: Expected | None = None) -> None:
             on_broken=options.on_broken,
             memory=0,
             num_threads=options.workers,
+            pixel_range=settings.pixel_range,
         )
 
     report = SilentReporter() if options.json or not runtime.is_main else ConsoleReporter()

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from spcl.errors import InputError
 
-_PREPROCESSING = "upright, RGB on white, bicubic; 1"
+_PREPROCESSING = "upright, RGB on white, bicubic; 2"
 """Change it when ``images.py`` changes what it makes of a file."""
 
 
@@ -28,14 +28,14 @@ def default_cache_dir() -> Path:
 
 
 def open_image_cache(
-    folder: Path, paths: Sequence[Path], height: int, width: int
+    folder: Path, paths: Sequence[Path], height: int, width: int, pixel_range: str = "auto"
 ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     """Pixels ``[N, H, W, 3]`` uint8 and which of them are there ``[N]`` bool, both mapped from files.
 
     Raises:
         InputError: If the folder cannot be written to, or its disk has no room.
     """
-    name = _key(paths, height, width)
+    name = _key(paths, height, width, pixel_range)
     pixels, marks = folder / f"images-{name}.u8", folder / f"images-{name}.done"
     shape = (len(paths), height, width, 3)
     needed = int(np.prod(shape, dtype=np.int64))
@@ -93,8 +93,8 @@ def _allocate(path: Path, size: int) -> None:
             file.flush()
 
 
-def _key(paths: Sequence[Path], height: int, width: int) -> str:
-    digest = hashlib.sha256(f"{_PREPROCESSING} {height} x {width}".encode())
+def _key(paths: Sequence[Path], height: int, width: int, pixel_range: str) -> str:
+    digest = hashlib.sha256(f"{_PREPROCESSING} {height} x {width} {pixel_range}".encode())
     for path in paths:
         try:
             state = path.stat()

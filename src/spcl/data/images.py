@@ -21,6 +21,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from spcl.data.image_cache import open_image_cache
 from spcl.data.image_formats import is_heif, learn_heif, missing_reader
 from spcl.errors import InputError, first_line
+from spcl.pixel_range import PixelRange
 from spcl.randomness import generator
 from spcl.records import Record
 from spcl.threads import NumThreads, decoding_threads
@@ -35,7 +36,9 @@ _MISSING_COLOUR = (124, 116, 104)
 _MOST_PIXELS = 89_478_485
 """Above it Pillow warns of decompression bombs; crops of one object are far below."""
 
-_DEEP_MODES = ("I;16", "I;16L", "I;16B", "I;16N", "I")
+_DEEP_MODES = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F")
+_STRETCHED = "stretched"
+"""Marks, in ``Image.info``, an image whose values were stretched to a range of its own."""
 
 
 class UnreadableImageError(InputError):
@@ -63,9 +66,12 @@ class ImageStore:
         cache_dir: Otherwise, the folder of a file that keeps them; None: they are decoded each time.
         num_threads: That decode at the same time; ``auto``: as many as compute; 0: the calling thread decodes.
         arrays: Images that are not on disk: ``[H, W, 3]`` uint8 by path.
+        pixel_range: ``auto``, ``full`` or ``LOW:HIGH``: see ``pixel_range.py``.
 
     Attributes:
         broken: Row numbers of the images that could not be read, and why.
+        pixel_range: Which values of images of more than 8 bits are black and white.
+        num_stretched: Images of more than 8 bits whose values were stretched, as often as they were decoded.
 
     Raises:
         InputError: If the file does not fit on its disk.
@@ -82,6 +88,7 @@ class ImageStore:
         cache_dir: Path | None = None,
         num_threads: NumThreads = "auto",
         arrays: Mapping[Path, NDArray[np.uint8]] | None = None,
+        pixel_range: str = "auto",
     ) -> None:
         self._paths = [record.path for record in records]
         self._size = (width, height)
@@ -91,12 +98,14 @@ class ImageStore:
         self._pool = ThreadPoolExecutor(max_workers=count, thread_name_prefix="decode") if count else None
         self._lock = threading.Lock()
         self.broken: dict[int, str] = {}
+        self.num_stretched = 0
+        self.pixel_range = PixelRange.parse(pixel_range)
         self._kept: NDArray[np.uint8] | None = None
         self._is_kept = np.zeros(len(records), dtype=np.bool_)
         if len(records) * height * width * 3 <= memory:
             self._kept = np.empty((len(records), height, width, 3), dtype=np.uint8)
         elif cache_dir is not None:
-            self._kept, self._is_kept = open_image_cache(cache_dir, self._paths, height, width)
+            self._kept, self._is_kept = open_image_cache(cache_dir, self._paths, height, width, pixel_range)
 
     def __len__(self) -> int:
         return len(self._paths)
@@ -127,7 +136,11 @@ class ImageStore:
             if path in self._arrays:
                 return resized(Image.fromarray(self._arrays[path]), self._size)
             _check_name(path)
-            return resized(open_image(path), self._size)
+            image = open_image(path, self.pixel_range)
+            if image.info.get(_STRETCHED):
+                with self._lock:
+                    self.num_stretched += 1
+            return resized(image, self._size)
         except UnreadableImageError as error:
             if self._on_broken == "error":
                 raise UnreadableImageError(path, error.reason, _SKIP) from error
@@ -136,15 +149,15 @@ class ImageStore:
             return np.full((self._size[1], self._size[0], 3), _MISSING_COLOUR, dtype=np.uint8)
 
 
-def open_image(path: Path) -> Image.Image:
-    """An image as RGB: upright, its first frame, without transparency.
+def open_image(path: Path, pixel_range: PixelRange | None = None) -> Image.Image:
+    """An image as RGB: upright, its first frame, without transparency; more than 8 bits as ``pixel_range.py`` says.
 
     Raises:
         UnreadableImageError: If it is not there or is no image; an ``InputError`` that names the file and what to do.
     """
     try:
         with identified(path) as image:
-            return _to_rgb(image, first_frame=True)
+            return _to_rgb(image, pixel_range or PixelRange(), first_frame=True)
     # Decoders raise what they like on broken files (struct.error, IndexError, MemoryError): none may end a long job.
     except Exception as error:
         raise UnreadableImageError(path, _reason(error, path)) from error
@@ -160,13 +173,16 @@ def identified(path: Path) -> Image.Image:
         return Image.open(path)
 
 
-def image_in_memory(image: Image.Image | NDArray[np.uint8], name: str = "the image") -> Image.Image:
+def image_in_memory(
+    image: Image.Image | NDArray[np.uint8], name: str = "the image", pixel_range: PixelRange | None = None
+) -> Image.Image:
     """An image that is no file, as ``open_image`` would give it: RGB, upright, without transparency.
 
     Args:
         image: A PIL image of any mode (of several frames, the one it stands at), or uint8 pixels: ``[H, W, 3]`` (RGB),
             ``[H, W, 4]`` (RGB and opacity), ``[H, W]`` or ``[H, W, 1]`` (grey). It is not changed.
         name: What an error calls it.
+        pixel_range: Of a PIL image of more than 8 bits; None: ``auto``.
 
     Raises:
         InputError: If it is something else, or cannot be decoded.
@@ -178,7 +194,7 @@ def image_in_memory(image: Image.Image | NDArray[np.uint8], name: str = "the ima
             f"{name} is a {type(image).__name__}; expected a path, a PIL image or an array of uint8 [H, W, 3]"
         )
     try:
-        return _to_rgb(image, first_frame=False)
+        return _to_rgb(image, pixel_range or PixelRange(), first_frame=False)
     except Exception as error:
         raise InputError(f"{name} cannot be used: {_reason(error)}") from error
 
@@ -291,7 +307,7 @@ def _checked_pixels(pixels: NDArray[np.uint8], name: str) -> NDArray[np.uint8]:
     return np.ascontiguousarray(pixels)
 
 
-def _to_rgb(image: Image.Image, *, first_frame: bool) -> Image.Image:
+def _to_rgb(image: Image.Image, pixel_range: PixelRange, *, first_frame: bool) -> Image.Image:
     # Not by turning Pillow's warning into an error: warning filters belong to the process, this to a thread.
     if image.width * image.height > _MOST_PIXELS:
         raise Image.DecompressionBombError
@@ -301,10 +317,8 @@ def _to_rgb(image: Image.Image, *, first_frame: bool) -> Image.Image:
     # Broken metadata is no reason to refuse the pixels.
     with contextlib.suppress(Exception):
         image = ImageOps.exif_transpose(image)
-    if image.mode == "F":
-        raise ValueError("its pixels are floating-point numbers of unknown range; convert it to 8 or 16 bits")
     if image.mode in _DEEP_MODES:
-        image = _to_eight_bits(image, image_format)
+        image = _to_eight_bits(image, image_format, pixel_range)
     if image.mode in ("La", "RGBa"):
         image = image.convert({"La": "LA", "RGBa": "RGBA"}[image.mode])
     # A colour of the palette, or one colour of all, may be the transparent one.
@@ -315,12 +329,11 @@ def _to_rgb(image: Image.Image, *, first_frame: bool) -> Image.Image:
     return image.convert("RGB")
 
 
-def _to_eight_bits(image: Image.Image, image_format: str | None) -> Image.Image:
-    """A grey image of 16 or 32 bits, scaled to 8: Pillow clips instead."""
-    deep = np.asarray(image).astype(np.float64).clip(min=0)
+def _to_eight_bits(image: Image.Image, image_format: str | None, pixel_range: PixelRange) -> Image.Image:
+    """A grey image of more than 8 bits as one of 8: Pillow clips instead."""
     # Older Pillows give 16-bit PNG the mode of 32-bit images, "I", which also holds fewer bits than it could.
-    if image.mode != "I" or image_format == "PNG":
-        largest = 65535
-    else:
-        largest = next(limit for limit in (255, 65535, 2**31 - 1) if deep.max(initial=0) <= limit)
-    return Image.fromarray((deep / largest * 255).round().astype(np.uint8))
+    is_sixteen = image.mode.startswith("I;16") or (image.mode == "I" and image_format == "PNG")
+    pixels, stretched = pixel_range.to_eight_bits(np.asarray(image), 65535.0 if is_sixteen else None)
+    grey = Image.fromarray(pixels)
+    grey.info[_STRETCHED] = stretched
+    return grey

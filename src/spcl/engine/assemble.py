@@ -171,6 +171,8 @@ def fill_memory(run: Run, report: Reporter) -> None:
                     sums.index_add_(0, identities[rows.start : rows.stop], features)
                 else:
                     memory.put(num_classes + rows.start, features)
+        if store.num_stretched:
+            report.say(f"{domain}: {store.pixel_range.words(store.num_stretched)}")
         broken = broken_images(store, runtime)
         if broken:
             report.warn(
@@ -240,6 +242,7 @@ def _encoder_settings(config: Config, domains: tuple[str, ...]) -> EncoderSettin
         last_stride=network.last_stride,
         domains=domains,
         group_size=network.batch_norm_group,
+        pixel_range=config.data.range,
     )
 
 

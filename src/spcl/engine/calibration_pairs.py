@@ -178,6 +178,7 @@ def altered_similarities(
         on_broken="skip",
         memory=0,
         num_threads=num_threads,
+        pixel_range=encoder.network.settings.pixel_range,
     )
     alter = TrainAugmentation(height, width, encoder.network.mean, encoder.network.std)
     together = encoder.batch_size()

@@ -27,6 +27,7 @@ from spcl.nn.encoder import EncoderSettings
 from spcl.nn.evaluation_mode import encoded_rows, evaluation_mode
 from spcl.nn.fingerprint import weights_checksum, weights_fingerprint
 from spcl.nn.weights import find_weights
+from spcl.pixel_range import PixelRange
 from spcl.records import Record
 from spcl.runtime import Runtime
 from spcl.threads import NumThreads
@@ -50,11 +51,13 @@ class EmbeddedImages:
         records: Of the images that could be read, in the order given.
         features: ``[len(records), D]`` float32, unit rows.
         broken: Path and reason of each image that could not be read.
+        num_stretched: Images of more than 8 bits whose values were stretched: see ``pixel_range.py``.
     """
 
     records: tuple[Record, ...]
     features: NDArray[np.float32]
     broken: tuple[tuple[Path, str], ...] = field(default=())
+    num_stretched: int = 0
 
 
 class Encoder(nn.Module):
@@ -85,7 +88,9 @@ class Encoder(nn.Module):
         It follows the weights, whoever changes them: computed anew when they have changed.
         """
         state = self.network.state_dict()
-        preparation = repr((self.size, tuple(self.network.mean), tuple(self.network.std)))
+        told = (self.size, tuple(self.network.mean), tuple(self.network.std))
+        pixel_range = self.network.settings.pixel_range
+        preparation = repr(told if pixel_range == "auto" else (*told, pixel_range))
         now = (weights_checksum(state), preparation)
         if self._known_fingerprint is None or self._known_fingerprint[0] != now:
             self._known_fingerprint = now, weights_fingerprint(state, preparation)
@@ -131,10 +136,11 @@ class Encoder(nn.Module):
         listed = _listed(images)
         together = self.batch_size() if batch_size is None else require_batch_size(batch_size)
         device = next(self.network.parameters()).device
+        pixel_range = PixelRange.parse(self.network.settings.pixel_range)
         features = np.empty((len(listed), self.feature_dim), dtype=np.float32)
         for at in range(0, len(listed), together):
             part = [
-                resized(_opened(image, number), (self.size[1], self.size[0]))
+                resized(_opened(image, number, pixel_range), (self.size[1], self.size[0]))
                 for number, image in enumerate(listed[at : at + together], start=at)
             ]
             pixels = torch.from_numpy(np.stack(part)).to(device)
@@ -266,7 +272,7 @@ def embed_parts(
     report = report or SilentReporter()
     runtime = runtime or Runtime("cpu")
     encoder.to(runtime.device)
-    first_broken, num_read = None, 0
+    first_broken, num_read, num_stretched = None, 0, 0
     with report.progress(name) as advance:
         for at in range(0, max(1, len(records)), part):
             some = records[at : at + part]
@@ -276,12 +282,15 @@ def embed_parts(
 
             embedded = _embed_part(encoder, some, runtime, on_broken, num_threads, flip, advance_part)
             num_read += len(embedded.records)
+            num_stretched += embedded.num_stretched
             first_broken = first_broken or next(iter(embedded.broken), None)
             if first_broken and not num_read and at + len(some) == len(records):
                 raise InputError(
                     f"none of the {len(records)} images can be read; the first, {first_broken[0]}: {first_broken[1]}"
                 )
             yield embedded
+    if num_stretched:
+        report.say(PixelRange.parse(encoder.network.settings.pixel_range).words(num_stretched))
 
 
 def _embed_part(
@@ -301,6 +310,7 @@ def _embed_part(
         on_broken=on_broken,
         memory=0,
         num_threads=num_threads,
+        pixel_range=encoder.network.settings.pixel_range,
     )
     features = extract_features(
         encoder.network, store, runtime, batch_size=encoder.batch_size(), flip=flip, progress=progress
@@ -312,6 +322,7 @@ def _embed_part(
         records=tuple(record for record, good in zip(records, is_good, strict=True) if good),
         features=features if not broken else features[is_good],
         broken=tuple((records[row].path, reason) for row, reason in broken.items()),
+        num_stretched=store.num_stretched,
     )
 
 
@@ -324,7 +335,7 @@ def _listed(images: ImageLike | Sequence[ImageLike]) -> list[ImageLike]:
     return list(images)
 
 
-def _opened(image: ImageLike, number: int) -> Image.Image:
+def _opened(image: ImageLike, number: int, pixel_range: PixelRange) -> Image.Image:
     if isinstance(image, str | Path):
-        return open_image(Path(image))
-    return image_in_memory(image, f"image {number} of those given (from 0)")
+        return open_image(Path(image), pixel_range)
+    return image_in_memory(image, f"image {number} of those given (from 0)", pixel_range)

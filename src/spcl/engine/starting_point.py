@@ -130,8 +130,8 @@ def settings_from_checkpoint(path: Path, *, arch: str | None = None) -> dict[str
         arch: The architecture, where the checkpoint does not tell.
 
     Returns:
-        Architecture, embedding length, pooling and last stride; the size of images where the checkpoint tells it
-        (official ones do not).
+        Architecture, embedding length, pooling and last stride; the size of images, and the range of their values,
+        where the checkpoint tells it (official ones do not).
 
     Raises:
         InputError: If it is no checkpoint.
@@ -142,6 +142,8 @@ def settings_from_checkpoint(path: Path, *, arch: str | None = None) -> dict[str
     }
     if "encoder" in load_facts(path):
         fixed["data"] = {"height": found.height, "width": found.width}
+        if found.pixel_range != "auto":
+            fixed["data"]["range"] = found.pixel_range
     return fixed
 
 

@@ -96,6 +96,7 @@ def make_store(config: Config, records: tuple[Record, ...]) -> ImageStore:
         memory=int(data.image_memory * 2**30),
         cache_dir=None if data.cache_dir == "none" else Path(data.cache_dir) if data.cache_dir else default_cache_dir(),
         num_threads=data.workers,
+        pixel_range=data.range,
     )
 
 

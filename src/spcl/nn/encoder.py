@@ -35,6 +35,7 @@ class EncoderSettings:
         last_stride: See ``backbones.build_trunk``.
         domains: Names of the domains, in the order of their parts in a batch.
         group_size: Images of a batch-norm group; 0: all of a domain's.
+        pixel_range: Which values of images of more than 8 bits are black and white: ``pixel_range.py``.
     """
 
     arch: str = "resnet50"
@@ -46,6 +47,7 @@ class EncoderSettings:
     last_stride: int = 0
     domains: tuple[str, ...] = ("target",)
     group_size: int = 0
+    pixel_range: str = "auto"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for a checkpoint."""

@@ -1,0 +1,104 @@
+"""Which values of a grey image of more than 8 bits are black and white.
+
+A camera of 12 bits writes files of 16, and a thermal one writes temperatures that differ by a hundredth of what a file
+can hold: scaled by the format's range, such images are nearly black or nearly one grey, and all look alike. The rule
+looks at one file alone, so that an image gives the same feature in training, in a gallery and as a query.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from spcl.errors import InputError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+_LIMITS = (1.0, 255.0, 65535.0, float(2**31 - 1))
+_PERCENTILES = (0.5, 99.5)
+_LEAST_SHARE = 0.5
+"""Of the format's range: an image whose bright pixels reach it is left in that range."""
+
+_LEAST_SPREAD = 32.0
+"""Whole values between black and white, at least: the noise of a uniform image is not made a picture."""
+
+
+@dataclass(frozen=True)
+class PixelRange:
+    """How values of more than 8 bits become 0 to 255; images of 8 bits are never changed.
+
+    Attributes:
+        bounds: The values that become black and white; None: by the image (``auto``) or by the format (``full``).
+        stretches: ``auto``: an image that uses less than half of its format's range is stretched from its 0.5th to its
+            99.5th percentile. Otherwise the format's range counts.
+    """
+
+    bounds: tuple[float, float] | None = None
+    stretches: bool = True
+
+    @classmethod
+    def parse(cls, text: str) -> PixelRange:
+        """From ``auto``, ``full`` or ``LOW:HIGH``.
+
+        Raises:
+            InputError: If it is something else.
+        """
+        if text in ("auto", "full"):
+            return cls(stretches=text == "auto")
+        low, _, high = text.partition(":")
+        try:
+            bounds = float(low), float(high)
+        except ValueError:
+            bounds = math.nan, math.nan
+        if not (math.isfinite(bounds[0]) and math.isfinite(bounds[1]) and bounds[0] < bounds[1]):
+            raise InputError(
+                f"--range {text!r}: expected auto, full, or the values that become black and white as LOW:HIGH, "
+                "0:4095 for a camera of 12 bits say"
+            )
+        return cls(bounds)
+
+    def words(self, count: int) -> str:
+        """What was done with so many images whose values were stretched."""
+        images = "1 image" if count == 1 else f"{count} images"
+        if self.bounds is not None:
+            return f"{images} of more than 8 bits: {self.bounds[0]:g} is black, {self.bounds[1]:g} white (--range)"
+        return (
+            f"{images} of more than 8 bits, which use little of their range: stretched, each from its own dark to its "
+            "own bright values (--range LOW:HIGH: the same values for all; --range full: as they are)"
+        )
+
+    def to_eight_bits(
+        self, pixels: NDArray[np.generic], largest: float | None = None
+    ) -> tuple[NDArray[np.uint8], bool]:
+        """Grey values as 0 to 255, and whether they were stretched or cut to a range that is not the format's.
+
+        Args:
+            pixels: ``[H, W]`` whole or floating-point numbers; values that are not finite become black.
+            largest: The format's largest value; None: the smallest of 1 (floating-point numbers alone), 255, 65535 and
+                2^31 - 1 that holds all of them.
+        """
+        # Settings are parsed by every command, before anything is loaded that computes.
+        import numpy as np
+
+        values = pixels.astype(np.float64)
+        is_finite = np.isfinite(values)
+        known = values[is_finite]
+        if not known.size:
+            return np.zeros(values.shape, dtype=np.uint8), False
+        is_real = np.issubdtype(pixels.dtype, np.floating)
+        if largest is None:
+            fitting = (limit for limit in _LIMITS[0 if is_real else 1 :] if known.max() <= limit)
+            largest = next(fitting, float(known.max()))
+        low, high, stretched = 0.0, largest, False
+        if self.bounds is not None:
+            (low, high), stretched = self.bounds, True
+        elif self.stretches:
+            dark, bright = (float(value) for value in np.percentile(known, _PERCENTILES))
+            if bright > dark and (bright < _LEAST_SHARE * largest or known.min() < 0):
+                least = 0.0 if is_real else _LEAST_SPREAD
+                low, high, stretched = dark, max(bright, dark + least), True
+        share = np.where(is_finite, (values - low) / (high - low), 0)
+        return (share.clip(0, 1) * 255).round().astype(np.uint8), stretched
