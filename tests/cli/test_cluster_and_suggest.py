@@ -45,7 +45,7 @@ def test_groups_of_a_folder(crops, capsys):
     assert [row["path"] for row in rows] == sorted(row["path"] for row in rows)
     groups_of: dict[int, set[str]] = {}
     for row in rows:
-        day, name = Path(row["path"]).parts[1:]
+        day, name = Path(row["path"]).parts[-2:]
         groups_of.setdefault((2 * int(name[:2]) + int(day[-1])) // 6, set()).add(row["group"])
         assert 0 < float(row["confidence"]) <= 1
     assert sorted(groups_of.values()) == [{"0"}, {"1"}, {"2"}, {"3"}] or all(len(v) == 1 for v in groups_of.values())
@@ -56,6 +56,28 @@ def test_groups_of_a_folder(crops, capsys):
     assert summary["reasons"][0].startswith(f"k1 = {summary['k1']}, k2 = {summary['k2']}: ")
     with Image.open(crops / "out/groups.png") as picture:
         assert picture.width > 400
+
+
+def test_what_is_left_out_and_what_is_odd_is_counted_and_named(crops, capsys):
+    """Raw files, thumbnails and copies are in the summary, and each of them in a table."""
+    (crops / "crops" / "1.cr2").write_bytes(b"II*\0raw")
+    (crops / "crops" / "copy.jpg").write_bytes((crops / "crops" / "day0" / "00.jpg").read_bytes())
+    Image.new("RGB", (4, 4)).save(crops / "crops" / "thumb.png")
+    main(["cluster", "crops", "-o", "out", *SMALL])
+    printed = capsys.readouterr().out
+    assert "note: not read: 1 .cr2; the first is crops/1.cr2" in " ".join(printed.split())
+    assert "1 copies and 1 far smaller images: out/odd.csv" in printed
+    assert [Path(row["path"]).name for row in table(crops / "out/broken.csv")] == ["1.cr2"]
+    # The first of two copies, in the order of paths, is no copy.
+    assert [Path(row["path"]).name for row in table(crops / "out/odd.csv")] == ["00.jpg", "thumb.png"]
+    summary = json.loads((crops / "out/summary.json").read_text())
+    assert [summary[name] for name in ("images", "left_out", "copies", "thumbnails", "broken")] == [26, 1, 1, 1, 0]
+    words = ["--duplicates", "first", "--min-size", "8", "--overwrite", "--json"]
+    main(["cluster", "crops", "-o", "out", *SMALL, *words])
+    summary = json.loads(capsys.readouterr().out)
+    assert [summary[name] for name in ("images", "left_out", "copies", "thumbnails")] == [24, 3, 0, 0]
+    assert len(table(crops / "out/broken.csv")) == 3
+    assert not (crops / "out/odd.csv").exists()
 
 
 def test_the_same_again_and_never_in_silence(crops, capsys):
@@ -121,9 +143,9 @@ def test_settings_that_are_given_are_kept(crops, capsys):
         (["cluster", "crops", "-o", "out", "--k1", "0"], "--k1 is 0; expected at least 1"),
         (["cluster", "crops", "-o", "out", "--checkpoint", "no.pth.tar"], "there is no checkpoint no.pth.tar"),
         (["cluster", "broken", "-o", "out"], "none of the 2 images can be read"),
-        (["cluster", "crops", "-o", "out", "--workers", "-1"], "--workers is -1; expected at least 0"),
+        (["cluster", "crops", "-o", "out", "--min-size", "-1"], "--min-size is -1; expected at least 0"),
         (["suggest", "nowhere"], "there are no images at nowhere"),
-        (["suggest", "crops", "--workers", "-1"], "--workers is -1; expected at least 0"),
+        (["suggest", "crops", "--columns", "path"], "--columns has 'path'; expected our name"),
         (["suggest", "crops", "--min-samples", "1"], "--min-samples is 1; expected at least 2"),
         (["suggest", "crops", "--picture", "full"], "full is a folder; give the name of a file"),
         (["suggest", "crops", "--picture", "file/s.png"], "is a file, not a folder; give another place"),
@@ -180,7 +202,16 @@ def test_the_suggested_command_is_complete_and_says_what_it_would_not_read(crops
     main(["suggest", "crops", *SMALL, "--json"])
     plain = json.loads(capsys.readouterr().out)
     assert "--min-samples" not in plain["command"]
+    # Training reads all images below a folder, too.
+    assert (plain["training_note"], plain["images"]) == ("", 25)
+    (crops / "crops" / "train").mkdir()
+    for number in range(24):
+        image = crops / "crops" / f"day{number % 2}" / f"{number // 2:02d}.jpg"
+        image.replace(crops / "crops" / "train" / f"{number}.jpg")
+    main(["suggest", "crops", *SMALL, "--json", "--duplicates", "first"])
+    plain = json.loads(capsys.readouterr().out)
     assert plain["training_note"].startswith("spcl train learns from 24 of these 25 images")
+    assert "--duplicates first" in plain["command"]
 
 
 def test_what_was_found_is_told_before_it_is_drawn(crops, capsys, monkeypatch):

@@ -97,12 +97,15 @@ def test_sources_of_a_command_line_are_collected(words, expected):
     assert with_one_source(words.split()) == expected.split()
 
 
-def test_a_flag_that_is_given_twice_is_refused():
-    for words in ("--target a --target b", "--epochs=1 x --epochs 2", "-o a -o b", "--data-dir a --data_dir b"):
+def test_a_flag_that_is_given_twice_never_wins_in_silence(capsys):
+    for words in ("--target a --target b", "--images=1 x --images 2", "-o a -o b", "--data-dir a --data_dir b"):
         with pytest.raises(InputError, match="is given twice"):
             refuse_repeated(words.split())
     for words in ("--target a --source b", "--epochs 1 --epochs 1", "--seed -1 --lr 0.1", "a a a", "-- --x 1 --x 2"):
         refuse_repeated(words.split())
+    assert capsys.readouterr().err == ""
+    refuse_repeated(["--epochs", "1", "x", "--epochs=2"])
+    assert capsys.readouterr().err == "warning: --epochs is given twice, with 1 and 2; the last one counts\n"
 
 
 def test_a_training_reads_all_sources_and_the_target_as_grouping_does(tmp_path):

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import tyro
 
-from spcl.cli.options import FeatureOptions, at_least, checked_rate, parsed
+from spcl.cli.options import FeatureOptions, at_least, checked_rate, parsed, say_notes
+from spcl.data.source_options import IdentityFrom
 from spcl.engine.journal import ConsoleReporter, Reporter, SilentReporter
 from spcl.engine.whole_files import check_place, written_aside
 from spcl.errors import InputError
@@ -36,6 +37,8 @@ class Calibrate(FeatureOptions):
     """A folder with all below it, a table of paths (CSV, Parquet) or a registered data set."""
     labels: bool = False
     """The images have identities: a folder per identity, a column identity, a data set's layout."""
+    identity_from: IdentityFrom = "auto"
+    """With --labels: a table's column; the name of the folder an image lies in; the number before _c in its name."""
     false_match_rate: float = 0.01
     """Share of pairs of different objects that may be taken for one, for the threshold that is printed."""
     output: str = ""
@@ -48,6 +51,8 @@ class Calibrate(FeatureOptions):
     def check(self) -> None:
         """As for all; and the rate, the seed, the place of the file."""
         super().check()
+        if self.identity_from != "auto" and not self.labels:
+            raise InputError(f"--identity-from {self.identity_from} is for labels; add --labels, or leave it out")
         at_least("--seed", self.seed, 0)
         checked_rate(self.false_match_rate)
         if self.output:
@@ -69,6 +74,7 @@ def run_calibration(options: Calibrate, report: Reporter) -> None:
     from spcl.data.image_table import images_of
 
     images = images_of(options.images, options.source(), labelled=options.labels)
+    say_notes(report, images.notes)
     written = {} if options.labels else images.columns
 
     from spcl.engine.calibrate import calibrate, moments_of, store_calibration

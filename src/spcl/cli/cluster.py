@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from spcl.cli.grouping import Auto, GroupingOptions, searched_images, suggested
-from spcl.cli.options import at_least, parsed
+from spcl.cli.options import at_least, parsed, say_notes
 from spcl.engine.journal import ConsoleReporter, Reporter, SilentReporter
 from spcl.errors import InputError
 
@@ -37,6 +37,8 @@ class Cluster(GroupingOptions):
     """Neighbours looked at, about the number of images of an object; auto: suggested by the images."""
     k2: int | Auto = "auto"
     """Neighbours averaged over; auto: goes with k1."""
+    min_size: int = 0
+    """Leave out images whose shorter side has fewer pixels; 0: none."""
     folders: Literal["none", "link", "copy"] = "none"
     """A folder for each group: of links to the images, or of copies."""
     overwrite: bool = False
@@ -47,6 +49,7 @@ class Cluster(GroupingOptions):
     def check(self) -> None:
         """As for both; and the settings that are given."""
         super().check()
+        at_least("--min-size", self.min_size, 0)
         if self.eps != "auto" and not 0.02 <= self.eps < 0.98:
             raise InputError(f"--eps is {self.eps:g}; expected auto, or a distance from 0.02 to below 0.98")
         for flag, value in (("--k1", self.k1), ("--k2", self.k2)):
@@ -67,10 +70,12 @@ def run_cluster(options: Cluster, report: Reporter) -> None:
         InputError: If something cannot be used, before any image is encoded.
     """
     from spcl.data.image_table import images_of
+    from spcl.data.odd_images import looked_over
 
     out = Path(options.out)
     # Earlier results are no crops, where the folder of the results lies among the images.
-    records = images_of(options.images, options.source()).outside(out).records
+    images, odd = looked_over(images_of(options.images, options.source()).outside(out), min_size=options.min_size)
+    notes = (*images.notes, *odd.notes)
 
     from spcl.report.groups import check_folder, write_groups
     from spcl.runtime import Runtime
@@ -78,7 +83,10 @@ def run_cluster(options: Cluster, report: Reporter) -> None:
 
     check_folder(out, overwrite=options.overwrite)
     runtime = Runtime(options.device, options.precision)
-    searched = searched_images(options, records, k1=options.k1, memory_flags=("--k1",), runtime=runtime, report=report)
+    say_notes(report, notes)
+    searched = searched_images(
+        options, images.records, k1=options.k1, memory_flags=("--k1",), runtime=runtime, report=report
+    )
     found = suggested(searched, options, eps=options.eps, k1=options.k1, k2=options.k2, report=report)
     groups = cluster(
         searched.images.features,
@@ -88,9 +96,25 @@ def run_cluster(options: Cluster, report: Reporter) -> None:
         min_samples=options.min_samples,
         neighbours=searched.neighbours,
     )
-    facts = {"checkpoint": options.checkpoint, "encoder": searched.encoder.fingerprint, "reasons": list(found.reasons)}
+    broken = searched.images.broken
+    facts = {
+        "broken": len(broken),
+        "left_out": len(images.left_out),
+        "copies": len(odd.copies),
+        "thumbnails": len(odd.small),
+        "checkpoint": options.checkpoint,
+        "encoder": searched.encoder.fingerprint,
+        "reasons": list(found.reasons),
+        "notes": list(notes),
+    }
     summary = write_groups(
-        out, searched.images.records, groups, broken=searched.images.broken, facts=facts, folders=options.folders
+        out,
+        searched.images.records,
+        groups,
+        broken=(*broken, *images.left_out),
+        odd=odd.rows(),
+        facts=facts,
+        folders=options.folders,
     )
     if options.json:
         print(json.dumps(summary))
@@ -101,7 +125,7 @@ def run_cluster(options: Cluster, report: Reporter) -> None:
 def _tell(
     out: Path, groups: Groups, reasons: Sequence[str], summary: Mapping[str, Any], folders: str, report: Reporter
 ) -> None:
-    from spcl.report.groups import BROKEN, FOLDERS, PICTURE, SUMMARY, TABLE
+    from spcl.report.groups import BROKEN, FOLDERS, ODD, PICTURE, SUMMARY, TABLE
 
     for reason in reasons:
         report.say(f"  {reason}")
@@ -112,6 +136,10 @@ def _tell(
     )
     if summary["broken"]:
         report.warn(f"{summary['broken']} image(s) could not be read and are left out: {out / BROKEN}")
+    if summary["left_out"]:
+        report.say(f"{summary['left_out']} file(s) are not used, each with its reason: {out / BROKEN}")
+    if summary["copies"] or summary["thumbnails"]:
+        report.say(f"{summary['copies']} copies and {summary['thumbnails']} far smaller images: {out / ODD}")
     if gone := summary.get("not_copied"):
         report.warn(f"{len(gone)} image(s) have gone since they were read and are in no folder; the first: {gone[0]}")
     report.say(f"table: {out / TABLE}, summary: {out / SUMMARY}")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 import tyro
 
 from spcl.cli.options import EncodingOptions, at_least, parsed
+from spcl.data.source_options import IdentityFrom
 from spcl.engine.journal import ConsoleReporter, Reporter, SilentReporter
 from spcl.engine.whole_files import check_place
 from spcl.errors import InputError
@@ -35,6 +36,8 @@ class Evaluate(EncodingOptions):
     """The checkpoint: model_best.pth.tar, say."""
     data: tyro.conf.Positional[str]
     """A registered name or a path; a labelled folder without queries is split into queries and gallery."""
+    identity_from: IdentityFrom = "auto"
+    """Identities: a table's column; the name of the folder an image lies in; the number before _c in its name."""
     rerank: bool = False
     """Rate once more after k-reciprocal re-ranking."""
     protocol: Literal["auto", "market1501", "vehicleid", "no-camera"] = "auto"

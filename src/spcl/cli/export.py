@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import tyro
 
-from spcl.cli.options import ComputingOptions, parsed
+from spcl.cli.options import ComputingOptions, parsed, say_notes
+from spcl.data.source_options import DATA_DIR, SourceOptions
 from spcl.engine.journal import ConsoleReporter, Reporter, SilentReporter
 from spcl.errors import InputError
 from spcl.export.files import DEFAULT_OPSET, refuse_existing
@@ -46,6 +47,8 @@ class Export(ComputingOptions):
     """Take what trackers give: images of the size that the file's name means to them, already normalised (.onnx)."""
     images: str = ""
     """A folder of images to compare onnxruntime with torch on (128 at most); empty: rendered ones (.onnx)."""
+    data_dir: str = DATA_DIR
+    """Folder that holds the registered data sets, for --images."""
     overwrite: bool = False
     """Replace a file that is there."""
     json: bool = False
@@ -76,7 +79,7 @@ def main(arguments: Sequence[str]) -> None:
         opset=options.opset,
         float16=options.float16,
         for_tracker=options.for_tracker,
-        images=options.images or None,
+        images=_images(options, report) if options.images else None,
         overwrite=options.overwrite,
         report=report,
     )
@@ -85,6 +88,14 @@ def main(arguments: Sequence[str]) -> None:
         row["own_preparation"] = written.own_preparation
     warnings = {"warnings": report.warnings} if isinstance(report, SilentReporter) and report.warnings else {}
     _tell(row | warnings, _lines(written, float16=options.float16), report, options.json)
+
+
+def _images(options: Export, report: Reporter) -> list[Path]:
+    from spcl.data.image_table import images_of
+
+    found = images_of(options.images, SourceOptions(data_dir=options.data_dir))
+    say_notes(report, found.notes)
+    return [record.path for record in found.records]
 
 
 def _check(options: Export, output: Path) -> None:

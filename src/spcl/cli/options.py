@@ -6,6 +6,7 @@ without torch. What computes is imported by the functions that run it.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import tyro
 
-from spcl.data.source_options import SourceOptions
+from spcl.data.source_options import DATA_DIR, Duplicates, Layout, SourceOptions
 from spcl.engine.whole_files import check_place
 from spcl.errors import InputError
 from spcl.launched import is_main_process
@@ -45,8 +46,16 @@ class EncodingOptions(ComputingOptions):
     """Whose batch norm is used, for a checkpoint that was trained with a source."""
     arch: str = ""
     """The architecture, where the checkpoint does not tell."""
-    data_dir: str = "examples/data"
+    data_dir: str = DATA_DIR
     """Folder that holds the registered data sets."""
+    columns: str = ""
+    """Names of a table's columns that differ: path=file,identity=track_id."""
+    time_format: str = ""
+    """How times are written in a table, as strptime has it; empty: ISO 8601, EXIF's form or Unix time."""
+    layout: Layout = "auto"
+    """Images of a folder: all below it, or those of a data set's splits; auto: an error where they differ by much."""
+    duplicates: Duplicates = "keep"
+    """Byte-identical copies: keep all, or the first alone."""
     workers: int | Literal["auto"] = "auto"
     """Threads that decode images; auto: as many as compute (--threads); 0: none of their own."""
     device: str = "auto"
@@ -59,10 +68,18 @@ class EncodingOptions(ComputingOptions):
         super().check()
         if self.workers != "auto":
             at_least("--workers", self.workers, 0)
+        self.source()
 
     def source(self) -> SourceOptions:
         """How the images are found and what is read about them."""
-        return SourceOptions(data_dir=self.data_dir, identity_from=getattr(self, "identity_from", "auto"))
+        return SourceOptions(
+            data_dir=self.data_dir,
+            columns=self.columns,
+            time_format=self.time_format,
+            identity_from=getattr(self, "identity_from", "auto"),
+            duplicates=self.duplicates,
+            layout=self.layout,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,6 +119,15 @@ class AnswerOptions(FeatureOptions):
             raise InputError(f"{path} is there already; give another name, or --overwrite to replace it")
 
 
+_DATA_AND_PLACES = frozenset(
+    {
+        *("--target", "--source", "--data-dir", "--columns", "--identity-from", "--layout", "--evaluate", "--images"),
+        *("--checkpoint", "--from-checkpoint", "--pretrained", "--recipe", "--config", "--where", "--camera-not"),
+        *("-o", "--out", "--output", "--gallery", "--logs-dir", "--picture", "--save-picture", "--cache-dir"),
+    }
+)
+"""Flags that name what is read or written."""
+
 Options = TypeVar("Options", bound=ComputingOptions)
 
 
@@ -136,7 +162,13 @@ def parsed(
 
 
 def refuse_repeated(words: Sequence[str]) -> None:
-    """Raise an ``InputError`` for a flag that is given twice with different values: the last would win in silence."""
+    """Look for flags that are given twice with different values, of which the last would win in silence.
+
+    Of a setting the last counts, and a warning says so: scripts add to a line that they were given.
+
+    Raises:
+        InputError: If the flag names what is read or written: nothing that is given is dropped.
+    """
     given: dict[str, list[str]] = {}
     for at, word in enumerate(words):
         if word == "--":
@@ -145,15 +177,20 @@ def refuse_repeated(words: Sequence[str]) -> None:
         if not flag.startswith("-") or flag[1:2].isdecimal() or flag[1:2] in ("", "."):
             continue
         end = next((later for later in range(at + 1, len(words)) if words[later].startswith("-")), len(words))
-        values = [value] if equals else list(words[at + 1 : end])
-        name = flag.replace("_", "-")
         # What follows the one value of a flag may be a word of its own.
-        if name in given and given[name][:1] != values[:1]:
-            raise InputError(
-                f"{flag} is given twice, with {' '.join(given[name][:1]) or 'nothing'} and "
-                f"{' '.join(values[:1]) or 'nothing'}; give it once"
-            )
-        given.setdefault(name, values)
+        values = [value] if equals else list(words[at + 1 : end])[:1]
+        name = flag.replace("_", "-")
+        if given.setdefault(name, values) != values:
+            message = f"{flag} is given twice, with {' '.join(given[name])} and {' '.join(values)}"
+            if name in _DATA_AND_PLACES:
+                raise InputError(f"{message}; give it once")
+            print(f"warning: {message}; the last one counts", file=sys.stderr)
+
+
+def say_notes(report: Reporter, notes: Sequence[str]) -> None:
+    """Report what was found of a source and what is not used of it."""
+    for note in notes:
+        report.say(f"note: {note}")
 
 
 def at_least(flag: str, value: int, least: int) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import tyro
 
 from spcl.cli.grouping import GroupingOptions, searched_images, suggested
-from spcl.cli.options import parsed
+from spcl.cli.options import parsed, say_notes
 from spcl.engine.journal import ConsoleReporter, Reporter, SilentReporter
 from spcl.engine.whole_files import check_place, written_aside
 from spcl.errors import InputError
@@ -56,18 +56,19 @@ def run_suggest(options: Suggest, report: Reporter) -> None:
 
     if options.picture:
         check_place(Path(options.picture))
-    records = images_of(options.images, options.source()).records
-    shape = crop_shape(records)
+    images = images_of(options.images, options.source())
+    shape = crop_shape(images.records)
 
     from spcl.runtime import Runtime
 
     runtime = Runtime(options.device, options.precision)
-    searched = searched_images(options, records, runtime=runtime, report=report)
+    say_notes(report, images.notes)
+    searched = searched_images(options, images.records, runtime=runtime, report=report)
     found = suggested(searched, options, report=report)
     command = training_command(options, found, shape)
-    note = _note_on_training(options, len(records))
+    note = _note_on_training(options, len(images))
     if options.json:
-        print(json.dumps(_plain(found, shape, command, note, searched.images)))
+        print(json.dumps(_plain(found, shape, command, note, searched.images) | {"notes": list(images.notes)}))
     else:
         _tell(found, shape, command, note, searched.images, report)
     # Last: what was found is told already if it cannot be drawn.
@@ -86,7 +87,7 @@ def training_command(options: Suggest, found: Suggestion, shape: CropShape) -> s
     words += ["--height", str(shape.size[0]), "--width", str(shape.size[1])]
     words += ["--eps", f"{found.eps:g}", "--k1", str(found.k1), "--k2", str(found.k2)]
     usual = {entry.name: entry.default for entry in fields(Suggest)}
-    for name in ("min_samples", "data_dir"):
+    for name in ("min_samples", "data_dir", "columns", "time_format", "layout", "duplicates"):
         if getattr(options, name) != usual[name]:
             words += [f"--{name.replace('_', '-')}", str(getattr(options, name))]
     return shlex.join(words)
@@ -97,15 +98,12 @@ def _note_on_training(options: Suggest, num_looked_at: int) -> str:
     from spcl.data.catalogue import load_dataset
 
     try:
-        num_trained = len(load_dataset(options.images, options.data_dir).train)
+        num_trained = len(load_dataset(options.images, options=options.source()).train)
     except InputError as error:
         return f"spcl train cannot read these images as they are: {error}"
     if num_trained == num_looked_at:
         return ""
-    return (
-        f"spcl train learns from {num_trained} of these {num_looked_at} images: a training split, or, where there is a "
-        "folder for each identity, what lies in it but no deeper"
-    )
+    return f"spcl train learns from {num_trained} of these {num_looked_at} images: those of the training split"
 
 
 def _plain(found: Suggestion, shape: CropShape, command: str, note: str, images: EmbeddedImages) -> dict[str, Any]:

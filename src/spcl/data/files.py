@@ -62,7 +62,7 @@ def files_below(folder: Path) -> FoundFiles:
 
     def closed(error: OSError) -> None:
         if Path(error.filename) == folder:
-            raise InputError(f"the folder {folder} cannot be read: {error.strerror or error}")
+            raise InputError(f"the folder {shown_path(folder)} cannot be read: {error.strerror or error}")
         left_out.append((Path(error.filename), f"the folder cannot be read: {error.strerror or error}"))
 
     while waiting:
@@ -91,7 +91,7 @@ def no_images_error(folder: Path, found: FoundFiles) -> InputError:
     """The error for a folder without images, which says what is there instead."""
     notes = "".join(f"; {note}" for note in note_of_left_out(found.left_out))
     return InputError(
-        f"no images in {folder} or below it: {what_is_there(folder)}{notes}. Images end in "
+        f"no images in {shown_path(folder)} or below it: {what_is_there(folder)}{notes}. Images end in "
         f"{', '.join(sorted(IMAGE_SUFFIXES))}; raw camera files have to be converted"
     )
 
@@ -120,7 +120,7 @@ def note_of_unused(folder: Path, unused: Sequence[Path], where: str) -> tuple[st
     if not unused:
         return ()
     example = min(unused).relative_to(folder)
-    return (f"not used: {len(unused)} image(s) below {folder} that are {where}; the first is {example}",)
+    return (f"not used: {len(unused)} image(s) below {shown_path(folder)} that are {where}; the first is {example}",)
 
 
 def sub_folders(folder: Path) -> list[Path]:
@@ -130,15 +130,16 @@ def sub_folders(folder: Path) -> list[Path]:
 
 def what_is_there(folder: Path, limit: int = 6) -> str:
     """A few words on what a path holds, for an error."""
+    shown = shown_path(folder)
     if not folder.exists():
         parent = next((above for above in folder.parents if above.exists()), None)
-        return f"{folder} does not exist" + (f"; {what_is_there(parent, limit)}" if parent is not None else "")
+        return f"{shown} does not exist" + (f"; {what_is_there(parent, limit)}" if parent is not None else "")
     if folder.is_file():
-        return f"{folder} is a file"
+        return f"{shown} is a file"
     names = sorted(entry.name + ("/" if entry.is_dir() else "") for entry in folder.iterdir())
     if not names:
-        return f"{folder} is empty"
-    return f"{folder} holds {', '.join(names[:limit])}{f' and {len(names) - limit} more' if len(names) > limit else ''}"
+        return f"{shown} is empty"
+    return f"{shown} holds {', '.join(names[:limit])}{f' and {len(names) - limit} more' if len(names) > limit else ''}"
 
 
 def require(paths: Iterable[Path], name: str, tree: str) -> None:

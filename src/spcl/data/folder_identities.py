@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from spcl.data.cameras import are_camera_folders, some
+from spcl.data.one_image import shown_path
 from spcl.data.placeholders import note_of_a_dominant_identity, note_of_placeholders, without_placeholders
 from spcl.data.source_options import SourceOptions
 from spcl.errors import InputError
@@ -78,10 +79,11 @@ def named_images(folder: Path, files: Sequence[Path], options: SourceOptions, *,
 
 
 def _by_layout(folder: Path, files: list[Path], options: SourceOptions, *, labelled: bool) -> NamedImages:
+    shown = shown_path(folder)
     if options.identity_from == "table":
         raise InputError(
-            f"identities are to come from a table, and {folder} is a folder: give a table (path, identity), or "
-            "--identity-from folder or name"
+            f"identities are to come from a table, and {shown} is a folder: give a table (path, identity), "
+            "or --identity-from folder or name"
         )
     if options.identity_from in ("folder", "name"):
         return _as_asked(folder, files, options.identity_from)
@@ -98,12 +100,13 @@ def _by_layout(folder: Path, files: list[Path], options: SourceOptions, *, label
 
 
 def _as_asked(folder: Path, files: list[Path], identity_from: str) -> NamedImages:
+    shown = shown_path(folder)
     if identity_from == "name":
         names = [identity_in_name(path) for path in files]
         if not any(names):
             raise InputError(
-                f"identities are to come from file names, and none of the {len(files)} names in {folder} has one, "
-                f"first {files[0].name}; expected a number before the camera: 0042_c3_0001.jpg"
+                f"identities are to come from file names, and none of the {len(files)} names in {shown} has "
+                f"one, first {files[0].name}; expected a number before the camera: 0042_c3_0001.jpg"
             )
         if None not in names:
             return NamedImages(files, names, [])
@@ -122,10 +125,11 @@ def _as_asked(folder: Path, files: list[Path], identity_from: str) -> NamedImage
 def _folder_per_identity(
     folder: Path, files: list[Path], one_down: list[Path], options: SourceOptions, *, labelled: bool
 ) -> NamedImages:
+    shown = shown_path(folder)
     unused = sorted(set(files).difference(one_down))
     if options.layout == "auto" and len(unused) > MOST_UNUSED * len(files):
         raise InputError(
-            f"{folder}: {len(files)} images lie below it, and a folder per identity takes {len(one_down)} of them, "
+            f"{shown}: {len(files)} images lie below it, and a folder per identity takes {len(one_down)} of them, "
             f"those directly in its folders; not {unused[0].relative_to(folder)}, for one. Choose: --layout dataset "
             f"takes these {len(one_down)}; --identity-from folder takes all {len(files)}, each with the name of the "
             "folder it lies in; a table (path, identity) says it for each image"
@@ -143,14 +147,15 @@ def _folder_per_identity(
     if several := _several_in_one_folder(one_down):
         place, numbers = several
         readings = (
-            f"{folder}: the folders {some(folders)} would be identities, and the file names in {place} begin with "
-            f"several: {some(numbers)}"
+            f"{shown}: the folders {some(folders)} would be identities, and the file names in {place} "
+            f"begin with several: {some(numbers)}"
         )
         if labelled:
             raise InputError(
                 f"{readings}. Choose: --identity-from folder takes the folders; --identity-from name takes the "
                 "numbers, one number being one identity in all folders; where each folder is a data set of its own, "
-                f"give them one by one: --source {folder / folders[0]} --source {folder / folders[-1]}"
+                f"give them one by one: --source {shown_path(folder / folders[0])} "
+                f"--source {shown_path(folder / folders[-1])}"
             )
         return NamedImages(files, [None] * len(files), [], (f"{readings}: no identity is known",))
     return NamedImages(one_down, names, unused)

@@ -14,7 +14,7 @@ from pathlib import Path
 from spcl.data.cameras import cameras_of_files
 from spcl.data.files import files_below, no_images_error, note_of_left_out, note_of_unused, number_in_order, sub_folders
 from spcl.data.folder_identities import MOST_UNUSED, NamedImages, named_images
-from spcl.data.one_image import kept_path
+from spcl.data.one_image import kept_path, shown_path
 from spcl.data.source_options import SourceOptions
 from spcl.errors import InputError
 from spcl.randomness import generator
@@ -61,10 +61,11 @@ def check_unused(folder: Path, unused: list[Path], num_found: int, reading: str,
     """Raise an ``InputError`` where a data set in a folder leaves out more than a tenth of the images below it."""
     if options.layout != "auto" or len(unused) <= MOST_UNUSED * num_found:
         return
+    num_used = num_found - len(unused)
     raise InputError(
-        f"{folder}: {num_found} images lie below it, and {reading} hold {num_found - len(unused)} of them; not "
-        f"{min(unused).relative_to(folder)}, for one. Choose: --layout dataset takes these {num_found - len(unused)}; "
-        f"--layout all takes all {num_found}, without splits"
+        f"{shown_path(folder)}: {num_found} images lie below it, and {reading} hold {num_used} of them; not "
+        f"{min(unused).relative_to(folder)}, for one. Choose: --layout dataset takes these {num_used}; --layout all "
+        f"takes all {num_found}, without splits"
     )
 
 

@@ -24,7 +24,6 @@ from spcl.data.catalogue import load_dataset
 from spcl.data.from_folders import split_for_evaluation
 from spcl.data.image_table import images_of
 from spcl.data.images import ImageStore, check_images
-from spcl.data.source_options import SourceOptions
 from spcl.engine import preflight
 from spcl.engine.adaptation_settings import AdaptationSettings
 from spcl.engine.assemble import Run, prepare, run_training
@@ -298,7 +297,7 @@ def _inputs(
 
 def _labelled(settings: AdaptationSettings) -> ReIDDataset:
     """The data to measure on, checked before anything is computed."""
-    dataset = load_dataset(settings.evaluate, Path(settings.data_dir), labelled=True)
+    dataset = load_dataset(settings.evaluate, labelled=True, options=settings.source())
     if not preflight.can_evaluate(dataset):
         dataset = split_for_evaluation(dataset)
     preflight.check_queries(dataset, dataset.protocol)
@@ -306,7 +305,10 @@ def _labelled(settings: AdaptationSettings) -> ReIDDataset:
 
 
 def _find_crops(images: str | Path | Sequence[str | Path], settings: AdaptationSettings, report: Reporter) -> _Crops:
-    found = images_of(images, SourceOptions(data_dir=settings.data_dir)).records
+    table = images_of(images, settings.source())
+    found = table.records
+    for note in table.notes:
+        report.say(f"note: {note}")
     with report.progress("checking the crops") as advance:
         broken = tuple(check_images(found, sample=None, num_threads=settings.workers, progress=advance))
     unreadable = {path for path, _ in broken}

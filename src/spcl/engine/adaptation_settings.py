@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from spcl.config import Config, overlay
+from spcl.data.source_options import SourceOptions
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,12 @@ class AdaptationSettings:
     """Labelled data to measure both encoders on: a registered name or a path. It decides nothing."""
     data_dir: str = "examples/data"
     """Folder that holds the registered data sets."""
+    columns: str = ""
+    """Names of a table's columns that differ: path=file."""
+    layout: Literal["auto", "all", "dataset"] = "auto"
+    """Crops of a folder: all below it, or those of a data set's splits."""
+    duplicates: Literal["keep", "first"] = "keep"
+    """Byte-identical copies among the crops: keep all, or the first alone."""
     seed: int = 1
     """Of every draw."""
     device: str = "auto"
@@ -53,6 +60,14 @@ class AdaptationSettings:
     workers: int | Literal["auto"] = "auto"
     """Threads that decode images; auto: as many as compute (--threads); 0: none of their own."""
 
+    def source(self) -> SourceOptions:
+        """How the crops and the labelled data are read."""
+        return SourceOptions(**self._reading())
+
+    def _reading(self) -> dict[str, Any]:
+        names = ("data_dir", "columns", "layout", "duplicates")
+        return {name: getattr(self, name) for name in names}
+
     def to_config(self, checkpoint: Path, target: str) -> Config:
         """The settings of the run: those of the checkpoint, and these."""
         # Needs torch; these settings are also read for a help text.
@@ -60,7 +75,7 @@ class AdaptationSettings:
 
         told = settings_from_checkpoint(checkpoint, arch=self.arch or None)
         given: dict[str, dict[str, Any]] = {
-            "data": {"target": target, "data_dir": self.data_dir, "workers": self.workers, "on_broken": "skip"},
+            "data": {"target": target, **self._reading(), "workers": self.workers, "on_broken": "skip"},
             "network": {"from_checkpoint": str(checkpoint), "from_domain": self.domain},
             "labels": {"k1": self.k1, "k2": self.k2, "eps": self.eps},
             "schedule": {

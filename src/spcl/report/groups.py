@@ -25,6 +25,7 @@ from spcl.report.sheet import SheetRow, contact_sheet
 from spcl.selfpaced.grouping import Groups
 
 TABLE, SUMMARY, PICTURE, BROKEN, FOLDERS = "groups.csv", "summary.json", "groups.png", "broken.csv", "groups"
+ODD = "odd.csv"
 
 _MADE_BY, _UNFINISHED = "spcl cluster", "unfinished"
 _SHOWN_GROUPS, _SHOWN_IMAGES = 12, 10
@@ -60,6 +61,7 @@ def write_groups(
     groups: Groups,
     *,
     broken: Sequence[tuple[Path, str]] = (),
+    odd: Sequence[tuple[Path, str]] = (),
     facts: Mapping[str, Any] | None = None,
     folders: Literal["none", "link", "copy"] = "none",
 ) -> dict[str, Any]:
@@ -71,7 +73,8 @@ def write_groups(
         folder: Checked before.
         records: ``[N]`` of the images that were grouped.
         groups: Of these images.
-        broken: Path and reason of each image that could not be read.
+        broken: Path and reason of each image that could not be read or was left out.
+        odd: Path and reason of images that were grouped and are worth a look: copies, thumbnails.
         facts: What else the summary should hold, plain values.
         folders: A folder for each group, of links (relative; copies where the disk has none) or copies.
 
@@ -85,11 +88,12 @@ def write_groups(
     with written_aside(folder / TABLE) as aside:
         described = ((kept_path(record.path), number, f"{sure:.4f}") for record, number, sure in rows)
         write_table(aside, ("path", "group", "confidence"), described)
-    if broken:
-        with written_aside(folder / BROKEN) as aside:
-            write_table(aside, ("path", "reason"), ((kept_path(path), reason) for path, reason in broken))
-    else:
-        (folder / BROKEN).unlink(missing_ok=True)
+    for name, listed in ((BROKEN, broken), (ODD, odd)):
+        if listed:
+            with written_aside(folder / name) as aside:
+                write_table(aside, ("path", "reason"), ((kept_path(path), reason) for path, reason in listed))
+        else:
+            (folder / name).unlink(missing_ok=True)
     if rows_shown := sheet_rows(records, groups):
         with written_aside(folder / PICTURE) as aside:
             contact_sheet(aside, rows_shown)
