@@ -31,6 +31,10 @@ lint: setup  ## Style, types, import contract
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
+docs: setup  ## The documentation site in site/; a broken link or anchor fails
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[docs]"
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
+
 bench: setup  ## Measure what docs/benchmarks.md claims
 	$(BIN)/python -m spcl bench cluster
 	$(BIN)/python -m spcl bench rank
@@ -39,4 +43,4 @@ bench: setup  ## Measure what docs/benchmarks.md claims
 	$(BIN)/python benchmarks/gallery.py
 
 clean:
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) build dist site .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

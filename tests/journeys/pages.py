@@ -14,7 +14,7 @@ from tests.journeys.test_official_commands import run as run_official
 from tests.shared import PROJECT_ROOT
 
 _STEPS = "--batch-size 8 --iters 2 --epochs 1 --k1 6 --k2 2"
-_WRITTEN = ("-o", "--out", "--output", "--gallery", "--logs-dir", "--save-picture", "--picture")
+_WRITTEN = ("-o", "--out", "--output", "--gallery", "--logs-dir", "--save-picture", "--picture", "--per-query")
 SMALL_TRAIN = f"--arch timm/test_resnet --pretrained none --height 32 --width 16 {_STEPS}"
 SMALL_DEMO = (
     "--arch timm/test_resnet --pretrained none --train-identities 4 --test-identities 3 --images-per-camera 2"

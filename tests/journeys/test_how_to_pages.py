@@ -10,7 +10,8 @@ import pytest
 from tests.journeys.pages import commands_of, run_blocks, run_line, write_herd, write_readers_folder, written_by
 from tests.shared import PROJECT_ROOT
 
-PAGES = ("search", "compare", "group", "adapt", "export", "trackers")
+DOORS = ("folder-of-images", "cameras", "research")
+PAGES = (*DOORS, "search", "compare", "group", "adapt", "export", "trackers")
 
 
 @pytest.fixture(scope="module")

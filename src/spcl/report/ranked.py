@@ -95,8 +95,10 @@ def lines_under(
     known = {"similarity": None if similarity is None else f"{similarity:.3f}", "identity": identity, "camera": camera}
     lines = [_beginning_of(f"{name} {value}") for name, value in known.items() if value is not None]
     folder, name = str(Path(path).parent), Path(path).name
+    if len(str(path)) <= _CHARACTERS:
+        return (*lines, str(path))
     if len(name) <= _CHARACTERS:
-        return (*lines, *([] if folder == "." else [_end_of(f"{folder}/")]), name)
+        return (*lines, _end_of(f"{folder}/"), name)
     # A long name takes both lines.
     return (*lines, _end_of(name[:-_CHARACTERS]), name[-_CHARACTERS:])
 

@@ -1,0 +1,91 @@
+"""The pages: each is in the site's navigation, links and anchors lead somewhere; the site's page of Python names."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+import spcl
+from tests.shared import PROJECT_ROOT
+
+DOCS = PROJECT_ROOT / "docs"
+PAGES = [PROJECT_ROOT / "README.md", PROJECT_ROOT / "CONTRIBUTING.md", *sorted(DOCS.glob("*.md"))]
+SITE = yaml.safe_load((PROJECT_ROOT / "mkdocs.yml").read_text(encoding="utf-8"))
+GENERATED = "python.md"
+
+
+def prose(path: Path) -> str:
+    """A page without its code."""
+    text = re.sub(r"^```.*?^```", "", path.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+    text = re.sub(r"^(?: {4}|\t).*$", "", text, flags=re.MULTILINE)
+    return re.sub(r"`[^`\n]*`", lambda found: found[0].replace("](", ""), text)
+
+
+def anchors(path: Path) -> set[str]:
+    """The anchors of a page's headings, as GitHub and mkdocs make them."""
+    headings = re.findall(r"^#{1,6} (.+)$", prose(path), flags=re.MULTILINE)
+    return {re.sub(r"[\s]", "-", re.sub(r"[^\w\s-]", "", heading).strip().lower()) for heading in headings}
+
+
+def pages_in(entry: object) -> list[str]:
+    """The pages of a part of the navigation."""
+    if isinstance(entry, str):
+        return [entry]
+    inner = entry.values() if isinstance(entry, dict) else entry
+    return [page for part in inner for page in pages_in(part)]
+
+
+def test_every_page_is_in_the_navigation_once():
+    there = {path.name for path in DOCS.glob("*.md")} | {GENERATED}
+    listed = pages_in(SITE["nav"])
+    assert set(listed) == there, "add a new page to nav in mkdocs.yml"
+    assert len(listed) == len(there)
+    assert {title for part in SITE["nav"] for title in part} >= {
+        "Tutorials",
+        "How-to guides",
+        "Reference",
+        "Explanation",
+    }
+    # A broken link is an error of the build, and nothing is fetched.
+    assert SITE["strict"] is True
+    assert SITE["theme"]["font"] is False
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+def test_every_link_and_anchor_leads_somewhere(page):
+    for link in re.findall(r"\]\(([^)\s]+)\)", prose(page)):
+        if link.startswith(("https://", "mailto:")):
+            continue
+        place, _, anchor = link.partition("#")
+        target = page.parent / place if place else page
+        assert target.exists(), f"{page.name}: {link}"
+        assert page.parent != DOCS or DOCS in target.resolve().parents, f"{page.name}: {link} is not on the site"
+        if anchor:
+            assert anchor in anchors(target), f"{page.name}: {link}"
+
+
+def test_the_doors_and_the_glossary_are_reached_from_the_readme():
+    text = (PROJECT_ROOT / "README.md").read_text(encoding="utf-8")
+    for name in ("folder-of-images", "cameras", "research", "index", "glossary", "faq"):
+        assert f"(docs/{name}.md)" in text, name
+    assert len(re.findall(r"^## ", (DOCS / "glossary.md").read_text(encoding="utf-8"), flags=re.MULTILINE)) == 12
+
+
+def test_the_page_of_python_names_has_each_public_name():
+    spec = importlib.util.spec_from_file_location("api_pages", DOCS / "api_pages.py")
+    hook = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(hook)
+    names = hook.public_names((PROJECT_ROOT / "src/spcl/__init__.py").read_text(encoding="utf-8"))
+    assert names == [name for name in spcl.__all__ if not name.startswith("__")]
+    page = hook.page_of(names)
+    assert re.findall(r"^::: spcl\.(\w+)$", page, flags=re.MULTILINE) == [
+        *sorted(name for name in names if name[0].islower()),
+        *sorted(name for name in names if name[0].isupper()),
+    ]
+    assert hook.PAGE == GENERATED
+    with pytest.raises(ValueError, match="no __all__"):
+        hook.public_names("x = 1")
