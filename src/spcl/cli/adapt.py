@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from spcl.cli.options import ComputingOptions, parsed
+from spcl.data.checked_tables import check_tables
+from spcl.data.table_options import TableOptions
 from spcl.engine.adaptation_settings import AdaptationSettings
 from spcl.engine.journal import ConsoleReporter, Reporter, SilentReporter, duration
 from spcl.launched import is_main_process
@@ -42,6 +44,9 @@ class Adapt(ComputingOptions):
 def main(arguments: Sequence[str]) -> None:
     """Run ``spcl adapt`` with these words."""
     options = parsed(Adapt, arguments, "spcl adapt", flat=True)
+
+    tables = filter(None, (options.images, options.settings.evaluate))
+    check_tables(*tables, options=TableOptions(options.settings.columns), with_times=False)
 
     from spcl.engine.adapt import adapt
     from spcl.runtime import end_processes

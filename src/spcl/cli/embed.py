@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from spcl.cli.options import FeatureOptions, parsed
+from spcl.data.checked_tables import check_tables
 from spcl.data.one_image import shown_path
 from spcl.data.source_options import IdentityFrom
 from spcl.engine.journal import ConsoleReporter, Reporter, SilentReporter
@@ -65,6 +66,8 @@ def run_embedding(options: Embed, report: Reporter) -> None:
     Raises:
         InputError: If something cannot be used, before any image is encoded; if no image can be read.
     """
+    check_tables(options.images, options=options.source().table)
+
     from spcl.engine.embed import load_encoder
     from spcl.gallery.intake import find_images
     from spcl.gallery.opening import gallery_to_fill

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 import tyro
 
 from spcl.cli.options import EncodingOptions, at_least, parsed
+from spcl.data.checked_tables import check_tables
 from spcl.data.source_options import IdentityFrom
 from spcl.engine.journal import ConsoleReporter, Reporter, SilentReporter
 from spcl.engine.whole_files import check_place
@@ -97,6 +98,10 @@ def run_evaluation(options: Evaluate, expected: Expected | None = None) -> None:
     Raises:
         InputError: If the checkpoint or the data cannot be used, before any image is encoded.
     """
+    check_tables(
+        options.data, options=options.source().table, with_times=False, keep_missing=options.on_broken == "skip"
+    )
+
     import torch
 
     from spcl.data.images import ImageStore

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import tyro
 
 from spcl.cli.options import ComputingOptions, parsed, say_notes
+from spcl.data.checked_tables import check_tables
 from spcl.data.source_options import DATA_DIR, SourceOptions
 from spcl.engine.journal import ConsoleReporter, Reporter, SilentReporter
 from spcl.errors import InputError
@@ -61,6 +62,8 @@ def main(arguments: Sequence[str]) -> None:
     output = Path(options.output)
     _check(options, output)
     refuse_existing(output, overwrite=options.overwrite)
+    if options.images:
+        check_tables(options.images, options=SourceOptions().table)
 
     from spcl.engine.embed import load_encoder
     from spcl.export.onnx_file import export_onnx

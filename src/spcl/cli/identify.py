@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import tyro
 
 from spcl.cli.options import AnswerOptions, checked_rate, embedded_queries, found_queries, parsed
+from spcl.data.checked_tables import check_tables
 from spcl.data.one_image import kept_path, shown_path
 from spcl.engine.journal import ConsoleReporter, Reporter, SilentReporter
 from spcl.errors import InputError
@@ -65,6 +66,8 @@ def run_identification(options: Identify, report: Reporter) -> None:
             are embedded.
     """
     records = found_queries(options.query, data_dir=options.data_dir, purpose="named")
+
+    check_tables(options.gallery, options=options.source().table)
 
     from spcl.engine.embed import load_encoder
     from spcl.gallery.answer_tables import identification_table, write_answers

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import tyro
 
 from spcl.cli.options import AnswerOptions, at_least, embedded_queries, found_queries, parsed
+from spcl.data.checked_tables import check_tables
 from spcl.data.one_image import kept_path, shown_path
 from spcl.engine.journal import ConsoleReporter, Reporter, SilentReporter
 from spcl.engine.whole_files import check_place
@@ -83,6 +84,8 @@ def run_search(options: Search, report: Reporter) -> None:
             of images is.
     """
     records = found_queries(options.query, data_dir=options.data_dir, purpose="searched for")
+
+    check_tables(options.gallery, options=options.source().table)
 
     from spcl.engine.embed import load_encoder
     from spcl.gallery.answer_tables import search_table, write_answers

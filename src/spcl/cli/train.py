@@ -11,6 +11,9 @@ import tyro
 
 from spcl.cli.options import ComputingOptions, parsed
 from spcl.config import Config, load_config, load_recipe, overlay
+from spcl.data.checked_tables import check_tables
+from spcl.data.several_sources import sources_of
+from spcl.data.table_options import TableOptions
 from spcl.engine.journal import ConsoleReporter, Reporter, SilentReporter
 from spcl.errors import InputError
 from spcl.launched import is_main_process
@@ -48,6 +51,14 @@ def main(arguments: Sequence[str]) -> None:
 
 def run_training_command(config: Config, *, resume: bool, report: Reporter | None = None) -> None:
     """Prepare, train, and say where the results are and which is which."""
+    data = config.data
+    check_tables(
+        *filter(None, (data.target, *(sources_of(data.source) if data.source else ()))),
+        options=TableOptions(data.columns, data.time_format),
+        with_times=False,
+        keep_missing=data.on_broken == "skip",
+    )
+
     from spcl.engine.assemble import prepare, run_training
     from spcl.engine.run_files import BEST_FILE, CHECKPOINT_FILE
     from spcl.runtime import end_processes

@@ -24,6 +24,7 @@ __all__ = [
     "load_manifests",
     "manifests_of_prefix",
     "names_splits",
+    "require_images",
     "tables_of_splits",
 ]
 
@@ -100,7 +101,7 @@ def manifests_of_prefix(prefix: Path) -> dict[str, Path]:
 
 
 def _dataset(name: str, listed: ListedImages, *, keep_missing: bool) -> ReIDDataset:
-    _require_images(name, listed, keep_missing=keep_missing)
+    require_images(name, listed, keep_missing=keep_missing)
     unknown: list[str | None] = [None] * len(listed.paths)
     identities, cameras = (listed.columns.get(column, unknown) for column in ("identity", "camera"))
     camera_numbers = _numbers(cameras)
@@ -129,7 +130,8 @@ def _numbers(values: list[str | None]) -> dict[str, int]:
     return number_in_order([value for value in values if value])
 
 
-def _require_images(name: str, listed: ListedImages, *, keep_missing: bool) -> None:
+def require_images(name: str, listed: ListedImages, *, keep_missing: bool) -> None:
+    """Raise an ``InputError`` if listed images are missing; with ``keep_missing``, only if all are."""
     missing = listed.missing
     # Where all are, the table lies in the wrong place: no image would be read.
     if not missing or (keep_missing and len(missing) < len(listed.paths)):

@@ -41,7 +41,7 @@ def written_columns(tables: str | Path, records: Sequence[Record], *, options: T
     Raises:
         InputError: As ``listed_images``; if a cell of ``time`` is no time.
     """
-    listed = listed_images(_tables(Path(tables)), options)
+    listed = listed_images(tables_meant(Path(tables)), options)
     rows_of: dict[str, list[int]] = {}
     for split in SPLITS:
         for row, key in enumerate(listed.keys):
@@ -59,7 +59,7 @@ def written_columns(tables: str | Path, records: Sequence[Record], *, options: T
     return {name: values for name, values in columns.items() if any(value is not None for value in values)}
 
 
-def _tables(given: Path) -> dict[str, Path]:
+def tables_meant(given: Path) -> dict[str, Path]:
     """The tables that are meant, by split; one for all splits has the name ""."""
     if not given.exists():
         if names_splits(str(given)):
