@@ -144,3 +144,39 @@ def test_state_comes_back_exactly_though_the_number_of_classes_differs():
 def test_bad_input_is_named(call, message):
     with pytest.raises(ValueError, match=message):
         call(filled())
+
+
+def test_what_enters_a_memory_is_checked():
+    rows = F.normalize(torch.randn(4, 3), dim=1)
+    labels = torch.tensor([0, 0, 1, 2])
+    memory = HybridMemory.from_rows(rows, labels)
+    assert torch.equal(memory.features, rows)
+    with pytest.warns(UserWarning, match="not of unit length"):
+        assert torch.allclose(HybridMemory.from_rows(1e30 * rows, labels).features, rows, atol=1e-6)
+    for value, message in ((0.0, "rows of zeros.*: row 2"), (torch.nan, "not finite.*: row 2")):
+        wrong = rows.clone()
+        wrong[2] = value
+        for fill in (memory.fill, lambda given: HybridMemory.from_rows(given, labels)):
+            with pytest.raises(ValueError, match=message):
+                fill(wrong)
+    memory = HybridMemory.from_rows(rows, labels)
+    slots = torch.tensor([0, 3])
+    for inputs, where, message in (
+        (rows[:2], torch.tensor([0, 4]), "slots lie from 0 to 4; the memory has rows 0 to 3"),
+        (rows[:2], torch.tensor([-1, 0]), "slots lie from -1"),
+        (rows[:2], torch.tensor([0.0, 1.0]), "expected int64"),
+        (rows[:3], slots, r"expected int64 \[3\]"),
+        (rows[:2, :2], slots, r"expected floating-point \[B, 3\]"),
+        (rows[0], slots, "expected floating-point"),
+    ):
+        for use in (memory.update, lambda *given: contrastive_loss(*given, memory)):
+            with pytest.raises(ValueError, match=message):
+                use(inputs, where)
+    for temperature in (0, -1, float("nan"), float("inf")):
+        with pytest.raises(ValueError, match="temperature is"):
+            contrastive_loss(rows[:2], slots, memory, temperature=temperature)
+    for momentum in (-0.1, 1.1, float("nan")):
+        with pytest.raises(ValueError, match="momentum is"):
+            HybridMemory(4, 3, momentum=momentum)
+    with pytest.raises(ValueError, match="expected whole numbers"):
+        memory.relabel(torch.tensor([0.0, 0.5, 1.0, 2.0]))

@@ -48,12 +48,13 @@ class Neighbours(NamedTuple):
     recall: float = 1.0
 
 
-def unit_rows(features: Features, name: str = "features") -> torch.Tensor:
+def unit_rows(features: Features, name: str = "features", *, warns: bool = True) -> torch.Tensor:
     """Features as unit rows: checked, and normalised where they are not of unit length.
 
     Args:
         features: ``[N, D]`` real numbers, NumPy or torch, of any precision, byte order and layout; never changed.
         name: What an error calls them.
+        warns: Warn of rows that are far from unit length.
 
     Returns:
         ``[N, D]`` float32, contiguous, where the features lie: the array itself where nothing is to be done.
@@ -74,7 +75,13 @@ def unit_rows(features: Features, name: str = "features") -> torch.Tensor:
         return rows
     if rows.data_ptr() == given.data_ptr():
         rows = rows.clone()
-    _normalise(given, rows, is_wrong.nonzero()[:, 0], name)
+    farthest = _normalise(given, rows, is_wrong.nonzero()[:, 0], name)
+    if warns and farthest is not None:
+        warnings.warn(
+            f"{name} are not of unit length ({farthest}): they are normalised, because similarity is the cosine",
+            UserWarning,
+            stacklevel=_callers_level(),
+        )
     return rows
 
 
@@ -143,8 +150,12 @@ def _squared_lengths(rows: torch.Tensor) -> torch.Tensor:
     return torch.cat(parts) if parts else rows.new_zeros(0)
 
 
-def _normalise(given: torch.Tensor, rows: torch.Tensor, places: torch.Tensor, name: str) -> None:
-    """Write the unit rows of some of the given ones, worked out in double precision, into ``rows``."""
+def _normalise(given: torch.Tensor, rows: torch.Tensor, places: torch.Tensor, name: str) -> str | None:
+    """Write the unit rows of some of the given ones, worked out in double precision, into ``rows``.
+
+    Returns:
+        The row whose length differs most from 1, in words; None where none does by more than ``UNIT_TOLERANCE``.
+    """
     largest = torch.empty(len(places), dtype=torch.float64)
     lengths = torch.empty(len(places), dtype=torch.float64)
     for start in range(0, len(places), _ROWS_TO_NORMALISE):
@@ -161,14 +172,10 @@ def _normalise(given: torch.Tensor, rows: torch.Tensor, places: torch.Tensor, na
     _refuse(largest == 0, f"{name} hold rows of zeros, which have no direction; leave them out", on_host)
     lengths *= largest
     far = (lengths - 1).abs()
-    if bool((far > UNIT_TOLERANCE).any()):
-        worst = int(far.argmax())
-        warnings.warn(
-            f"{name} are not of unit length (row {int(on_host[worst])} has length {float(lengths[worst]):.4g}): they "
-            "are normalised, because similarity is the cosine",
-            UserWarning,
-            stacklevel=_callers_level(),
-        )
+    worst = int(far.argmax())
+    if float(far[worst]) <= UNIT_TOLERANCE:
+        return None
+    return f"row {int(on_host[worst])} has length {float(lengths[worst]):.4g}"
 
 
 def _refuse(is_wrong: torch.Tensor, what: str, places: torch.Tensor | None = None) -> None:
@@ -183,8 +190,8 @@ def _refuse(is_wrong: torch.Tensor, what: str, places: torch.Tensor | None = Non
 
 
 def _callers_level() -> int:
-    """How many calls up the first line outside of this package is: a warning names the user's line, once."""
+    """How many calls up the first line outside of this package and torch is: a warning names the user's line, once."""
     level, frame = 1, sys._getframe(1)
-    while frame.f_back is not None and str(frame.f_globals.get("__name__", "")).split(".")[0] == "spcl":
+    while frame.f_back is not None and str(frame.f_globals.get("__name__", "")).split(".")[0] in ("spcl", "torch"):
         level, frame = level + 1, frame.f_back
     return level

@@ -10,14 +10,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from spcl.selfpaced.hybrid_memory import HybridMemory, require_classes
+from spcl.selfpaced.hybrid_memory import HybridMemory, check_batch, require_classes
 
 
 def contrastive_loss(inputs: Tensor, slots: Tensor, memory: HybridMemory, *, temperature: float = 0.05) -> Tensor:
     """The loss of each input.
 
     Args:
-        inputs: ``[B, D]`` unit features; the gradient flows into them.
+        inputs: ``[B, D]`` features, of unit length but for dropout, taken as they are; the gradient flows into them.
+            One that is not finite has a loss that is not.
         slots: ``[B]`` int64, the memory row of each: its class is the positive one.
         memory: Read only; its empty classes take no part.
         temperature: Divides the similarities; positive.
@@ -26,14 +27,16 @@ def contrastive_loss(inputs: Tensor, slots: Tensor, memory: HybridMemory, *, tem
         ``[B]`` float32, always computed in float32.
 
     Raises:
-        ValueError: If the temperature is not positive, or the memory's rows have no classes yet.
+        ValueError: If the temperature is not positive, shapes do not fit, a slot on the host is out of range, or the
+            memory's rows have no classes yet.
 
     Paper: equation 1. Reference: ``spcl/models/hm.py: HybridMemory.forward``, which adds 1e-6 twice where this
     subtracts the maximum.
     """
-    if temperature <= 0:
-        raise ValueError(f"temperature is {temperature}; it must be positive")
+    if not 0 < temperature < float("inf"):
+        raise ValueError(f"temperature is {temperature}; it must be a positive number")
     require_classes(memory.class_sizes)
+    check_batch(inputs, slots, tuple(memory.features.shape))
     # Under autocast the product would be rounded to half precision: the loss stays in float32.
     with torch.autocast(device_type=inputs.device.type, enabled=False):
         logits = inputs.float() @ memory.class_means.T / temperature

@@ -15,7 +15,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from spcl.retrieval.arrays import unit_rows
+from spcl.retrieval.settings_checks import check_count, check_range
+
 _ROWS_AT_ONCE = 16384
+_LEAST_SQUARE = 1e-20
 
 
 class HybridMemory(nn.Module):
@@ -35,9 +39,10 @@ class HybridMemory(nn.Module):
 
     def __init__(self, num_slots: int, dim: int, *, momentum: float = 0.2) -> None:
         super().__init__()
-        if not 0 <= momentum <= 1:
-            raise ValueError(f"momentum is {momentum}; it must lie between 0 (only the new) and 1 (only the old)")
-        self.momentum = momentum
+        check_count(num_slots, "num_slots", 0)
+        check_count(dim, "dim")
+        # 0: only the new feature counts; 1: only the old row.
+        self.momentum = check_range(momentum, "momentum", 0, 1)
         self.register_buffer("features", torch.zeros(num_slots, dim))
         self.register_buffer("labels", torch.arange(num_slots))
         # No row has a class before ``relabel``: means of K classes that nobody reads would double the memory.
@@ -46,11 +51,15 @@ class HybridMemory(nn.Module):
 
     @classmethod
     def from_rows(cls, features: Tensor, labels: Tensor, *, momentum: float = 0.2) -> HybridMemory:
-        """A memory that starts from given rows ``[K, D]``, taken as they are, and their classes ``[K]``.
+        """A memory that starts from given rows ``[K, D]`` and their classes ``[K]``.
 
-        A class number that no row has is an empty class: it takes no part in the loss.
+        Rows of unit length are taken as they are, others are normalised. A class number that no row has is an empty
+        class: it takes no part in the loss.
+
+        Raises:
+            ValueError: If rows are zero or not finite, or labels are not one class from 0 for each row.
         """
-        features = torch.as_tensor(features)
+        features = unit_rows(features)
         memory = cls(*features.shape, momentum=momentum).to(features.device)
         memory.features.copy_(features)
         memory.relabel(labels)
@@ -78,11 +87,12 @@ class HybridMemory(nn.Module):
     @torch.no_grad()
     def relabel(self, labels: Tensor) -> None:
         """Give each row its class, ``[K]`` int from 0, and recompute the class means."""
-        labels = torch.as_tensor(labels).to(device=self.features.device, dtype=torch.int64)
+        labels = torch.as_tensor(labels)
         if labels.shape != (len(self.features),):
             raise ValueError(
                 f"labels have shape {tuple(labels.shape)}; expected one for each of {len(self.features)} rows"
             )
+        labels = whole_numbers(labels, "labels").to(self.features.device)
         if len(labels) and int(labels.min()) < 0:
             raise ValueError("labels must not be negative: an un-clustered instance is a class of its own")
         num_classes = int(labels.max()) + 1 if len(labels) else 0
@@ -101,15 +111,16 @@ class HybridMemory(nn.Module):
         A row that occurs several times in the batch moves several times, in batch order.
 
         Args:
-            inputs: ``[B, D]`` features of the batch.
+            inputs: ``[B, D]`` features of the batch, of unit length.
             slots: ``[B]`` int64, their memory rows; on the host, so that no step waits for the device.
 
         Raises:
-            ValueError: If rows have no classes yet.
+            ValueError: If shapes do not fit, a slot on the host is out of range, or rows have no classes yet.
 
         Paper: equations 2 and 3. Reference: ``spcl/models/hm.py: HM.backward``.
         """
         require_classes(self.class_sizes)
+        check_batch(inputs, slots, tuple(self.features.shape))
         device = self.features.device
         inputs = inputs.detach().to(self.features.dtype)
         for positions, rows in in_turns(slots):
@@ -138,10 +149,48 @@ def check_rows(start: int, features: Tensor, shape: tuple[int, ...]) -> None:
 def normalised_into(rows: Tensor, features: Tensor) -> None:
     """Write ``features`` into ``rows``, both ``[n, D]``, each of unit length: some at a time, so that no copy of all is
     made.
+
+    Raises:
+        ValueError: If features are zero or not finite.
     """
     for at in range(0, len(rows), _ROWS_AT_ONCE):
         part = slice(at, at + _ROWS_AT_ONCE)
-        rows[part] = F.normalize(features[part].to(rows), dim=1)
+        given = features[part].to(rows)
+        squares = torch.linalg.vecdot(given, given)
+        if not bool(((squares > _LEAST_SQUARE) & (squares < torch.inf)).all()):
+            # Without a direction, or out of the range of single precision.
+            given = unit_rows(features[part], f"rows from {at} on" if at else "rows", warns=False).to(rows)
+        rows[part] = F.normalize(given, dim=1)
+
+
+def check_batch(inputs: Tensor, slots: Tensor, shape: tuple[int, ...]) -> None:
+    """Are these features of a batch and memory rows? Values on a device are not looked at: no step waits for them.
+
+    Raises:
+        ValueError: If not.
+    """
+    if inputs.ndim != 2 or inputs.shape[1] != shape[1] or not inputs.is_floating_point():
+        raise ValueError(
+            f"inputs are {inputs.dtype} of shape {tuple(inputs.shape)}; expected floating-point [B, {shape[1]}]"
+        )
+    if slots.shape != inputs.shape[:1] or slots.dtype not in (torch.int64, torch.int32):
+        raise ValueError(f"slots are {slots.dtype} of shape {tuple(slots.shape)}; expected int64 [{len(inputs)}]")
+    if slots.device.type == "cpu" and len(slots) and not 0 <= int(slots.min()) <= int(slots.max()) < shape[0]:
+        raise ValueError(
+            f"slots lie from {int(slots.min())} to {int(slots.max())}; the memory has rows 0 to {shape[0] - 1}"
+        )
+
+
+def whole_numbers(values: Tensor, name: str) -> Tensor:
+    """Whole numbers as int64.
+
+    Raises:
+        ValueError: If they are of another kind.
+    """
+    tensor = torch.as_tensor(values)
+    if tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool:
+        raise ValueError(f"{name} are {tensor.dtype}; expected whole numbers")
+    return tensor.to(torch.int64)
 
 
 def require_classes(class_sizes: Tensor) -> None:

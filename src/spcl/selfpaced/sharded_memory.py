@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from spcl.retrieval.settings_checks import check_range
 from spcl.runtime import Runtime
 from spcl.selfpaced.hybrid_memory import check_rows, in_turns, normalised_into, require_classes
 
@@ -31,9 +32,7 @@ class ShardedMemory:
     """
 
     def __init__(self, num_slots: int, dim: int, *, runtime: Runtime, momentum: float = 0.2) -> None:
-        if not 0 <= momentum <= 1:
-            raise ValueError(f"momentum is {momentum}; it must lie between 0 (only the new) and 1 (only the old)")
-        self.momentum, self.runtime = momentum, runtime
+        self.momentum, self.runtime = check_range(momentum, "momentum", 0, 1), runtime
         self._own = runtime.part(num_slots)
         device = runtime.device
         self.features = torch.zeros(len(self._own), dim, device=device)
@@ -150,8 +149,8 @@ def sharded_contrastive_loss(
     inputs: Tensor, slots: Tensor, memory: ShardedMemory, *, temperature: float = 0.05
 ) -> Tensor:
     """As ``contrastive_loss``: the loss ``[B]`` of this process's inputs ``[B, D]``, B the same on every process."""
-    if temperature <= 0:
-        raise ValueError(f"temperature is {temperature}; it must be positive")
+    if not 0 < temperature < float("inf"):
+        raise ValueError(f"temperature is {temperature}; it must be a positive number")
     require_classes(memory.class_sizes)
     targets = memory.labels[slots.to(memory.labels.device)]
     losses: Tensor = _ShardedCrossEntropy.apply(inputs, targets, memory, temperature)
