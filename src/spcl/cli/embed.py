@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from spcl.cli.options import FeatureOptions, parsed
+from spcl.cli.options import FeatureOptions, parsed, say_notes
 from spcl.data.checked_tables import check_tables
 from spcl.data.one_image import shown_path
 from spcl.data.source_options import IdentityFrom
@@ -76,6 +76,7 @@ def run_embedding(options: Embed, report: Reporter) -> None:
     output = _checked_output(options)
     runtime = Runtime(options.device, options.precision)
     found = find_images(options.images, options.source())
+    say_notes(report, found.notes)
     encoder = load_encoder(options.checkpoint, arch=options.arch or None, domain=options.domain)
     with ExitStack() as stack:
         gallery = None
@@ -85,7 +86,7 @@ def run_embedding(options: Embed, report: Reporter) -> None:
             gallery.check_rows(found.table)
         done = _embed(options, output, gallery, encoder, found, runtime, report)
     if options.json:
-        print(json.dumps(done))
+        print(json.dumps(done | {"notes": list(found.notes)}))
         return
     _tell(done, report)
 

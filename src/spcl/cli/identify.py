@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 import tyro
 
-from spcl.cli.options import AnswerOptions, checked_rate, embedded_queries, found_queries, parsed
+from spcl.cli.options import AnswerOptions, checked_rate, embedded_queries, found_queries, parsed, say_notes
 from spcl.data.checked_tables import check_tables
 from spcl.data.one_image import kept_path, shown_path
+from spcl.data.source_options import IdentityFrom
 from spcl.engine.journal import ConsoleReporter, Reporter, SilentReporter
 from spcl.errors import InputError
 
@@ -39,6 +40,8 @@ class Identify(AnswerOptions):
     """A gallery, a features file of spcl embed, or a table of images (CSV, Parquet), with identities."""
     query: tyro.conf.Positional[tuple[str, ...]]
     """The images to name: one, several, or a folder."""
+    identity_from: IdentityFrom = "auto"
+    """Identities of a gallery of images: a table's column; the folder an image lies in; the number before _c."""
     false_match_rate: float = 0.01
     """Share of images of strangers that may be given somebody's name."""
     where: str = ""
@@ -65,7 +68,7 @@ def run_identification(options: Identify, report: Reporter) -> None:
         InputError: If something cannot be used, or nothing tells how similar strangers are; before images to be named
             are embedded.
     """
-    records = found_queries(options.query, data_dir=options.data_dir, purpose="named")
+    wanted = found_queries(options.query, options.source(), purpose="named")
 
     check_tables(options.gallery, options=options.source().table)
 
@@ -81,17 +84,19 @@ def run_identification(options: Identify, report: Reporter) -> None:
         options.gallery,
         encoder,
         where=where,
-        data_dir=options.data_dir,
+        options=options.source(),
         flip=options.flip,
         runtime=runtime,
         report=report,
         num_threads=options.workers,
     ) as source:
+        notes = tuple(dict.fromkeys((*wanted.notes, *source.notes)))
+        say_notes(report, notes)
         source.check_identities()
         source.fill()
         enrolled = source.gallery.enrolled(where, report)
         threshold = _threshold(enrolled, encoder, options, report)
-        queries = embedded_queries(encoder, records, options, runtime=runtime, report=report)
+        queries = embedded_queries(encoder, wanted.records, options, runtime=runtime, report=report)
         paths = [record.path for record in queries.records]
         answers = enrolled.identify(queries.features, options.false_match_rate)
         if options.output:
@@ -99,7 +104,7 @@ def run_identification(options: Identify, report: Reporter) -> None:
             nearest = source.gallery.nearest_of(queries.features, names, where=where, without=paths)
     broken = queries.broken + source.broken
     if options.json:
-        print(json.dumps(_to_json(answers, paths, enrolled, threshold, broken)))
+        print(json.dumps(_to_json(answers, paths, enrolled, threshold, broken) | {"notes": list(notes)}))
     else:
         _print(answers, paths, enrolled, threshold, broken, report)
     # Last: the names are printed already if they cannot be written.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
@@ -21,6 +21,7 @@ from spcl.launched import is_main_process
 from spcl.threads import use_threads
 
 if TYPE_CHECKING:
+    from spcl.data.image_table import ImageTable
     from spcl.engine.embed import EmbeddedImages, Encoder
     from spcl.engine.journal import Reporter
     from spcl.records import Record
@@ -222,19 +223,24 @@ def embedded_queries(
     )
 
 
-def found_queries(queries: Sequence[str], *, data_dir: str, purpose: str) -> tuple[Record, ...]:
-    """The images of all queries, in their order.
+def found_queries(queries: Sequence[str], options: SourceOptions, *, purpose: str) -> ImageTable:
+    """The images of all queries, each once, in their order.
 
     Args:
         queries: Files, folders, tables or registered names.
-        data_dir: Folder that holds the registered data sets.
+        options: How they are found; their identities are not read.
         purpose: What is to be done with them, for the error: ``named``, say.
 
     Raises:
         InputError: If there is none.
     """
+    from spcl.data.files import what_is_there
+    from spcl.data.image_formats import is_image_name
     from spcl.data.image_table import images_of
 
     if not queries:
         raise InputError(f"which images are to be {purpose}? Give one, several, or a folder, after the gallery")
-    return images_of(queries, SourceOptions(data_dir=data_dir)).records
+    for query in queries:
+        if is_image_name(query) and not Path(query).exists():
+            raise InputError(f"there are no images at {query}: {what_is_there(Path(query))}")
+    return images_of(queries, replace(options, identity_from="auto"))

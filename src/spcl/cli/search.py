@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 import tyro
 
-from spcl.cli.options import AnswerOptions, at_least, embedded_queries, found_queries, parsed
+from spcl.cli.options import AnswerOptions, at_least, embedded_queries, found_queries, parsed, say_notes
 from spcl.data.checked_tables import check_tables
 from spcl.data.one_image import kept_path, shown_path
+from spcl.data.source_options import IdentityFrom
 from spcl.engine.journal import ConsoleReporter, Reporter, SilentReporter
 from spcl.engine.whole_files import check_place
 from spcl.errors import InputError
@@ -45,6 +46,8 @@ class Search(AnswerOptions):
     """A gallery, a features file, or images: a folder with all below it, a table of paths, a registered data set."""
     query: tyro.conf.Positional[tuple[str, ...]]
     """The images to search for: one, several, or a folder."""
+    identity_from: IdentityFrom = "auto"
+    """Identities of a gallery of images: a table's column; the folder an image lies in; the number before _c."""
     top: int = 10
     """Images to find for each query."""
     camera_not: tuple[str, ...] = ()
@@ -83,7 +86,7 @@ def run_search(options: Search, report: Reporter) -> None:
         InputError: If something cannot be used: gallery and filter before queries are embedded, these before a folder
             of images is.
     """
-    records = found_queries(options.query, data_dir=options.data_dir, purpose="searched for")
+    wanted = found_queries(options.query, options.source(), purpose="searched for")
 
     check_tables(options.gallery, options=options.source().table)
 
@@ -100,13 +103,15 @@ def run_search(options: Search, report: Reporter) -> None:
         options.gallery,
         encoder,
         where=where,
-        data_dir=options.data_dir,
+        options=options.source(),
         flip=options.flip,
         runtime=runtime,
         report=report,
         num_threads=options.workers,
     ) as source:
-        queries = embedded_queries(encoder, records, options, runtime=runtime, report=report)
+        notes = tuple(dict.fromkeys((*wanted.notes, *source.notes)))
+        say_notes(report, notes)
+        queries = embedded_queries(encoder, wanted.records, options, runtime=runtime, report=report)
         source.fill()
         _warn_of_unknown_cameras(source.gallery, options.camera_not, report)
         result = source.gallery.search(
@@ -122,7 +127,7 @@ def run_search(options: Search, report: Reporter) -> None:
     broken = queries.broken + source.broken
     if options.json:
         warnings = {"warnings": report.warnings} if isinstance(report, SilentReporter) and report.warnings else {}
-        print(json.dumps(_to_json(result, queries, num_images, broken) | warnings))
+        print(json.dumps(_to_json(result, queries, num_images, broken) | {"notes": list(notes)} | warnings))
     else:
         _tell(result, queries, num_images, broken, report, filtered=where is not None)
         if re.search(r"\bpath\b", options.where, re.IGNORECASE) and not any(result):

@@ -8,7 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from spcl.data.files import what_is_there
-from spcl.data.source_options import DATA_DIR, SourceOptions
+from spcl.data.source_options import SourceOptions
 from spcl.engine.embed import Encoder
 from spcl.engine.journal import Reporter
 from spcl.errors import InputError
@@ -26,6 +26,7 @@ class Searchable:
     Attributes:
         gallery: As a gallery; of a file or of images, one that lasts as long as the ``with`` block.
         broken: Path and reason of each image that could not be read.
+        notes: What a reader should know of the source of images, in sentences.
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class Searchable:
         """A gallery, and images that are still to be embedded into it."""
         self.gallery = gallery
         self.broken: tuple[tuple[Path, str], ...] = ()
+        self.notes = () if images is None else images.notes
         self._images, self._embed = images, embed
 
     def check_identities(self) -> None:
@@ -63,7 +65,7 @@ def searchable(
     encoder: Encoder,
     *,
     where: str | None = None,
-    data_dir: str | Path | None = None,
+    options: SourceOptions | None = None,
     flip: bool = False,
     runtime: Runtime | None = None,
     report: Reporter | None = None,
@@ -78,7 +80,7 @@ def searchable(
             what ``images_of`` takes.
         encoder: Whose vectors they must be; embeds images.
         where: A filter that will be used, to be checked first.
-        data_dir: The folder that holds registered data sets.
+        options: How images are found and what is read about them; None: as by default.
         flip: Embed images with their mirror images; a gallery or a file must hold such features.
         runtime: Device and precision.
         report: Shows progress.
@@ -110,7 +112,7 @@ def searchable(
                 gallery.check_filter(where)
             yield Searchable(gallery)
             return
-        found = find_images(source, SourceOptions(data_dir=str(data_dir or DATA_DIR)))
+        found = find_images(source, options)
         gallery.add_columns(found.table)
         if where is not None:
             gallery.check_filter(where)
