@@ -37,6 +37,13 @@ def test_every_block_runs(page, trained, tmp_path, monkeypatch):
     require_written(f"docs/{page}.md")
 
 
+def test_every_block_on_data_runs(tmp_path, monkeypatch, capsys):
+    write_readers_folder(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    run_blocks("docs/data.md")
+    assert "24 ['camera', 'herd', 'split'] ()" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("page", [pytest.param("walkthrough-street", marks=pytest.mark.slow), "walkthrough-cattle"])
 def test_every_command_on_the_data_of_a_walkthrough(page, tmp_path, monkeypatch):
     """On a small set of the same layout; and each command is there."""
