@@ -185,6 +185,12 @@ def test_identities_of_folders(folder, capsys):
         (["embed", "0.pth.tar", "nowhere", "-o", "f.npy"], "there are no images at nowhere"),
         (["embed", "2.pth.tar", "crops", "-o", "f.npy"], "there is no checkpoint 2.pth.tar"),
         (["embed", "0.pth.tar", "crops/broken_c3.jpg", "-o", "f.npy"], "none of the 1 images can be read"),
+        (["embed", "0.pth.tar", "crops/broken_c3.jpg", "--gallery", "new/g"], "none of the 1 images can be read"),
+        (["embed", "0.pth.tar", "crops", "--gallery", "g", "--key", "content"], "is their path, not their content"),
+        (["search", "0.pth.tar", "g", "crops", "-o", "x.txt"], "ends in .csv or .parquet, not to x.txt"),
+        (["identify", "0.pth.tar", "g", "crops", "-o", "some.csv"], "some.csv is there already; give another name"),
+        (["identify", "0.pth.tar", "g", "crops", "-o", "x.parquet", "--excel"], "--excel is for a CSV file"),
+        (["search", "0.pth.tar", "g", "crops", "--overwrite"], "--overwrite is about a table of answers"),
         (["embed", "0.pth.tar", "crops", "--gallery", "crops"], "needs a folder of its own"),
         (["embed", "1.pth.tar", "crops", "--gallery", "g"], "holds vectors of the encoder"),
         (["embed", "0.pth.tar", "text.csv", "--gallery", "g"], "'lane' holds whole number in this gallery"),
@@ -195,7 +201,7 @@ def test_identities_of_folders(folder, capsys):
         (["search", "0.pth.tar", "nowhere", "crops"], "there are no images at nowhere"),
         (["search", "0.pth.tar", "empty", "crops"], "neither a gallery nor an image: empty is empty"),
         (["search", "0.pth.tar", "f.npy", "crops"], "-o f.parquet writes"),
-        (["search", "0.pth.tar", "g", "nope.jpg"], "there are no images at nope.jpg"),
+        (["search", "0.pth.tar", "g", "nope.jpg"], "nope.jpg: there is no such file"),
         (["search", "0.pth.tar", "g", "crops", "--top", "0"], "--top is 0"),
         (["search", "0.pth.tar", "g", "crops", "--where", "camra = 3"], "the columns are path (text), identity"),
         (["search", "0.pth.tar", "crops", "crops", "--where", "camra = 3"], "the columns are path (text), identity"),
@@ -323,7 +329,7 @@ def test_a_full_disk_is_told(folder):
         assert done.returncode == 2, done.stderr
         assert message in done.stderr
         assert "Traceback" not in done.stderr
-    assert not [path for path in folder.iterdir() if path.name.startswith((".", "f."))]
+    assert not [path for path in folder.iterdir() if path.name.startswith((".", "f.")) or path.name == "full"]
 
 
 def test_what_a_new_source_does_not_say_stays(folder, capsys):
@@ -338,3 +344,27 @@ def test_what_a_new_source_does_not_say_stays(folder, capsys):
     main([*words, "some.csv"])
     assert "stays as it was" not in capsys.readouterr().out
     assert gallery.count("camera = 'north gate'") == 5
+
+
+def test_answers_as_tables(folder, capsys):
+    query = str(folder / "crops/0001_c2_5.jpg")
+    found = searched("g", "crops/0001_c2_5.jpg", "--top", "3", "-o", "out/s.csv", capsys=capsys)
+    frame = pd.read_csv("out/s.csv")
+    assert (frame["path"].tolist(), frame["rank"].tolist()) == ([query] * 3, [1, 2, 3])
+    hits = found["queries"][0]["hits"]
+    assert frame["found_path"].tolist() == [hit["path"] for hit in hits]
+    assert frame["found_lane"].tolist() == [hit["lane"] for hit in hits]
+    words = ["identify", "0.pth.tar", "g", "crops/0001_c2_5.jpg", "--false-match-rate", "0.5", "--device", "cpu"]
+    main([*words, "-o", "out/s.csv", "--overwrite", "--excel"])
+    assert "table: out/s.csv" in capsys.readouterr().out
+    assert (folder / "out/s.csv").read_bytes().startswith(b"\xef\xbb\xbfpath,identity,is_unknown,probability")
+    frame = pd.read_csv("out/s.csv", dtype=str)
+    assert frame["path"].tolist() == [query]
+    # The most similar image of the identity that was nearest, and not the query itself.
+    assert frame["nearest_path"][0] != query
+    assert frame["nearest_identity"][0] in ("ann", "0042")
+    main([*words, "-o", "names.parquet"])
+    assert pd.read_parquet("names.parquet")["nearest_camera"][0] in ("3", "north gate")
+    # A table of names is a table of images.
+    main(["embed", "0.pth.tar", "names.parquet", "--gallery", "named", "--device", "cpu"])
+    assert Gallery.open("named").remove(paths=[query]) == 1

@@ -72,7 +72,9 @@ def test_search_gallery(tmp_path, monkeypatch, capsys):
         printed = capsys.readouterr().out.splitlines()
         assert printed[0].startswith(told)
         assert len(printed) == 6
-        assert {line.split()[1] for line in printed[1:4]} == {f"my_crops/1_c{camera}.jpg" for camera in (0, 1, 3)}
+        assert {line.split()[1] for line in printed[1:4]} == {
+            str(tmp_path / f"my_crops/1_c{camera}.jpg") for camera in (0, 1, 3)
+        }
 
 
 def test_the_scripts_run_as_programs(tmp_path, monkeypatch, capsys):

@@ -1,0 +1,80 @@
+"""A gallery that is made for a run which fails before anything is in it is gone again; any other stays."""
+
+from __future__ import annotations
+
+import pytest
+
+from spcl.errors import InputError
+from spcl.gallery import opening
+from spcl.gallery.gallery import Gallery
+from spcl.gallery.opening import gallery_to_fill
+from tests.gallery.features import unit_rows
+
+
+class FakeEncoder:
+    fingerprint, feature_dim = "x", 8
+
+
+def run(folder, error=None, rows=0, **given):
+    with gallery_to_fill(folder, FakeEncoder(), flip=False, **given) as gallery:
+        if rows:
+            gallery.add_features(unit_rows(rows), [f"{row}" for row in range(rows)])
+        if error is not None:
+            raise error
+
+
+@pytest.mark.parametrize("error", [InputError("none can be read"), KeyboardInterrupt(), OSError(28, "No space left")])
+def test_a_run_that_fails(tmp_path, error):
+    for place in ("g", "new/folder/g"):
+        with pytest.raises(type(error)):
+            run(tmp_path / place, error)
+        assert not list(tmp_path.iterdir())
+    # An empty folder of the user's own stays empty; other files stay.
+    (tmp_path / "mine").mkdir()
+    with pytest.raises(type(error)):
+        run(tmp_path / "mine" / "g", error)
+    assert not list((tmp_path / "mine").iterdir())
+    # With rows in it, it stays, and so does one that was there.
+    with pytest.raises(type(error)):
+        run(tmp_path / "g", error, rows=3)
+    assert len(Gallery.open(tmp_path / "g")) == 3
+    Gallery.create(tmp_path / "empty", fingerprint="x", dim=8)
+    with pytest.raises(type(error)):
+        run(tmp_path / "empty", error)
+    assert len(Gallery.open(tmp_path / "empty")) == 0
+
+
+def test_one_that_another_program_has_filled_meanwhile_stays(tmp_path):
+    def theirs_and_stop():
+        Gallery.open(tmp_path / "g").add_features(unit_rows(1), ["theirs"])
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), gallery_to_fill(tmp_path / "g", FakeEncoder(), flip=False):
+        theirs_and_stop()
+    assert len(Gallery.open(tmp_path / "g")) == 1
+
+
+def test_one_that_another_program_makes_at_the_same_time_is_opened(tmp_path, monkeypatch):
+    original = opening.Gallery.create
+
+    def overtaken(*given, **named):
+        original(*given, **named)
+        return original(*given, **named)
+
+    monkeypatch.setattr(opening.Gallery, "create", overtaken)
+    run(tmp_path / "g", rows=2)
+    assert len(Gallery.open(tmp_path / "g")) == 2
+
+
+def test_what_it_is_made_with(tmp_path):
+    run(tmp_path / "g", rows=1, key="content")
+    run(tmp_path / "g")
+    run(tmp_path / "g", key="content")
+    assert Gallery.open(tmp_path / "g").key == "content"
+    with pytest.raises(InputError, match="is their content, not their path: leave out --key"):
+        run(tmp_path / "g", key="path")
+    with pytest.raises(InputError, match="Add --flip"), gallery_to_fill(tmp_path / "f", FakeEncoder(), flip=True):
+        run(tmp_path / "f")
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="cannot make the gallery"):
+        run(tmp_path / "file" / "g")
