@@ -89,3 +89,10 @@ def test_the_page_of_python_names_has_each_public_name():
     assert hook.PAGE == GENERATED
     with pytest.raises(ValueError, match="no __all__"):
         hook.public_names("x = 1")
+
+
+def test_examples_in_docstrings_stand_under_the_heading_that_the_site_knows():
+    for path in (PROJECT_ROOT / "src").rglob("*.py"):
+        assert not re.search(r"^\s*Example:$", path.read_text(encoding="utf-8"), flags=re.MULTILINE), (
+            f"{path}: Examples:"
+        )

@@ -20,16 +20,12 @@ from spcl.engine.whole_files import check_place
 from spcl.errors import InputError
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from spcl.engine.embed import EmbeddedImages, Encoder
     from spcl.gallery.gallery import Gallery
     from spcl.gallery.result import Hit, SearchResult
 
 _MOST_IN_A_PICTURE = 12
 _MOST_NAMED = 20
-_GREY = 127
 
 
 @dataclass(frozen=True)
@@ -218,30 +214,26 @@ def _shown(value: object) -> str:
 
 
 def _draw(path: Path, encoder: Encoder, queries: EmbeddedImages, result: SearchResult, options: Search) -> None:
-    # Loading what draws takes longer than a search.
-    import numpy as np
-
-    from spcl.data.images import UnreadableImageError, open_image, resized
-    from spcl.report.ranked import Ranking, ShownImage, lines_under, ranked_picture
-
-    def picture(image: Path) -> NDArray[np.uint8]:
-        height, width = encoder.size
-        try:
-            return resized(open_image(image), (width, height))
-        except UnreadableImageError:
-            return np.full((height, width, 3), _GREY, dtype=np.uint8)
+    # Imported here: loading matplotlib takes longer than a search.
+    from spcl.data.one_image import shown_path
+    from spcl.report.ranked import Ranking, ShownImage, lines_under, picture_of, ranked_picture
 
     shown = slice(0, _MOST_IN_A_PICTURE)
     title = "most similar" + (", re-ranked" if options.rerank else "")
     found = [
         [
             ShownImage(
-                picture(Path(hit.path)),
-                lines=lines_under(hit.path, similarity=hit.similarity, identity=hit.identity, camera=hit.camera),
+                picture_of(Path(hit.path), encoder.size),
+                lines=lines_under(
+                    shown_path(hit.path), similarity=hit.similarity, identity=hit.identity, camera=hit.camera
+                ),
             )
             for hit in row[:_MOST_IN_A_PICTURE]
         ]
         for row in result.hits[shown]
     ]
-    asked = [ShownImage(picture(record.path), lines=lines_under(record.path)) for record in queries.records[shown]]
+    asked = [
+        ShownImage(picture_of(record.path, encoder.size), lines=lines_under(shown_path(record.path)))
+        for record in queries.records[shown]
+    ]
     ranked_picture(path, asked, [Ranking(title, found)])

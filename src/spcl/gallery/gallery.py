@@ -50,7 +50,7 @@ class Gallery(ReadableGallery):
         key: What one image is: ``path``, one file by whatever spelling or link; ``content``, equal bytes.
         encoder: Turns images into vectors; None: only features can be added and searched for.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> import numpy as np
         >>> folder = tempfile.TemporaryDirectory()

@@ -58,7 +58,7 @@ def jaccard_distance(
     Warns:
         UserWarning: If rows are far from unit length.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> rows = np.array([[1, 0], [1, 0], [0, 1], [0, 1]], dtype=np.float32)
         >>> jaccard_distance(rows, k1=2, k2=1).toarray().round(2) + 0.0

@@ -86,7 +86,7 @@ def rank_metrics(
         ValueError: If shapes do not fit, a distance is NaN, the protocol is unknown or needs cameras that are not
             known, or no query has a match.
 
-    Example:
+    Examples:
         >>> result = rank_metrics([[0.1, 0.3, 0.2]], [7], [7, 7, 8], [0], [1, 1, 1])
         >>> round(result.mean_ap, 4), result.top(1)
         (0.8333, 1.0)

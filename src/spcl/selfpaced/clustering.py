@@ -58,7 +58,7 @@ def dbscan(distance: csr_array, *, eps: float, min_samples: int) -> NDArray[np.i
         ``[N]`` int64: clusters numbered by their first core sample, -1 noise. A border sample belongs to the first
         cluster that reaches it.
 
-    Example:
+    Examples:
         >>> pairs = csr_array(np.array([[0.1, 0.2, 0.0], [0.2, 0.1, 0.0], [0.0, 0.0, 0.1]]))
         >>> dbscan(pairs, eps=0.2, min_samples=2)
         array([ 0,  0, -1])

@@ -123,7 +123,7 @@ def coherence(labels: NDArray[np.int64], neighbours: NDArray[np.integer]) -> flo
     Returns:
         A value from -1 to 1: 0 where all images are one cluster, about 0 where none clusters.
 
-    Example:
+    Examples:
         >>> pairs = np.array([[1], [0], [3], [2]])
         >>> round(coherence(np.array([0, 0, 1, 1]), pairs), 3), coherence(np.array([0, 0, 0, 0]), pairs)
         (0.333, 0.0)

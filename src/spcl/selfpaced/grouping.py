@@ -91,7 +91,7 @@ def cluster(
     Warns:
         UserWarning: If rows are far from unit length.
 
-    Example:
+    Examples:
         >>> rows = np.repeat(np.eye(3, 8, dtype=np.float32), [4, 4, 1], axis=0)
         >>> found = cluster(rows, eps=0.5, k1=4, k2=2)
         >>> found.group.tolist(), found.confidence.round(2).tolist()

@@ -86,7 +86,7 @@ def pseudo_labels(
     Warns:
         UserWarning: If rows are far from unit length.
 
-    Example:
+    Examples:
         >>> group = np.repeat(np.eye(3, 8, dtype=np.float32), 5, axis=0)
         >>> found = pseudo_labels(group, k1=5, k2=2)
         >>> found.num_clusters, found.num_unclustered, found.labels.tolist()

@@ -32,7 +32,7 @@ def cluster_agreement(labels: NDArray[np.int64], others: NDArray[np.int64]) -> N
     Returns:
         ``[N]`` float64 in (0, 1].
 
-    Example:
+    Examples:
         >>> cluster_agreement(np.array([0, 0, -1]), np.array([0, 0, 0])).round(2)
         array([0.67, 0.67, 0.33])
     """

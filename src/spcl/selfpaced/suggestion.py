@@ -85,7 +85,7 @@ def suggest(
     Warns:
         UserWarning: If rows are far from unit length.
 
-    Example:
+    Examples:
         >>> group = np.repeat(np.eye(8, dtype=np.float32), 6, axis=0)
         >>> found = suggest(group)
         >>> found.k1, found.eps, int(found.curve.num_clusters[found.curve.best])
