@@ -7,12 +7,12 @@ from math import inf, nan
 
 import pytest
 
-from spcl.config import Config, load_config, load_recipe, overlay, recipe_names, to_toml
+from spcl.config import Recipe, load_config, load_recipe, overlay, recipe_names, to_toml
 from spcl.errors import InputError
 
 
 def test_the_default_recipe_is_the_paper():
-    assert load_recipe("spcl") == Config()
+    assert load_recipe("spcl") == Recipe()
     assert {"spcl", "person", "vehicle", "quick"} <= set(recipe_names())
 
 
@@ -43,11 +43,11 @@ def test_every_recipe_loads_and_survives_toml(name, tmp_path):
 )
 def test_bad_values_are_named(values, message):
     with pytest.raises(InputError, match=message):
-        overlay(Config(), values, "mine.toml")
+        overlay(Recipe(), values, "mine.toml")
 
 
 def test_a_whole_number_will_do_for_a_fraction():
-    assert overlay(Config(), {"schedule": {"lr": 1}}, "x").schedule.lr == 1.0
+    assert overlay(Recipe(), {"schedule": {"lr": 1}}, "x").optimiser.lr == 1.0
 
 
 def test_bad_toml_is_named(tmp_path):
@@ -58,5 +58,5 @@ def test_bad_toml_is_named(tmp_path):
 
 def test_settings_cannot_be_changed():
     with pytest.raises(AttributeError):
-        Config().labels.eps = 0.1  # type: ignore[misc]
-    assert asdict(Config())["labels"]["eps"] == 0.6
+        Recipe().labels.eps = 0.1  # type: ignore[misc]
+    assert asdict(Recipe())["labels"]["eps"] == 0.6

@@ -59,11 +59,16 @@ def test_a_scaled_step_is_the_step_and_one_that_overflows_is_left_out():
         runtime._scaler = scaler
         weight = torch.nn.Parameter(torch.tensor([1.0, -2.0]))
         optimizer = torch.optim.SGD([weight], lr=0.1)
-        runtime.step(((weight * weight).sum() / 2 for _ in range(2)), optimizer)
+        runtime.clear_gradients(optimizer)
+        for _ in range(2):
+            runtime.backward((weight * weight).sum() / 2)
+        runtime.optimise(optimizer)
         weights.append(weight.detach().clone())
     assert torch.equal(weights[0], torch.tensor([0.8, -1.6]))
     assert torch.equal(weights[0], weights[1])
-    runtime.step([(weight * torch.inf).sum()], optimizer)
+    runtime.clear_gradients(optimizer)
+    runtime.backward((weight * torch.inf).sum())
+    runtime.optimise(optimizer)
     assert torch.equal(weight.detach(), weights[1])
     state = runtime.state_dict()
     assert state["loss_scale"]["scale"] == 2.0**9

@@ -1,38 +1,67 @@
-"""The settings of a run: frozen, typed, validated, read from and written to TOML. No behaviour.
+"""The recipe of a run: the settings of its parts, composed, and read from and written to TOML. No behaviour.
 
 A recipe (``recipes/*.toml``), a file of the user's and the command line are laid over one another in this order;
-what results is written beside the checkpoint. Only ``engine/assemble.py`` and the command line read this; every other
-part takes plain arguments. Defaults are the paper's.
+what results is written beside the checkpoint. Settings of a part stand in the file of the part, in ``training/``; the
+settings here are those of data, network, schedule and run. Defaults are the paper's.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
-from difflib import get_close_matches
+from dataclasses import dataclass, field
 from importlib import resources
 from math import inf
 from pathlib import Path
-from types import UnionType
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal
 
 import tomli_w
 
-from spcl.errors import InputError
+from spcl.errors import InputError, require
 from spcl.pixel_range import PixelRange
+from spcl.settings import kind_of, overlaid, plain_values
+from spcl.training.adam import AdamSettings
+from spcl.training.contrastive import ContrastiveSettings
+from spcl.training.hybrid_memory import HybridMemorySettings
+from spcl.training.identity_sampling import IdentitySamplerSettings
+from spcl.training.memory_rows import MemoryRowsSettings
+from spcl.training.parts import (
+    FeatureSource,
+    Labeller,
+    LossTerm,
+    Memory,
+    Optimisation,
+    SamplerSettings,
+    Settings,
+    Teacher,
+)
+from spcl.training.self_paced_labels import SelfPacedLabelSettings
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
 
-T = TypeVar("T")
+KINDS: dict[str, dict[str, str]] = {
+    "labels": {"self-paced": "spcl.training.self_paced_labels:SelfPacedLabelSettings"},
+    "label_features": {"memory": "spcl.training.memory_rows:MemoryRowsSettings"},
+    "memory": {"hybrid": "spcl.training.hybrid_memory:HybridMemorySettings"},
+    "losses": {"contrastive": "spcl.training.contrastive:ContrastiveSettings"},
+    "teacher": {},
+    "sampler": {"identity": "spcl.training.identity_sampling:IdentitySamplerSettings"},
+    "optimiser": {"adam": "spcl.training.adam:AdamSettings"},
+}
+"""The kinds of each part that come with the package. A kind that is not here is ``module:Name``, the user's own."""
 
-
-def _require(condition: bool, name: str, value: object, expected: str) -> None:
-    if not condition:
-        raise InputError(f"{name} is {value!r}; expected {expected}")
+MOVED: dict[tuple[str, str], tuple[str, str]] = {
+    ("memory", "temperature"): ("losses", "temperature"),
+    ("schedule", "num_instances"): ("sampler", "num_instances"),
+    ("schedule", "lr"): ("optimiser", "lr"),
+    ("schedule", "weight_decay"): ("optimiser", "weight_decay"),
+    ("schedule", "step_size"): ("optimiser", "step_size"),
+    ("run", "memory"): ("memory", "placement"),
+}
+"""Where settings of version 0.1.0 are now; the old places are read as well."""
 
 
 @dataclass(frozen=True)
@@ -73,11 +102,11 @@ class DataConfig:
     """What to do with an image that cannot be read: stop, or name it, count it and leave it out."""
 
     def __post_init__(self) -> None:
-        _require(self.height > 0, "height", self.height, "a positive number of pixels")
-        _require(self.width > 0, "width", self.width, "a positive number of pixels")
+        require(self.height > 0, "height", self.height, "a positive number of pixels")
+        require(self.width > 0, "width", self.width, "a positive number of pixels")
         PixelRange.parse(self.range)
-        _require(self.workers == "auto" or self.workers >= 0, "workers", self.workers, "auto, or 0 or more")
-        _require(0 <= self.image_memory < inf, "image_memory", self.image_memory, "a finite number of GiB, 0 or more")
+        require(self.workers == "auto" or self.workers >= 0, "workers", self.workers, "auto, or 0 or more")
+        require(0 <= self.image_memory < inf, "image_memory", self.image_memory, "a finite number of GiB, 0 or more")
 
 
 @dataclass(frozen=True)
@@ -104,78 +133,23 @@ class NetworkConfig:
     """Images over which batch norm takes its statistics in training; 0: the domain's whole part of the batch."""
 
     def __post_init__(self) -> None:
-        _require(bool(self.arch), "arch", self.arch, "the name of a network")
-        _require(self.features >= 0, "features", self.features, "0 (none) or a length")
-        _require(0 <= self.dropout < 1, "dropout", self.dropout, "a rate from 0 to below 1")
-        _require(self.batch_norm_group != 1, "batch_norm_group", self.batch_norm_group, "0 or at least 2 images")
-        _require(self.batch_norm_group >= 0, "batch_norm_group", self.batch_norm_group, "0 or at least 2 images")
-
-
-@dataclass(frozen=True)
-class LabelConfig:
-    """Pseudo labels."""
-
-    k1: int = 30
-    """Neighbours in the k-reciprocal encoding, the image itself included."""
-    k2: int = 6
-    """Neighbours in the local query expansion."""
-    eps: float | Literal["auto"] = 0.6
-    """DBSCAN: largest distance of two neighbours; auto: eps, k1 and k2 are suggested by the first epoch's features."""
-    eps_gap: float = 0.02
-    """How far the tight and the loose clustering lie from eps."""
-    min_samples: int = 4
-    """DBSCAN: neighbours, itself included, that make a core sample."""
-    search: Literal["auto", "torch", "faiss", "approximate"] = "auto"
-    """Of the neighbours: torch and faiss compare every pair; approximate those of near regions; auto goes by size."""
-
-    def __post_init__(self) -> None:
-        _require(self.k1 >= 1, "k1", self.k1, "at least 1")
-        _require(self.k2 >= 1, "k2", self.k2, "at least 1")
-        _require(self.eps_gap >= 0, "eps_gap", self.eps_gap, "0 or more")
-        _require(
-            self.eps == "auto" or (self.eps - self.eps_gap >= 0 and self.eps + self.eps_gap < 1),
-            "eps",
-            self.eps,
-            f"a Jaccard distance with eps - {self.eps_gap} at least 0 and eps + {self.eps_gap} below 1",
-        )
-        _require(self.min_samples >= 1, "min_samples", self.min_samples, "at least 1")
-        if self.eps == "auto":
-            _require(self.min_samples >= 2, "min_samples", self.min_samples, "at least 2 with eps auto")
-            _require(self.eps_gap <= 0.1, "eps_gap", self.eps_gap, "at most 0.1 with eps auto")
-
-
-@dataclass(frozen=True)
-class MemoryConfig:
-    """The hybrid memory and its loss."""
-
-    momentum: float = 0.2
-    """Share of the old feature when a memory row moves."""
-    temperature: float = 0.05
-    """Divides the similarities in the loss."""
-
-    def __post_init__(self) -> None:
-        _require(0 <= self.momentum <= 1, "momentum", self.momentum, "a share from 0 to 1")
-        _require(0 < self.temperature < inf, "temperature", self.temperature, "a positive, finite number")
+        require(bool(self.arch), "arch", self.arch, "the name of a network")
+        require(self.features >= 0, "features", self.features, "0 (none) or a length")
+        require(0 <= self.dropout < 1, "dropout", self.dropout, "a rate from 0 to below 1")
+        require(self.batch_norm_group != 1, "batch_norm_group", self.batch_norm_group, "0 or at least 2 images")
+        require(self.batch_norm_group >= 0, "batch_norm_group", self.batch_norm_group, "0 or at least 2 images")
 
 
 @dataclass(frozen=True)
 class ScheduleConfig:
-    """Batches, steps and the optimiser."""
+    """Batches and steps."""
 
     batch_size: int = 64
     """Images of each domain in a batch."""
-    num_instances: int = 4
-    """Images of an identity or a cluster in a batch."""
-    lr: float = 0.00035
-    """Adam's learning rate."""
-    weight_decay: float = 5e-4
-    """Adam's weight decay."""
     epochs: int = 50
     """Epochs; labels are made anew at the start of each."""
     iters: int = 400
     """Steps of an epoch."""
-    step_size: int = 20
-    """Epochs after which the learning rate falls to a tenth."""
     eval_step: int = 10
     """Epochs between evaluations; the last epoch is always evaluated."""
     accumulate: int = 1
@@ -184,12 +158,9 @@ class ScheduleConfig:
     """Train on the labelled source alone and evaluate on the target: the baseline that adaptation must beat."""
 
     def __post_init__(self) -> None:
-        _require(self.batch_size >= 2, "batch_size", self.batch_size, "at least 2 images")
-        _require(self.num_instances >= 1, "num_instances", self.num_instances, "at least 1")
-        _require(0 < self.lr < inf, "lr", self.lr, "a positive, finite number")
-        _require(0 <= self.weight_decay < inf, "weight_decay", self.weight_decay, "a finite number, 0 or more")
-        for name in ("epochs", "iters", "step_size", "eval_step", "accumulate"):
-            _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
+        require(self.batch_size >= 2, "batch_size", self.batch_size, "at least 2 images")
+        for name in ("epochs", "iters", "eval_step", "accumulate"):
+            require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
 
 
 @dataclass(frozen=True)
@@ -206,27 +177,50 @@ class RunConfig:
     """Precision of the network; the loss and the memory are always float32."""
     compile: bool = False
     """Compile the network (torch.compile): minutes at the start, faster steps on a GPU."""
-    memory: Literal["auto", "replicated", "sharded"] = "auto"
-    """The hybrid memory of several processes: whole on each, or a part on each; auto: by its size."""
     checkpoint_iters: int = 0
     """Steps between two saves inside an epoch; 0: at the end of each epoch only."""
 
     def __post_init__(self) -> None:
-        _require(bool(self.logs_dir), "logs_dir", self.logs_dir, "a folder")
-        _require(self.seed >= 0, "seed", self.seed, "0 or more")
-        _require(self.checkpoint_iters >= 0, "checkpoint_iters", self.checkpoint_iters, "0 or more")
+        require(bool(self.logs_dir), "logs_dir", self.logs_dir, "a folder")
+        require(self.seed >= 0, "seed", self.seed, "0 or more")
+        require(self.checkpoint_iters >= 0, "checkpoint_iters", self.checkpoint_iters, "0 or more")
 
 
 @dataclass(frozen=True)
-class Config:
-    """All the settings of a training run."""
+class Recipe:
+    """All the settings of a training run.
+
+    Attributes:
+        data: Which images, and how they are read.
+        network: The encoder.
+        labels: The labeller: ``[labels] kind = "..."``.
+        label_features: Where the features come from of which labels are made.
+        memory: The memory, which the losses read.
+        losses: The terms of the loss, in TOML each one a table ``[[losses]]``. Two terms have two names.
+        teacher: A second network that follows the encoder; None: there is none.
+        sampler: Which images make a batch.
+        optimiser: The optimiser and its schedule.
+        schedule: Batches and steps.
+        run: Where and how the run runs.
+    """
 
     data: DataConfig = field(default_factory=DataConfig)
     network: NetworkConfig = field(default_factory=NetworkConfig)
-    labels: LabelConfig = field(default_factory=LabelConfig)
-    memory: MemoryConfig = field(default_factory=MemoryConfig)
+    labels: Settings[Labeller] | Labeller = field(default_factory=SelfPacedLabelSettings)
+    label_features: Settings[FeatureSource] = field(default_factory=MemoryRowsSettings)
+    memory: Settings[Memory] = field(default_factory=HybridMemorySettings)
+    losses: tuple[Settings[LossTerm] | LossTerm, ...] = (ContrastiveSettings(),)
+    teacher: Settings[Teacher] | None = None
+    sampler: SamplerSettings = field(default_factory=IdentitySamplerSettings)
+    optimiser: Settings[Optimisation] = field(default_factory=AdamSettings)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     run: RunConfig = field(default_factory=RunConfig)
+
+    def __post_init__(self) -> None:
+        require(bool(self.losses), "losses", self.losses, "at least one term")
+
+
+Config = Recipe
 
 
 def recipe_names() -> list[str]:
@@ -235,20 +229,31 @@ def recipe_names() -> list[str]:
     return sorted(entry.name[:-5] for entry in folder.iterdir() if entry.name.endswith(".toml"))
 
 
-def load_recipe(name: str) -> Config:
-    """A recipe of the package.
+def load_recipe(name_or_path: str | Path) -> Recipe:
+    """A recipe of the package, or one in a TOML file.
+
+    Args:
+        name_or_path: One of ``recipe_names()``, or the path of a TOML file, laid over the defaults.
+
+    Returns:
+        Recipe: every setting of a training run, frozen; ``dataclasses.replace`` gives an altered copy.
 
     Raises:
-        InputError: If there is no such recipe.
+        InputError: If there is no such recipe, it names an unknown setting, or a value is out of range.
     """
+    name = str(name_or_path)
+    if isinstance(name_or_path, Path) or name.endswith(".toml"):
+        return load_config(Path(name))
     if name not in recipe_names():
         raise InputError(f"there is no recipe {name!r}; there are {', '.join(recipe_names())}")
     text = resources.files("spcl.recipes").joinpath(f"{name}.toml").read_text(encoding="utf-8")
-    return overlay(Config(), tomllib.loads(text), f"recipe {name}")
+    return overlay(Recipe(), tomllib.loads(text), f"recipe {name}")
 
 
-def load_config(path: Path, base: Config | None = None) -> Config:
+def load_config(path: Path, base: Recipe | None = None) -> Recipe:
     """The settings in a TOML file, laid over ``base`` (None: the defaults).
+
+    A part's kind may be ``module:Name``, code of the user's own: it is looked for in the file's folder, too.
 
     Raises:
         InputError: If the file cannot be read, names an unknown setting or holds a value out of range.
@@ -259,56 +264,55 @@ def load_config(path: Path, base: Config | None = None) -> Config:
         raise InputError(f"cannot read the settings file {path}: {error.strerror or error}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path} is not valid TOML: {error}") from error
-    return overlay(base or Config(), values, str(path))
+    return overlay(base or Recipe(), values, str(path), folder=path.parent)
 
 
-def overlay(base: T, values: Mapping[str, Any], where: str) -> T:
-    """A copy of a settings object with some values replaced.
+def overlay(base: Recipe, values: Mapping[str, Any], where: str, *, folder: Path | None = None) -> Recipe:
+    """A copy of a recipe with some values replaced.
 
     Args:
-        base: A dataclass of this module.
-        values: Its new values; sections as nested mappings.
+        base: The recipe.
+        values: Its new values; sections as nested mappings, losses as a list of mappings. A section with another
+            ``kind`` than the base's starts from that kind's defaults.
         where: What to call the origin in an error.
+        folder: Where modules of kinds of the user's own are looked for, beside the usual places.
 
     Raises:
-        InputError: For an unknown name, a wrong type or a value out of range.
+        InputError: For an unknown name, a wrong type, a value out of range, or a kind that cannot be loaded.
     """
-    known = {entry.name: getattr(base, entry.name) for entry in fields(base)}  # type: ignore[arg-type]
-    types = get_type_hints(type(base))
-    for name, value in values.items():
-        if name not in known:
-            near = get_close_matches(name, known, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(known)}"
-            raise InputError(f"{where}: unknown setting {name!r}{hint}")
-        if is_dataclass(known[name]):
-            if not isinstance(value, Mapping):
-                raise InputError(f"{where}: {name!r} is a section; write its settings under [{name}]")
-            known[name] = overlay(known[name], value, f"{where} [{name}]")
+    return overlaid(base, in_new_places(values, base), where, kinds=KINDS, folder=folder)
+
+
+def in_new_places(values: Mapping[str, Any], base: Recipe | None = None) -> dict[str, Any]:
+    """Settings with those of version 0.1.0 moved to their present places.
+
+    A setting of an old name stays where the section's own kind has a setting of that name.
+    """
+    moved = {name: dict(part) if isinstance(part, Mapping) else part for name, part in values.items()}
+    for (section, name), (new_section, new_name) in MOVED.items():
+        part = moved.get(section)
+        if not isinstance(part, dict) or name not in part or ":" in str(part.get("kind", "")):
+            continue
+        if base is not None and hasattr(getattr(base, section), name):
+            continue
+        value = part.pop(name)
+        if new_section == "losses":
+            terms = moved.get(
+                "losses", [{"kind": kind_of("losses", each, KINDS)} for each in (base or Recipe()).losses]
+            )
+            moved["losses"] = [
+                {new_name: value} | term if term.get("kind") == "contrastive" else term for term in terms
+            ]
         else:
-            known[name] = _typed(value, types[name], f"{where}: {name}")
-    try:
-        return type(base)(**known)
-    except InputError as error:
-        raise InputError(f"{where}: {error}") from error
+            moved[new_section] = {new_name: value} | dict(moved.get(new_section) or {})
+    return moved
 
 
-def _typed(value: Any, expected: Any, where: str) -> Any:
-    if get_origin(expected) in (Union, UnionType):  # a number, or a word in its place
-        kind, words = get_args(expected)
-        if isinstance(value, str) and value not in get_args(words):
-            raise InputError(f"{where} is {value!r}; expected {kind.__name__} or {', '.join(get_args(words))}")
-        return value if isinstance(value, str) else _typed(value, kind, where)
-    if get_origin(expected) is Literal:
-        if value not in get_args(expected):
-            raise InputError(f"{where} is {value!r}; expected one of {', '.join(map(repr, get_args(expected)))}")
-        return value
-    if expected is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if not isinstance(value, expected) or (isinstance(value, bool) and expected is not bool):
-        raise InputError(f"{where} is {value!r}; expected {expected.__name__}")
-    return value
+def to_values(recipe: Recipe) -> dict[str, Any]:
+    """Every setting as plain values, by section, with the kind of each part; what is None is left out."""
+    return plain_values(recipe, KINDS)
 
 
-def to_toml(config: Config) -> str:
+def to_toml(recipe: Recipe) -> str:
     """The settings as TOML text, every value written out."""
-    return tomli_w.dumps(asdict(config))
+    return tomli_w.dumps(to_values(recipe))

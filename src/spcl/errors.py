@@ -18,3 +18,9 @@ class InputError(ValueError):
 def first_line(error: BaseException) -> str:
     """What an error says, on one line; its kind where it says nothing."""
     return next(iter(str(error).splitlines()), "") or type(error).__name__
+
+
+def require(condition: bool, name: str, value: object, expected: str) -> None:
+    """Raise an ``InputError`` for a setting that is out of range; it names the setting, its value and what fits."""
+    if not condition:
+        raise InputError(f"{name} is {value!r}; expected {expected}")

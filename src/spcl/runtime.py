@@ -1,14 +1,15 @@
 """The only file that knows devices and precision; the processes of a run are those of ``processes.py``.
 
-Everything above asks this for the device, runs the network under ``autocast``, hands losses to ``step`` and shares work
-among processes; the same code then runs on a CPU, one GPU or several processes (``torchrun``, ``accelerate launch``).
+Everything above asks this for the device, runs the network under ``autocast``, hands losses to ``backward`` and shares
+work among processes; the same code then runs on a CPU, one GPU or several processes (``torchrun``, ``accelerate
+launch``).
 """
 
 from __future__ import annotations
 
 import inspect
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -105,16 +106,16 @@ class Runtime(Processes):
         if self.rank:
             torch.manual_seed((seed + self.rank) % 2**63)
 
-    def step(self, losses: Iterable[Tensor], optimizer: torch.optim.Optimizer) -> None:
-        """Backward pass of each loss (they add up) and one optimiser step, scaled where half precision needs it.
-
-        Args:
-            losses: Computed as they are asked for: the next forward pass comes after the backward pass before it.
-            optimizer: Of the network's parameters.
-        """
+    def clear_gradients(self, optimizer: torch.optim.Optimizer) -> None:
+        """Forget the gradients of the step before."""
         optimizer.zero_grad(set_to_none=True)
-        for loss in losses:
-            (loss if self._scaler is None else self._scaler.scale(loss)).backward()  # type: ignore[no-untyped-call]
+
+    def backward(self, loss: Tensor) -> None:
+        """Backward pass of a loss, scaled where half precision needs it; gradients of several losses add up."""
+        (loss if self._scaler is None else self._scaler.scale(loss)).backward()  # type: ignore[no-untyped-call]
+
+    def optimise(self, optimizer: torch.optim.Optimizer) -> None:
+        """One step of the optimiser."""
         if self._scaler is None:
             optimizer.step()
             return

@@ -14,7 +14,7 @@ import pytest
 from spcl.cli import main as cli
 from spcl.cli import official
 from spcl.cli.main import main, run_guarded
-from spcl.cli.train import _parse
+from spcl.cli.train import parsed_recipe
 from spcl.config import load_config, load_recipe
 from spcl.engine.checkpoint import checkpoint_of, save_atomically
 from spcl.errors import InputError
@@ -84,8 +84,7 @@ def test_broken_test_images_are_told_by_training_and_evaluation(folder, capsys):
 
 def test_the_file_lies_over_the_recipe_and_the_line_over_the_file(tmp_path):
     (tmp_path / "mine.toml").write_text('[labels]\nk1 = 12\neps = 0.5\n[run]\nlogs_dir = "x"\n')
-    options = _parse(["x", "--recipe", "person", "--config", str(tmp_path / "mine.toml"), "--eps", "0.4"])
-    settings = options.settings
+    _, settings = parsed_recipe(["x", "--recipe", "person", "--config", str(tmp_path / "mine.toml"), "--eps", "0.4"])
     assert (settings.network.pooling, settings.labels.k1, settings.labels.eps) == ("gem", 12, 0.4)
 
 
@@ -98,16 +97,16 @@ def test_the_file_lies_over_the_recipe_and_the_line_over_the_file(tmp_path):
     ],
 )
 def test_of_a_flag_given_twice_the_last_counts(words):
-    options = _parse(["x", *words])
+    options, settings = parsed_recipe(["x", *words])
     assert options.recipe == "vehicle"
-    assert options.settings == load_recipe("vehicle")
+    assert settings == load_recipe("vehicle")
 
 
 def test_a_flag_may_be_written_with_low_lines(tmp_path):
     encoder = Encoder(EncoderSettings(arch="timm/test_resnet", height=32, width=16))
     path = tmp_path / "c.pth.tar"
     save_atomically(checkpoint_of(encoder, epoch=1, best_mean_ap=None, facts={}), path)
-    settings = _parse(["x", "--from_checkpoint", str(path)]).settings
+    _, settings = parsed_recipe(["x", "--from_checkpoint", str(path)])
     assert (settings.network.arch, settings.data.height, settings.data.width) == ("timm/test_resnet", 32, 16)
 
 

@@ -31,7 +31,8 @@ def streams(tmp_path):
         labels = np.arange(12) // 4
         drawn = IdentityBatches(labels, np.full(12, -1), batch_size=8, num_instances=4, seed=5, domain=number)
         augmentation = TrainAugmentation(32, 16, mean=(0.5,) * 3, std=(0.5,) * 3)
-        made.append(DomainStream(store, drawn, first_slot + labels, augmentation, number, seed=5))
+        cameras = 10 * number + np.arange(12) % 4
+        made.append(DomainStream(store, drawn, first_slot + labels, cameras, augmentation, number, seed=5))
     return made
 
 
@@ -46,6 +47,7 @@ def test_one_domain_after_the_other(streams):
         assert batch.images.shape == (16, 3, 32, 16)
         assert batch.domain_sizes == (8, 8)
         assert batch.slots[:8].max() < 3 <= batch.slots[8:].min()
+        assert batch.cameras[:8].max() < 4 <= 10 <= batch.cameras[8:].min()
     assert [batch.domain_sizes for batch in listed(streams[1:])] == [(8,)] * 5
 
 
@@ -70,6 +72,8 @@ def test_shares_are_the_whole_batch(streams, of):
             assert torch.equal(torch.cat(parts), whole.images[domain])
             slots = [part.slots.split(list(part.domain_sizes))[at] for part in shares]
             assert torch.equal(torch.cat(slots), whole.slots[domain])
+            cameras = [part.cameras.split(list(part.domain_sizes))[at] for part in shares]
+            assert torch.equal(torch.cat(cameras), whole.cameras[domain])
         assert all(torch.equal(part.all_slots, whole.slots) for part in shares)
 
 

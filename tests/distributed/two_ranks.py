@@ -14,7 +14,6 @@ from spcl.data.images import ImageStore
 from spcl.engine.assemble import fill_memory, prepare, run_training
 from spcl.engine.evaluate import evaluate_encoder
 from spcl.engine.journal import SilentReporter
-from spcl.engine.label_stage import make_labeller
 from spcl.errors import InputError
 from spcl.nn.encoder import Encoder, EncoderSettings
 from spcl.records import Record, ReIDDataset
@@ -23,6 +22,8 @@ from spcl.selfpaced.contrastive_loss import contrastive_loss
 from spcl.selfpaced.hybrid_memory import HybridMemory
 from spcl.selfpaced.pseudo_labels import pseudo_labels
 from spcl.selfpaced.sharded_memory import ShardedMemory, sharded_contrastive_loss
+from spcl.training.parts import TargetView
+from spcl.training.self_paced_labels import SelfPacedLabeller, SelfPacedLabelSettings
 from tests.engine.small_runs import small_config, weights_of
 from tests.fakes import draw
 
@@ -145,8 +146,9 @@ def labels_of_an_epoch(runtime: Runtime) -> None:
     rows = centres[rng.integers(0, 12, 301)] + 0.25 * rng.standard_normal((301, 16))
     features = torch.from_numpy((rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32))
     settings = {"k1": 12, "k2": 4, "eps": 0.6, "eps_gap": 0.02, "min_samples": 4}
-    label = make_labeller(**settings, search="auto", runtime=runtime, report=SilentReporter())
-    found, expected = label(features, None), pseudo_labels(features, **settings)
+    labeller = SelfPacedLabeller(SelfPacedLabelSettings(**settings), runtime, SilentReporter())
+    target = TargetView(len(features), np.full(len(features), -1))
+    found, expected = labeller.label(features, target), pseudo_labels(features, **settings)
     assert np.array_equal(found.labels, expected.labels)
     assert found.independence_threshold == expected.independence_threshold
     assert found.num_clusters > 3
@@ -201,11 +203,13 @@ def training(runtime: Runtime, target: Path, source: Path, logs: Path) -> None:
             for key, value in weights.items():
                 both = runtime.gather_equal(value)
                 assert torch.equal(both[0], both[1]), key
-            assert run.state.memory.features.dtype == torch.float32
-            assert all(np.isfinite(row["loss"]) for row in run.state.history)
-        weights |= {f"memory.{key}": value for key, value in run.state.memory.state_dict().items()}
+            assert run.parts.memory.features.dtype == torch.float32
+            assert all(np.isfinite(epoch.loss) for epoch in run.state.history)
+        weights |= {f"memory.{key}": value for key, value in run.parts.memory.state_dict().items()}
         if runtime.is_main:
-            torch.save({"weights": weights, "history": run.state.history}, logs / f"{name}.pt")
+            torch.save(
+                {"weights": weights, "history": [epoch.to_row() for epoch in run.state.history]}, logs / f"{name}.pt"
+            )
 
 
 if __name__ == "__main__":

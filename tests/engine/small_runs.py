@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from spcl.config import Config, overlay
+from spcl.config import Recipe, overlay
 from spcl.engine.assemble import Run, prepare, run_training
 from spcl.engine.journal import SilentReporter
 
@@ -20,17 +20,17 @@ SMALL: dict[str, Any] = {
 }
 
 
-def small_config(target: Path | str, logs: Path, source: Path | str = "", **changed: dict[str, Any]) -> Config:
+def small_config(target: Path | str, logs: Path, source: Path | str = "", **changed: dict[str, Any]) -> Recipe:
     """Settings of a small run; ``changed`` holds further values by section."""
     values: dict[str, dict[str, Any]] = {section: dict(given) for section, given in SMALL.items()}
     values["data"] |= {"target": str(target), "source": str(source)}
     values["run"] |= {"logs_dir": str(logs)}
     for section, given in changed.items():
         values[section] |= given
-    return overlay(Config(), values, "test")
+    return overlay(Recipe(), values, "test")
 
 
-def trained(config: Config, *, resume: bool = False, report: SilentReporter | None = None) -> Run:
+def trained(config: Recipe, *, resume: bool = False, report: SilentReporter | None = None) -> Run:
     """A finished run."""
     report = report or SilentReporter()
     run = prepare(config, report, resume=resume)
@@ -41,7 +41,7 @@ def trained(config: Config, *, resume: bool = False, report: SilentReporter | No
 def weights_of(run: Run) -> dict[str, torch.Tensor]:
     """Everything that a run has learnt."""
     encoder = {f"encoder.{name}": value for name, value in run.encoder.state_dict().items()}
-    return encoder | {f"memory.{name}": value for name, value in run.state.memory.state_dict().items()}
+    return encoder | {f"memory.{name}": value for name, value in run.parts.memory.state_dict().items()}
 
 
 def assert_bit_equal(first: Run, second: Run) -> None:

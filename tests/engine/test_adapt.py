@@ -14,12 +14,12 @@ import spcl
 from spcl.cli.main import main
 from spcl.config import overlay
 from spcl.engine import adapt as program
-from spcl.engine import training
 from spcl.engine.adapt import adapt, held_back
 from spcl.engine.adaptation_settings import AdaptationSettings
 from spcl.engine.checkpoint import add_facts, load_facts
 from spcl.engine.journal import SilentReporter
 from spcl.errors import InputError
+from spcl.training import loop
 from tests.engine.test_starting_point import used_encoder, written
 from tests.fakes import draw, write_fake
 
@@ -148,7 +148,7 @@ def test_a_stopped_adaptation_ends_as_if_it_had_not_been(tmp_path, crops, monkey
     monkeypatch.setattr(AdaptationSettings, "to_config", lambda *words: overlay(given(*words), dropout, "test"))
     path = written(used_encoder("target"), tmp_path / "c.pth.tar")
     whole = adapt(path, crops, replace(SMALL, logs_dir=str(tmp_path / "whole")))
-    original, taken = training.step, []
+    original, taken = loop.step, []
 
     def step(*arguments):
         if len(taken) == 3:
@@ -156,11 +156,11 @@ def test_a_stopped_adaptation_ends_as_if_it_had_not_been(tmp_path, crops, monkey
         taken.append(1)
         return original(*arguments)
 
-    monkeypatch.setattr(training, "step", step)
+    monkeypatch.setattr(loop, "step", step)
     with pytest.raises(StopError):
         adapt(path, crops, settings(tmp_path))
     assert not (tmp_path / "run/adapted.pth.tar").exists()
-    monkeypatch.setattr(training, "step", original)
+    monkeypatch.setattr(loop, "step", original)
     resumed = adapt(path, crops, settings(tmp_path), resume=True)
     assert (resumed.before, resumed.after, resumed.verdict) == (whole.before, whole.after, whole.verdict)
     assert spcl.load_encoder(resumed.path).fingerprint == spcl.load_encoder(whole.path).fingerprint

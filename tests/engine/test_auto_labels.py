@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from spcl.config import Config, LabelConfig, load_config, overlay, to_toml
+from spcl.config import Recipe, load_config, overlay, to_toml
 from spcl.engine.journal import SilentReporter
-from spcl.engine.label_stage import make_labeller, make_suggester
 from spcl.errors import InputError
 from spcl.runtime import Runtime
 from spcl.selfpaced.pseudo_labels import pseudo_labels
 from spcl.selfpaced.suggestion import suggest
+from spcl.training.parts import TargetView
+from spcl.training.self_paced_labels import SelfPacedLabeller, SelfPacedLabelSettings
 from tests.engine.small_runs import assert_bit_equal, small_config, trained
 from tests.fakes import write_fake
 from tests.selfpaced.test_pseudo_labels import groups
@@ -32,41 +33,37 @@ def test_a_run_settles_once_and_resumes_exactly(tmp_path):
     auto = {"labels": {"eps": "auto"}}
     report = Listening()
     whole = trained(small_config(target, tmp_path / "whole", **auto), report=report)
-    settled = whole.state.label_settings
+    settled = whole.parts.labeller.chosen
     assert settled is not None
     assert settled["k1"] < 30
-    assert [{name: row[name] for name in settled} for row in whole.state.history] == [settled, settled]
+    assert [epoch.label_figures for epoch in whole.state.history] == [settled, settled]
     told = [text for text in report.said if text.startswith("eps auto: ")]
     assert told == [
         f"eps auto: eps {settled['eps']:g}, k1 {settled['k1']}, k2 {settled['k2']} for the whole run, because"
     ]
     trained(small_config(target, tmp_path / "parts", **auto, schedule={"epochs": 1}))
     continued = trained(small_config(target, tmp_path / "parts", **auto), resume=True)
-    assert continued.state.label_settings == settled
+    assert continued.parts.labeller.chosen == settled
     assert_bit_equal(whole, continued)
 
 
-def test_given_settings_stay_and_states_of_earlier_versions_load(tmp_path):
+def test_given_settings_stay(tmp_path):
     run = trained(small_config(write_fake("market1501", tmp_path), tmp_path / "run", schedule={"epochs": 1}))
-    assert run.state.label_settings is None
-    assert "eps" not in run.state.history[0]
-    state = run.state.state_dict()
-    del state["label_settings"]
-    run.state.load_state_dict(state)
-    assert run.state.label_settings is None
+    assert run.parts.labeller.chosen is None
+    assert "eps" not in run.state.history[0].to_row()
 
 
 def test_labels_follow_what_is_suggested():
     rows = torch.from_numpy(groups(np.random.default_rng(4), [8, 9, 10, 11], spread=0.6))
-    runtime, report = Runtime("cpu"), SilentReporter()
-    suggested = make_suggester(min_samples=4, search="torch", runtime=runtime, report=report)(rows)
+    runtime, target = Runtime("cpu"), TargetView(len(rows), np.full(len(rows), -1))
+    auto = SelfPacedLabeller(SelfPacedLabelSettings(eps="auto", search="torch"), runtime, SilentReporter())
+    labels = auto.label(rows, target).labels.tolist()
     expected = suggest(rows)
-    assert suggested == {"eps": expected.eps, "k1": expected.k1, "k2": expected.k2}
-    label = make_labeller(
-        k1=30, k2=6, eps=0.6, eps_gap=0.02, min_samples=4, search="torch", runtime=runtime, report=report
-    )
-    assert label(rows, None, suggested).labels.tolist() == pseudo_labels(rows, **suggested).labels.tolist()
-    assert label(rows, None).labels.tolist() == pseudo_labels(rows).labels.tolist()
+    assert auto.figures() == {"eps": expected.eps, "k1": expected.k1, "k2": expected.k2}
+    assert labels == pseudo_labels(rows, **auto.figures()).labels.tolist()
+    given = SelfPacedLabeller(SelfPacedLabelSettings(search="torch"), runtime, SilentReporter())
+    assert given.label(rows, target).labels.tolist() == pseudo_labels(rows).labels.tolist()
+    assert given.figures() == {}
 
 
 def test_the_word_in_a_file_and_its_refusals(tmp_path):
@@ -76,8 +73,8 @@ def test_the_word_in_a_file_and_its_refusals(tmp_path):
     assert config.labels.eps == "auto"
     path.write_text(to_toml(config))
     assert load_config(path) == config
-    assert overlay(Config(), {"labels": {"eps": 0.5}}, "x").labels.eps == 0.5
+    assert overlay(Recipe(), {"labels": {"eps": 0.5}}, "x").labels.eps == 0.5
     with pytest.raises(InputError, match="eps is 'automatic'; expected float or auto"):
-        overlay(Config(), {"labels": {"eps": "automatic"}}, "x")
+        overlay(Recipe(), {"labels": {"eps": "automatic"}}, "x")
     with pytest.raises(InputError, match="min_samples is 1; expected at least 2 with eps auto"):
-        LabelConfig(eps="auto", min_samples=1)
+        SelfPacedLabelSettings(eps="auto", min_samples=1)

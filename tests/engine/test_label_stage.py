@@ -7,11 +7,12 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from spcl.engine import fresh_state, label_stage
+from spcl.engine import label_stage
 from spcl.engine.journal import SilentReporter
 from spcl.engine.label_stage import check_label_stage, memory_needs
 from spcl.errors import InputError
 from spcl.retrieval.estimate import estimate_label_stage
+from spcl.training.hybrid_memory import HybridMemorySettings
 
 NUM, DIM = 600_000, 2048
 ROWS = 4 * NUM * DIM
@@ -134,4 +135,5 @@ def test_rows_that_find_no_room_on_the_device_are_searched_on_the_host(machine):
     ],
 )
 def test_the_memory_is_spread_where_it_is_large(kind, processes, memory, spread):
-    assert fresh_state.is_spread(kind, NUM, DIM, place("cuda", processes=processes, memory=memory)) == spread
+    settings, where = HybridMemorySettings(placement=kind), place("cuda", processes=processes, memory=memory)
+    assert settings.is_spread(NUM, DIM, where) == spread

@@ -11,13 +11,13 @@ from rich.console import Console
 from spcl.engine import journal
 from spcl.engine.journal import (
     ConsoleReporter,
-    cluster_warning,
     duration,
     epoch_header,
     epoch_line,
-    run_warning,
     write_metrics,
 )
+from spcl.training.epoch_report import EpochReport
+from spcl.training.self_paced_labels import cluster_warning, run_warning
 
 ROW = {
     "epoch": 3,
@@ -157,7 +157,7 @@ def test_warnings_in_words(numbers, word):
     ],
 )
 def test_a_run_that_learnt_nothing_says_so_at_its_end(epochs, words):
-    history = [{"num_clusters": num, "largest_cluster": largest, "eps": 0.5} for num, largest in epochs]
-    warning = run_warning(history, 10, 0.6)
+    history = [EpochReport(1, num_clusters=num, largest_cluster=largest) for num, largest in epochs]
+    warning = run_warning(history, 10, 0.5)
     assert warning is None if words is None else words in warning and "--eps (now 0.5)" in warning
-    assert run_warning(history, 0, 0.6) is None
+    assert run_warning(history, 0, 0.5) is None

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-
 import pytest
 import torch
 
-from spcl.config import Config
+from spcl.config import Recipe, in_new_places, to_values
 from spcl.engine import run_files
 from spcl.errors import InputError
+from spcl.runtime import Runtime
+from spcl.selfpaced.slots import Slots
 
 
 def test_weights_without_their_state_are_not_overwritten(tmp_path):
@@ -43,22 +43,23 @@ def test_there_is_nothing_to_resume_where_no_run_is(tmp_path, kind):
 def test_a_state_that_is_cut_short_says_what_is_left(tmp_path):
     torch.save({"state": {"weights": torch.ones(5000)}, "config": {}, "images": []}, tmp_path / "whole")
     (tmp_path / run_files.RESUME_FILE).write_bytes((tmp_path / "whole").read_bytes()[:9000])
-    identity = run_files.RunIdentity(asdict(Config()), images=[], defaults=asdict(Config()))
+    identity = run_files.RunIdentity(to_values(Recipe()), images=[], defaults=to_values(Recipe()))
+    run = run_files.RunFolder(tmp_path, identity, Runtime("cpu"), Slots(0, 0))
     with pytest.raises(InputError, match=r"resume\.pt .*cut short.*Nothing else of the run is left"):
-        run_files.restore(tmp_path, None, identity)
+        run.restore(None)
     torch.save({"epoch": 7, "state_dict": {}}, tmp_path / run_files.CHECKPOINT_FILE)
     message = r"after epoch 7 are whole: .*--from-checkpoint .*checkpoint\.pth\.tar and another --logs-dir"
     with pytest.raises(InputError, match=message):
-        run_files.restore(tmp_path, None, identity)
+        run.restore(None)
     torch.save({"epoch": 7}, tmp_path / run_files.RESUME_FILE)
     with pytest.raises(InputError, match=rf"is not the state of a run\. .*{message}"):
-        run_files.restore(tmp_path, None, identity)
+        run.restore(None)
 
 
 def test_a_setting_that_an_older_run_lacks_was_its_default(tmp_path):
-    saved, wanted = asdict(Config()), asdict(Config())
+    saved, wanted = to_values(Recipe()), to_values(Recipe())
     del saved["labels"]["min_samples"], saved["memory"]
-    identity = run_files.RunIdentity(wanted, images=[], defaults=asdict(Config()))
+    identity = run_files.RunIdentity(wanted, images=[], defaults=to_values(Recipe()), read=in_new_places)
     run_files._require_same_settings(saved, identity, tmp_path)
     default = wanted["labels"]["min_samples"]
     wanted["labels"]["min_samples"] = default + 1

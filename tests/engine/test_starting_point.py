@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import spcl
-from spcl.cli.train import _parse
+from spcl.cli.train import parsed_recipe
 from spcl.engine.assemble import fill_memory, prepare
 from spcl.engine.checkpoint import checkpoint_of, load_network, save_atomically
 from spcl.engine.journal import SilentReporter
@@ -66,7 +66,7 @@ def test_the_first_features_are_the_checkpoints(data, tmp_path, domains, wanted,
         own = "source" if "source" in domains else taken
         assert torch.allclose(run.encoder(PIXELS), load_network(checkpoint).folded(own)(PIXELS), atol=1e-6)
     fill_memory(run, SilentReporter())
-    assert torch.isfinite(run.state.memory.features).all()
+    assert torch.isfinite(run.parts.memory.features).all()
 
 
 def test_the_memory_begins_with_the_checkpoints_features(data, tmp_path):
@@ -74,7 +74,7 @@ def test_the_memory_begins_with_the_checkpoints_features(data, tmp_path):
     run = started(data[1], tmp_path, checkpoint)
     fill_memory(run, SilentReporter())
     expected = spcl.load_encoder(checkpoint).embed([record.path for record in run.target.train])
-    assert torch.allclose(run.state.memory.features, torch.from_numpy(expected), atol=1e-5)
+    assert torch.allclose(run.parts.memory.features, torch.from_numpy(expected), atol=1e-5)
 
 
 def test_an_official_file_with_an_embedding_layer_and_any_size(data, tmp_path):
@@ -115,7 +115,7 @@ def test_contradictions_are_named(data, tmp_path, network, size, message):
 
 def test_the_command_line_takes_what_the_checkpoint_tells(tmp_path):
     path = written(used_encoder("target", pooling="gem", features=8), tmp_path / "c.pth.tar")
-    settings = _parse(["crops", "--from-checkpoint", str(path), "--recipe", "person"]).settings
+    settings = parsed_recipe(["crops", "--from-checkpoint", str(path), "--recipe", "person"])[1]
     assert (settings.network.arch, settings.network.features, settings.network.pooling) == (
         "timm/test_resnet",
         8,
@@ -124,11 +124,11 @@ def test_the_command_line_takes_what_the_checkpoint_tells(tmp_path):
     assert (settings.data.height, settings.data.width) == (32, 16)
     file = tmp_path / "mine.toml"
     file.write_text(f'[network]\nfrom_checkpoint = "{path.as_posix()}"\n')
-    assert _parse(["crops", "--config", str(file)]).settings.network.features == 8
+    assert parsed_recipe(["crops", "--config", str(file)])[1].network.features == 8
     # What the user says himself stays, and is refused later where it contradicts.
-    assert _parse(["crops", "--config", str(file), "--features", "4"]).settings.network.features == 4
+    assert parsed_recipe(["crops", "--config", str(file), "--features", "4"])[1].network.features == 4
     official = written(used_encoder("target", arch="resnet18"), tmp_path / "o.pth.tar", official=True)
-    settings = _parse(["crops", "--from-checkpoint", str(official), "--recipe", "vehicle"]).settings
+    settings = parsed_recipe(["crops", "--from-checkpoint", str(official), "--recipe", "vehicle"])[1]
     assert (settings.network.arch, settings.data.height, settings.data.width) == ("resnet18", 224, 224)
 
 

@@ -18,13 +18,14 @@ from PIL import Image
 from spcl.config import to_toml
 from spcl.data.batches import Batch
 from spcl.data.catalogue import load_dataset
-from spcl.engine import assemble, training, training_sets
+from spcl.engine import assemble, training_sets
 from spcl.engine.assemble import prepare, run_training
 from spcl.engine.journal import SilentReporter
 from spcl.errors import InputError
 from spcl.nn.domain_batchnorm import running_statistics
 from spcl.records import ReIDDataset
 from spcl.selfpaced.contrastive_loss import contrastive_loss
+from spcl.training import loop
 from tests.engine.small_runs import assert_bit_equal, small_config, trained, weights_of
 from tests.fakes import draw, write_fake
 
@@ -58,7 +59,7 @@ def test_a_stopped_run_ends_with_the_same_bits(data, tmp_path, monkeypatch, step
     whole = trained(small_config(target, tmp_path / "whole", source, **changed))
     config = small_config(target, tmp_path / "stopped", source, **changed)
     taken = 0
-    original = training.step
+    original = loop.step
 
     def step(*arguments):
         nonlocal taken
@@ -67,15 +68,15 @@ def test_a_stopped_run_ends_with_the_same_bits(data, tmp_path, monkeypatch, step
         taken += 1
         return original(*arguments)
 
-    monkeypatch.setattr(training, "step", step)
+    monkeypatch.setattr(loop, "step", step)
     with pytest.raises(StopError):
         trained(config)
-    monkeypatch.setattr(training, "step", original)
+    monkeypatch.setattr(loop, "step", original)
     resumed = trained(config, resume=True)
     assert_bit_equal(whole, resumed)
     rows = [json.loads(line) for line in (tmp_path / "stopped/metrics.jsonl").read_text().splitlines()]
     assert [row["epoch"] for row in rows] == [1, 2]
-    assert [row["mAP"] for row in rows] == [row["mAP"] for row in whole.state.history]
+    assert [row["mAP"] for row in rows] == [epoch.mean_ap for epoch in whole.state.history]
 
 
 def test_a_killed_process_continues(data, tmp_path):
@@ -175,8 +176,8 @@ def test_the_source_alone(data, tmp_path):
     source, target = data
     run = trained(small_config(target, tmp_path / "run", source, schedule={"source_only": True}))
     assert run.encoder.domains == ("source",)
-    assert len(run.state.memory.features) == run.slots.num_source_classes
-    assert "mAP" in run.state.history[-1]
+    assert len(run.parts.memory.features) == run.slots.num_source_classes
+    assert run.state.history[-1].mean_ap is not None
 
 
 def test_training_learns(tmp_path):
@@ -189,7 +190,7 @@ def test_training_learns(tmp_path):
         "network": {"batch_norm_group": 0},
     }
     run = trained(small_config(source, tmp_path / "run", source, **changed))
-    losses = [row["loss"] for row in run.state.history]
+    losses = [epoch.loss for epoch in run.state.history]
     assert losses[-1] < 0.7 * losses[0]
 
 
@@ -205,7 +206,7 @@ def test_degenerate_sets_train(tmp_path, num, same):
     if same:
         first = run.state.history[0]
         # Of equal distances the lower row is the nearer one: the first k1 rows are everybody's neighbours.
-        assert (first["num_clusters"], first["largest_cluster"], first["num_unclustered"]) == (1, 6, 6)
+        assert (first.num_clusters, first.largest_cluster, first.num_unclustered) == (1, 6, 6)
         assert report.warnings == []
     else:
         assert any("no clusters" in warning for warning in report.warnings)
@@ -214,7 +215,7 @@ def test_degenerate_sets_train(tmp_path, num, same):
 def test_a_row_tells_what_the_epoch_did(data, tmp_path):
     source, target = data
     run = trained(small_config(target, tmp_path / "run", source))
-    row = run.state.history[-1]
+    row = run.state.history[-1].to_row()
     assert set(row["losses"]) == {"source", "target"}
     assert row["loss"] == pytest.approx(sum(row["losses"].values()))
     assert set(row["seconds"]) == {"label", "train", "evaluate"}
@@ -228,27 +229,26 @@ def test_each_domain_weighs_the_same_and_the_memory_moves_after_the_step(data, t
     report = SilentReporter()
     run = prepare(small_config(target, tmp_path / "run", source), report)
     assemble.fill_memory(run, report)
-    before = run.state.memory.features.clone()
-    parts = assemble.training_parts(run, report)
-    labels = parts.label(run.state.memory.features[run.slots.num_source_classes :], None).labels
-    run.state.memory.relabel(torch.from_numpy(run.slots.class_of_each(labels)))
-    whole = next(iter(parts.batches(0, labels, 0)))
+    before = run.parts.memory.features.clone()
+    parts = run.parts
+    labels = parts.labeller.label(parts.label_features.features(), parts.target).labels
+    parts.memory.relabel(torch.from_numpy(run.slots.class_of_each(labels)))
+    whole = next(iter(assemble.loop_calls(run, report).batches(0, labels, 0)))
     # Half of the source's images: a mean over the batch would weigh it less than the target.
-    batch = Batch(whole.images[4:], whole.slots[4:], (4, 8), whole.slots[4:])
+    batch = Batch(whole.images[4:], whole.slots[4:], (4, 8), whole.slots[4:], whole.cameras[4:])
     assert int(batch.slots[:4].max()) < run.slots.num_source_classes <= int(batch.slots[4:].min())
     run.encoder.train()
     original = copy.deepcopy(run.encoder)
-    memory = copy.deepcopy(run.state.memory)
+    memory = copy.deepcopy(parts.memory)
     of_each = contrastive_loss(original(batch.images, batch.domain_sizes), batch.slots, memory, temperature=0.05)
     expected = torch.stack([of_each[:4].mean(), of_each[4:].mean()])
     expected.sum().backward()
 
-    losses = training.step(run.state, batch, parts.temperature)
-    assert parts.temperature == 0.05
-    torch.testing.assert_close(losses, expected.detach())
+    losses = loop.step(parts, batch)
+    torch.testing.assert_close(losses, expected.detach().unsqueeze(0))
     for ours, theirs in zip(run.encoder.parameters(), original.parameters(), strict=True):
         torch.testing.assert_close(ours.grad, theirs.grad)
-    moved = (run.state.memory.features != before).any(dim=1)
+    moved = (run.parts.memory.features != before).any(dim=1)
     assert set(moved.nonzero()[:, 0].tolist()) == set(batch.slots.tolist())
 
 
@@ -257,8 +257,8 @@ def test_bfloat16_trains(data, tmp_path):
     # Larger: on maps of 2 x 1 the gradient of torch's own bf16 convolution of stride 2 is no number (2.14, CPU).
     changed = {"run": {"precision": "bf16"}, "data": {"height": 64, "width": 32}}
     run = trained(small_config(target, tmp_path / "run", **changed))
-    assert run.state.memory.features.dtype == torch.float32
-    assert np.isfinite(run.state.history[-1]["loss"])
+    assert run.parts.memory.features.dtype == torch.float32
+    assert np.isfinite(run.state.history[-1].loss)
 
 
 @pytest.mark.slow
@@ -268,8 +268,8 @@ def test_a_compiled_run_learns_what_a_plain_one_does(data, tmp_path):
     changed = {"schedule": {"epochs": 1, "iters": 2}}
     plain = trained(small_config(target, tmp_path / "plain", **changed))
     compiled = trained(small_config(target, tmp_path / "compiled", run={"compile": True}, **changed))
-    assert compiled.state.network is not compiled.encoder
-    assert compiled.state.history[0]["loss"] == pytest.approx(plain.state.history[0]["loss"], rel=1e-3)
+    assert compiled.parts.network is not compiled.encoder
+    assert compiled.state.history[0].loss == pytest.approx(plain.state.history[0].loss, rel=1e-3)
     theirs = weights_of(compiled)
     for name, value in weights_of(plain).items():
         # Adam divides by a gradient's size: one near zero moves as far the other way.
@@ -282,12 +282,12 @@ def test_nothing_of_a_continued_run_lies_in_its_file(data, tmp_path):
     trained(config)
     run = prepare(config, SilentReporter(), resume=True)
     before = {name: value.clone() for name, value in weights_of(run).items()}
-    moments = [value["exp_avg"].clone() for value in run.state.optimizer.state.values()]
+    moments = [value["exp_avg"].clone() for value in run.parts.optimisation.optimizer.state.values()]
     path = tmp_path / "run/resume.pt"
     with path.open("r+b") as file:
         file.write(bytes(path.stat().st_size))
     assert all(torch.equal(value, before[name]) for name, value in weights_of(run).items())
-    kept = [value["exp_avg"] for value in run.state.optimizer.state.values()]
+    kept = [value["exp_avg"] for value in run.parts.optimisation.optimizer.state.values()]
     assert moments
     assert all(torch.equal(mine, saved) for mine, saved in zip(kept, moments, strict=True))
 
@@ -296,7 +296,7 @@ def test_interrupting_says_how_to_continue(data, tmp_path, monkeypatch, capsys):
     from spcl.cli import train as command
 
     _, target = data
-    monkeypatch.setattr(training, "step", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(loop, "step", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         command.run_training_command(small_config(target, tmp_path / "run"), resume=False)
     assert "--resume continues" in capsys.readouterr().out
@@ -316,22 +316,23 @@ def test_run_training_is_idempotent_on_a_finished_run(data, tmp_path):
 def test_an_epoch_of_no_numbers_is_not_saved(data, tmp_path, monkeypatch, checkpoint_iters, what):
     """What was saved before stays; the error says what helps."""
     config = small_config(data[1], tmp_path / "run", run={"checkpoint_iters": checkpoint_iters})
-    real = training.step
+    real, taken = loop.step, []
 
-    def overflows_in_the_second_epoch(state, *given):
-        losses = real(state, *given)
-        if state.epoch == 1:
+    def overflows_in_the_second_epoch(parts, *given):
+        losses = real(parts, *given)
+        taken.append(losses)
+        if len(taken) > 3:
             with torch.no_grad():
-                wrong = state.encoder.parameters() if what == "weight" else running_statistics(state.encoder)
+                wrong = parts.encoder.parameters() if what == "weight" else running_statistics(parts.encoder)
                 next(iter(wrong)).fill_(torch.inf)
         return losses
 
-    monkeypatch.setattr(training, "step", overflows_in_the_second_epoch)
+    monkeypatch.setattr(loop, "step", overflows_in_the_second_epoch)
     with pytest.raises(InputError, match=r"in epoch 2 the loss or the weights .* --precision fp32 or a smaller --lr"):
         trained(config)
     saved = torch.load(tmp_path / "run" / "resume.pt", weights_only=True)
     assert saved["state"]["epoch"] == 1
-    assert all(torch.isfinite(value).all() for value in saved["state"]["encoder"].values())
+    assert all(torch.isfinite(value).all() for value in saved["state"]["parts"]["encoder"].values())
 
 
 def test_images_of_one_object_are_warned_of_in_the_first_epoch_and_at_the_end(tmp_path):
@@ -344,6 +345,6 @@ def test_images_of_one_object_are_warned_of_in_the_first_epoch_and_at_the_end(tm
     report = SilentReporter()
     config = small_config(folder, tmp_path / "run", schedule={"epochs": 1, "iters": 1}, labels={"eps": 0.9})
     run = trained(config, report=report)
-    assert run.state.history[-1]["loss"] == 0
+    assert run.state.history[-1].loss == 0
     assert "epoch 1: everything fell into one cluster (6 of 6 images)" in report.warnings[-2]
     assert "this run learnt next to nothing" in report.warnings[-1]

@@ -11,18 +11,21 @@ import numpy as np
 import torch
 
 from spcl.bench.measuring import machine, tiny_numbers_as_zero
+from spcl.config import Recipe, RunConfig
 from spcl.data.augment import TrainAugmentation
 from spcl.data.batches import Batch, DomainStream, joined_batches
 from spcl.data.identity_sampler import IdentityBatches
 from spcl.data.images import ImageStore
-from spcl.engine.fresh_state import fresh_state
-from spcl.engine.journal import Reporter
-from spcl.engine.state import RunState
-from spcl.engine.training import step
+from spcl.engine.build import RunShape, build_parts
+from spcl.engine.journal import Reporter, SilentReporter
 from spcl.nn.encoder import Encoder, EncoderSettings
 from spcl.nn.weights import find_weights
-from spcl.records import Record
+from spcl.records import UNKNOWN, Record
 from spcl.runtime import Runtime
+from spcl.selfpaced.slots import Slots
+from spcl.training.hybrid_memory import HybridMemorySettings
+from spcl.training.loop import TrainingParts, step
+from spcl.training.parts import StepInputs, TargetView
 
 _DOMAINS = ("source", "target")
 _WARM_STEPS = 3
@@ -75,27 +78,17 @@ def bench_train(
         ),
         find_weights(arch, "none"),
     )
-    state = fresh_state(
-        encoder,
-        num_slots,
-        runtime,
-        lr=0.00035,
-        weight_decay=5e-4,
-        step_size=20,
-        momentum=0.2,
-        memory_kind="replicated",
-        compiled=compiled,
-    )
+    parts = _training_parts(encoder, num_slots, runtime, compiled)
     streams, labels = _streams(num_slots, height, width, batch_size, encoder)
-    state.memory.fill(torch.randn(num_slots, encoder.feature_dim))
-    state.memory.relabel(torch.from_numpy(labels))
+    parts.memory.put(0, torch.randn(num_slots, encoder.feature_dim))
+    parts.memory.relabel(torch.from_numpy(labels))
     encoder.train()
     batch = next(_batches(streams, 0, 1, runtime.device))
     measured: dict[str, Callable[[], float]] = {
-        "step": lambda: _loop(state, streams, iters),
-        "pure": lambda: _pure(state, batch, iters),
+        "step": lambda: _loop(parts, streams, iters),
+        "pure": lambda: _pure(parts, batch, iters),
         "data alone": lambda: _data(streams, iters, runtime.device),
-        "loss and memory alone": lambda: _memory(state, batch, iters),
+        "loss and memory alone": lambda: _memory(parts, batch, iters),
     }
     best = dict.fromkeys(measured, float("inf"))
     # In turns, so that a slow moment of the machine does not fall on one of them alone.
@@ -104,8 +97,8 @@ def bench_train(
             for number, (name, call) in enumerate(measured.items()):
                 best[name] = min(best[name], call())
                 advance(turn * len(measured) + number + 1, repeat * len(measured))
-    parts = (
-        {"data": best["data alone"]} | _parts(state, batch, iters) | {"loss and memory": best["loss and memory alone"]}
+    shares = (
+        {"data": best["data alone"]} | _shares(parts, batch, iters) | {"loss and memory": best["loss and memory alone"]}
     )
     images = len(_DOMAINS) * batch_size
     return {
@@ -119,7 +112,7 @@ def bench_train(
         "precision": precision,
         "compiled": compiled,
         "milliseconds": {name: 1000 * seconds for name, seconds in best.items()},
-        "share_of_the_step": {name: seconds / best["step"] for name, seconds in parts.items()},
+        "share_of_the_step": {name: seconds / best["step"] for name, seconds in shares.items()},
         "images_per_second": {
             "step": images / best["step"],
             "pure": images / best["pure"],
@@ -128,6 +121,17 @@ def bench_train(
         "step_by_pure": best["step"] / best["pure"],
         "hours_of_50_epochs_x_400_steps": 50 * 400 * best["step"] / 3600,
     }
+
+
+def _training_parts(encoder: Encoder, num_slots: int, runtime: Runtime, compiled: bool) -> TrainingParts:
+    """What a step of the paper's recipe needs; nothing is labelled."""
+    slots, target = Slots(0, num_slots), TargetView(num_slots, np.full(num_slots, UNKNOWN))
+
+    def extract(network: Encoder) -> torch.Tensor:
+        raise RuntimeError("a measurement labels nothing")
+
+    recipe = Recipe(memory=HybridMemorySettings(placement="replicated"), run=RunConfig(compile=compiled))
+    return build_parts(recipe, encoder, RunShape(slots, target, _DOMAINS, extract), runtime, SilentReporter())
 
 
 def _streams(
@@ -158,7 +162,8 @@ def _streams(
         batches = IdentityBatches(
             labels, np.full(len(labels), -1), batch_size=batch_size, num_instances=4, seed=0, domain=number
         )
-        streams.append(DomainStream(store, batches, slots[domain], augmentation, number, 0))
+        cameras = np.full(len(labels), UNKNOWN)
+        streams.append(DomainStream(store, batches, slots[domain], cameras, augmentation, number, 0))
     return streams, np.concatenate([np.arange(num_source), num_source + target])
 
 
@@ -171,52 +176,54 @@ def _wait(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def _loop(state: RunState, streams: list[DomainStream], iters: int) -> float:
+def _loop(parts: TrainingParts, streams: list[DomainStream], iters: int) -> float:
     """Seconds a step of the loop as it trains."""
-    device = state.runtime.device
+    device = parts.runtime.device
     started = 0.0
     for number, batch in enumerate(_batches(streams, 0, _WARM_STEPS + iters, device)):
         if number == _WARM_STEPS:
             _wait(device)
             started = time.perf_counter()
-        step(state, batch, 0.05)
+        step(parts, batch)
     _wait(device)
     return (time.perf_counter() - started) / iters
 
 
-def _pure(state: RunState, batch: Batch, iters: int) -> float:
+def _pure(parts: TrainingParts, batch: Batch, iters: int) -> float:
     """Seconds of forward, backward and Adam on images that are ready, with a loss that costs nothing."""
-    device = state.runtime.device
-    weights = torch.randn(len(batch.images), state.memory.features.shape[1], device=device)
+    device = parts.runtime.device
+    weights = torch.randn(len(batch.images), parts.encoder.feature_dim, device=device)
     started = 0.0
     for number in range(_WARM_STEPS + iters):
         if number == _WARM_STEPS:
             _wait(device)
             started = time.perf_counter()
-        with state.runtime.autocast():
-            encoded = state.network(batch.images, batch.domain_sizes)
-        state.runtime.step([(encoded.float() * weights).sum()], state.optimizer)
+        with parts.runtime.autocast():
+            encoded = parts.network(batch.images, batch.domain_sizes)
+        parts.runtime.clear_gradients(parts.optimisation.optimizer)
+        parts.runtime.backward((encoded.float() * weights).sum())
+        parts.runtime.optimise(parts.optimisation.optimizer)
     _wait(device)
     return (time.perf_counter() - started) / iters
 
 
-def _parts(state: RunState, batch: Batch, iters: int) -> dict[str, float]:
+def _shares(parts: TrainingParts, batch: Batch, iters: int) -> dict[str, float]:
     """Seconds of the forward pass, the backward pass and Adam, waiting for the device after each."""
-    device = state.runtime.device
-    weights = torch.randn(len(batch.images), state.memory.features.shape[1], device=device)
+    device = parts.runtime.device
+    weights = torch.randn(len(batch.images), parts.encoder.feature_dim, device=device)
     marks = np.zeros((_WARM_STEPS + iters, 4))
     for step_marks in marks:
-        state.optimizer.zero_grad(set_to_none=True)
+        parts.optimisation.optimizer.zero_grad(set_to_none=True)
         step_marks[0] = time.perf_counter()
-        with state.runtime.autocast():
-            encoded = state.network(batch.images, batch.domain_sizes)
+        with parts.runtime.autocast():
+            encoded = parts.network(batch.images, batch.domain_sizes)
         total = (encoded.float() * weights).sum()
         _wait(device)
         step_marks[1] = time.perf_counter()
         total.backward()
         _wait(device)
         step_marks[2] = time.perf_counter()
-        state.optimizer.step()
+        parts.optimisation.optimizer.step()
         _wait(device)
         step_marks[3] = time.perf_counter()
     mean = np.diff(marks, axis=1)[_WARM_STEPS:].mean(axis=0)
@@ -234,11 +241,11 @@ def _data(streams: list[DomainStream], iters: int, device: torch.device) -> floa
     return (time.perf_counter() - started) / iters
 
 
-def _memory(state: RunState, batch: Batch, iters: int) -> float:
+def _memory(parts: TrainingParts, batch: Batch, iters: int) -> float:
     """Seconds of the loss, its gradient and the memory's update, on features that are ready."""
-    device = state.runtime.device
+    device = parts.runtime.device
     features = torch.nn.functional.normalize(
-        torch.randn(len(batch.images), state.memory.features.shape[1], device=device), dim=1
+        torch.randn(len(batch.images), parts.encoder.feature_dim, device=device), dim=1
     ).requires_grad_()
     started = 0.0
     for number in range(_WARM_STEPS + iters):
@@ -246,8 +253,8 @@ def _memory(state: RunState, batch: Batch, iters: int) -> float:
             _wait(device)
             started = time.perf_counter()
         features.grad = None
-        total: torch.Tensor = state.loss(features, batch.slots, state.memory, temperature=0.05).sum()
+        total: torch.Tensor = parts.losses[0](StepInputs(features, batch.slots, batch.cameras, parts.memory)).sum()
         total.backward()  # type: ignore[no-untyped-call]
-        state.memory.update(features, batch.all_slots)
+        parts.memory.update(features, batch.all_slots)
     _wait(device)
     return (time.perf_counter() - started) / iters

@@ -15,10 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from spcl.cli.options import ComputingOptions, at_least, parsed
-from spcl.config import Config, DataConfig, LabelConfig, NetworkConfig, RunConfig, ScheduleConfig
+from spcl.config import DataConfig, NetworkConfig, Recipe, RunConfig, ScheduleConfig
 from spcl.engine.journal import ConsoleReporter, Reporter, SilentReporter, duration
 from spcl.engine.whole_files import written_aside
 from spcl.errors import InputError
+from spcl.training.adam import AdamSettings
+from spcl.training.self_paced_labels import SelfPacedLabelSettings
 
 if TYPE_CHECKING:
     from spcl.engine.assemble import Run
@@ -111,7 +113,7 @@ def run_demo(options: Demo, report: Reporter) -> dict[str, Any]:
         seconds[name] = time.monotonic() - at
         summary[name], features[name] = _rate(run, report)
         for stage in ("label", "train", "evaluate"):
-            seconds[f"{name}: {stage}"] = sum(row["seconds"].get(stage, 0.0) for row in run.state.history)
+            seconds[f"{name}: {stage}"] = sum(epoch.seconds.get(stage, 0.0) for epoch in run.state.history)
     picture = _picture(out / "ranked.png", run, features, summary)
     seconds["all"] = time.monotonic() - started
     summary |= {"seconds": seconds, "settings": asdict(options)}
@@ -150,25 +152,21 @@ def _claim(out: Path, options: Demo) -> None:
         aside.write_text(wanted, encoding="utf-8")
 
 
-def _config(options: Demo, out: Path, height: int, width: int) -> Config:
-    return Config(
+def _config(options: Demo, out: Path, height: int, width: int) -> Recipe:
+    return Recipe(
         data=DataConfig(source=str(out / "studio"), target=str(out / "street"), height=height, width=width),
         network=NetworkConfig(arch=options.arch, pretrained=options.pretrained),
-        labels=LabelConfig(k1=20),
+        labels=SelfPacedLabelSettings(k1=20),
+        # So few steps need larger ones than the paper's 0.00035.
+        optimiser=AdamSettings(lr=0.001, step_size=max(1, 2 * options.epochs // 3)),
         schedule=ScheduleConfig(
-            batch_size=options.batch_size,
-            # So few steps need larger ones than the paper's 0.00035.
-            lr=0.001,
-            epochs=options.epochs,
-            iters=options.iters,
-            step_size=max(1, 2 * options.epochs // 3),
-            eval_step=options.epochs,
+            batch_size=options.batch_size, epochs=options.epochs, iters=options.iters, eval_step=options.epochs
         ),
         run=RunConfig(seed=options.seed),
     )
 
 
-def _config_of(name: str, config: Config, out: Path) -> Config:
+def _config_of(name: str, config: Recipe, out: Path) -> Recipe:
     return replace(
         config,
         schedule=replace(config.schedule, source_only=name != "spcl"),
@@ -183,7 +181,7 @@ def _rate(run: Run, report: Reporter) -> tuple[dict[str, Any], Any]:
     from spcl.engine.training_sets import make_store
 
     records = run.target.query + run.target.gallery
-    features = extract_features(run.encoder, make_store(run.config, records), run.state.runtime)
+    features = extract_features(run.encoder, make_store(run.config, records), run.runtime)
     row = evaluate_run(run, report).to_row()
     return row, features
 

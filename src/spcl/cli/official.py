@@ -13,8 +13,13 @@ from typing import Annotated, Literal, TypeVar
 
 import tyro
 
-from spcl.config import Config, DataConfig, LabelConfig, MemoryConfig, NetworkConfig, RunConfig, ScheduleConfig
+from spcl.config import DataConfig, NetworkConfig, Recipe, RunConfig, ScheduleConfig
 from spcl.threads import use_threads
+from spcl.training.adam import AdamSettings
+from spcl.training.contrastive import ContrastiveSettings
+from spcl.training.hybrid_memory import HybridMemorySettings
+from spcl.training.identity_sampling import IdentitySamplerSettings
+from spcl.training.self_paced_labels import SelfPacedLabelSettings
 
 T = TypeVar("T")
 _Short = tyro.conf.arg
@@ -77,9 +82,9 @@ class _Shared:
     resume: bool = False
     """Continue the run in the log folder. (New: the official scripts cannot.)"""
 
-    def to_config(self, source: str, target: str) -> Config:
-        """These flags as settings of a run."""
-        return Config(
+    def to_recipe(self, source: str, target: str) -> Recipe:
+        """These flags as a recipe."""
+        return Recipe(
             data=DataConfig(
                 source=source,
                 target=target,
@@ -91,17 +96,13 @@ class _Shared:
             network=NetworkConfig(
                 arch=self.arch, pretrained=self.pretrained, features=self.features, dropout=self.dropout
             ),
-            labels=LabelConfig(k1=self.k1, k2=self.k2, eps=self.eps, eps_gap=self.eps_gap),
-            memory=MemoryConfig(momentum=self.momentum, temperature=self.temp),
+            labels=SelfPacedLabelSettings(k1=self.k1, k2=self.k2, eps=self.eps, eps_gap=self.eps_gap),
+            memory=HybridMemorySettings(momentum=self.momentum),
+            losses=(ContrastiveSettings(temperature=self.temp),),
+            sampler=IdentitySamplerSettings(num_instances=self.num_instances),
+            optimiser=AdamSettings(lr=self.lr, weight_decay=self.weight_decay, step_size=self.step_size),
             schedule=ScheduleConfig(
-                batch_size=self.batch_size,
-                num_instances=self.num_instances,
-                lr=self.lr,
-                weight_decay=self.weight_decay,
-                epochs=self.epochs,
-                iters=self.iters,
-                step_size=self.step_size,
-                eval_step=self.eval_step,
+                batch_size=self.batch_size, epochs=self.epochs, iters=self.iters, eval_step=self.eval_step
             ),
             run=RunConfig(logs_dir=self.logs_dir, seed=self.seed),
         )
@@ -174,7 +175,7 @@ def train_uda(arguments: Sequence[str] | None = None) -> None:
             "a source data set is needed: -ds/--dataset-source NAME or PATH. "
             "(The official default, DukeMTMC, was withdrawn by its authors)"
         )
-    run_training_command(options.to_config(options.dataset_source, options.dataset_target), resume=options.resume)
+    run_training_command(options.to_recipe(options.dataset_source, options.dataset_target), resume=options.resume)
 
 
 def train_usl(arguments: Sequence[str] | None = None) -> None:
@@ -182,7 +183,7 @@ def train_usl(arguments: Sequence[str] | None = None) -> None:
     from spcl.cli.train import run_training_command
 
     options = _parse(TrainUSL, arguments)
-    run_training_command(options.to_config("", options.dataset), resume=options.resume)
+    run_training_command(options.to_recipe("", options.dataset), resume=options.resume)
 
 
 def evaluate(arguments: Sequence[str] | None = None) -> None:

@@ -9,12 +9,13 @@ from typing import Annotated
 
 import tyro
 
+from spcl.cli.flags import Flags, flags_of, recipe_of
 from spcl.cli.options import ComputingOptions, parsed
-from spcl.config import Config, load_config, load_recipe, overlay
+from spcl.config import Recipe, load_config, load_recipe, overlay
 from spcl.data.checked_tables import check_tables
 from spcl.data.several_sources import sources_of
 from spcl.data.table_options import TableOptions
-from spcl.engine.journal import ConsoleReporter, Reporter, SilentReporter
+from spcl.engine.journal import ConsoleReporter, SilentReporter
 from spcl.errors import InputError
 from spcl.launched import is_main_process
 
@@ -36,22 +37,22 @@ class Train(ComputingOptions):
     """A TOML file of settings, laid over the recipe."""
     resume: bool = False
     """Continue the run in the log folder."""
-    settings: Annotated[Config, tyro.conf.arg(name="")] = field(default_factory=Config)
+    settings: Annotated[Flags, tyro.conf.arg(name="")] = field(default_factory=Flags)
 
 
 def main(arguments: Sequence[str]) -> None:
     """Run ``spcl train`` with these words."""
-    options = _parse(arguments)
-    target = options.settings.data.target
+    options, recipe = parsed_recipe(arguments)
+    target = recipe.data.target
     if options.data and target and options.data != target:
         raise InputError(f"two targets: {options.data!r} and --target {target!r}; give one")
-    config = overlay(options.settings, {"data": {"target": options.data or target}}, "command line")
-    run_training_command(config, resume=options.resume)
+    recipe = overlay(recipe, {"data": {"target": options.data or target}}, "command line")
+    run_training_command(recipe, resume=options.resume)
 
 
-def run_training_command(config: Config, *, resume: bool, report: Reporter | None = None) -> None:
-    """Prepare, train, and say where the results are and which is which."""
-    data = config.data
+def run_training_command(recipe: Recipe, *, resume: bool) -> None:
+    """Train, and say where the results are and which is which."""
+    data = recipe.data
     check_tables(
         *filter(None, (data.target, *(sources_of(data.source) if data.source else ()))),
         options=TableOptions(data.columns, data.time_format),
@@ -59,46 +60,38 @@ def run_training_command(config: Config, *, resume: bool, report: Reporter | Non
         keep_missing=data.on_broken == "skip",
     )
 
-    from spcl.engine.assemble import prepare, run_training
     from spcl.engine.run_files import BEST_FILE, CHECKPOINT_FILE
+    from spcl.engine.train import train_recipe
     from spcl.runtime import end_processes
 
-    report = report or (ConsoleReporter() if is_main_process() else SilentReporter())
-    run = prepare(config, report, resume=resume)
-    folder = run.folder
-    if run.state.epoch >= config.schedule.epochs:
-        report.say(f"this run is finished: {run.state.epoch} epochs; ask for more with --epochs")
-    try:
-        state = run_training(run, report)
-    except KeyboardInterrupt:
-        report.say(f"stopped in epoch {run.state.epoch + 1}; the same command with --resume continues")
-        raise
-    report.say(f"last epoch: {folder / CHECKPOINT_FILE}")
-    if state.best_mean_ap is not None:
-        last = next((row["mAP"] for row in reversed(state.history) if "mAP" in row), state.best_mean_ap)
-        report.say(f"best epoch: {folder / BEST_FILE} (epoch {state.best_epoch})")
+    report = ConsoleReporter() if is_main_process() else SilentReporter()
+    result = train_recipe(recipe, report, resume=resume)
+    report.say(f"last epoch: {result.folder / CHECKPOINT_FILE}")
+    if result.best is not None:
+        rated = [epoch.mean_ap for epoch in result.history if epoch.mean_ap is not None]
+        report.say(f"best epoch: {result.folder / BEST_FILE} (epoch {result.best.epoch})")
         report.say(
-            f"target mAP: last {100 * last:.1f}%, best {100 * state.best_mean_ap:.1f}% "
+            f"target mAP: last {100 * rated[-1]:.1f}%, best {100 * max(rated):.1f}% "
             "(the best was chosen on the test set: the last is the honest figure)"
         )
     end_processes()
 
 
-def _parse(arguments: Sequence[str]) -> Train:
+def parsed_recipe(arguments: Sequence[str]) -> tuple[Train, Recipe]:
     """The command line over the file over the checkpoint over the recipe; the last three are looked for first."""
     words = with_one_source(arguments)
-    config = load_recipe(_value_of("--recipe", words, "spcl"))
+    recipe = load_recipe(_value_of("--recipe", words, "spcl"))
     path = _value_of("--config", words, "")
-    in_file = load_config(Path(path), config).network.from_checkpoint if path else ""
+    in_file = load_config(Path(path), recipe).network.from_checkpoint if path else ""
     checkpoint = _value_of("--from-checkpoint", words, in_file)
     if checkpoint:
-        from spcl.engine.starting_point import settings_from_checkpoint
+        from spcl.engine.train import over_checkpoint
 
-        told = settings_from_checkpoint(Path(checkpoint), arch=_value_of("--arch", words, "") or None)
-        config = overlay(config, told, f"checkpoint {checkpoint}")
+        recipe = over_checkpoint(recipe, checkpoint, _value_of("--arch", words, ""))
     if path:
-        config = load_config(Path(path), config)
-    return parsed(Train, words, "spcl train", default=Train(settings=config), flat=True)
+        recipe = load_config(Path(path), recipe)
+    options = parsed(Train, words, "spcl train", default=Train(settings=flags_of(recipe)), flat=True)
+    return options, recipe_of(options.settings, recipe)
 
 
 def with_one_source(arguments: Sequence[str]) -> list[str]:

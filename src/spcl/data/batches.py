@@ -10,6 +10,7 @@ import queue
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -17,7 +18,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from spcl.data.augment import TrainAugmentation
-from spcl.data.identity_sampler import IdentityBatches
 from spcl.data.images import ImageStore
 from spcl.randomness import generator
 
@@ -31,25 +31,30 @@ class Batch:
         slots: ``[B]`` int64 on the host, the memory row of each image.
         domain_sizes: Images of each domain, here.
         all_slots: Memory rows of the whole batch, of all processes, on the host, one domain after the other.
+        cameras: ``[B]`` int64 on the host, the camera of each image, -1 unknown.
     """
 
     images: Tensor
     slots: Tensor
     domain_sizes: tuple[int, ...]
     all_slots: Tensor
+    cameras: Tensor
 
     def split(self, count: int) -> list[Batch]:
         """The batch in ``count`` parts with the same share of each domain, in order."""
         if count == 1:
             return [self]
-        images = [part.chunk(count) for part in torch.split(self.images, list(self.domain_sizes))]
-        slots = [part.chunk(count) for part in torch.split(self.slots, list(self.domain_sizes))]
+        images, slots, cameras = (
+            [part.chunk(count) for part in torch.split(whole, list(self.domain_sizes))]
+            for whole in (self.images, self.slots, self.cameras)
+        )
         return [
             Batch(
                 torch.cat([chunks[at] for chunks in images]),
                 torch.cat([chunks[at] for chunks in slots]),
                 tuple(len(chunks[at]) for chunks in slots),
                 self.all_slots,
+                torch.cat([chunks[at] for chunks in cameras]),
             )
             for at in range(count)
         ]
@@ -72,6 +77,13 @@ class Share:
         return slice(batch_size * self.rank // self.of, batch_size * (self.rank + 1) // self.of)
 
 
+class DrawsBatches(Protocol):
+    """Which images make a batch."""
+
+    def batch(self, epoch: int, iteration: int) -> NDArray[np.int64]:
+        """Row numbers ``[batch size]`` of a domain's images."""
+
+
 @dataclass(frozen=True)
 class DomainStream:
     """One domain's part of the batches.
@@ -80,14 +92,16 @@ class DomainStream:
         store: Its images.
         batches: Which of them make a batch.
         slots: ``[len(store)]`` int64, the memory row of each image.
+        cameras: ``[len(store)]`` int64, the camera of each image, -1 unknown.
         augmentation: Of its training images.
         number: Of the domain: each has draws of its own.
         seed: Of the run.
     """
 
     store: ImageStore
-    batches: IdentityBatches
+    batches: DrawsBatches
     slots: NDArray[np.int64]
+    cameras: NDArray[np.int64]
     augmentation: TrainAugmentation
     number: int
     seed: int
@@ -95,7 +109,7 @@ class DomainStream:
     def read(
         self, epoch: int, iteration: int, device: torch.device, share: Share = Share()
     ) -> tuple[Tensor, NDArray[np.int64], NDArray[np.int64]]:
-        """Its images of one step, augmented on the device, their memory rows, and those of the whole batch.
+        """Its images of one step, augmented on the device, their row numbers, and those of the whole batch.
 
         What is drawn for an image does not depend on how many processes share the batch.
         """
@@ -103,7 +117,7 @@ class DomainStream:
         own = share.rows(len(rows))
         draw = self.augmentation.draw(len(rows), generator(self.seed, "augmentation", self.number, epoch, iteration))
         pixels = torch.from_numpy(self.store.read(rows[own])).to(device, non_blocking=True)
-        return self.augmentation.apply(pixels, draw.part(own)), self.slots[rows[own]], self.slots[rows]
+        return self.augmentation.apply(pixels, draw.part(own)), rows[own], rows
 
 
 def joined_batches(
@@ -154,11 +168,15 @@ def joined_batches(
 
 def _joined(streams: Sequence[DomainStream], epoch: int, iteration: int, device: torch.device, share: Share) -> Batch:
     parts = [stream.read(epoch, iteration, device, share) for stream in streams]
+    slots = [stream.slots[own] for stream, (_, own, _) in zip(streams, parts, strict=True)]
+    all_slots = [stream.slots[rows] for stream, (_, _, rows) in zip(streams, parts, strict=True)]
+    cameras = [stream.cameras[own] for stream, (_, own, _) in zip(streams, parts, strict=True)]
     return Batch(
         images=_together([images for images, _, _ in parts]),
-        slots=torch.from_numpy(np.concatenate([slots for _, slots, _ in parts])),
-        domain_sizes=tuple(len(slots) for _, slots, _ in parts),
-        all_slots=torch.from_numpy(np.concatenate([slots for _, _, slots in parts])),
+        slots=torch.from_numpy(np.concatenate(slots)),
+        domain_sizes=tuple(map(len, slots)),
+        all_slots=torch.from_numpy(np.concatenate(all_slots)),
+        cameras=torch.from_numpy(np.concatenate(cameras)),
     )
 
 

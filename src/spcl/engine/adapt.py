@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from spcl.config import Config
+from spcl.config import Recipe, to_values
 from spcl.data.altered import AlteredImageStore
 from spcl.data.catalogue import load_dataset
 from spcl.data.from_folders import split_for_evaluation
@@ -43,6 +43,7 @@ from spcl.runtime import Runtime
 from spcl.selfpaced.adaptation_verdict import Verdict, judge
 from spcl.selfpaced.label_free_quality import LabelFreeQuality, label_free_quality
 from spcl.selfpaced.suggestion import PAPER_EPS
+from spcl.training.self_paced_labels import SelfPacedLabelSettings
 
 ADAPTED_FILE, REPORT_FILE = "adapted.pth.tar", "adaptation.json"
 
@@ -142,7 +143,7 @@ def adapt(
         evaluation=None if measured_before is None else {"before": measured_before, "after": measured_after},
         num_trained=len(crops.trained),
         num_rated=len(crops.rated),
-        num_clusters=int(run.state.history[-1]["num_clusters"]),
+        num_clusters=run.state.history[-1].num_clusters,
         held_back=crops.are_held_back,
         broken=crops.broken,
         seconds=time.monotonic() - started,
@@ -208,7 +209,7 @@ class _Rating:
 
     def of(self, network: Network, when: str) -> tuple[LabelFreeQuality, dict[str, Any] | None]:
         """Label-free figures of an encoder, and its accuracy on the labelled data."""
-        labels, runtime = self._run.config.labels, self._run.state.runtime
+        labels, runtime = _labels(self._run), self._run.runtime
         encoder = Encoder(network, "target").to(runtime.device)
         started = time.monotonic()
         features = []
@@ -252,13 +253,20 @@ class _Rating:
         return self._seconds_of_an_image * (3 * steps * schedule.batch_size + first_pass)
 
 
+def _labels(run: Run) -> SelfPacedLabelSettings:
+    """How the run makes its labels: an adaptation leaves the labeller as it is."""
+    if not isinstance(run.config.labels, SelfPacedLabelSettings):
+        raise TypeError(f"an adaptation labels by itself, not by {type(run.config.labels).__name__}")
+    return run.config.labels
+
+
 def _old_network(run: Run) -> Network:
     """The checkpoint's encoder as a network of one domain: what the run began with, also where it is continued."""
     config = run.config
     # A network that is built draws its first weights: the run goes on with the numbers that it had drawn.
     with torch.random.fork_rng(devices=[]):
         start = find_start(
-            run.state.runtime,
+            run.runtime,
             arch=config.network.arch,
             size=(config.data.height, config.data.width),
             pretrained=config.network.pretrained,
@@ -271,7 +279,7 @@ def _old_network(run: Run) -> Network:
 def _write(outcome: Adaptation, run: Run, old: Network) -> None:
     """The better encoder and the report, aside and renamed."""
     plain = outcome.to_dict()
-    facts = {"config": asdict(run.config), "adaptation": plain}
+    facts = {"config": to_values(run.config), "adaptation": plain}
     if not outcome.verdict.keeps_new:
         # Also what else the old checkpoint says, its calibration say: it is of these weights.
         kept = load_facts(Path(run.config.network.from_checkpoint))
@@ -289,7 +297,7 @@ def _name_of(images: str | Path | Sequence[str | Path]) -> str:
 
 def _inputs(
     checkpoint: Path, images: str | Path | Sequence[str | Path], settings: AdaptationSettings, report: Reporter
-) -> tuple[Config, ReIDDataset | None, _Crops]:
+) -> tuple[Recipe, ReIDDataset | None, _Crops]:
     config = settings.to_config(checkpoint, _name_of(images))
     labelled = _labelled(settings) if settings.evaluate else None
     return config, labelled, _find_crops(images, settings, report)

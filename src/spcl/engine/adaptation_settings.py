@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from spcl.config import Config, overlay
+from spcl.config import Recipe, overlay
 from spcl.data.source_options import SourceOptions
 
 
@@ -68,7 +68,7 @@ class AdaptationSettings:
         names = ("data_dir", "columns", "layout", "duplicates")
         return {name: getattr(self, name) for name in names}
 
-    def to_config(self, checkpoint: Path, target: str) -> Config:
+    def to_config(self, checkpoint: Path, target: str) -> Recipe:
         """The settings of the run: those of the checkpoint, and these."""
         # Needs torch; these settings are also read for a help text.
         from spcl.engine.starting_point import settings_from_checkpoint
@@ -94,5 +94,5 @@ class AdaptationSettings:
             },
         }
         given["data"] |= {name: side for name, side in (("height", self.height), ("width", self.width)) if side}
-        config = overlay(Config(), told, f"checkpoint {checkpoint}")
+        config = overlay(Recipe(), told, f"checkpoint {checkpoint}")
         return overlay(config, given, "adapt")

@@ -1,13 +1,13 @@
-"""From settings to objects: the only reader of the whole configuration.
+"""From a recipe to a run: the only reader of the whole recipe.
 
 ``prepare`` checks everything before the first step and builds the run; ``fill_memory`` is the run's first pass over the
-images; ``run`` trains. The command line calls the three in this order.
+images; ``run_training`` trains.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from zlib import crc32
 
@@ -16,27 +16,30 @@ import torch
 from numpy.typing import NDArray
 
 from spcl import randomness
-from spcl.config import Config, to_toml
+from spcl.config import Recipe, in_new_places, to_toml, to_values
 from spcl.data.augment import TrainAugmentation
 from spcl.data.batches import Batch, DomainStream, Share, joined_batches
-from spcl.data.identity_sampler import IdentityBatches
 from spcl.data.images import ImageStore
 from spcl.engine import preflight, run_files
+from spcl.engine.build import RunShape, build_parts, first_state
 from spcl.engine.evaluate import EvaluationResult, evaluate_encoder
-from spcl.engine.extract import broken_images, extract_in_parts
-from spcl.engine.fresh_state import fresh_state, is_spread
-from spcl.engine.journal import Reporter
-from spcl.engine.label_stage import check_label_stage, make_labeller, make_suggester
+from spcl.engine.extract import broken_images, extract_features, extract_in_parts
+from spcl.engine.journal import MetricsFile, Reporter, ReporterListener
+from spcl.engine.label_stage import check_label_stage
 from spcl.engine.starting_point import find_start
-from spcl.engine.state import RunState
-from spcl.engine.training import TrainingParts, train
 from spcl.engine.training_sets import load_sets, make_store, training_records
 from spcl.errors import InputError
 from spcl.nn.encoder import Encoder, EncoderSettings
 from spcl.records import ReIDDataset, cameras_of, identities_of
 from spcl.runtime import Runtime
 from spcl.selfpaced.slots import Slots
-from spcl.selfpaced.suggestion import PAPER_EPS, searched
+from spcl.selfpaced.suggestion import searched
+from spcl.training.events import Emitter, RunStarted
+from spcl.training.hybrid_memory import HybridMemorySettings
+from spcl.training.loop import LoopCalls, LoopSettings, TrainingParts, train
+from spcl.training.parts import SamplerContext, TargetView
+from spcl.training.self_paced_labels import SelfPacedLabelSettings
+from spcl.training.state import RunState
 
 # Each domain has draws of its own; the target's are the same whether or not there is a source.
 _DOMAIN_NUMBERS = {"source": 0, "target": 1}
@@ -50,6 +53,7 @@ class Run:
         config: Its settings.
         source: The labelled domain; None in unsupervised learning.
         target: The unlabelled domain, its training identities removed.
+        parts: What the loop runs on.
         state: What survives a stop.
         slots: The layout of the memory.
         stores: The training images of each domain, in the order of a batch.
@@ -57,9 +61,10 @@ class Run:
         resumed: Whether it continues a saved state.
     """
 
-    config: Config
+    config: Recipe
     source: ReIDDataset | None
     target: ReIDDataset
+    parts: TrainingParts
     state: RunState
     slots: Slots
     stores: dict[str, ImageStore]
@@ -68,15 +73,17 @@ class Run:
 
     @property
     def encoder(self) -> Encoder:
-        """The encoder in training."""
-        encoder = self.state.encoder
-        if not isinstance(encoder, Encoder):
-            raise TypeError(f"a run trains an Encoder, not a {type(encoder).__name__}")
-        return encoder
+        """The run's result so far: the encoder in training, or the teacher's network where there is a teacher."""
+        return self.parts.evaluated
+
+    @property
+    def runtime(self) -> Runtime:
+        """Device, precision and processes."""
+        return self.parts.runtime
 
 
 def prepare(
-    config: Config,
+    config: Recipe,
     report: Reporter,
     *,
     resume: bool = False,
@@ -122,51 +129,56 @@ def prepare(
     encoder = runtime.together(lambda: start.encoder(_encoder_settings(config, domains)))
     num_classes = len({record.identity for record in source.train}) if source is not None else 0
     slots = Slots(num_classes, len(target.train))
-    runtime.together(
-        lambda: check_label_stage(
-            slots.num_target_instances,
-            encoder.feature_dim,
-            k1=searched("auto") if config.labels.eps == "auto" else config.labels.k1,
-            engine=config.labels.search,
-            runtime=runtime,
-            num_slots=len(slots),
-            spread=is_spread(config.run.memory, len(slots), encoder.feature_dim, runtime),
-            # The length of a checkpoint's features is its own.
-            flags=("--k1",) if config.network.from_checkpoint else ("--features", "--k1"),
-            report=report,
-        )
-    )
-    schedule = config.schedule
-    state = fresh_state(
-        encoder,
-        len(slots),
-        runtime,
-        lr=schedule.lr,
-        weight_decay=schedule.weight_decay,
-        step_size=schedule.step_size,
-        momentum=config.memory.momentum,
-        memory_kind=config.run.memory,
-        compiled=config.run.compile,
-    )
+    runtime.together(lambda: _check_labelling(config, slots, encoder, runtime, report))
+    stores = _stores(config, source, target)
+
+    def extract(network: Encoder) -> torch.Tensor:
+        """Features of the target's training images."""
+        with report.progress("labels: features of the target") as advance:
+            return extract_features(network, stores["target"], runtime, domain="target", progress=advance)
+
+    shape = RunShape(slots, TargetView(len(target.train), cameras_of(target.train)), domains, extract)
+    parts = build_parts(config, encoder, shape, runtime, report)
     has_state = runtime.on_main(lambda: run_files.prepare_log_folder(folder, resume=resume))
-    run = Run(config, source, target, state, slots, _stores(config, source, target), folder, has_state)
+    run = Run(config, source, target, parts, first_state(parts), slots, stores, folder, has_state)
     # Weights are the same everywhere by now; what dropout leaves out is not.
     runtime.draw_apart(randomness.number(config.run.seed, "network"))
     if has_state:
-        runtime.together(lambda: run_files.restore(folder, state, _identity(run)))
+        runtime.together(lambda: _folder(run).restore(run.state))
     runtime.on_main(lambda: run_files.write_settings(folder, to_toml(config)))
     _describe(run, start.source, report)
     return run
 
 
+def _check_labelling(config: Recipe, slots: Slots, encoder: Encoder, runtime: Runtime, report: Reporter) -> None:
+    """What labelling takes is known of the package's own labeller and memory."""
+    labels, memory = config.labels, config.memory
+    if not isinstance(labels, SelfPacedLabelSettings):
+        return
+    num_slots, dim = len(slots), encoder.feature_dim
+    check_label_stage(
+        slots.num_target_instances,
+        dim,
+        k1=searched("auto") if labels.eps == "auto" else labels.k1,
+        engine=labels.search,
+        runtime=runtime,
+        num_slots=num_slots,
+        spread=isinstance(memory, HybridMemorySettings) and memory.is_spread(num_slots, dim, runtime),
+        # The length of a checkpoint's features is its own.
+        flags=("--k1",) if config.network.from_checkpoint else ("--features", "--k1"),
+        report=report,
+    )
+
+
 def fill_memory(run: Run, report: Reporter) -> None:
     """Source rows become class means, target rows instance features: one pass in evaluation mode."""
-    memory, runtime, num_classes = run.state.memory, run.state.runtime, run.slots.num_source_classes
+    memory, runtime, encoder = run.parts.memory, run.runtime, run.parts.encoder
+    num_classes = run.slots.num_source_classes
     identities = torch.from_numpy(_source_identities(run))
-    sums = torch.zeros(num_classes, run.encoder.feature_dim)
+    sums = torch.zeros(num_classes, encoder.feature_dim)
     for domain, store in run.stores.items():
         with report.progress(f"features of the {domain}") as advance:
-            for rows, features in extract_in_parts(run.encoder, store, runtime, domain=domain, progress=advance):
+            for rows, features in extract_in_parts(encoder, store, runtime, domain=domain, progress=advance):
                 if domain == "source":
                     sums.index_add_(0, identities[rows.start : rows.stop], features)
                 else:
@@ -183,38 +195,38 @@ def fill_memory(run: Run, report: Reporter) -> None:
 
 
 def run_training(run: Run, report: Reporter) -> RunState:
-    """Fill the memory where the run is new, and train the epochs that are left."""
+    """Fill the memory where the run is new, and train the epochs that are left.
+
+    Args:
+        run: A prepared run.
+        report: Shows what happens; the listeners of an ``Emitter`` hear it as events.
+    """
+    listeners = report.listeners if isinstance(report, Emitter) else (ReporterListener(report),)
+    metrics = [MetricsFile(run.folder / run_files.METRICS_FILE)] if run.runtime.is_main else []
+    events = Emitter([*metrics, *listeners])
     if not run.resumed:
-        fill_memory(run, report)
-    return train(run.state, training_parts(run, report), report)
+        fill_memory(run, events)
+    schedule, state = run.config.schedule, run.state
+    events.emit(RunStarted(run.folder, to_values(run.config), schedule.epochs, tuple(state.history)))
+    settings = LoopSettings(
+        epochs=schedule.epochs,
+        iters=schedule.iters,
+        eval_step=schedule.eval_step,
+        checkpoint_iters=run.config.run.checkpoint_iters,
+        accumulate=schedule.accumulate,
+    )
+    return train(state, run.parts, loop_calls(run, events), settings, events)
 
 
-def training_parts(run: Run, report: Reporter) -> TrainingParts:
-    """What the loop runs on."""
-    config, labels = run.config, run.config.labels
-    is_auto = labels.eps == "auto" and run.slots.num_target_instances > 0
-    eps = PAPER_EPS if labels.eps == "auto" else labels.eps
-    return TrainingParts(
-        slots=run.slots,
-        label=make_labeller(**asdict(labels) | {"eps": eps}, runtime=run.state.runtime, report=report),
-        suggest=make_suggester(
-            min_samples=labels.min_samples, search=labels.search, runtime=run.state.runtime, report=report
-        )
-        if is_auto
-        else None,
+def loop_calls(run: Run, report: Reporter) -> LoopCalls:
+    """What the loop calls: batches, evaluation, saving."""
+    folder = _folder(run)
+    return LoopCalls(
         batches=_batch_maker(run),
         evaluate=(lambda: evaluate_run(run, report).to_row()) if preflight.can_evaluate(run.target) else None,
-        save=lambda state, epoch_ended, is_best: run_files.save(
-            run.folder, state, _identity(run), epoch_ended=epoch_ended, is_best=is_best
+        save=lambda state, epoch_ended, is_best: folder.save(
+            state, run.encoder, epoch_ended=epoch_ended, is_best=is_best
         ),
-        domains=tuple(run.stores),
-        temperature=config.memory.temperature,
-        epochs=config.schedule.epochs,
-        iters=config.schedule.iters,
-        eval_step=config.schedule.eval_step,
-        checkpoint_iters=config.run.checkpoint_iters,
-        accumulate=config.schedule.accumulate,
-        eps=eps,
     )
 
 
@@ -224,13 +236,13 @@ def evaluate_run(run: Run, report: Reporter, *, with_rerank: bool = False) -> Ev
         run.encoder,
         run.target,
         lambda records: make_store(run.config, records),
-        run.state.runtime,
+        run.runtime,
         report,
         with_rerank=with_rerank,
     )
 
 
-def _encoder_settings(config: Config, domains: tuple[str, ...]) -> EncoderSettings:
+def _encoder_settings(config: Recipe, domains: tuple[str, ...]) -> EncoderSettings:
     network = config.network
     return EncoderSettings(
         arch=network.arch,
@@ -246,15 +258,15 @@ def _encoder_settings(config: Config, domains: tuple[str, ...]) -> EncoderSettin
     )
 
 
-def _stores(config: Config, source: ReIDDataset | None, target: ReIDDataset) -> dict[str, ImageStore]:
+def _stores(config: Recipe, source: ReIDDataset | None, target: ReIDDataset) -> dict[str, ImageStore]:
     return {domain: make_store(config, records) for domain, records in training_records(source, target).items()}
 
 
 def _batch_maker(run: Run) -> Callable[[int, NDArray[np.int64], int], Iterator[Batch]]:
-    config, runtime = run.config, run.state.runtime
+    config, runtime = run.config, run.runtime
     augmentation = TrainAugmentation(config.data.height, config.data.width, mean=run.encoder.mean, std=run.encoder.std)
 
-    records = training_records(run.source, run.target)
+    cameras = {domain: cameras_of(records) for domain, records in training_records(run.source, run.target).items()}
     instances = run.slots.of_target(np.arange(run.slots.num_target_instances))
 
     def batches(epoch: int, target_labels: NDArray[np.int64], start_iteration: int) -> Iterator[Batch]:
@@ -263,15 +275,17 @@ def _batch_maker(run: Run) -> Callable[[int, NDArray[np.int64], int], Iterator[B
         streams = [
             DomainStream(
                 store,
-                IdentityBatches(
-                    labels[domain],
-                    cameras_of(records[domain]),
-                    batch_size=config.schedule.batch_size,
-                    num_instances=config.schedule.num_instances,
-                    seed=config.run.seed,
-                    domain=_DOMAIN_NUMBERS[domain],
+                config.sampler.build(
+                    SamplerContext(
+                        labels[domain],
+                        cameras[domain],
+                        config.schedule.batch_size,
+                        config.run.seed,
+                        _DOMAIN_NUMBERS[domain],
+                    )
                 ),
                 slots[domain],
+                cameras[domain],
                 augmentation,
                 _DOMAIN_NUMBERS[domain],
                 config.run.seed,
@@ -294,14 +308,16 @@ def _source_identities(run: Run) -> NDArray[np.int64]:
     return identities_of(() if run.source is None else run.source.train)
 
 
-def _identity(run: Run) -> run_files.RunIdentity:
+def _folder(run: Run) -> run_files.RunFolder:
     sets = training_records(run.source, run.target).values()
-    return run_files.RunIdentity(
-        settings=asdict(run.config),
-        defaults=asdict(Config()),
+    identity = run_files.RunIdentity(
+        settings=to_values(run.config),
         # Which images in which order, by name; their folder may move.
         images=[crc32("\n".join(record.path.name for record in records).encode()) for records in sets],
+        defaults=to_values(Recipe()),
+        read=in_new_places,
     )
+    return run_files.RunFolder(run.folder, identity, run.runtime, run.slots)
 
 
 def _describe(run: Run, weights: str, report: Reporter) -> None:
@@ -314,8 +330,8 @@ def _describe(run: Run, weights: str, report: Reporter) -> None:
             report.say(f"  note: {note}")
     if run.slots.num_source_classes:
         report.say(f"source classes: {run.slots.num_source_classes}")
-    used = f" ({run.encoder.used_weights})" if run.encoder.used_weights else ""
-    report.say(f"network: {run.config.network.arch}, weights: {weights}{used}; device: {run.state.runtime.device}")
+    used = f" ({run.parts.encoder.used_weights})" if run.parts.encoder.used_weights else ""
+    report.say(f"network: {run.config.network.arch}, weights: {weights}{used}; device: {run.runtime.device}")
     if not preflight.can_evaluate(run.target):
         report.say("the target has no queries and gallery: it is trained on and not evaluated")
     if run.resumed:

@@ -12,41 +12,51 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
-    Progress,
     TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.progress import Progress as Bars
 
 from spcl.engine.whole_files import written_aside
+from spcl.training.events import (
+    Advance,
+    EpochEnded,
+    Event,
+    Note,
+    Noted,
+    Progress,
+    Reporter,
+    RunStarted,
+    StageEnded,
+    StageStarted,
+    Warned,
+)
 
-Advance = Callable[[int, int], None]
-Note = Callable[[], str]
-"""What else there is to say of a stage; asked for only when it is shown, for the answer may be on a device."""
+__all__ = [
+    "Advance",
+    "ConsoleReporter",
+    "MetricsFile",
+    "Note",
+    "Reporter",
+    "ReporterListener",
+    "SilentReporter",
+    "duration",
+    "epoch_header",
+    "epoch_line",
+    "write_metrics",
+]
 
 _QUIET_SECONDS = 2.0
 _SECONDS_BETWEEN_LINES = 15.0
 _SECONDS_BETWEEN_NOTES = 5.0
-
-
-class Reporter(Protocol):
-    """What the programs of ``engine`` report to."""
-
-    def say(self, text: str) -> None:
-        """A line of information."""
-
-    def warn(self, text: str) -> None:
-        """Something the user should look at."""
-
-    def progress(self, name: str, note: Note | None = None) -> Any:
-        """A context manager that gives ``advance(done, total)``."""
 
 
 class SilentReporter:
@@ -100,7 +110,7 @@ def _bar(console: Console, name: str, note: Note | None) -> Iterator[Advance]:
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}"),
     )
-    bars = Progress(*columns, console=console, transient=True)
+    bars = Bars(*columns, console=console, transient=True)
     started, task, noted, words = time.monotonic(), None, 0.0, ""
 
     def advance(done: int, total: int) -> None:
@@ -203,51 +213,44 @@ def write_metrics(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
         aside.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
 
 
-def cluster_warning(num_clusters: int, largest: int, num_images: int, eps: float) -> str | None:
-    """What is wrong with an epoch's clusters and what to change, in plain words; None when nothing is.
+class ReporterListener:
+    """Shows the events of a run through a reporter, the console's say: notes, progress, a line for each epoch."""
 
-    Args:
-        num_clusters: Clusters that were kept.
-        largest: Images in the largest.
-        num_images: Images in all.
-        eps: The clustering's largest distance of two neighbours.
-    """
-    if num_images == 0:
-        return None
-    if num_clusters == 0:
-        return (
-            f"no clusters: each of the {num_images} images is a class of its own. Images of one object are not near "
-            f"enough to each other: raise --eps (now {eps:g}), start from better weights, or check the crops"
-        )
-    if num_clusters == 1 and 2 * largest > num_images:
-        # At any size: with one class the loss is 0 whatever the encoder does.
-        return (
-            f"everything fell into one cluster ({largest} of {num_images} images), which teaches nothing: "
-            f"lower --eps (now {eps:g}), or --k1 to about the images of one object; do the images show several objects?"
-        )
-    if 2 * largest <= max(40, num_images):
-        return None
-    return (
-        f"clusters are merging: the largest holds {largest} of {num_images} images. "
-        f"Lower --eps (now {eps:g}) or --k1, or start from better weights"
-    )
+    def __init__(self, reporter: Reporter) -> None:
+        self._reporter = reporter
+        self._stages: dict[str, tuple[Any, Advance]] = {}
+
+    def on(self, event: Event) -> None:
+        """Show an event."""
+        match event:
+            case Noted(text):
+                self._reporter.say(text)
+            case Warned(text):
+                self._reporter.warn(text)
+            case StageStarted(stage, note):
+                context = self._reporter.progress(stage, note)
+                self._stages[stage] = context, context.__enter__()
+            case Progress(stage, done, total):
+                self._stages[stage][1](done, total)
+            case StageEnded(stage):
+                self._stages.pop(stage)[0].__exit__(None, None, None)
+            case RunStarted(history=history):
+                self._reporter.say(epoch_header())
+                for report in history:
+                    self._reporter.say(epoch_line(report.to_row()))
+            case EpochEnded(report=report):
+                self._reporter.say(epoch_line(report.to_row()))
+            case _:
+                pass
 
 
-def run_warning(history: Sequence[Mapping[str, Any]], num_images: int, eps: float) -> str | None:
-    """What is wrong with the labels of a finished run, for its end; None when most epochs had something to learn.
+class MetricsFile:
+    """Writes the reports of all epochs as JSON lines whenever one ends."""
 
-    Args:
-        history: The rows of the finished epochs.
-        num_images: Target images; 0: a run on labels alone.
-        eps: The clustering's largest distance of two neighbours, where a row does not hold its own.
-    """
-    if not history or not num_images:
-        return None
-    without = sum(row["num_clusters"] == 0 for row in history)
-    merged = sum(row["num_clusters"] == 1 and 2 * row["largest_cluster"] > num_images for row in history)
-    if 2 * (without + merged) < len(history):
-        return None
-    kinds = [f"{count} {what}" for count, what in ((without, "without a cluster"), (merged, "of one cluster")) if count]
-    worst = history[-1] if history[-1]["num_clusters"] < 2 else next(row for row in history if row["num_clusters"] < 2)
-    advice = cluster_warning(worst["num_clusters"], worst["largest_cluster"], num_images, worst.get("eps", eps))
-    return f"this run learnt next to nothing: of {len(history)} epochs, {' and '.join(kinds)}. Last: {advice}"
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def on(self, event: Event) -> None:
+        """Write where an epoch has ended."""
+        if isinstance(event, EpochEnded):
+            write_metrics(self._path, [report.to_row() for report in event.history])

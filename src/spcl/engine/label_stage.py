@@ -1,96 +1,22 @@
-"""The label stage as a program: an estimate before the run, then neighbours and labels with progress, each epoch."""
+"""What labelling will take, estimated before a run."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
 import psutil
 import torch
-from numpy.typing import NDArray
 
 from spcl.engine.journal import Reporter
 from spcl.errors import InputError
 from spcl.retrieval.estimate import Estimate, estimate_label_stage
 from spcl.retrieval.faiss_search import is_installed
-from spcl.retrieval.neighbours import Engine, nearest_neighbours
+from spcl.retrieval.neighbours import Engine
 from spcl.runtime import Runtime, product_speed
-from spcl.selfpaced.pseudo_labels import PseudoLabels, pseudo_labels
-from spcl.selfpaced.suggestion import searched, suggest
 
 _TOLD_FROM = 20_000
 """Images from which labelling takes more than a few seconds."""
-
-
-def make_labeller(
-    *,
-    k1: int,
-    k2: int,
-    eps: float,
-    eps_gap: float,
-    min_samples: int,
-    search: Engine,
-    runtime: Runtime,
-    report: Reporter,
-) -> Callable[..., PseudoLabels]:
-    """A function from target features ``[N, D]`` and the frozen threshold to the labels of an epoch.
-
-    What is suggested, eps, k1 and k2, takes the place of what is given here.
-
-    Several processes search for a part of the rows each; what comes after the search is a fraction of it, and is done
-    by one.
-    """
-
-    def label(
-        features: torch.Tensor, threshold: float | None, suggested: Mapping[str, Any] | None = None
-    ) -> PseudoLabels:
-        settings = {"k1": k1, "k2": k2, "eps": eps} | dict(suggested or {})
-        neighbours = _shared_search(features, settings["k1"], search, runtime, report)
-        return runtime.on_main(
-            lambda: pseudo_labels(
-                features,
-                **settings,
-                eps_gap=eps_gap,
-                min_samples=min_samples,
-                neighbours=neighbours,
-                independence_threshold=threshold,
-            )
-        )
-
-    return label
-
-
-def make_suggester(
-    *, min_samples: int, search: Engine, runtime: Runtime, report: Reporter
-) -> Callable[[torch.Tensor], dict[str, Any]]:
-    """A function from target features ``[N, D]`` to the eps, k1 and k2 that fit them, told with the reasons."""
-
-    def suggested(features: torch.Tensor) -> dict[str, Any]:
-        neighbours = _shared_search(features, searched("auto", min_samples), search, runtime, report)
-        with report.progress("trying settings of the clustering") as advance:
-            found = runtime.on_main(
-                lambda: suggest(features, min_samples=min_samples, neighbours=neighbours, progress=advance)
-            )
-        report.say(f"eps auto: eps {found.eps:g}, k1 {found.k1}, k2 {found.k2} for the whole run, because")
-        for reason in found.reasons:
-            report.say(f"  {reason}")
-        return {"eps": found.eps, "k1": found.k1, "k2": found.k2}
-
-    return suggested
-
-
-def _shared_search(
-    features: torch.Tensor, k: int, engine: Engine, runtime: Runtime, report: Reporter
-) -> NDArray[np.int64]:
-    own = runtime.part(len(features))
-    with report.progress("clustering: neighbours") as advance:
-        found = nearest_neighbours(features, k, rows=own, engine=engine, progress=advance)
-    if found.recall < 1:
-        report.say(f"approximate neighbours: {100 * found.recall:.1f}% of the true ones, on a sample")
-    whole: NDArray[np.int64] = runtime.gather_parts(torch.from_numpy(found.indices), len(features)).numpy()
-    return whole
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,31 +12,35 @@ from typing import Any
 
 from spcl.data.files import what_is_there
 from spcl.engine.checkpoint import checkpoint_of, save_atomically
-from spcl.engine.journal import write_metrics
+from spcl.engine.earlier_runs import in_parts
 from spcl.engine.official_checkpoints import load_safely
-from spcl.engine.state import RunState
 from spcl.engine.whole_files import written_aside
 from spcl.errors import InputError
 from spcl.nn.encoder import Encoder
+from spcl.runtime import Runtime
+from spcl.selfpaced.hybrid_memory import HybridMemory
+from spcl.selfpaced.sharded_memory import ShardedMemory
+from spcl.selfpaced.slots import Slots
+from spcl.training.state import RunState
 
 CHECKPOINT_FILE, BEST_FILE = "checkpoint.pth.tar", "model_best.pth.tar"
 RESUME_FILE, CONFIG_FILE, METRICS_FILE = "resume.pt", "config.toml", "metrics.jsonl"
 
 # What may differ between a run and its continuation: none of it changes a number of the epochs already made.
 _MAY_CHANGE = {
-    ("data", "data_dir"),
-    ("data", "workers"),
-    ("data", "image_memory"),
-    ("data", "cache_dir"),
-    ("data", "check"),
-    ("network", "pretrained"),
-    ("schedule", "epochs"),
-    ("schedule", "eval_step"),
-    ("run", "logs_dir"),
-    ("run", "device"),
-    ("run", "checkpoint_iters"),
-    ("run", "compile"),
-    ("run", "memory"),
+    "data.data_dir",
+    "data.workers",
+    "data.image_memory",
+    "data.cache_dir",
+    "data.check",
+    "network.pretrained",
+    "schedule.epochs",
+    "schedule.eval_step",
+    "run.logs_dir",
+    "run.device",
+    "run.checkpoint_iters",
+    "run.compile",
+    "memory.placement",
 }
 
 
@@ -45,14 +49,16 @@ class RunIdentity:
     """What must be the same when a run is continued.
 
     Attributes:
-        settings: All settings, by section.
+        settings: All settings, by section; plain values.
         images: A number for the training images of each domain.
         defaults: All settings as they are where nobody sets them.
+        read: Settings of an earlier version in the places that they have today.
     """
 
     settings: Mapping[str, Any]
     images: list[int]
     defaults: Mapping[str, Any]
+    read: Callable[[Mapping[str, Any]], Mapping[str, Any]] = dict
 
 
 def prepare_log_folder(folder: Path, *, resume: bool) -> bool:
@@ -103,49 +109,76 @@ def write_settings(folder: Path, text: str) -> None:
         aside.write_text(text, encoding="utf-8")
 
 
-def save(folder: Path, state: RunState, identity: RunIdentity, *, epoch_ended: bool, is_best: bool) -> None:
-    """Save a run; called by every process, written by one.
+@dataclass(frozen=True)
+class RunFolder:
+    """Where a run is saved and continued from.
 
-    The state comes last: when it says that an epoch is done, that epoch's other files are there.
+    Attributes:
+        path: The folder.
+        identity: Of the run.
+        runtime: One process writes; all of them give their part.
+        slots: The layout of the memory.
     """
-    content = {"state": state.state_dict(), "config": dict(identity.settings), "images": identity.images}
 
-    def write() -> None:
-        if epoch_ended:
-            if not isinstance(state.encoder, Encoder):
-                raise TypeError(f"a run trains an Encoder, not a {type(state.encoder).__name__}")
-            facts = {"config": dict(identity.settings)}
-            weights = checkpoint_of(state.encoder, epoch=state.epoch, best_mean_ap=state.best_mean_ap, facts=facts)
-            save_atomically(weights, folder / CHECKPOINT_FILE)
-            if is_best:
-                save_atomically(weights, folder / BEST_FILE)
-            write_metrics(folder / METRICS_FILE, state.history)
-        save_atomically(content, folder / RESUME_FILE)
+    path: Path
+    identity: RunIdentity
+    runtime: Runtime
+    slots: Slots
 
-    state.runtime.on_main(write)
+    def save(self, state: RunState, result: Encoder, *, epoch_ended: bool, is_best: bool) -> tuple[Path, ...]:
+        """Save a run; called by every process, written by one.
 
+        The state comes last: when it says that an epoch is done, that epoch's other files are there.
 
-def restore(folder: Path, state: RunState, identity: RunIdentity) -> None:
-    """Continue a state from what a run saved.
+        Args:
+            state: Of the run.
+            result: The encoder that the run is for: it goes into the checkpoints.
+            epoch_ended: Whether checkpoints are written, too.
+            is_best: Whether the best checkpoint is among them.
 
-    Raises:
-        InputError: If the run was made with other settings or other images; names them.
-    """
-    # Every process reads the file, and needs its part of the memory's rows: a mapped file is not in memory twice. (On
-    # Windows a mapped file could not be replaced by the next save.)
-    try:
-        saved = load_safely(folder / RESUME_FILE, mapped=os.name == "posix")
-    except InputError as error:
-        raise InputError(f"{error}. {_what_is_left(folder)}") from error
-    if not {"state", "config", "images"} <= set(saved):
-        raise InputError(f"{folder / RESUME_FILE} is not the state of a run. {_what_is_left(folder)}")
-    _require_same_settings(saved["config"], identity, folder)
-    if saved["images"] != identity.images:
-        raise InputError(
-            f"the images are not those that the run in {folder} began with; bring them back, or give another --logs-dir"
-        )
-    # The memory copies what it keeps. Of the rest, nothing may go on lying in the file.
-    state.load_state_dict({name: part if name == "memory" else deepcopy(part) for name, part in saved["state"].items()})
+        Returns:
+            The files that were written.
+        """
+        settings = dict(self.identity.settings)
+        content = {"state": state.state_dict(), "config": settings, "images": self.identity.images}
+        names = [CHECKPOINT_FILE, *([BEST_FILE] if is_best else [])] if epoch_ended else []
+
+        def write() -> None:
+            if names:
+                facts = {"config": settings}
+                weights = checkpoint_of(result, epoch=state.epoch, best_mean_ap=state.best_mean_ap, facts=facts)
+                for name in names:
+                    save_atomically(weights, self.path / name)
+            save_atomically(content, self.path / RESUME_FILE)
+
+        self.runtime.on_main(write)
+        return tuple(self.path / name for name in (*names, RESUME_FILE))
+
+    def restore(self, state: RunState) -> None:
+        """Continue a state from what the run saved.
+
+        Raises:
+            InputError: If the run was made with other settings or other images; names them.
+        """
+        # Every process reads the file, and needs its part of the memory's rows: a mapped file is not in memory twice.
+        # (On Windows a mapped file could not be replaced by the next save.)
+        try:
+            saved = load_safely(self.path / RESUME_FILE, mapped=os.name == "posix")
+        except InputError as error:
+            raise InputError(f"{error}. {_what_is_left(self.path)}") from error
+        if not {"state", "config", "images"} <= set(saved):
+            raise InputError(f"{self.path / RESUME_FILE} is not the state of a run. {_what_is_left(self.path)}")
+        _require_same_settings(saved["config"], self.identity, self.path)
+        if saved["images"] != self.identity.images:
+            raise InputError(
+                f"the images are not those that the run in {self.path} began with; bring them back, or give another "
+                "--logs-dir"
+            )
+        content = in_parts(saved["state"], self.slots)
+        # The hybrid memory copies what it keeps. Of the rest, nothing may go on lying in the file.
+        copies = {name for name, part in state.parts.items() if isinstance(part, HybridMemory | ShardedMemory)}
+        parts = {name: part if name in copies else deepcopy(part) for name, part in content["parts"].items()}
+        state.load_state_dict({**content, "parts": parts})
 
 
 def _what_is_left(folder: Path) -> str:
@@ -163,16 +196,31 @@ def _what_is_left(folder: Path) -> str:
 
 
 def _require_same_settings(saved: Mapping[str, Any], identity: RunIdentity, folder: Path) -> None:
+    before, now = _flat(identity.read(saved)), _flat(identity.settings)
     # A run of an older version lacks the settings that are newer: it was made as their defaults are.
-    known = {section: values | saved.get(section, {}) for section, values in identity.defaults.items()}
+    before = {name: value for name, value in _flat(identity.defaults).items() if name in now} | before
     changed = [
-        f"{name} was {known[section][name]!r} and is {value!r}"
-        for section, values in identity.settings.items()
-        for name, value in values.items()
-        if (section, name) not in _MAY_CHANGE and known[section][name] != value
+        f"{name if name.endswith('.kind') else name.rpartition('.')[2]} was {_shown(before, name)} and is "
+        f"{_shown(now, name)}"
+        for name in {**now, **{name: value for name, value in before.items() if name.endswith(".kind")}}
+        if name not in _MAY_CHANGE and (name not in before or name not in now or before[name] != now[name])
     ]
     if changed:
         raise InputError(
             f"cannot continue the run in {folder} with other settings: {'; '.join(changed)}. "
             "Give the same ones, or another --logs-dir"
         )
+
+
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Settings on one level: ``labels.k1``, ``losses.0.kind``."""
+    flat: dict[str, Any] = {}
+    for name, value in settings.items():
+        is_list = isinstance(value, list) and all(isinstance(each, Mapping) for each in value)
+        nested = {str(at): each for at, each in enumerate(value)} if is_list else value
+        flat |= _flat(nested, f"{prefix}{name}.") if isinstance(nested, Mapping) else {f"{prefix}{name}": value}
+    return flat
+
+
+def _shown(settings: Mapping[str, Any], name: str) -> str:
+    return repr(settings[name]) if name in settings else "not there"

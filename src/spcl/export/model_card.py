@@ -197,6 +197,8 @@ def _training_in_words(facts: Mapping[str, Any]) -> str:
     else:
         learnt = f"Without identity labels, on `{target}` (USL)."
     lines = [learnt]
+    # A checkpoint of version 0.1.0 has the learning rate in the schedule.
+    schedule = {**schedule, **config.get("optimiser", {})}
     if {"epochs", "iters", "batch_size", "lr"} <= set(schedule):
         lines.append(
             f"{schedule['epochs']} epochs of {schedule['iters']} steps, {schedule['batch_size']} images of each domain "

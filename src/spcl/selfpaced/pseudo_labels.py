@@ -9,15 +9,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from spcl.retrieval.arrays import Features, unit_rows
 from spcl.retrieval.jaccard import jaccard_distance
 from spcl.retrieval.settings_checks import check_count, check_range, check_scales
-from spcl.selfpaced.clustering import Scales, cluster_at_three_scales
+from spcl.selfpaced.clustering import NOISE, Scales, cluster_at_three_scales
 from spcl.selfpaced.reliability import (
     cluster_agreement,
     reliable_labels,
+    singletons_for_noise,
 )
 from spcl.selfpaced.reliability import (
     independence_threshold as first_threshold,
@@ -45,6 +46,38 @@ class PseudoLabels:
     independence_threshold: float | None
     num_clusters: int
     num_unclustered: int
+
+    @classmethod
+    def from_labels(cls, labels: ArrayLike) -> PseudoLabels:
+        """The result of any clustering as pseudo labels: every cluster is kept whole.
+
+        Args:
+            labels: ``[N]`` int, the cluster of each sample; -1: in none, a class of its own.
+
+        Raises:
+            ValueError: If it is no list of whole numbers from -1 on.
+
+        Example:
+            >>> found = PseudoLabels.from_labels([7, 7, -1, 3])
+            >>> found.labels.tolist(), found.num_clusters, found.num_unclustered
+            ([1, 1, 2, 0], 1, 2)
+        """
+        given = np.asarray(labels)
+        if given.ndim != 1 or (len(given) and (given.dtype.kind not in "iu" or given.min() < NOISE)):
+            raise ValueError(f"labels are a list of whole numbers, -1 for no cluster; got {given.dtype} {given.shape}")
+        clusters = given.astype(np.int64)
+        classes = np.unique(singletons_for_noise(clusters), return_inverse=True)[1].reshape(-1).astype(np.int64)
+        sizes = np.bincount(classes) if len(classes) else np.empty(0, dtype=np.int64)
+        certain = np.ones(len(classes), dtype=np.float64)
+        return cls(
+            labels=classes,
+            scales=Scales(clusters, clusters, clusters),
+            independence=certain,
+            compactness=certain,
+            independence_threshold=None,
+            num_clusters=int((sizes > 1).sum()),
+            num_unclustered=int((sizes == 1).sum()),
+        )
 
     @property
     def cluster_sizes(self) -> NDArray[np.int64]:

@@ -1,0 +1,102 @@
+"""The flags of ``spcl train``: the settings of the package's own kinds of parts, flat, laid over a recipe."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, fields
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from spcl.config import KINDS, DataConfig, NetworkConfig, Recipe, RunConfig, ScheduleConfig, overlay
+from spcl.errors import InputError
+from spcl.settings import kind_of
+from spcl.training.adam import AdamSettings
+from spcl.training.contrastive import ContrastiveSettings
+from spcl.training.hybrid_memory import HybridMemorySettings
+from spcl.training.identity_sampling import IdentitySamplerSettings
+from spcl.training.self_paced_labels import SelfPacedLabelSettings
+
+
+@dataclass(frozen=True)
+class _Memory(HybridMemorySettings):
+    """The hybrid memory."""
+
+    placement: Annotated[Literal["auto", "replicated", "sharded"], tyro.conf.arg(name="memory")] = "auto"
+    """The hybrid memory of several processes: whole on each, or a part on each; auto: by its size."""
+
+
+@dataclass(frozen=True)
+class _Loss(ContrastiveSettings):
+    """The unified contrastive loss."""
+
+    weight: tyro.conf.Suppress[float] = 1.0
+    """Of this term in the sum of all terms; in a recipe only."""
+
+
+@dataclass(frozen=True)
+class Flags:
+    """Every setting that has a flag."""
+
+    data: DataConfig = field(default_factory=DataConfig)
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+    labels: SelfPacedLabelSettings = field(default_factory=SelfPacedLabelSettings)
+    memory: _Memory = field(default_factory=_Memory)
+    loss: _Loss = field(default_factory=_Loss)
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    sampler: IdentitySamplerSettings = field(default_factory=IdentitySamplerSettings)
+    optimiser: AdamSettings = field(default_factory=AdamSettings)
+    run: RunConfig = field(default_factory=RunConfig)
+
+
+_PARTS: dict[str, tuple[type, str]] = {
+    "labels": (SelfPacedLabelSettings, "self-paced"),
+    "memory": (HybridMemorySettings, "hybrid"),
+    "sampler": (IdentitySamplerSettings, "identity"),
+    "optimiser": (AdamSettings, "adam"),
+}
+
+
+def flags_of(recipe: Recipe) -> Flags:
+    """The flags as a recipe sets them; those of a part that it has of another kind keep their defaults."""
+    plain = Flags()
+    given: dict[str, Any] = {name: getattr(recipe, name) for name in ("data", "network", "schedule", "run")}
+    for section, (kind, _) in _PARTS.items():
+        part = getattr(recipe, section)
+        if isinstance(part, kind):
+            given[section] = type(getattr(plain, section))(**asdict(part))  # type: ignore[call-overload]
+    terms = [term for term in recipe.losses if isinstance(term, ContrastiveSettings)]
+    if terms:
+        given["loss"] = _Loss(**asdict(terms[0]))
+    return Flags(**given)
+
+
+def recipe_of(flags: Flags, recipe: Recipe) -> Recipe:
+    """The recipe with what the flags changed.
+
+    Args:
+        flags: After parsing, over ``flags_of(recipe)``.
+        recipe: What they began with.
+
+    Raises:
+        InputError: If a flag was given that belongs to a part which the recipe has of another kind.
+    """
+    before = flags_of(recipe)
+    values: dict[str, Any] = {}
+    for section in (entry.name for entry in fields(Flags)):
+        old, new = asdict(getattr(before, section)), asdict(getattr(flags, section))
+        changed = {name: value for name, value in new.items() if value != old[name]}
+        if not changed:
+            continue
+        if section == "loss":
+            # ``overlay`` finds the loss for a temperature by its former place.
+            values["memory"] = values.get("memory", {}) | changed
+            continue
+        if section in _PARTS and not isinstance(getattr(recipe, section), _PARTS[section][0]):
+            kind = kind_of(section, getattr(recipe, section), KINDS)
+            raise InputError(
+                f"{', '.join('--' + name.replace('_', '-') for name in changed)}: a setting of {section} of the kind "
+                f"{_PARTS[section][1]!r}, and the recipe has {kind!r}; write its settings under [{section}] in a file "
+                "(--config)"
+            )
+        values[section] = values.get(section, {}) | changed
+    return overlay(recipe, values, "command line")

@@ -1,0 +1,142 @@
+"""Training as a function: from a recipe and images to a trained encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from spcl.config import Recipe, load_recipe, overlay, to_values
+from spcl.engine.assemble import prepare, run_training
+from spcl.engine.embed import Encoder
+from spcl.engine.journal import Reporter
+from spcl.engine.starting_point import settings_from_checkpoint
+from spcl.launched import is_main_process
+from spcl.training.epoch_report import EpochReport
+from spcl.training.events import Emitter, Listener
+from spcl.training.parts import Labeller, LossTerm, Settings
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """What a training run gives.
+
+    Attributes:
+        encoder: The encoder of the last epoch, ready to embed images of the target (of the source, where that alone
+            was trained on); on the device of the run. Of a run with a teacher: the teacher's network.
+        history: One report an epoch, in order.
+        folder: Where checkpoints, settings and metrics are: ``checkpoint.pth.tar`` is the last epoch,
+            ``model_best.pth.tar`` the best evaluated one.
+        best: The report of the epoch with the highest mAP on the target; None where no epoch was evaluated.
+    """
+
+    encoder: Encoder
+    history: tuple[EpochReport, ...]
+    folder: Path
+    best: EpochReport | None
+
+
+def train(
+    target: str | Path,
+    *,
+    source: str | Path | None = None,
+    recipe: str | Path | Recipe = "spcl",
+    overrides: Mapping[str, Any] | None = None,
+    losses: Sequence[LossTerm | Settings[LossTerm]] | None = None,
+    labeller: Labeller | Settings[Labeller] | None = None,
+    listeners: Sequence[Listener] = (),
+    logs_dir: str | Path = "runs/spcl",
+    resume: bool = False,
+) -> TrainingResult:
+    """Train an encoder without identity labels of the target. Prints nothing.
+
+    Args:
+        target: The unlabelled images: a registered name or a path. Their identities are never used for training.
+        source: A labelled data set to learn from beside them: a registered name or a path; None: the target alone.
+        recipe: A name (``spcl``: the paper), the path of a TOML file, or a ``Recipe``.
+        overrides: Settings that take the place of the recipe's: ``{"schedule.epochs": 5}``.
+        losses: Terms of the loss in place of the recipe's: callables ``StepInputs -> [B]`` with a name and a weight,
+            or settings that build one.
+        labeller: Makes the pseudo labels in place of the recipe's: an object with ``label(features, target)``, or
+            settings that build one.
+        listeners: Hear what happens as typed events (``spcl.training.events``), in the main process.
+        logs_dir: Folder of the run: checkpoints, settings, metrics.
+        resume: Continue the run in ``logs_dir``, to the bit as if it had not been stopped.
+
+    Returns:
+        TrainingResult.
+
+    Raises:
+        InputError: If an image, a setting or a part cannot be used, before the first step; if the loss becomes NaN or
+            infinite, with everything saved before.
+
+    Cost: ``epochs x iters`` steps, and a label stage an epoch.
+    """
+    values = nested(overrides or {})
+    chosen = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
+    checkpoint = values.get("network", {}).get("from_checkpoint", chosen.network.from_checkpoint)
+    if checkpoint:
+        chosen = over_checkpoint(chosen, str(checkpoint), values.get("network", {}).get("arch"))
+    chosen = overlay(chosen, values, "overrides")
+    chosen = overlay(
+        chosen,
+        {"data": {"target": str(target), "source": str(source or "")}, "run": {"logs_dir": str(logs_dir)}},
+        "train",
+    )
+    if losses is not None:
+        chosen = replace(chosen, losses=tuple(losses))
+    if labeller is not None:
+        chosen = replace(chosen, labels=labeller)
+    return train_recipe(chosen, Emitter(listeners if is_main_process() else ()), resume=resume)
+
+
+def train_recipe(recipe: Recipe, report: Reporter, *, resume: bool = False) -> TrainingResult:
+    """Train as a recipe says, which names data and log folder, too.
+
+    Args:
+        recipe: All settings.
+        report: Shows what happens; an ``Emitter`` passes the events on.
+        resume: Continue the run in the log folder.
+
+    Raises:
+        InputError: As ``train``.
+    """
+    run = prepare(recipe, report, resume=resume)
+    if run.state.epoch >= recipe.schedule.epochs:
+        report.say(f"this run is finished: {run.state.epoch} epochs; ask for more with --epochs")
+    try:
+        state = run_training(run, report)
+    except KeyboardInterrupt:
+        report.say(f"stopped in epoch {run.state.epoch + 1}; the same command with --resume continues")
+        raise
+    return TrainingResult(
+        encoder=Encoder(run.encoder, run.encoder.domains[-1], {"config": to_values(recipe)}),
+        history=tuple(state.history),
+        folder=run.folder,
+        best=next((report for report in state.history if report.epoch == state.best_epoch), None),
+    )
+
+
+def over_checkpoint(recipe: Recipe, checkpoint: str, arch: str | None = None) -> Recipe:
+    """A recipe with what a checkpoint fixes: network, length of the embedding, pooling, size of images.
+
+    Raises:
+        InputError: If it is no checkpoint.
+    """
+    fixed = settings_from_checkpoint(Path(checkpoint), arch=arch or None)
+    return overlay(recipe, fixed, f"checkpoint {checkpoint}")
+
+
+def nested(overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """``{"schedule.epochs": 5}`` as ``{"schedule": {"epochs": 5}}``; what is nested already stays."""
+    values: dict[str, Any] = {}
+    for name, value in overrides.items():
+        section, dot, setting = name.partition(".")
+        if dot:
+            values[section] = {**values.get(section, {}), setting: value}
+        elif isinstance(value, Mapping):
+            values[section] = {**values.get(section, {}), **value}
+        else:
+            values[section] = value
+    return values

@@ -1,0 +1,1 @@
+"""The training run as parts: the loop, what it runs on, what it reports."""

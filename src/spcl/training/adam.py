@@ -1,0 +1,43 @@
+"""Adam with a learning rate that falls in steps, as a part: kind ``adam``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import inf
+from typing import TYPE_CHECKING
+
+from spcl.errors import require
+
+if TYPE_CHECKING:
+    from spcl.training.parts import BuildContext, Optimisation
+
+
+@dataclass(frozen=True)
+class AdamSettings:
+    """The optimiser and its schedule."""
+
+    lr: float = 0.00035
+    """Adam's learning rate."""
+    weight_decay: float = 5e-4
+    """Adam's weight decay."""
+    step_size: int = 20
+    """Epochs after which the learning rate falls to a tenth."""
+
+    def __post_init__(self) -> None:
+        require(0 < self.lr < inf, "lr", self.lr, "a positive, finite number")
+        require(0 <= self.weight_decay < inf, "weight_decay", self.weight_decay, "a finite number, 0 or more")
+        require(self.step_size >= 1, "step_size", self.step_size, "at least 1")
+
+    def build(self, context: BuildContext) -> Optimisation:
+        """Adam over the encoder's trained weights, and its schedule."""
+        import torch
+
+        from spcl.training.parts import Optimisation
+
+        optimizer = torch.optim.Adam(
+            [parameter for parameter in context.encoder.parameters() if parameter.requires_grad],
+            lr=self.lr,
+            weight_decay=self.weight_decay,
+            fused=context.runtime.device.type in ("cpu", "cuda"),
+        )
+        return Optimisation(optimizer, torch.optim.lr_scheduler.StepLR(optimizer, self.step_size, gamma=0.1))

@@ -1,0 +1,346 @@
+"""THE loop: Algorithm 1 of the paper.
+
+Unsupervised learning is domain adaptation with no source classes: the loop, the memory, the loss and the sampler do
+not know which of the two they run. What differs is data: one domain in a batch, or two. Nor does the loop know which
+kinds of parts it runs on: ``parts.py`` says what it asks of each.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from spcl.data.batches import Batch
+from spcl.errors import InputError
+from spcl.nn.domain_batchnorm import running_statistics
+from spcl.nn.encoder import Encoder
+from spcl.runtime import Runtime
+from spcl.selfpaced.slots import Slots
+from spcl.training.epoch_report import EpochReport
+from spcl.training.events import Emitter, EpochEnded, Saved
+from spcl.training.parts import (
+    ExplainsLabels,
+    FeatureSource,
+    Labeller,
+    LossTerm,
+    Memory,
+    Optimisation,
+    StepInputs,
+    TargetView,
+    Teacher,
+)
+from spcl.training.state import RunState
+
+
+@dataclass(frozen=True)
+class TrainingParts:
+    """What the loop runs on.
+
+    Attributes:
+        runtime: Device, precision and processes.
+        encoder: In training.
+        network: The encoder as a step calls it: compiled, distributed over processes; the same weights.
+        optimisation: Of the encoder.
+        memory: Its rows, which the losses read.
+        losses: The terms of the loss.
+        label_features: Where the features come from of which labels are made.
+        labeller: Makes labels of them.
+        teacher: Follows the encoder; None: there is none.
+        slots: The layout of the memory.
+        target: What the labeller may know of the target.
+        domains: The names of the domains in a batch, in its order.
+    """
+
+    runtime: Runtime
+    encoder: Encoder
+    network: nn.Module
+    optimisation: Optimisation
+    memory: Memory
+    losses: tuple[LossTerm, ...]
+    label_features: FeatureSource
+    labeller: Labeller
+    teacher: Teacher | None
+    slots: Slots
+    target: TargetView
+    domains: tuple[str, ...]
+
+    @property
+    def evaluated(self) -> Encoder:
+        """The network that is evaluated and saved as the run's result: the teacher's where there is one."""
+        return self.encoder if self.teacher is None else self.teacher.network
+
+
+@dataclass(frozen=True)
+class LoopCalls:
+    """What the loop calls and does not do itself.
+
+    Attributes:
+        batches: (epoch, target labels ``[N]``, first iteration) to the epoch's batches, source images first.
+        evaluate: The figures of ``TrainingParts.evaluated`` on the target; None: there is nothing to evaluate on.
+        save: Writes the state; called with (state, whether an epoch ended, whether it is the best so far). Gives the
+            files that were written.
+    """
+
+    batches: Callable[[int, NDArray[np.int64], int], Iterable[Batch]]
+    evaluate: Callable[[], dict[str, Any]] | None
+    save: Callable[[RunState, bool, bool], tuple[Path, ...]]
+
+
+@dataclass(frozen=True)
+class LoopSettings:
+    """How long the loop runs, and what it does when.
+
+    Attributes:
+        epochs: Epochs in all.
+        iters: Steps of an epoch.
+        eval_step: Epochs between two evaluations; the last epoch is always evaluated.
+        checkpoint_iters: Steps between two saves inside an epoch; 0: none.
+        accumulate: Parts that a process encodes its share of a batch in.
+    """
+
+    epochs: int
+    iters: int
+    eval_step: int = 1
+    checkpoint_iters: int = 0
+    accumulate: int = 1
+
+
+def train(state: RunState, parts: TrainingParts, calls: LoopCalls, settings: LoopSettings, events: Emitter) -> RunState:
+    """Run the epochs that are left.
+
+    Each epoch: label the target, relabel the memory, step, evaluate where it is due, save. A state that was saved
+    inside an epoch continues with that epoch's labels.
+    """
+    while state.epoch < settings.epochs:
+        if state.iteration == 0:
+            _label(state, parts, events)
+        _steps(state, parts, calls, settings, events)
+        is_best = _evaluate(state, calls, settings)
+        parts.optimisation.scheduler.step()
+        report = report_of(state)
+        state.epoch += 1
+        state.iteration = 0
+        state.history.append(report)
+        state.report = None
+        parts.runtime.on_main(lambda report=report: events.emit(EpochEnded(report, tuple(state.history))))  # type: ignore[misc]
+        events.emit(Saved(calls.save(state, True, is_best), is_best))
+    if isinstance(parts.labeller, ExplainsLabels):
+        advice = parts.labeller.advice_at_end(state.history, parts.target.num_images)
+        if advice is not None:
+            events.warn(advice)
+    return state
+
+
+def report_of(state: RunState) -> EpochReport:
+    """The report of the epoch in progress."""
+    if state.report is None:
+        raise RuntimeError(f"epoch {state.epoch + 1} has no report: it was not begun")
+    return state.report
+
+
+def _label(state: RunState, parts: TrainingParts, events: Emitter) -> None:
+    """Start an epoch: pseudo labels from the labeller's features, and the memory relabelled by them."""
+    state.report = report = EpochReport(epoch=state.epoch + 1)
+    with _timed(report, "label"):
+        found = parts.labeller.label(parts.label_features.features(), parts.target)
+        state.labels = np.asarray(found.labels, dtype=np.int64)
+        parts.memory.relabel(torch.from_numpy(parts.slots.class_of_each(state.labels)))
+    sizes = found.cluster_sizes
+    report.num_clusters, report.num_unclustered = found.num_clusters, found.num_unclustered
+    report.cluster_size_quartiles = [float(q) for q in np.percentile(sizes, (25, 50, 75))] if len(sizes) else []
+    report.largest_cluster = int(sizes.max(initial=0))
+    report.independence_threshold = found.independence_threshold
+    if isinstance(parts.labeller, ExplainsLabels):
+        report.label_figures = dict(parts.labeller.figures())
+        advice = parts.labeller.advice(found)
+        if advice is not None:
+            events.warn(f"epoch {report.epoch}: {advice}")
+
+
+def _steps(state: RunState, parts: TrainingParts, calls: LoopCalls, settings: LoopSettings, events: Emitter) -> None:
+    """The steps of an epoch that are left."""
+    report = report_of(state)
+    if state.labels is None:
+        raise RuntimeError("an epoch's steps need its labels")
+    # Sums stay on the device until they are shown, a few times a minute: no step waits for the host.
+    totals = _totals_so_far(report, parts) * state.iteration
+    parts.encoder.train()
+
+    def mean_loss() -> str:
+        return f"mean loss {float(totals.sum()) / max(1, state.iteration):.3f}"
+
+    with (
+        _timed(report, "train"),
+        events.progress(f"epoch {report.epoch} of {settings.epochs}: training", mean_loss) as advance,
+    ):
+        for batch in calls.batches(state.epoch, state.labels, state.iteration):
+            totals += step(parts, batch, settings.accumulate)
+            state.iteration += 1
+            advance(state.iteration, settings.iters)
+            if settings.checkpoint_iters and state.iteration % settings.checkpoint_iters == 0:
+                _gather(state, parts, totals)
+                _require_finite(state, parts)
+                events.emit(Saved(calls.save(state, False, False), False))
+    _gather(state, parts, totals)
+    _require_finite(state, parts)
+
+
+def step(parts: TrainingParts, batch: Batch, accumulate: int = 1) -> Tensor:
+    """One step: forward, loss, backward, optimiser, memory, teacher.
+
+    Args:
+        parts: Of the run.
+        batch: This process's share of a batch.
+        accumulate: Parts that the share is encoded in, one after the other; the result is that of one.
+
+    Returns:
+        ``[loss terms, domains]`` float32 on the device: the mean loss of each domain's images here, times the weight
+        of the term.
+    """
+    runtime, optimizer = parts.runtime, parts.optimisation.optimizer
+    pieces = batch.split(accumulate)
+    features: list[Tensor] = []
+    totals = torch.zeros(len(parts.losses), len(batch.domain_sizes), device=runtime.device)
+    runtime.clear_gradients(optimizer)
+    for number, piece in enumerate(pieces, start=1):
+        with runtime.without_sync(parts.network, when=number < len(pieces)):
+            encoded = _forward(parts, piece, (number, len(pieces)))
+            losses = _losses(parts, piece, encoded)
+            runtime.backward(losses.sum() / len(pieces))
+        features.append(encoded.detach().float())
+        totals += losses.detach() / len(pieces)
+    runtime.optimise(optimizer)
+    parts.memory.update(_of_whole_batch(features, pieces, runtime), batch.all_slots)
+    if parts.teacher is not None:
+        parts.teacher.follow(parts.encoder)
+    return totals
+
+
+def _forward(parts: TrainingParts, piece: Batch, part: tuple[int, int]) -> Tensor:
+    """Features ``[B, D]`` of a part of the batch."""
+    with parts.runtime.autocast():
+        encoded: Tensor = parts.network(piece.images, piece.domain_sizes, part)
+    return encoded
+
+
+def _losses(parts: TrainingParts, piece: Batch, encoded: Tensor) -> Tensor:
+    """The mean loss of each domain by each term, times its weight: ``[terms, domains]``.
+
+    The official objective is the sum of the domains' means: each weighs the same, whatever its size.
+    """
+    teacher = parts.teacher
+    encode = None if teacher is None else lambda: _encoded_by(teacher.network, piece, parts)
+    inputs = StepInputs(encoded, piece.slots, piece.cameras, parts.memory, encode)
+    means = []
+    for term in parts.losses:
+        each = term(inputs)
+        means.append(torch.stack([mine.mean() for mine in torch.split(each, list(piece.domain_sizes))]))
+    weights = [term.weight for term in parts.losses]
+    return torch.stack([mean if weight == 1 else weight * mean for mean, weight in zip(means, weights, strict=True)])
+
+
+@torch.no_grad()
+def _encoded_by(network: Encoder, piece: Batch, parts: TrainingParts) -> Tensor:
+    """Features of a part of the batch by a network in evaluation mode, each domain with its own batch norm."""
+    usual = network.evaluation_domain
+    encoded = []
+    with parts.runtime.autocast():
+        for domain, images in zip(parts.domains, torch.split(piece.images, list(piece.domain_sizes)), strict=True):
+            network.evaluation_domain = domain
+            encoded.append(network(images))
+    network.evaluation_domain = usual
+    return torch.cat(encoded).float()
+
+
+def _of_whole_batch(features: Sequence[Tensor], pieces: Sequence[Batch], runtime: Runtime) -> Tensor:
+    """The features of all processes, one domain after the other, in the order of ``Batch.all_slots``."""
+    if len(pieces) == 1 and runtime.num_processes == 1:
+        return features[0]
+    by_domain = zip(
+        *(torch.split(encoded, list(piece.domain_sizes)) for encoded, piece in zip(features, pieces, strict=True)),
+        strict=True,
+    )
+    return torch.cat([runtime.gather_equal(torch.cat(mine)).flatten(0, 1) for mine in by_domain])
+
+
+def _evaluate(state: RunState, calls: LoopCalls, settings: LoopSettings) -> bool:
+    """Evaluate where it is due; whether this is the best epoch so far."""
+    due = (state.epoch + 1) % settings.eval_step == 0 or state.epoch + 1 == settings.epochs
+    if not due or calls.evaluate is None:
+        return False
+    report = report_of(state)
+    with _timed(report, "evaluate"):
+        report.evaluation = calls.evaluate()
+    mean_ap = report.mean_ap
+    is_best = mean_ap is not None and (state.best_mean_ap is None or mean_ap > state.best_mean_ap)
+    if is_best:
+        state.best_mean_ap, state.best_epoch = mean_ap, report.epoch
+    return is_best
+
+
+def _totals_so_far(report: EpochReport, parts: TrainingParts) -> Tensor:
+    """The mean losses of an epoch that was stopped inside, zero for one that begins: ``[terms, domains]``."""
+    means = [
+        [report.loss_terms.get(term.name, {}).get(domain, 0.0) for domain in parts.domains] for term in parts.losses
+    ]
+    return torch.tensor(means, device=parts.runtime.device)
+
+
+def _gather(state: RunState, parts: TrainingParts, totals: Tensor) -> None:
+    """Bring together what the processes have of their own: losses, and the statistics of batch norm.
+
+    Running statistics move linearly, so that their mean over the processes is what one process would have.
+    """
+    networks: list[nn.Module] = [parts.encoder, *([] if parts.teacher is None else [parts.teacher.network])]
+    for network in networks:
+        parts.runtime.average(running_statistics(network))
+    means = totals / max(1, state.iteration)
+    parts.runtime.average([means])
+    report = report_of(state)
+    by_domain = means.sum(dim=0).tolist()
+    report.losses = dict(zip(parts.domains, by_domain, strict=True))
+    report.loss = sum(by_domain)
+    report.loss_terms = {
+        term.name: dict(zip(parts.domains, mine, strict=True))
+        for term, mine in zip(parts.losses, means.tolist(), strict=True)
+    }
+
+
+def _require_finite(state: RunState, parts: TrainingParts) -> None:
+    """Stop before something is saved that is of no use.
+
+    Raises:
+        InputError: In every process, if the loss or a weight is NaN or infinite.
+    """
+    # Statistics of batch norm as well: they are what the encoder uses after the training.
+    values = [value for value in parts.encoder.state_dict().values() if value.is_floating_point()]
+    finite = torch.stack([value.isfinite().all() for value in values])
+    report = report_of(state)
+    if report.loss is not None and np.isfinite(report.loss) and bool(finite.all()):
+        return
+    error = InputError(
+        f"in epoch {report.epoch} the loss or the weights (statistics of batch norm among them) are no longer "
+        "finite; what was saved before is kept. Start again with --precision fp32 or a smaller --lr, in another "
+        "--logs-dir (--from-checkpoint takes the last good weights)"
+    )
+    error.is_shared = True
+    raise error
+
+
+@contextmanager
+def _timed(report: EpochReport, stage: str) -> Iterator[None]:
+    """Add the seconds of a stage to the report; a stage that was resumed counts what it took before, too."""
+    started = time.monotonic()
+    try:
+        yield
+    finally:
+        report.seconds[stage] = report.seconds.get(stage, 0.0) + time.monotonic() - started

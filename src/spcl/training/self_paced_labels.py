@@ -1,0 +1,207 @@
+"""The paper's pseudo labels as a part, with progress and over processes: kind ``self-paced``.
+
+What makes the labels is in ``selfpaced/pseudo_labels.py``. Several processes search for the neighbours of a part of the
+rows each; what comes after the search is a fraction of it, and is done by one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from spcl.errors import require
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from spcl.runtime import Runtime
+    from spcl.selfpaced.pseudo_labels import PseudoLabels
+    from spcl.training.epoch_report import EpochReport
+    from spcl.training.events import Reporter
+    from spcl.training.parts import BuildContext, Labeller, TargetView
+
+
+@dataclass(frozen=True)
+class SelfPacedLabelSettings:
+    """Pseudo labels."""
+
+    k1: int = 30
+    """Neighbours in the k-reciprocal encoding, the image itself included."""
+    k2: int = 6
+    """Neighbours in the local query expansion."""
+    eps: float | Literal["auto"] = 0.6
+    """DBSCAN: largest distance of two neighbours; auto: eps, k1 and k2 are suggested by the first epoch's features."""
+    eps_gap: float = 0.02
+    """How far the tight and the loose clustering lie from eps."""
+    min_samples: int = 4
+    """DBSCAN: neighbours, itself included, that make a core sample."""
+    search: Literal["auto", "torch", "faiss", "approximate"] = "auto"
+    """Of the neighbours: torch and faiss compare every pair; approximate those of near regions; auto goes by size."""
+
+    def __post_init__(self) -> None:
+        require(self.k1 >= 1, "k1", self.k1, "at least 1")
+        require(self.k2 >= 1, "k2", self.k2, "at least 1")
+        require(self.eps_gap >= 0, "eps_gap", self.eps_gap, "0 or more")
+        require(
+            self.eps == "auto" or (self.eps - self.eps_gap >= 0 and self.eps + self.eps_gap < 1),
+            "eps",
+            self.eps,
+            f"a Jaccard distance with eps - {self.eps_gap} at least 0 and eps + {self.eps_gap} below 1",
+        )
+        require(self.min_samples >= 1, "min_samples", self.min_samples, "at least 1")
+        if self.eps == "auto":
+            require(self.min_samples >= 2, "min_samples", self.min_samples, "at least 2 with eps auto")
+            require(self.eps_gap <= 0.1, "eps_gap", self.eps_gap, "at most 0.1 with eps auto")
+
+    def build(self, context: BuildContext) -> Labeller:
+        """The labeller."""
+        return SelfPacedLabeller(self, context.runtime, context.report)
+
+
+class SelfPacedLabeller:
+    """Labels of an epoch from target features; the same in every process.
+
+    Attributes:
+        settings: As they were given.
+        independence_threshold: Frozen by the first epoch that had clusters; None before.
+        chosen: eps, k1 and k2, frozen by the first epoch where they are suggested; None where they are given.
+    """
+
+    def __init__(self, settings: SelfPacedLabelSettings, runtime: Runtime, report: Reporter) -> None:
+        self.settings = settings
+        self.independence_threshold: float | None = None
+        self.chosen: dict[str, Any] | None = None
+        self._runtime, self._report = runtime, report
+
+    def label(self, features: Tensor, target: TargetView) -> PseudoLabels:
+        """Labels of features ``[N, D]``; the target's cameras are not used."""
+        from spcl.selfpaced.pseudo_labels import pseudo_labels
+
+        given = self.settings
+        if given.eps == "auto" and self.chosen is None and len(features):
+            self.chosen = self._suggested(features)
+        used = {"k1": given.k1, "k2": given.k2, "eps": self._eps} | (self.chosen or {})
+        neighbours = self._neighbours(features, used["k1"])
+        found = self._runtime.on_main(
+            lambda: pseudo_labels(
+                features,
+                **used,
+                eps_gap=given.eps_gap,
+                min_samples=given.min_samples,
+                neighbours=neighbours,
+                independence_threshold=self.independence_threshold,
+            )
+        )
+        self.independence_threshold = found.independence_threshold
+        return found
+
+    @property
+    def _eps(self) -> float:
+        from spcl.selfpaced.suggestion import PAPER_EPS
+
+        if self.chosen is not None:
+            return float(self.chosen["eps"])
+        return PAPER_EPS if self.settings.eps == "auto" else self.settings.eps
+
+    def _suggested(self, features: Tensor) -> dict[str, Any]:
+        """The eps, k1 and k2 that fit the features; says why."""
+        from spcl.selfpaced.suggestion import searched, suggest
+
+        min_samples = self.settings.min_samples
+        neighbours = self._neighbours(features, searched("auto", min_samples))
+        with self._report.progress("trying settings of the clustering") as advance:
+            found = self._runtime.on_main(
+                lambda: suggest(features, min_samples=min_samples, neighbours=neighbours, progress=advance)
+            )
+        self._report.say(f"eps auto: eps {found.eps:g}, k1 {found.k1}, k2 {found.k2} for the whole run, because")
+        for reason in found.reasons:
+            self._report.say(f"  {reason}")
+        return {"eps": found.eps, "k1": found.k1, "k2": found.k2}
+
+    def _neighbours(self, features: Tensor, k: int) -> NDArray[np.int64]:
+        """``[N, k]``: each process searches for a part of the rows."""
+        import torch
+
+        from spcl.retrieval.neighbours import nearest_neighbours
+
+        own = self._runtime.part(len(features))
+        with self._report.progress("clustering: neighbours") as advance:
+            found = nearest_neighbours(features, k, rows=own, engine=self.settings.search, progress=advance)
+        if found.recall < 1:
+            self._report.say(f"approximate neighbours: {100 * found.recall:.1f}% of the true ones, on a sample")
+        whole: NDArray[np.int64] = self._runtime.gather_parts(torch.from_numpy(found.indices), len(features)).numpy()
+        return whole
+
+    def figures(self) -> Mapping[str, Any]:
+        """eps, k1 and k2 where they were suggested."""
+        return self.chosen or {}
+
+    def advice(self, labels: PseudoLabels) -> str | None:
+        """What is wrong with an epoch's clusters and which setting to change; None when nothing is."""
+        largest = int(labels.cluster_sizes.max(initial=0))
+        return cluster_warning(labels.num_clusters, largest, len(labels.labels), self._eps)
+
+    def advice_at_end(self, history: Sequence[EpochReport], num_images: int) -> str | None:
+        """What is wrong with the labels of the whole run; None when nothing is."""
+        return run_warning(history, num_images, self._eps)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the first epoch froze."""
+        return {"independence_threshold": self.independence_threshold, "chosen": self.chosen}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue where ``state_dict`` was taken."""
+        self.independence_threshold, self.chosen = state["independence_threshold"], state["chosen"]
+
+
+def cluster_warning(num_clusters: int, largest: int, num_images: int, eps: float) -> str | None:
+    """What is wrong with an epoch's clusters and what to change, in plain words; None when nothing is.
+
+    Args:
+        num_clusters: Clusters that were kept.
+        largest: Images in the largest.
+        num_images: Images in all.
+        eps: The clustering's largest distance of two neighbours.
+    """
+    if num_images == 0:
+        return None
+    if num_clusters == 0:
+        return (
+            f"no clusters: each of the {num_images} images is a class of its own. Images of one object are not near "
+            f"enough to each other: raise --eps (now {eps:g}), start from better weights, or check the crops"
+        )
+    if num_clusters == 1 and 2 * largest > num_images:
+        # At any size: with one class the loss is 0 whatever the encoder does.
+        return (
+            f"everything fell into one cluster ({largest} of {num_images} images), which teaches nothing: "
+            f"lower --eps (now {eps:g}), or --k1 to about the images of one object; do the images show several objects?"
+        )
+    if 2 * largest <= max(40, num_images):
+        return None
+    return (
+        f"clusters are merging: the largest holds {largest} of {num_images} images. "
+        f"Lower --eps (now {eps:g}) or --k1, or start from better weights"
+    )
+
+
+def run_warning(history: Sequence[EpochReport], num_images: int, eps: float) -> str | None:
+    """What is wrong with the labels of a finished run, for its end; None when most epochs had something to learn.
+
+    Args:
+        history: Reports of the finished epochs.
+        num_images: Target images; 0: a run on labels alone.
+        eps: The clustering's largest distance of two neighbours.
+    """
+    if not history or not num_images:
+        return None
+    without = sum(epoch.num_clusters == 0 for epoch in history)
+    merged = sum(epoch.num_clusters == 1 and 2 * epoch.largest_cluster > num_images for epoch in history)
+    if 2 * (without + merged) < len(history):
+        return None
+    kinds = [f"{count} {what}" for count, what in ((without, "without a cluster"), (merged, "of one cluster")) if count]
+    worst = history[-1] if history[-1].num_clusters < 2 else next(epoch for epoch in history if epoch.num_clusters < 2)
+    advice = cluster_warning(worst.num_clusters, worst.largest_cluster, num_images, eps)
+    return f"this run learnt next to nothing: of {len(history)} epochs, {' and '.join(kinds)}. Last: {advice}"

@@ -1,0 +1,76 @@
+"""What survives a stop: everything the next step depends on, in one object and in one file.
+
+Batches and augmentations are functions of (seed, epoch, iteration), so the two counters are the sampler's position;
+the other state is that of the parts (network, optimiser and its schedule, memory, labeller, teacher, the network's
+random generators), this epoch's labels, and what the run has reported so far.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from spcl.errors import InputError
+from spcl.training.epoch_report import EpochReport
+from spcl.training.parts import Stateful
+
+
+@dataclass
+class RunState:
+    """The state of a training run.
+
+    Attributes:
+        parts: What has a state of its own, by name, in the order in which it is restored.
+        epoch: The epoch in progress, from 0; the number of finished ones when ``iteration`` is 0.
+        iteration: Steps already made in this epoch.
+        labels: ``[N]`` int64, the target's labels of this epoch; None before the first.
+        report: Of the epoch in progress; None between two epochs.
+        history: Reports of the finished epochs.
+        best_mean_ap: The best evaluation so far, a fraction; None before the first.
+        best_epoch: The epoch it was reached in, from 1.
+    """
+
+    parts: dict[str, Stateful]
+    epoch: int = 0
+    iteration: int = 0
+    labels: NDArray[np.int64] | None = None
+    report: EpochReport | None = None
+    history: list[EpochReport] = field(default_factory=list)
+    best_mean_ap: float | None = None
+    best_epoch: int = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything, as tensors and plain values that safe loading accepts; called by every process."""
+        return {
+            "parts": {name: part.state_dict() for name, part in self.parts.items()},
+            "epoch": self.epoch,
+            "iteration": self.iteration,
+            "labels": None if self.labels is None else torch.from_numpy(self.labels),
+            "report": None if self.report is None else asdict(self.report),
+            "history": [asdict(report) for report in self.history],
+            "best_mean_ap": self.best_mean_ap,
+            "best_epoch": self.best_epoch,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue where ``state_dict`` was taken.
+
+        Raises:
+            InputError: If the state of a part is not there.
+        """
+        saved = state["parts"]
+        lacking = [name for name in self.parts if name not in saved]
+        if lacking:
+            raise InputError(f"the saved run has no state of: {', '.join(lacking)}; it was made with other parts")
+        for name, part in self.parts.items():
+            part.load_state_dict(saved[name])
+        self.epoch, self.iteration = state["epoch"], state["iteration"]
+        self.labels = None if state["labels"] is None else state["labels"].clone().numpy()
+        self.report = None if state["report"] is None else EpochReport(**state["report"])
+        self.history = [EpochReport(**report) for report in state["history"]]
+        self.best_mean_ap, self.best_epoch = state["best_mean_ap"], state["best_epoch"]
