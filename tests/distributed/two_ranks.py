@@ -170,7 +170,12 @@ def broken_images_of_both(runtime: Runtime, folder: Path) -> None:
         lambda some: ImageStore(some, height=32, width=16, on_broken="skip", memory=0),
         runtime,
         SilentReporter(),
+        num_hits=2,
     )
+    # Each process searches for a part of the queries; all have the hits of all.
+    assert result.hits.rows.shape == result.hits.similarities.shape == (3, 2)
+    assert len(set(map(str, runtime.gather_objects(result.hits.rows.tolist())))) == 1
+    assert sorted(result.hits.rows[0].tolist()) != [-1, -1]
     assert sorted(result.broken) == [str(paths[0]), str(paths[5])], result.broken
 
 
