@@ -82,6 +82,11 @@ def test_a_path_as_it_is_written_comes_first(crops):
         load_manifest_of(crops / "t.csv", 'path,x\n"a.jpg,1\nb.jpg",2\n')
 
 
+def test_a_list_with_labels_says_what_would_do(crops):
+    with pytest.raises(InputError, match="a table with the columns path, identity has both"):
+        load_manifest_of(crops / "list.txt", "a.jpg 12\nb.jpg 13\n")
+
+
 def load_manifest_of(path: Path, text: str):
     path.write_text(text)
     return load_manifest(path)

@@ -15,7 +15,9 @@ import torch
 from spcl.errors import InputError
 from spcl.gallery import folder as gallery_folder
 from spcl.gallery import store
+from spcl.gallery.columns import described, with_vectors
 from spcl.gallery.gallery import Gallery
+from spcl.gallery.naming import enrol
 from spcl.gallery.result import Hit
 from spcl.retrieval.rerank import rerank
 from tests.gallery.features import names, unit_rows
@@ -147,6 +149,26 @@ def test_words_for_not_known_are_no_identity_and_no_camera(gallery):
     gallery.add_features(unit_rows(5), names(5), identities=words, cameras=words)
     rows = {hit.path: (hit.identity, hit.camera) for hit in gallery.search(unit_rows(1), k=9)[0]}
     assert [rows[name] for name in names(5)] == [(None, None)] * 4 + [("anna", "anna")]
+
+
+def test_words_for_not_known_in_an_older_gallery_are_not_enrolled():
+    """Galleries were written before such words were recognised: the answer unknown is never a name."""
+
+    class Older:
+        dim = 8
+
+        def __init__(self, words):
+            self._words = words
+
+        def scan(self, columns, condition):
+            table = described(self._words).set_column(1, "identity", pa.array(self._words))
+            for batch in with_vectors(table, unit_rows(len(self._words)), 8).to_batches(max_chunksize=2):
+                yield None, batch
+
+    enrolled = enrol(Older(["unknown", "ann", "-1", "ben", "N/A", "n/a"]), "", 6)
+    assert enrolled.identities == ("ann", "ben") and enrolled.counts.tolist() == [1, 1]
+    with pytest.raises(InputError, match="all identities are words for 'not known'"):
+        enrol(Older(["unknown", "-1"]), "", 2)
 
 
 def test_reading_everything_in_batches(gallery):

@@ -13,6 +13,7 @@ import tyro
 from spcl.cli.options import AnswerOptions, checked_rate, embedded_queries, found_queries, parsed, say_notes
 from spcl.data.checked_tables import check_tables
 from spcl.data.one_image import kept_path, shown_path
+from spcl.data.placeholders import note_of_a_dominant_identity
 from spcl.data.source_options import IdentityFrom
 from spcl.engine.journal import ConsoleReporter, Reporter, SilentReporter
 from spcl.errors import InputError
@@ -95,6 +96,10 @@ def run_identification(options: Identify, report: Reporter) -> None:
         source.check_identities()
         source.fill()
         enrolled = source.gallery.enrolled(where, report)
+        images_of_each = dict(zip(enrolled.identities, enrolled.counts.tolist(), strict=True))
+        more = [note for note in note_of_a_dominant_identity(images_of_each) if note not in notes]
+        say_notes(report, more)
+        notes += tuple(more)
         threshold = _threshold(enrolled, encoder, options, report)
         queries = embedded_queries(encoder, wanted.records, options, runtime=runtime, report=report)
         paths = [record.path for record in queries.records]

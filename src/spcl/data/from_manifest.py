@@ -7,6 +7,7 @@ table for each split. How tables are read is in ``table_files.py``, what their r
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -139,6 +140,10 @@ def require_images(name: str, listed: ListedImages, *, keep_missing: bool) -> No
     hints = [note for note in listed.notes if " is read as " in note]
     if "\n" in str(missing[0]):
         hints.append("That path holds the end of a line: is a quote not closed in the table?")
+    if re.search(r"\.[A-Za-z]{3,4}[ \t]+-?\w+$", str(missing[0])):
+        hints.append(
+            "A list has a path on each line and nothing else; a table with the columns path, identity has both."
+        )
     raise InputError(
         f"{name}: {len(missing)} of {len(listed.paths)} listed images are missing, first {missing[0]}. "
         f"Paths in a table are relative to its folder, or to the current folder. {' '.join(hints)}".strip()

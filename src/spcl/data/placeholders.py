@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from numbers import Real
 from statistics import median
 from typing import Any
@@ -119,13 +119,15 @@ def note_of_placeholders(found: Counter[str], column: str, holders: str = "cells
     return (f"{column}: {sum(found.values())} {holders} {words}{more} and count as unknown",)
 
 
-def note_of_a_dominant_identity(names: Sequence[Any]) -> tuple[str, ...]:
+def note_of_a_dominant_identity(names: Sequence[Any] | Mapping[Any, int]) -> tuple[str, ...]:
     """A note if one identity has far more images than the rest: it may be a word for "not known".
 
     Far more: at least 10 images, 5 times the median of the identities and twice the next one, with 4 identities or
-    more. ``names`` has the identity of each image, None where unknown.
+    more. ``names`` has the identity of each image, None where unknown; or the number of images of each identity.
     """
-    counts = Counter(name for name in names if name is not None).most_common()
+    number_of = Counter(names)
+    number_of.pop(None, None)
+    counts = number_of.most_common()
     if len(counts) < _LEAST_IDENTITIES:
         return ()
     (name, most), (_, following) = counts[:2]

@@ -6,9 +6,11 @@ from dataclasses import replace
 
 import numpy as np
 
+from spcl.data.placeholders import without_placeholders
 from spcl.engine.calibrate import stored_calibration
 from spcl.engine.embed import Encoder
 from spcl.engine.journal import Reporter, SilentReporter
+from spcl.errors import InputError
 from spcl.gallery.columns import VECTOR, vectors_of
 from spcl.gallery.snapshot import Snapshot
 from spcl.retrieval.identification import MOST_SCORED, Enrolled, IdentitySums
@@ -29,6 +31,9 @@ def enrol(snapshot: Snapshot, condition: str, total: int, report: Reporter | Non
     Returns:
         Enrolled, without a calibration.
 
+    Raises:
+        InputError: If every identity is a word for "not known".
+
     Cost: one pass over the vectors; memory for the identities' means and some 20,000 vectors.
     """
     sums = IdentitySums(snapshot.dim)
@@ -37,15 +42,22 @@ def enrol(snapshot: Snapshot, condition: str, total: int, report: Reporter | Non
     seen = 0
     with (report or SilentReporter()).progress("enrolling identities") as advance:
         for _, batch in snapshot.scan([VECTOR, "identity"], condition):
-            identities = batch.column("identity").to_pylist()
+            identities = without_placeholders(batch.column("identity").to_pylist())[0]
+            # Galleries from before words for "not known" were recognised hold them as names.
+            named = [row for row, identity in enumerate(identities) if identity is not None]
             features = vectors_of(batch.column(VECTOR), snapshot.dim)
+            if len(named) < len(identities):
+                features, identities = features[named], [identities[row] for row in named]
             sums.add(features, identities)
             chosen = np.arange(-seen % every, len(identities), every)
             sample.append(features[chosen])
             names += [identities[row] for row in chosen.tolist()]
             seen += len(identities)
             advance(seen, total)
-    return sums.enrolled(np.concatenate(sample), names)
+    try:
+        return sums.enrolled(np.concatenate(sample), names)
+    except ValueError as error:
+        raise InputError(f"{error}: all identities are words for 'not known'") from error
 
 
 def with_calibration(enrolled: Enrolled, encoder: Encoder | None, flip: bool | None) -> Enrolled:
