@@ -57,7 +57,7 @@ class PseudoLabels:
         Raises:
             ValueError: If it is no list of whole numbers from -1 on.
 
-        Example:
+        Examples:
             >>> found = PseudoLabels.from_labels([7, 7, -1, 3])
             >>> found.labels.tolist(), found.num_clusters, found.num_unclustered
             ([1, 1, 2, 0], 1, 2)
