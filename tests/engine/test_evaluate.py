@@ -270,3 +270,24 @@ def test_what_is_known_of_an_image_in_one_split_is_known_in_the_other(tmp_path):
     once = each_image_once(dataset)
     assert once.gallery[0] == Record(paths[0], 5, 1)
     assert any("1 image(s) are both query and gallery" in note for note in once.notes)
+
+
+@pytest.mark.parametrize("protocol", ["no-camera", "market1501", "vehicleid"])
+def test_images_without_an_identity_match_nothing(encoder, tmp_path, protocol):
+    """As a query left out and counted, in the gallery a distractor: adding them to both never makes a match."""
+
+    def records(identities, first, camera):
+        shots = enumerate(identities, start=first)
+        return tuple(Record(draw(tmp_path / f"{shot}.png", shot), identity, camera) for shot, identity in shots)
+
+    query, gallery = records([0, 1, None, None], 0, 0), records([0, 1, 0, None, None], 10, 1)
+    dataset = ReIDDataset("d", query=query, gallery=gallery, protocol=protocol)
+    assert check_queries(dataset, protocol) == 2
+    report = SilentReporter()
+    result = evaluate_encoder(encoder, dataset, store_of, Runtime("cpu"), report, with_rerank=True)
+    assert result.plain.num_valid_queries == (3 if protocol == "vehicleid" else 2)
+    assert result.plain.mean_ap <= 1 and result.reranked.mean_ap <= 1
+    assert report.warnings == ["2 of 4 queries have no identity and are left out of the figures"]
+    unknown = ReIDDataset("d", query=query[2:], gallery=gallery, protocol=protocol)
+    with pytest.raises(InputError, match="no query of d has an identity"):
+        check_queries(unknown, protocol)

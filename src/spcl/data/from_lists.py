@@ -12,7 +12,7 @@ from spcl.data.files import require, what_is_there
 from spcl.data.from_filenames import number_identities
 from spcl.errors import InputError
 from spcl.randomness import generator
-from spcl.records import Record, ReIDDataset
+from spcl.records import UNKNOWN, Record, ReIDDataset, identities_of
 
 MSMT17_FOLDER = "msmt17/MSMT17_V1"
 VEHICLEID_FOLDER = "vehicleid/VehicleID"
@@ -86,8 +86,10 @@ def load_vehicleid(folder: Path, size: int = 800) -> ReIDDataset:
 def vehicleid_draw(records: tuple[Record, ...], seed: int) -> tuple[tuple[Record, ...], tuple[Record, ...]]:
     """Split test images: one image of each identity, drawn at random, is the gallery; the rest are queries.
 
+    An image without an identity is always in the gallery, where it matches no query.
+
     Args:
-        records: Test images, all with an identity.
+        records: Test images.
         seed: Of the draw.
 
     Returns:
@@ -95,9 +97,9 @@ def vehicleid_draw(records: tuple[Record, ...], seed: int) -> tuple[tuple[Record
     """
     rng = generator(seed, "vehicleid gallery")
     order = rng.permutation(len(records))
-    identities = np.array([record.identity for record in records])
-    _, first = np.unique(identities[order], return_index=True)
-    chosen = set(order[first].tolist())
+    identities = identities_of(records)
+    drawn, first = np.unique(identities[order], return_index=True)
+    chosen = set(order[first[drawn != UNKNOWN]].tolist()) | set(np.flatnonzero(identities == UNKNOWN).tolist())
     query = tuple(record for row, record in enumerate(records) if row not in chosen)
     return query, tuple(record for row, record in enumerate(records) if row in chosen)
 

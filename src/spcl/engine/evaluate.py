@@ -101,6 +101,9 @@ def evaluate_encoder(
     if broken:
         listed = "; ".join(broken[:5]) + (" ..." if broken[5:] else "")
         report.warn(f"{len(broken)} image(s) could not be read and are ranked as grey: {listed}")
+    num_unknown = sum(record.identity is None for record in dataset.query)
+    if num_unknown:
+        report.warn(f"{num_unknown} of {len(dataset.query)} queries have no identity and are left out of the figures")
     row_of = {id(record): row for row, record in enumerate(records)}
     results, reranked = [], []
     for query, gallery in _draws(dataset, chosen):

@@ -51,7 +51,7 @@ def can_evaluate(dataset: ReIDDataset) -> bool:
 
 
 def check_queries(dataset: ReIDDataset, protocol: str) -> int:
-    """How many queries can match under a protocol.
+    """How many queries can match under a protocol; those without an identity cannot.
 
     Raises:
         InputError: If none can, with the reason.
@@ -62,8 +62,10 @@ def check_queries(dataset: ReIDDataset, protocol: str) -> int:
             "gallery images; both are needed (a manifest's split column, or query and gallery folders)"
         )
     query, gallery = identities_of(dataset.query), identities_of(dataset.gallery)
-    if (query == UNKNOWN).any():
-        raise InputError(f"{dataset.name} has queries without an identity; an evaluation needs them")
+    if not (query != UNKNOWN).any():
+        raise InputError(f"no query of {dataset.name} has an identity; an evaluation needs them")
+    # A gallery image without an identity matches no query, and a query without one is left out.
+    gallery[gallery == UNKNOWN] = UNKNOWN - 1
     if protocol == "market1501":
         query_cameras, gallery_cameras = cameras_of(dataset.query), cameras_of(dataset.gallery)
         if (query_cameras == UNKNOWN).any() or (gallery_cameras == UNKNOWN).any():
