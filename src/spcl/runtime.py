@@ -98,6 +98,13 @@ class Runtime(Processes):
             **kept_apart,
         )
 
+    def own_draws(self) -> AbstractContextManager[None]:
+        """A context whose seeds and draws of torch's global generators are forgotten at its end."""
+        # Seeding reaches the generators of all GPUs.
+        devices = list(range(torch.cuda.device_count())) if self.device.type == "cuda" else []
+        context: AbstractContextManager[None] = torch.random.fork_rng(devices=devices)
+        return context
+
     def draw_apart(self, seed: int) -> None:
         """From here on each process draws numbers of its own, dropout's; the main one, and one alone, go on as before.
 

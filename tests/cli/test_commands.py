@@ -8,6 +8,7 @@ import shlex
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -415,3 +416,29 @@ def test_a_closed_output_is_no_error():
         [sys.executable, "-c", closed], env=os.environ | {"PYTHONPATH": IMPORT_PATH}, capture_output=True, check=False
     )
     assert (done.returncode, done.stderr) == (0, b"")
+
+
+_SPEAKS = """
+from spcl.cli.main import run_guarded
+from spcl.engine.journal import ConsoleReporter
+run_guarded(lambda: [ConsoleReporter().say("a line") for _ in range(100_000)])
+"""
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no full device")
+def test_a_reader_that_has_gone_is_no_error_and_a_full_disk_is_one():
+    given = os.environ | {"PYTHONPATH": IMPORT_PATH}
+    process = subprocess.Popen(
+        [sys.executable, "-c", _SPEAKS], env=given, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout.readline() == "a line\n"
+    process.stdout.close()
+    assert (process.stderr.read(), process.wait()) == ("", 0)
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", _SPEAKS], env=given, stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    assert (done.returncode, done.stderr) == (
+        2,
+        "error: cannot write to the standard output: No space left on device; free some space, or send it elsewhere\n",
+    )

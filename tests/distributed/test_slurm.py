@@ -42,9 +42,7 @@ def slurm(folder: Path, srun: str) -> dict[str, str]:
 def test_the_job_file_starts_one_launcher_a_node_with_the_users_words(tmp_path):
     subprocess.run(["bash", "-n", str(JOB)], check=True)
     words = ["--target", "my crops", "--logs-dir", "runs/msmt"]
-    done = subprocess.run(
-        ["bash", str(JOB), *words], env=slurm(tmp_path, RECORDS) | {"THEN": "true"}, check=True, timeout=60
-    )
+    done = subprocess.run(["bash", str(JOB), *words], env=slurm(tmp_path, RECORDS) | {"THEN": "true"}, check=True)
     assert done.returncode == 0
     started = (tmp_path / "srun").read_text().splitlines()
     assert started[:4] == ["--kill-on-bad-exit=1", "python", "-m", "torch.distributed.run"]
@@ -56,19 +54,17 @@ def test_the_job_file_starts_one_launcher_a_node_with_the_users_words(tmp_path):
         "--rdzv-backend": "c10d",
         "--rdzv-endpoint": "localhost:29821",
     }
-    assert started[14:] == ["-m", "spcl", "train", "--resume", "--checkpoint-iters", "100", *words]
+    assert started[14:] == ["-m", "spcl", "train", "--resume-or-start", "--checkpoint-iters", "100", *words]
     assert (tmp_path / "threads").read_text() == "4\n"
 
 
 def test_near_the_time_limit_the_job_is_queued_again_and_the_training_is_waited_for(tmp_path):
     environment = slurm(tmp_path, RECORDS) | {"THEN": "sleep 2; exit 7"}
     job = subprocess.Popen(["bash", str(JOB)], env=environment, stdout=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 60
     while not (tmp_path / "threads").exists():
-        assert time.monotonic() < deadline
         time.sleep(0.05)
     job.send_signal(signal.SIGUSR1)
-    output, _ = job.communicate(timeout=60)
+    output, _ = job.communicate()
     assert "job 4321 is queued again" in output
     assert (tmp_path / "scontrol").read_text().splitlines()[-1] == "requeue 4321"
     # The training's own status, not that of the signal.
@@ -95,7 +91,7 @@ def test_the_job_file_trains_and_continues(tmp_path):
     words = ["bash", str(JOB), str(target), "--logs-dir", str(tmp_path / "run"), *small, *steps]
     for epochs, said in (("1", "last epoch:"), ("2", "continuing after epoch 1")):
         done = subprocess.run(
-            [*words, "--epochs", epochs], env=environment, capture_output=True, text=True, timeout=280, check=False
+            [*words, "--epochs", epochs], env=environment, capture_output=True, text=True, check=False
         )
         assert done.returncode == 0, done.stderr
         assert said in done.stdout

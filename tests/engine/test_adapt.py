@@ -151,6 +151,7 @@ def test_a_stopped_adaptation_ends_as_if_it_had_not_been(tmp_path, crops, monkey
     original, taken = loop.step, []
 
     def step(*arguments):
+        # In the second epoch: the first is saved.
         if len(taken) == 3:
             raise StopError
         taken.append(1)

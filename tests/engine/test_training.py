@@ -15,6 +15,7 @@ import pytest
 import torch
 from PIL import Image
 
+from spcl.cli.train import run_training_command
 from spcl.config import to_toml
 from spcl.data.batches import Batch
 from spcl.data.catalogue import load_dataset
@@ -26,6 +27,7 @@ from spcl.nn.domain_batchnorm import running_statistics
 from spcl.records import ReIDDataset
 from spcl.selfpaced.contrastive_loss import contrastive_loss
 from spcl.training import loop
+from spcl.training.interrupts import stops_between_steps
 from tests.engine.small_runs import assert_bit_equal, small_config, trained, weights_of
 from tests.fakes import draw, write_fake
 
@@ -292,14 +294,61 @@ def test_nothing_of_a_continued_run_lies_in_its_file(data, tmp_path):
     assert all(torch.equal(mine, saved) for mine, saved in zip(kept, moments, strict=True))
 
 
-def test_interrupting_says_how_to_continue(data, tmp_path, monkeypatch, capsys):
-    from spcl.cli import train as command
-
+def test_interrupting_before_anything_is_saved_leaves_nothing(data, tmp_path, monkeypatch, capsys):
     _, target = data
     monkeypatch.setattr(loop, "step", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    config = small_config(target, tmp_path / "runs/first")
     with pytest.raises(KeyboardInterrupt):
-        command.run_training_command(small_config(target, tmp_path / "run"), resume=False)
-    assert "--resume continues" in capsys.readouterr().out
+        run_training_command(config, resume=False)
+    printed = capsys.readouterr().out
+    assert "stopped before anything was saved; the same command starts again" in printed
+    assert "--resume" not in printed
+    assert not (tmp_path / "runs").exists()
+    # What was there before stays.
+    (tmp_path / "runs/first").mkdir(parents=True)
+    (tmp_path / "runs/notes.txt").write_text("mine")
+    with pytest.raises(KeyboardInterrupt):
+        run_training_command(config, resume=False, or_start=True)
+    assert {path.name for path in (tmp_path / "runs").rglob("*")} == {"notes.txt", "first"}
+
+
+def test_interrupting_a_step_saves_it_and_the_run_continues_to_the_same_bits(data, tmp_path, monkeypatch, capsys):
+    _, target = data
+    whole = trained(small_config(target, tmp_path / "whole"))
+    original, taken = loop.step, []
+
+    def step(*given):
+        taken.append(given)
+        if len(taken) == 2:
+            signal.raise_signal(signal.SIGINT)
+        return original(*given)
+
+    monkeypatch.setattr(loop, "step", step)
+    config = small_config(target, tmp_path / "run")
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        run_training_command(config, resume=False)
+    assert len(taken) == 2
+    assert signal.getsignal(signal.SIGINT) is before
+    assert "the same command with --resume continues" in capsys.readouterr().out
+    assert_bit_equal(whole, trained(config, resume=True))
+
+
+def test_a_second_interruption_does_not_wait_for_the_step():
+    with pytest.raises(KeyboardInterrupt), stops_between_steps() as is_stopped:  # noqa: PT012
+        assert not is_stopped()
+        signal.raise_signal(signal.SIGINT)
+        assert is_stopped()
+        signal.raise_signal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt), stops_between_steps(when=False):
+        signal.raise_signal(signal.SIGINT)
+
+
+def test_a_job_that_runs_more_than_once_is_one_command(data, tmp_path, capsys):
+    config = small_config(data[1], tmp_path / "run", schedule={"epochs": 1, "iters": 1})
+    for _ in range(2):
+        run_training_command(config, resume=False, or_start=True)
+    assert "this run is finished" in capsys.readouterr().out
 
 
 def test_run_training_is_idempotent_on_a_finished_run(data, tmp_path):

@@ -53,11 +53,7 @@ def main(arguments: Sequence[str]) -> None:
 
     speaks = is_main_process() and not options.json
     report: Reporter = ConsoleReporter() if speaks else SilentReporter()
-    try:
-        outcome = adapt(options.checkpoint, options.images, options.settings, resume=options.resume, report=report)
-    except KeyboardInterrupt:
-        report.say("stopped; the same command with --resume continues, the checkpoint is as it was")
-        raise
+    outcome = adapt(options.checkpoint, options.images, options.settings, resume=options.resume, report=report)
     end_processes()
     if options.json and is_main_process():
         print(json.dumps(outcome.to_dict()))

@@ -79,6 +79,7 @@ def run_demo(options: Demo, report: Reporter) -> dict[str, Any]:
     """
     from spcl.data.synthetic import SyntheticSpec, write_market1501
     from spcl.engine.assemble import prepare, run_training
+    from spcl.engine.run_files import holds_run
 
     out = Path(options.out)
     height, width = (128, 64) if options.kind == "pedestrian" else (96, 96)
@@ -105,9 +106,11 @@ def run_demo(options: Demo, report: Reporter) -> dict[str, Any]:
     for name in ("source_only", "spcl"):
         report.say(f"\n{_NAMES[name]}")
         at = time.monotonic()
-        run = prepare(_config_of(name, config, out), report, resume=True)
+        run = prepare(_config_of(name, config, out), report, resume=holds_run(out / name))
         if name == "source_only":
-            untrained = prepare(_config_of("untrained", config, out), SilentReporter(), resume=True)
+            untrained = prepare(
+                _config_of("untrained", config, out), SilentReporter(), resume=holds_run(out / "untrained")
+            )
             summary["untrained"], features["untrained"] = _rate(untrained, report)
         run_training(run, report)
         seconds[name] = time.monotonic() - at

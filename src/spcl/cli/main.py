@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from importlib import import_module
-from io import TextIOWrapper
+from io import TextIOWrapper, UnsupportedOperation
 
 from spcl._version import __version__
 from spcl.errors import InputError, first_line
@@ -99,8 +99,8 @@ def run_guarded(program: Callable[[], None]) -> None:
         print("\nstopped", file=sys.stderr)
         raise SystemExit(130) from None
     except BrokenPipeError:
-        # The reader (head, less) has gone: that is no error, but the interpreter must not write again on exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # The reader (head, less) has gone: that is no error.
+        _write_no_more()
         raise SystemExit(0) from None
     except PermissionError as error:
         place = f" {error.filename}" if error.filename else f": {first_line(error)}"
@@ -109,6 +109,9 @@ def run_guarded(program: Callable[[], None]) -> None:
         # What is written with care says so itself; this is for the rest: a full disk, one that is gone.
         place = f" {error.filename}" if error.filename else ""
         reason = error.strerror or first_line(error)
+        if not error.filename and not _can_print():
+            _write_no_more()
+            _fail(f"cannot write to the standard output: {reason}; free some space, or send it elsewhere")
         _fail(f"cannot read or write{place}: {reason}; free some space, or give another place")
     except RuntimeError as error:
         if has_others and import_module("spcl.runtime").lost_another_process(error):
@@ -120,6 +123,27 @@ def _are_joined() -> bool:
     """Whether a group of processes has been set up; torch is not loaded for the answer."""
     processes = sys.modules.get("spcl.processes")
     return processes is not None and bool(processes.are_joined())
+
+
+def _can_print() -> bool:
+    """Whether the standard output takes a line; flushing would not say it, for what failed is thrown away."""
+    try:
+        os.write(sys.stdout.fileno(), b"\n")
+    except UnsupportedOperation:
+        return True
+    except OSError:
+        return False
+    return True
+
+
+def _write_no_more() -> None:
+    """Let what is still to be printed vanish: the interpreter would fail on it when it ends."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(nowhere, stream.fileno())
 
 
 def _end_with_the_others(*_: object) -> None:

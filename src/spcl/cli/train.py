@@ -37,6 +37,8 @@ class Train(ComputingOptions):
     """A TOML file of settings, laid over the recipe."""
     resume: bool = False
     """Continue the run in the log folder."""
+    resume_or_start: bool = False
+    """Continue the run in the log folder; where there is none, start it. For job files that run more than once."""
     settings: Annotated[Flags, tyro.conf.arg(name="")] = field(default_factory=Flags)
 
 
@@ -47,11 +49,17 @@ def main(arguments: Sequence[str]) -> None:
     if options.data and target and options.data != target:
         raise InputError(f"two targets: {options.data!r} and --target {target!r}; give one")
     recipe = overlay(recipe, {"data": {"target": options.data or target}}, "command line")
-    run_training_command(recipe, resume=options.resume)
+    run_training_command(recipe, resume=options.resume, or_start=options.resume_or_start)
 
 
-def run_training_command(recipe: Recipe, *, resume: bool) -> None:
-    """Train, and say where the results are and which is which."""
+def run_training_command(recipe: Recipe, *, resume: bool, or_start: bool = False) -> None:
+    """Train, and say where the results are and which is which.
+
+    Args:
+        recipe: All settings.
+        resume: Continue the run in the log folder.
+        or_start: Continue the run in the log folder if there is one.
+    """
     data = recipe.data
     check_tables(
         *filter(None, (data.target, *(sources_of(data.source) if data.source else ()))),
@@ -60,12 +68,12 @@ def run_training_command(recipe: Recipe, *, resume: bool) -> None:
         keep_missing=data.on_broken == "skip",
     )
 
-    from spcl.engine.run_files import BEST_FILE, CHECKPOINT_FILE
+    from spcl.engine.run_files import BEST_FILE, CHECKPOINT_FILE, holds_run
     from spcl.engine.train import train_recipe
     from spcl.runtime import end_processes
 
     report = ConsoleReporter() if is_main_process() else SilentReporter()
-    result = train_recipe(recipe, report, resume=resume)
+    result = train_recipe(recipe, report, resume=resume or (or_start and holds_run(Path(recipe.run.logs_dir))))
     report.say(f"last epoch: {result.folder / CHECKPOINT_FILE}")
     if result.best is not None:
         rated = [epoch.mean_ap for epoch in result.history if epoch.mean_ap is not None]

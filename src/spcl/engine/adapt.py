@@ -32,6 +32,7 @@ from spcl.engine.embed import Encoder
 from spcl.engine.evaluate import evaluate_encoder
 from spcl.engine.extract import extract_features
 from spcl.engine.journal import Reporter, SilentReporter, duration
+from spcl.engine.run_files import stops_in_order
 from spcl.engine.starting_point import find_start
 from spcl.engine.training_sets import make_store
 from spcl.engine.whole_files import written_aside
@@ -121,10 +122,22 @@ def adapt(
     Raises:
         InputError: If the checkpoint, the crops or the labelled data cannot be used; before any training.
     """
-    started = time.monotonic()
-    settings = settings or AdaptationSettings()
-    report = report or SilentReporter()
+    settings, report = settings or AdaptationSettings(), report or SilentReporter()
     runtime = Runtime(settings.device, settings.precision)
+    # Draws of the network are of a seed of its own: what the caller draws before and after does not depend on it.
+    with runtime.own_draws(), stops_in_order(Path(settings.logs_dir), report):
+        return _adapt(checkpoint, images, settings, resume, report, runtime)
+
+
+def _adapt(
+    checkpoint: str | Path,
+    images: str | Path | Sequence[str | Path],
+    settings: AdaptationSettings,
+    resume: bool,
+    report: Reporter,
+    runtime: Runtime,
+) -> Adaptation:
+    started = time.monotonic()
     config, labelled, crops = runtime.together(lambda: _inputs(Path(checkpoint), images, settings, report))
     target = ReIDDataset(config.data.target, train=crops.trained, protocol="no-camera")
     run = prepare(config, report, resume=resume, target=target, runtime=runtime)

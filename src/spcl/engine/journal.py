@@ -78,11 +78,19 @@ class SilentReporter:
         yield lambda done, total: None
 
 
+class _Console(Console):
+    """A console that leaves a reader that has gone to the program; rich would end it as if it had failed."""
+
+    def on_broken_pipe(self) -> None:
+        """Called while the error is handled."""
+        raise BrokenPipeError
+
+
 class ConsoleReporter:
     """Reports to the terminal, or to a file as readable lines."""
 
     def __init__(self, console: Console | None = None) -> None:
-        self.console = console or Console(file=sys.stdout, highlight=False, soft_wrap=True)
+        self.console = console or _Console(file=sys.stdout, highlight=False, soft_wrap=True)
 
     def say(self, text: str) -> None:
         """A line of information."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +14,11 @@ from typing import Any
 from spcl.data.files import what_is_there
 from spcl.engine.checkpoint import checkpoint_of, save_atomically
 from spcl.engine.earlier_runs import in_parts
+from spcl.engine.journal import Reporter
 from spcl.engine.official_checkpoints import load_safely
 from spcl.engine.whole_files import written_aside
 from spcl.errors import InputError
+from spcl.launched import is_main_process
 from spcl.nn.encoder import Encoder
 from spcl.runtime import Runtime
 from spcl.selfpaced.hybrid_memory import HybridMemory
@@ -61,6 +64,53 @@ class RunIdentity:
     read: Callable[[Mapping[str, Any]], Mapping[str, Any]] = dict
 
 
+def holds_run(folder: Path) -> bool:
+    """Whether a folder holds a run, or the settings of one that was stopped before its first save."""
+    return any((folder / name).exists() for name in (RESUME_FILE, CONFIG_FILE, CHECKPOINT_FILE, BEST_FILE))
+
+
+def holds_state(folder: Path) -> bool:
+    """Whether a run has been saved in a folder, so that it can be continued."""
+    return (folder / RESUME_FILE).exists()
+
+
+@contextmanager
+def stops_in_order(folder: Path, report: Reporter) -> Iterator[None]:
+    """A block in which a run begins and trains; where it is stopped before its first save, no folder of it stays.
+
+    What was there before stays: a folder, a run in it, files of others. After Ctrl-C the report says what can be done.
+
+    Args:
+        folder: The log folder.
+        report: Shows it.
+    """
+    began = holds_run(folder)
+    first = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
+    try:
+        yield
+    except BaseException as error:
+        is_saved = holds_state(folder)
+        if is_main_process() and not began and not is_saved:
+            _remove_settings(folder, first)
+        if isinstance(error, KeyboardInterrupt):
+            report.say(
+                f"stopped; what was done is saved in {folder}: the same command with --resume continues"
+                if is_saved
+                else "stopped before anything was saved; the same command starts again"
+            )
+        raise
+
+
+def _remove_settings(folder: Path, first: Path) -> None:
+    """Remove the settings of a run that saved nothing, and the folders below ``first`` that hold nothing else."""
+    with suppress(OSError):  # other files are in it, or the disk is gone
+        (folder / CONFIG_FILE).unlink(missing_ok=True)
+        for made in (folder.absolute(), *folder.absolute().parents):
+            if made == first:
+                return
+            made.rmdir()
+
+
 def prepare_log_folder(folder: Path, *, resume: bool) -> bool:
     """Make the folder of a run, and make sure that it is this run's.
 
@@ -73,13 +123,12 @@ def prepare_log_folder(folder: Path, *, resume: bool) -> bool:
     """
     if folder.exists() and not folder.is_dir():
         raise InputError(f"the log folder {folder} is a file; give another --logs-dir")
-    holds_run = any((folder / name).exists() for name in (RESUME_FILE, CONFIG_FILE, CHECKPOINT_FILE, BEST_FILE))
-    if resume and not holds_run:
+    if resume and not holds_run(folder):
         raise InputError(
             f"there is no run to continue in {folder}: {what_is_there(folder)}. Give the --logs-dir of the run, or "
             "leave --resume out to start one"
         )
-    if holds_run and not resume:
+    if holds_run(folder) and not resume:
         raise InputError(
             f"{folder} holds a run already; continue it with --resume, or give another --logs-dir. "
             "Nothing is ever overwritten in silence"
@@ -96,7 +145,7 @@ def prepare_log_folder(folder: Path, *, resume: bool) -> bool:
             pass
     except OSError as error:
         raise InputError(f"cannot write to the log folder {folder}: {error.strerror or error}") from error
-    return (folder / RESUME_FILE).exists()
+    return holds_state(folder)
 
 
 def write_settings(folder: Path, text: str) -> None:

@@ -11,8 +11,10 @@ from spcl.config import Recipe, load_recipe, overlay, to_values
 from spcl.engine.assemble import prepare, run_training
 from spcl.engine.embed import Encoder
 from spcl.engine.journal import Reporter
+from spcl.engine.run_files import stops_in_order
 from spcl.engine.starting_point import settings_from_checkpoint
 from spcl.launched import is_main_process
+from spcl.runtime import Runtime
 from spcl.training.epoch_report import EpochReport
 from spcl.training.events import Emitter, Listener
 from spcl.training.parts import Labeller, LossTerm, Settings
@@ -102,14 +104,13 @@ def train_recipe(recipe: Recipe, report: Reporter, *, resume: bool = False) -> T
     Raises:
         InputError: As ``train``.
     """
-    run = prepare(recipe, report, resume=resume)
-    if run.state.epoch >= recipe.schedule.epochs:
-        report.say(f"this run is finished: {run.state.epoch} epochs; ask for more with --epochs")
-    try:
+    runtime = Runtime(recipe.run.device, recipe.run.precision)
+    # The draws of the network are of a seed of its own: what the caller draws does not depend on them.
+    with runtime.own_draws(), stops_in_order(Path(recipe.run.logs_dir), report):
+        run = prepare(recipe, report, resume=resume, runtime=runtime)
+        if run.state.epoch >= recipe.schedule.epochs:
+            report.say(f"this run is finished: {run.state.epoch} epochs; ask for more with --epochs")
         state = run_training(run, report)
-    except KeyboardInterrupt:
-        report.say(f"stopped in epoch {run.state.epoch + 1}; the same command with --resume continues")
-        raise
     return TrainingResult(
         encoder=Encoder(run.encoder, run.encoder.domains[-1], {"config": to_values(recipe)}),
         history=tuple(state.history),

@@ -27,6 +27,7 @@ from spcl.runtime import Runtime
 from spcl.selfpaced.slots import Slots
 from spcl.training.epoch_report import EpochReport
 from spcl.training.events import Emitter, EpochEnded, Saved
+from spcl.training.interrupts import stops_between_steps
 from spcl.training.parts import (
     ExplainsLabels,
     FeatureSource,
@@ -181,15 +182,20 @@ def _steps(state: RunState, parts: TrainingParts, calls: LoopCalls, settings: Lo
     with (
         _timed(report, "train"),
         events.progress(f"epoch {report.epoch} of {settings.epochs}: training", mean_loss) as advance,
+        # Several processes would not stop after the same step.
+        stops_between_steps(when=parts.runtime.num_processes == 1) as is_stopped,
     ):
         for batch in calls.batches(state.epoch, state.labels, state.iteration):
             totals += step(parts, batch, settings.accumulate)
             state.iteration += 1
             advance(state.iteration, settings.iters)
-            if settings.checkpoint_iters and state.iteration % settings.checkpoint_iters == 0:
+            is_due = settings.checkpoint_iters and state.iteration % settings.checkpoint_iters == 0
+            if is_due or is_stopped():
                 _gather(state, parts, totals)
                 _require_finite(state, parts)
                 events.emit(Saved(calls.save(state, False, False), False))
+            if is_stopped():
+                raise KeyboardInterrupt
     _gather(state, parts, totals)
     _require_finite(state, parts)
 
