@@ -39,6 +39,7 @@ def test_compare_before_and_after_calibration(folder, capsys):
     assert "1 % of the pairs of different objects are expected to reach it" in printed
     assert "stored in c.pth.tar and out/c.json" in printed
     stored = json.loads((folder / "out/c.json").read_text())
+    assert stored.pop("encoder")["checkpoint"] == str(folder / "c.pth.tar")
     assert stored == load_encoder("c.pth.tar").facts["calibration"]
     main(words)
     printed = capsys.readouterr().out

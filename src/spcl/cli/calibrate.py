@@ -1,4 +1,4 @@
-"""``spcl calibrate``: what the similarities of a checkpoint mean, stored in it."""
+"""``spcl calibrate``: what the similarities of an encoder mean, stored in its checkpoint or in a file."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import tyro
 
+from spcl.cli.encoder_flags import CheckpointWord
 from spcl.cli.options import FeatureOptions, at_least, checked_rate, parsed, say_notes
 from spcl.data.source_options import IdentityFrom
 from spcl.engine.journal import ConsoleReporter, Reporter, SilentReporter
-from spcl.engine.whole_files import check_place, written_aside
+from spcl.engine.whole_files import check_place
 from spcl.errors import InputError
 
 if TYPE_CHECKING:
@@ -25,15 +26,17 @@ _RATES = (0.1, 0.01, 0.001, 0.0001)
 
 @dataclass(frozen=True)
 class Calibrate(FeatureOptions):
-    """Find out what similarities mean for images like yours, and store it in the checkpoint.
+    """Find out what similarities mean for images like yours, and store it in the checkpoint or in a file.
 
     spcl compare and spcl identify then give probabilities and verdicts. Take images that the encoder was not trained
     on: training images of one object are more alike than others will be. Without --labels no identity is read.
     """
 
-    checkpoint: tyro.conf.Positional[str]
-    """The checkpoint; it is rewritten as a whole, with the calibration beside its weights."""
-    images: tyro.conf.Positional[str]
+    other_words: ClassVar[tuple[str, ...]] = ("images",)
+
+    checkpoint: CheckpointWord = ""
+    """The encoder; its file is rewritten with the calibration in it. Without one: ImageNet weights, and -o."""
+    images: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="IMAGES", help_behavior_hint="")]] = ""
     """A folder with all below it, a table of paths (CSV, Parquet) or a registered data set."""
     labels: bool = False
     """The images have identities: a folder per identity, a column identity, a data set's layout."""
@@ -41,8 +44,8 @@ class Calibrate(FeatureOptions):
     """With --labels: a table's column; the name of the folder an image lies in; the number before _c in its name."""
     false_match_rate: float = 0.01
     """Share of pairs of different objects that may be taken for one, for the threshold that is printed."""
-    output: str = ""
-    """Write the calibration to this JSON file, too."""
+    output: Annotated[str, tyro.conf.arg(aliases=["-o"])] = ""
+    """Write the calibration to this JSON file, too; without a checkpoint, to it alone."""
     seed: int = 0
     """Of the pairs that are drawn."""
     json: bool = False
@@ -57,6 +60,11 @@ class Calibrate(FeatureOptions):
         checked_rate(self.false_match_rate)
         if self.output:
             check_place(Path(self.output))
+        elif not self.named_checkpoint:
+            raise InputError(
+                "where to? Without a checkpoint the calibration is written to a file: give -o calibration.json, which "
+                "spcl compare and spcl identify take as --calibration"
+            )
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -77,14 +85,14 @@ def run_calibration(options: Calibrate, report: Reporter) -> None:
     say_notes(report, images.notes)
     written = {} if options.labels else images.columns
 
-    from spcl.engine.calibrate import calibrate, moments_of, store_calibration
-    from spcl.engine.embed import load_encoder
+    from spcl.engine.calibrate import calibrate, moments_of, store_calibration, write_calibration
+    from spcl.engine.encoder_choice import chosen_encoder
     from spcl.runtime import Runtime
 
-    checkpoint = Path(options.checkpoint)
+    checkpoint = options.named_checkpoint
     runtime = Runtime(options.device, options.precision)
-    encoder = load_encoder(checkpoint, arch=options.arch or None, domain=options.domain)
-    if not os.access(checkpoint.parent, os.W_OK):
+    encoder = chosen_encoder(options.choice(), lambda: images.records, report=report)
+    if checkpoint and not os.access(Path(checkpoint).parent, os.W_OK):
         raise InputError(
             f"the calibration is stored in {checkpoint}, whose folder cannot be written; copy it elsewhere"
         )
@@ -104,11 +112,11 @@ def run_calibration(options: Calibrate, report: Reporter) -> None:
         print(json.dumps(figures_of(found, options.false_match_rate)))
     else:
         _tell(found, options, report)
-    store_calibration(checkpoint, found, arch=options.arch or None)
+    if checkpoint:
+        store_calibration(checkpoint, found, arch=options.arch or None)
     if options.output:
-        with written_aside(Path(options.output)) as aside:
-            aside.write_text(json.dumps(found.to_dict(), indent=1) + "\n", encoding="utf-8")
-    report.say(f"stored in {options.checkpoint}" + (f" and {options.output}" if options.output else ""))
+        write_calibration(Path(options.output), found, encoder.origin)
+    report.say(f"stored in {' and '.join(place for place in (checkpoint, options.output) if place)}")
 
 
 def figures_of(found: EncoderCalibration, false_match_rate: float) -> dict[str, Any]:

@@ -102,7 +102,7 @@ def run_cluster(options: Cluster, report: Reporter) -> None:
         "left_out": len(images.left_out),
         "copies": len(odd.copies),
         "thumbnails": len(odd.small),
-        "checkpoint": options.checkpoint,
+        "checkpoint": options.named_checkpoint,
         "encoder": searched.encoder.fingerprint,
         "reasons": list(found.reasons),
         "notes": list(notes),

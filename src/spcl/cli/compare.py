@@ -6,12 +6,14 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import tyro
 
-from spcl.cli.options import ComputingOptions, checked_rate, parsed
-from spcl.engine.journal import ConsoleReporter, Reporter
+from spcl.cli.encoder_flags import CheckpointWord, EncoderOptions
+from spcl.cli.options import parsed
+from spcl.data.files import what_is_there
+from spcl.engine.journal import ConsoleReporter, Reporter, SilentReporter
 from spcl.errors import InputError
 
 if TYPE_CHECKING:
@@ -25,21 +27,24 @@ _WORDS = {
 
 
 @dataclass(frozen=True)
-class Compare(ComputingOptions):
+class Compare(EncoderOptions):
     """Compare two images: similarity and, after spcl calibrate, the probability that both show one object."""
 
-    checkpoint: tyro.conf.Positional[str]
-    """The checkpoint: model_best.pth.tar, say."""
-    first: tyro.conf.Positional[str]
+    other_words: ClassVar[tuple[str, ...]] = (
+        "first",
+        "second",
+    )
+
+    checkpoint: CheckpointWord = ""
+    """The encoder: model_best.pth.tar, say. Without one: the calibration's, else ImageNet weights."""
+    first: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="FIRST", help_behavior_hint="")]] = ""
     """An image."""
-    second: tyro.conf.Positional[str]
+    second: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="SECOND", help_behavior_hint="")]] = ""
     """Another image."""
     false_match_rate: float = 0.01
     """Share of pairs of different objects that may be called the same."""
-    domain: Literal["target", "source"] = "target"
-    """Whose batch norm is used, for a checkpoint that was trained with a source."""
-    arch: str = ""
-    """The architecture, where the checkpoint does not tell."""
+    calibration: str = ""
+    """A file that spcl calibrate -o wrote, in place of the calibration in the checkpoint."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:N or mps."""
     json: bool = False
@@ -57,21 +62,45 @@ class Compare(ComputingOptions):
 def main(arguments: Sequence[str]) -> None:
     """Run ``spcl compare`` with these words."""
     options = parsed(Compare, arguments, "spcl compare")
+    images = [one_image(word) for word in (options.first, options.second)]
 
+    from spcl.engine.calibrate import read_calibration, use_calibration
     from spcl.engine.compare import compare
-    from spcl.engine.embed import load_encoder
+    from spcl.engine.encoder_choice import chosen_encoder
+    from spcl.records import Record
     from spcl.runtime import Runtime
 
     device = Runtime(options.device).device
-    encoder = load_encoder(options.checkpoint, arch=options.arch or None, domain=options.domain).to(device)
-    found = compare(encoder, Path(options.first), Path(options.second), false_match_rate=options.false_match_rate)
+    report = SilentReporter() if options.json else ConsoleReporter()
+    file = Path(options.calibration) if options.calibration else None
+    encoder = chosen_encoder(
+        options.choice(),
+        lambda: [Record(image) for image in images],
+        remembered=None if file is None else read_calibration(file)[1],
+        report=report,
+    ).to(device)
+    if file is not None:
+        use_calibration(encoder, file)
+    found = compare(encoder, *images, false_match_rate=options.false_match_rate)
     if options.json:
         print(json.dumps(found.to_row()))
         return
-    _tell(found, options, ConsoleReporter())
+    _print(found, options, report)
 
 
-def _tell(found: Comparison, options: Compare, report: Reporter) -> None:
+def one_image(word: str) -> Path:
+    """The file of one image.
+
+    Raises:
+        InputError: If it is a folder, or not there.
+    """
+    path = Path(word)
+    if not path.is_file():
+        raise InputError(f"two images are compared, and {word} is none: {what_is_there(path)}. Give one image")
+    return path
+
+
+def _print(found: Comparison, options: Compare, report: Reporter) -> None:
     report.say(f"similarity   {found.similarity:.3f}")
     if found.verdict is not None and found.probability is not None and found.threshold is not None:
         report.say(f"probability  {found.probability:.3f} that both show one object, if that is as likely as not")
@@ -84,6 +113,11 @@ def _tell(found: Comparison, options: Compare, report: Reporter) -> None:
         report.warn(found.warning)
     if found.verdict is None:
         report.say(
-            "What that means is not known for this checkpoint yet: spcl calibrate CHECKPOINT IMAGES finds it out, from "
-            "images like these that it was not trained on."
+            f"What that means is not known for this encoder yet: spcl calibrate {_calibration_words(options)} finds it "
+            "out, from images like these that it was not trained on."
         )
+
+
+def _calibration_words(options: Compare) -> str:
+    """What spcl calibrate needs for the same encoder."""
+    return "CHECKPOINT IMAGES" if options.named_checkpoint else "IMAGES -o calibration.json"

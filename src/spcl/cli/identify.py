@@ -6,10 +6,11 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import tyro
 
+from spcl.cli.encoder_flags import CheckpointWord
 from spcl.cli.options import AnswerOptions, checked_rate, embedded_queries, found_queries, parsed, say_notes
 from spcl.data.checked_tables import check_tables
 from spcl.data.one_image import kept_path, shown_path
@@ -32,19 +33,26 @@ class Identify(AnswerOptions):
 
     The gallery is one that spcl embed --gallery made of images with identities, or a table of images with a column
     identity. How similar is enough follows from the gallery itself; with fewer than twenty identities, from the
-    checkpoint's calibration (spcl calibrate).
+    calibration (spcl calibrate) in the checkpoint or in a file.
     """
 
-    checkpoint: tyro.conf.Positional[str]
-    """The checkpoint the gallery was made with."""
-    gallery: tyro.conf.Positional[str]
+    other_words: ClassVar[tuple[str, ...]] = (
+        "gallery",
+        "query",
+    )
+
+    checkpoint: CheckpointWord = ""
+    """The encoder that the gallery was made with. Without one: what it remembers; for images, ImageNet weights."""
+    gallery: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="GALLERY", help_behavior_hint="")]] = ""
     """A gallery, a features file of spcl embed, or a table of images (CSV, Parquet), with identities."""
-    query: tyro.conf.Positional[tuple[str, ...]]
+    query: tyro.conf.Positional[Annotated[tuple[str, ...], tyro.conf.arg(metavar="QUERY", help_behavior_hint="")]] = ()
     """The images to name: one, several, or a folder."""
     identity_from: IdentityFrom = "auto"
     """Identities of a gallery of images: a table's column; the folder an image lies in; the number before _c."""
     false_match_rate: float = 0.01
     """Share of images of strangers that may be given somebody's name."""
+    calibration: str = ""
+    """A file that spcl calibrate -o wrote, in place of the calibration in the checkpoint."""
     where: str = ""
     """Only enrolled images that pass a filter: "camera != 3"."""
     json: bool = False
@@ -73,13 +81,19 @@ def run_identification(options: Identify, report: Reporter) -> None:
 
     check_tables(options.gallery, options=options.source().table)
 
-    from spcl.engine.embed import load_encoder
+    from spcl.data.image_table import images_of
+    from spcl.engine.calibrate import use_calibration
     from spcl.gallery.answer_tables import identification_table, write_answers
+    from spcl.gallery.remembered import encoder_to_search
     from spcl.gallery.sources import searchable
     from spcl.runtime import Runtime
 
     runtime = Runtime(options.device, options.precision)
-    encoder = load_encoder(options.checkpoint, arch=options.arch or None, domain=options.domain)
+    encoder = encoder_to_search(
+        options.choice(), options.gallery, lambda: images_of(options.gallery, options.source()).records, report
+    )
+    if options.calibration:
+        use_calibration(encoder, Path(options.calibration))
     where = options.where or None
     with searchable(
         options.gallery,

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import tyro
 
+from spcl.cli.computing import ComputingOptions
+from spcl.cli.encoder_flags import EncoderOptions, with_words_in_place
 from spcl.data.source_options import DATA_DIR, Duplicates, Layout, SourceOptions
 from spcl.engine.whole_files import check_place
 from spcl.errors import InputError
@@ -29,24 +31,9 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ComputingOptions:
-    """What every command that computes takes."""
-
-    threads: int | Literal["auto"] = "auto"
-    """Threads that compute; auto: OMP_NUM_THREADS, else the cores that this process may use; never more than these."""
-
-    def check(self) -> None:
-        """Raise an ``InputError`` for a value that no work can be done with; a command adds its own."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class EncodingOptions(ComputingOptions):
+class EncodingOptions(EncoderOptions):
     """How images are read and encoded."""
 
-    domain: Literal["target", "source"] = "target"
-    """Whose batch norm is used, for a checkpoint that was trained with a source."""
-    arch: str = ""
-    """The architecture, where the checkpoint does not tell."""
     data_dir: str = DATA_DIR
     """Folder that holds the registered data sets."""
     columns: str = ""
@@ -157,6 +144,8 @@ def parsed(
         console_outputs=is_main_process(),
         **given,
     )
+    if isinstance(options, EncoderOptions):
+        options = with_words_in_place(options, prog)
     options.check()
     use_threads(options.threads)
     return options

@@ -7,10 +7,11 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import tyro
 
+from spcl.cli.encoder_flags import CheckpointWord
 from spcl.cli.options import AnswerOptions, at_least, embedded_queries, found_queries, parsed, say_notes
 from spcl.data.checked_tables import check_tables
 from spcl.data.one_image import kept_path, shown_path
@@ -36,11 +37,16 @@ class Search(AnswerOptions):
     kind, which are embedded first.
     """
 
-    checkpoint: tyro.conf.Positional[str]
-    """The checkpoint the gallery was made with."""
-    gallery: tyro.conf.Positional[str]
+    other_words: ClassVar[tuple[str, ...]] = (
+        "gallery",
+        "query",
+    )
+
+    checkpoint: CheckpointWord = ""
+    """The encoder that the gallery was made with. Without one: what it remembers; for images, ImageNet weights."""
+    gallery: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="GALLERY", help_behavior_hint="")]] = ""
     """A gallery, a features file, or images: a folder with all below it, a table of paths, a registered data set."""
-    query: tyro.conf.Positional[tuple[str, ...]]
+    query: tyro.conf.Positional[Annotated[tuple[str, ...], tyro.conf.arg(metavar="QUERY", help_behavior_hint="")]] = ()
     """The images to search for: one, several, or a folder."""
     identity_from: IdentityFrom = "auto"
     """Identities of a gallery of images: a table's column; the folder an image lies in; the number before _c."""
@@ -86,14 +92,17 @@ def run_search(options: Search, report: Reporter) -> None:
 
     check_tables(options.gallery, options=options.source().table)
 
-    from spcl.engine.embed import load_encoder
+    from spcl.data.image_table import images_of
     from spcl.gallery.answer_tables import search_table, write_answers
     from spcl.gallery.filters import both, not_cameras
+    from spcl.gallery.remembered import encoder_to_search
     from spcl.gallery.sources import searchable
     from spcl.runtime import Runtime
 
     runtime = Runtime(options.device, options.precision)
-    encoder = load_encoder(options.checkpoint, arch=options.arch or None, domain=options.domain)
+    encoder = encoder_to_search(
+        options.choice(), options.gallery, lambda: images_of(options.gallery, options.source()).records, report
+    )
     where = both(not_cameras(options.camera_not), options.where or None)
     with searchable(
         options.gallery,

@@ -6,6 +6,7 @@ Here a calibration is made, stored in a checkpoint and found there. Which pairs 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,11 +15,16 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from spcl.data.files import what_is_there
 from spcl.engine.calibration_pairs import altered_similarities, labelled_pairs, unlabelled_pairs
 from spcl.engine.checkpoint import add_facts
 from spcl.engine.embed import EmbeddedImages, Encoder, embed_records
+from spcl.engine.encoder_choice import RememberedEncoder
+from spcl.engine.encoder_origin import FACT as ENCODER_FACT
+from spcl.engine.encoder_origin import EncoderOrigin
 from spcl.engine.journal import Reporter, SilentReporter
-from spcl.errors import InputError
+from spcl.engine.whole_files import written_aside
+from spcl.errors import InputError, first_line
 from spcl.randomness import generator
 from spcl.records import Record
 from spcl.retrieval.calibration import Calibration, Threshold
@@ -179,6 +185,56 @@ def store_calibration(path: str | Path, found: EncoderCalibration, *, arch: str 
         InputError: If the file cannot be read or written.
     """
     add_facts(Path(path), {FACT: found.to_dict()}, arch=arch)
+
+
+def write_calibration(path: Path, found: EncoderCalibration, origin: EncoderOrigin | None) -> None:
+    """Write a calibration into a JSON file, with how its encoder was made; aside and renamed.
+
+    Raises:
+        InputError: If it cannot be written.
+    """
+    values = found.to_dict() | {ENCODER_FACT: None if origin is None else origin.to_dict()}
+    with written_aside(path) as aside:
+        aside.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
+
+
+def read_calibration(path: Path) -> tuple[EncoderCalibration, RememberedEncoder]:
+    """A calibration from a file, and the encoder that it is of.
+
+    Raises:
+        InputError: If there is no such file, or it holds anything else.
+    """
+    if not path.is_file():
+        raise InputError(
+            f"there is no calibration {path}: {what_is_there(path)}; spcl calibrate IMAGES -o FILE writes one"
+        )
+    try:
+        values = dict(json.loads(path.read_text(encoding="utf-8")))
+        origin = EncoderOrigin.of_facts(values)
+        found = EncoderCalibration.from_dict({name: value for name, value in values.items() if name != ENCODER_FACT})
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise InputError(
+            f"{path} is not a calibration ({first_line(error)}); spcl calibrate IMAGES -o FILE writes one"
+        ) from error
+    return found, RememberedEncoder(f"the calibration {path}", found.fingerprint, origin)
+
+
+def use_calibration(encoder: Encoder, path: Path) -> EncoderCalibration:
+    """Let an encoder have a calibration from a file, in place of its checkpoint's.
+
+    Raises:
+        InputError: If it cannot be read, or is another encoder's.
+    """
+    found, remembered = read_calibration(path)
+    if found.fingerprint != encoder.fingerprint:
+        made = f" ({remembered.origin})" if remembered.origin is not None else ""
+        raise InputError(
+            f"{remembered.holder} is of the encoder {found.fingerprint}{made}, and this one is {encoder.fingerprint} "
+            f"({encoder.origin or 'of unknown origin'}): similarities of one say nothing of the other's. Make a "
+            "calibration for this encoder with spcl calibrate"
+        )
+    encoder.facts[FACT] = found.to_dict()
+    return found
 
 
 def stored_calibration(encoder: Encoder) -> EncoderCalibration | None:

@@ -19,6 +19,7 @@ from spcl.data.augment import test_transform
 from spcl.data.image_table import images_of
 from spcl.data.images import ImageStore, OnBroken, image_in_memory, open_image, resized
 from spcl.engine.checkpoint import load_facts, load_network
+from spcl.engine.encoder_origin import EncoderOrigin, kept_file
 from spcl.engine.extract import broken_images, extract_features, require_batch_size, require_finite
 from spcl.engine.journal import Advance, Reporter, SilentReporter
 from spcl.errors import InputError
@@ -69,9 +70,16 @@ class Encoder(nn.Module):
         feature_dim: D, the length of a feature.
         domain: The domain whose batch norm it has.
         facts: What the checkpoint says beside the weights: settings of its run, its calibration. Plain values.
+        origin: How it was made, so that it can be made again; None: not known.
     """
 
-    def __init__(self, network: Network, domain: str, facts: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        network: Network,
+        domain: str,
+        facts: Mapping[str, Any] | None = None,
+        origin: EncoderOrigin | None = None,
+    ) -> None:
         """Fold a network with all its domains into an encoder of one."""
         super().__init__()
         self.network = network.folded(domain).eval().to(memory_format=torch.channels_last)
@@ -79,6 +87,7 @@ class Encoder(nn.Module):
         self.feature_dim = network.feature_dim
         self.domain = domain
         self.facts = dict(facts or {})
+        self.origin = origin
         self._known_fingerprint: tuple[object, str] | None = None
 
     @property
@@ -177,24 +186,29 @@ def load_encoder(checkpoint: str | Path, *, arch: str | None = None, domain: str
     network = load_network(Path(checkpoint), arch=arch)
     if domain not in network.domains:
         raise InputError(f"{checkpoint} has no domain {domain!r}; it has {', '.join(network.domains)}")
-    return Encoder(network, domain, load_facts(Path(checkpoint)))
+    origin = EncoderOrigin(kept_file(str(checkpoint)), domain, arch or "")
+    return Encoder(network, domain, load_facts(Path(checkpoint)), origin)
 
 
 def imagenet_encoder(
     arch: str = SMALL_IMAGENET_ARCH, *, pretrained: str = "auto", size: tuple[int, int] = (256, 128)
 ) -> Encoder:
-    """An encoder that has seen ImageNet only, for images of objects that no checkpoint is at hand for.
+    """An encoder without a checkpoint: a network that has seen ImageNet only, or one with weights of another project.
 
     Args:
         arch: A name in ``backbones.RESNETS`` or ``timm/NAME``.
-        pretrained: ``auto``, ``none`` or a file, as in training.
+        pretrained: ``auto`` (ImageNet), ``none`` (random weights, the same each time) or a file, as in training.
         size: Height and width of its images, pixels.
 
     Raises:
         InputError: If there are no weights; says how to get them.
     """
-    network = Network(EncoderSettings(arch=arch, height=size[0], width=size[1]), find_weights(arch, pretrained)).eval()
-    return Encoder(network, "target")
+    weights = find_weights(arch, pretrained)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = Network(EncoderSettings(arch=arch, height=size[0], width=size[1]), weights).eval()
+    origin = EncoderOrigin(arch=arch, pretrained=kept_file(pretrained), height=size[0], width=size[1])
+    return Encoder(network, "target", origin=origin)
 
 
 def embed_records(

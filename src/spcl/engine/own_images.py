@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from spcl.data.crop_shapes import crop_shape
-from spcl.engine.embed import EmbeddedImages, Encoder, embed_records, imagenet_encoder, load_encoder
+from spcl.engine.embed import EmbeddedImages, Encoder, embed_records
+from spcl.engine.encoder_choice import EncoderChoice, chosen_encoder
 from spcl.engine.journal import Reporter
 from spcl.engine.label_stage import check_label_stage
 from spcl.records import Record
@@ -37,48 +36,10 @@ class SearchedImages:
     neighbours: NDArray[np.int64]
 
 
-def encoder_for_images(
-    records: Sequence[Record],
-    checkpoint: str | Path | None,
-    *,
-    arch: str,
-    pretrained: str = "auto",
-    domain: str = "target",
-    report: Reporter,
-) -> Encoder:
-    """An encoder, and a word on it.
-
-    Args:
-        records: Whose images it is for; their shape decides the size where there is no checkpoint.
-        checkpoint: Ours or an official one; None: none is at hand.
-        arch: The network without a checkpoint; with one, its network where it does not tell (empty: it does).
-        pretrained: Weights of the network without a checkpoint: ``auto``, ``none`` or a file.
-        domain: Whose batch norm is used, with a checkpoint.
-        report: Told what is used and why.
-
-    Raises:
-        InputError: If the checkpoint or the weights cannot be used; says what to do.
-    """
-    if checkpoint:
-        encoder = load_encoder(checkpoint, arch=arch or None, domain=domain)
-        report.say(f"encoder: {checkpoint}, images of {encoder.size[0]} x {encoder.size[1]}")
-        return encoder
-    shape = crop_shape(records)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)  # random weights, where they are asked for, are the same each time
-        encoder = imagenet_encoder(arch, pretrained=pretrained, size=shape.size)
-    weights = "random weights, which tell little" if pretrained == "none" else "ImageNet weights"
-    report.say(f"encoder: {arch}, {weights}; {shape.reason}")
-    return encoder
-
-
 def embed_and_search(
     records: Sequence[Record],
     *,
-    checkpoint: str,
-    arch: str,
-    pretrained: str,
-    domain: str,
+    choice: EncoderChoice,
     k1: int | Literal["auto"],
     min_samples: int,
     workers: NumThreads,
@@ -88,14 +49,15 @@ def embed_and_search(
 ) -> SearchedImages:
     """Features of images and their nearest neighbours, as many as suggesting and grouping need.
 
-    ``memory_flags`` are those of the caller that need less memory, for the error where it is short.
+    ``choice`` is what the user said of the encoder, ``memory_flags`` are those of the caller that need less memory, for
+    the error where it is short.
 
     Raises:
         InputError: If there is no usable encoder, no image can be read, or so many do not fit in memory.
     """
-    encoder = encoder_for_images(
-        records, checkpoint or None, arch=arch, pretrained=pretrained, domain=domain, report=report
-    )
+    encoder = chosen_encoder(choice, lambda: records, report=report)
+    if choice.checkpoint:
+        report.say(f"encoder: {choice.checkpoint}, images of {encoder.size[0]} x {encoder.size[1]}")
     width = searched(k1, min_samples)
     check_label_stage(
         len(records),

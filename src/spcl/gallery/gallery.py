@@ -11,6 +11,7 @@ import pyarrow as pa
 from spcl.data.one_image import kept_path
 from spcl.data.source_options import IdentityFrom, SourceOptions
 from spcl.engine.embed import Encoder
+from spcl.engine.encoder_origin import FACT
 from spcl.engine.journal import Reporter
 from spcl.errors import InputError
 from spcl.gallery.columns import KEY, described, path_text, with_vectors
@@ -85,11 +86,14 @@ class Gallery(ReadableGallery):
         Raises:
             InputError: If something is there already, or neither encoder nor fingerprint and length are given.
         """
+        facts: dict[str, Any] = {"flip": flip}
         if encoder is not None:
             fingerprint, dim = encoder.fingerprint, encoder.feature_dim
+            if encoder.origin is not None:
+                facts[FACT] = encoder.origin.to_dict()
         if not fingerprint or not dim or dim < 1:
             raise InputError("a gallery needs the encoder whose vectors it will hold, or its fingerprint and dim")
-        facts = {"fingerprint": fingerprint, "flip": flip, "key": ImageKeys(key).by}
+        facts |= {"fingerprint": fingerprint, "key": ImageKeys(key).by}
         return cls(Store.create(Path(path), dim, facts), encoder)
 
     @classmethod

