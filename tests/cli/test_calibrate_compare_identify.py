@@ -113,7 +113,7 @@ def test_a_small_gallery_asks_for_a_calibration_and_uses_it(folder, capsys):
         (["calibrate", "c.pth.tar", "crops", "--seed", "-1"], "--seed is -1; expected at least 0"),
         (["calibrate", "c.pth.tar", "crops", "--output", "crops"], "crops is a folder; give the name of a file"),
         (["compare", "c.pth.tar", "crops/00/0.png", "gone.png"], "cannot read the image gone.png"),
-        (["compare", "c.pth.tar", "crops/00/0.png", "strangers"], "cannot read the image strangers"),
+        (["compare", "c.pth.tar", "crops/00/0.png", "strangers"], "strangers is a folder; give one image"),
         (["identify", "c.pth.tar", "crops", "strangers"], "no image of the gallery"),
         (["identify", "c.pth.tar", "crops", "nowhere"], "there are no images at nowhere"),
         (["identify", "c.pth.tar", "crops"], "which images are to be named?"),

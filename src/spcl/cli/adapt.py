@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from spcl.cli.options import ComputingOptions, parsed
+from spcl.cli.computing import ComputingOptions
+from spcl.cli.options import parsed
 from spcl.data.checked_tables import check_tables
 from spcl.data.table_options import TableOptions
 from spcl.engine.adaptation_settings import AdaptationSettings

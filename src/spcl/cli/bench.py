@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from spcl.cli.options import ComputingOptions, at_least
+from spcl.cli.computing import ComputingOptions
+from spcl.cli.options import at_least
 from spcl.engine.journal import ConsoleReporter, SilentReporter
 from spcl.errors import InputError
 from spcl.threads import use_threads

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 import tyro
 
 from spcl.cli.encoder_flags import CheckpointWord, EncoderOptions
-from spcl.cli.options import parsed
-from spcl.data.files import what_is_there
+from spcl.cli.options import checked_rate, parsed
 from spcl.engine.journal import ConsoleReporter, Reporter, SilentReporter
 from spcl.errors import InputError
 
@@ -62,7 +61,7 @@ class Compare(EncoderOptions):
 def main(arguments: Sequence[str]) -> None:
     """Run ``spcl compare`` with these words."""
     options = parsed(Compare, arguments, "spcl compare")
-    images = [one_image(word) for word in (options.first, options.second)]
+    images = [Path(options.first), Path(options.second)]
 
     from spcl.engine.calibrate import read_calibration, use_calibration
     from spcl.engine.compare import compare
@@ -81,23 +80,11 @@ def main(arguments: Sequence[str]) -> None:
     ).to(device)
     if file is not None:
         use_calibration(encoder, file)
-    found = compare(encoder, *images, false_match_rate=options.false_match_rate)
+    found = compare(encoder, images[0], images[1], false_match_rate=options.false_match_rate)
     if options.json:
         print(json.dumps(found.to_row()))
         return
     _print(found, options, report)
-
-
-def one_image(word: str) -> Path:
-    """The file of one image.
-
-    Raises:
-        InputError: If it is a folder, or not there.
-    """
-    path = Path(word)
-    if not path.is_file():
-        raise InputError(f"two images are compared, and {word} is none: {what_is_there(path)}. Give one image")
-    return path
 
 
 def _print(found: Comparison, options: Compare, report: Reporter) -> None:

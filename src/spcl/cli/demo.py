@@ -14,7 +14,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from spcl.cli.options import ComputingOptions, at_least, parsed
+from spcl.cli.computing import ComputingOptions
+from spcl.cli.options import at_least, parsed
 from spcl.config import DataConfig, NetworkConfig, Recipe, RunConfig, ScheduleConfig
 from spcl.engine.journal import ConsoleReporter, Reporter, SilentReporter, duration
 from spcl.engine.whole_files import written_aside

@@ -71,11 +71,8 @@ def main(arguments: Sequence[str]) -> None:
     from spcl.export.weights import export_weights
 
     report = SilentReporter() if options.json else ConsoleReporter()
-    encoder = chosen_encoder(
-        options.choice(),
-        lambda: images_of(options.images, SourceOptions(data_dir=options.data_dir)).records,
-        report=report,
-    )
+    source = SourceOptions(data_dir=options.data_dir)
+    encoder = chosen_encoder(options.choice(), lambda: images_of(options.images, source).records, report=report)
     if output.suffix.lower() == _WEIGHTS:
         card = export_weights(encoder, output, overwrite=options.overwrite)
         row = {"path": str(output), "card": str(card), "bytes": output.stat().st_size} | _facts(encoder)

@@ -135,6 +135,7 @@ def parsed(
         InputError: If a value cannot be used.
     """
     refuse_repeated(arguments)
+    refuse_empty(arguments)
     given: dict[str, Any] = {} if default is None else {"default": default}
     options: Options = tyro.cli(
         kind,
@@ -181,6 +182,14 @@ def say_notes(report: Reporter, notes: Sequence[str]) -> None:
     """Report what was found of a source and what is not used of it."""
     for note in notes:
         report.say(f"note: {note}")
+
+
+def refuse_empty(words: Sequence[str]) -> None:
+    """Raise an ``InputError`` for an empty word that is no flag's value: it would count as one that was left out."""
+    if any(not word and (at == 0 or not words[at - 1].startswith("-")) for at, word in enumerate(words)):
+        raise InputError(
+            "an empty word is given where a checkpoint or images are expected; is a variable of your shell not set?"
+        )
 
 
 def at_least(flag: str, value: int, least: int) -> None:

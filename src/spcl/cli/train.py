@@ -9,8 +9,9 @@ from typing import Annotated
 
 import tyro
 
+from spcl.cli.computing import ComputingOptions
 from spcl.cli.flags import Flags, flags_of, recipe_of
-from spcl.cli.options import ComputingOptions, parsed
+from spcl.cli.options import parsed
 from spcl.config import Recipe, load_config, load_recipe, overlay
 from spcl.data.checked_tables import check_tables
 from spcl.data.several_sources import sources_of
