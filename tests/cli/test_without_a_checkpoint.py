@@ -82,7 +82,7 @@ def test_identify_and_embed_take_it_too(folder, capsys, tmp_path):
 
 
 def test_images_are_searched_in_with_weights_of_others(folder, capsys):
-    found = answered("search", "crops", QUERY, "--top", "2", *OTHERS, capsys=capsys)
+    found = answered("search", "crops", QUERY, "--top", "2", "--identity-from", "folder", *OTHERS, capsys=capsys)
     assert found == answered("search", "g", QUERY, "--top", "2", capsys=capsys)
     main(["search", "crops", QUERY, *OTHERS, *FAST])
     printed = capsys.readouterr().out
