@@ -14,12 +14,14 @@ from spcl.threads import prepare_libraries
 prepare_libraries()
 
 if TYPE_CHECKING:
+    from spcl.config import Recipe, load_recipe
     from spcl.data.catalogue import load_dataset
     from spcl.engine.adapt import Adaptation, adapt
     from spcl.engine.adaptation_settings import AdaptationSettings
     from spcl.engine.calibrate import calibrate
     from spcl.engine.compare import Comparison, compare
     from spcl.engine.embed import Encoder, load_encoder
+    from spcl.engine.train import TrainingResult, train
     from spcl.errors import InputError
     from spcl.export.onnx_file import export_onnx
     from spcl.export.weights import export_weights
@@ -46,9 +48,11 @@ _HOMES = {
     "PseudoLabels": "spcl.selfpaced.pseudo_labels",
     "RankingResult": "spcl.retrieval.ranking",
     "ReIDDataset": "spcl.records",
+    "Recipe": "spcl.config",
     "Record": "spcl.records",
-    "adapt": "spcl.engine.adapt",
     "Suggestion": "spcl.selfpaced.suggestion",
+    "TrainingResult": "spcl.engine.train",
+    "adapt": "spcl.engine.adapt",
     "calibrate": "spcl.engine.calibrate",
     "cluster": "spcl.selfpaced.grouping",
     "compare": "spcl.engine.compare",
@@ -58,10 +62,12 @@ _HOMES = {
     "jaccard_distance": "spcl.retrieval.jaccard",
     "load_dataset": "spcl.data.catalogue",
     "load_encoder": "spcl.engine.embed",
+    "load_recipe": "spcl.config",
     "pseudo_labels": "spcl.selfpaced.pseudo_labels",
     "rank_metrics": "spcl.retrieval.ranking",
     "rerank": "spcl.retrieval.rerank",
     "suggest": "spcl.selfpaced.suggestion",
+    "train": "spcl.engine.train",
 }
 
 __all__ = [
@@ -76,8 +82,10 @@ __all__ = [
     "PseudoLabels",
     "RankingResult",
     "ReIDDataset",
+    "Recipe",
     "Record",
     "Suggestion",
+    "TrainingResult",
     "__version__",
     "adapt",
     "calibrate",
@@ -89,10 +97,12 @@ __all__ = [
     "jaccard_distance",
     "load_dataset",
     "load_encoder",
+    "load_recipe",
     "pseudo_labels",
     "rank_metrics",
     "rerank",
     "suggest",
+    "train",
 ]
 
 

@@ -44,10 +44,16 @@ else:
 
 KINDS: dict[str, dict[str, str]] = {
     "labels": {"self-paced": "spcl.training.self_paced_labels:SelfPacedLabelSettings"},
-    "label_features": {"memory": "spcl.training.memory_rows:MemoryRowsSettings"},
+    "label_features": {
+        "memory": "spcl.training.memory_rows:MemoryRowsSettings",
+        "extracted": "spcl.training.extracted_features:ExtractedFeaturesSettings",
+    },
     "memory": {"hybrid": "spcl.training.hybrid_memory:HybridMemorySettings"},
-    "losses": {"contrastive": "spcl.training.contrastive:ContrastiveSettings"},
-    "teacher": {},
+    "losses": {
+        "contrastive": "spcl.training.contrastive:ContrastiveSettings",
+        "normalised-centroids": "spcl.training.normalised_centroids:NormalisedCentroidsSettings",
+    },
+    "teacher": {"ema": "spcl.training.ema_teacher:EmaTeacherSettings"},
     "sampler": {"identity": "spcl.training.identity_sampling:IdentitySamplerSettings"},
     "optimiser": {"adam": "spcl.training.adam:AdamSettings"},
 }
@@ -297,15 +303,18 @@ def in_new_places(values: Mapping[str, Any], base: Recipe | None = None) -> dict
             continue
         value = part.pop(name)
         if new_section == "losses":
-            terms = moved.get(
-                "losses", [{"kind": kind_of("losses", each, KINDS)} for each in (base or Recipe()).losses]
-            )
-            moved["losses"] = [
-                {new_name: value} | term if term.get("kind") == "contrastive" else term for term in terms
-            ]
+            moved["losses"] = _with_temperature(moved.get("losses"), value, base or Recipe())
         else:
             moved[new_section] = {new_name: value} | dict(moved.get(new_section) or {})
     return moved
+
+
+def _with_temperature(terms: Any, value: Any, base: Recipe) -> list[dict[str, Any]]:
+    """Terms of the loss, the base's where none are given, with a temperature for each kind of the package's."""
+    given = terms or [{"kind": kind_of("losses", term, KINDS)} for term in base.losses]
+    if not any(term.get("kind") in KINDS["losses"] for term in given):
+        raise InputError(f"temperature is {value!r}, and no term of the loss is of a kind that takes it from here")
+    return [{"temperature": value} | term if term.get("kind") in KINDS["losses"] else term for term in given]
 
 
 def to_values(recipe: Recipe) -> dict[str, Any]:

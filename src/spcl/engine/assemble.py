@@ -134,6 +134,8 @@ def prepare(
 
     def extract(network: Encoder) -> torch.Tensor:
         """Features of the target's training images."""
+        if "target" not in stores:
+            return torch.zeros(0, network.feature_dim)
         with report.progress("labels: features of the target") as advance:
             return extract_features(network, stores["target"], runtime, domain="target", progress=advance)
 
