@@ -63,6 +63,12 @@ def test_results_of_single_queries_in_the_users_words(folder, capsys):
     (query,) = json.loads(capsys.readouterr().out)["worst"]
     assert query["average_precision"] == min(float(row["average_precision"]) for row in rows)
     assert len(query["hits"]) == 6
+    # A registered data set, by its name and by its folder: cameras as file names call them.
+    place = write_fake("market1501", folder / "examples/data")
+    for data in ("market1501", str(place)):
+        main(["evaluate", "c.pth.tar", data, "--worst", "9", "--json", "--device", "cpu"])
+        worst = json.loads(capsys.readouterr().out)["worst"]
+        assert {f"_c{query['camera']}s" in query["path"] for query in worst} == {True}
 
 
 @pytest.mark.parametrize(

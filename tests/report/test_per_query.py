@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from spcl.data.catalogue import load_dataset
+from spcl.data.source_options import SourceOptions
 from spcl.engine.evaluate import EvaluationResult
 from spcl.errors import InputError
 from spcl.records import Record, ReIDDataset
 from spcl.report.per_query import (
-    names_as_written,
+    names_in_source,
     query_results,
     worst,
     worst_lines,
@@ -23,6 +26,7 @@ from spcl.report.per_query import (
 from spcl.report.ranked import lines_under
 from spcl.retrieval.ranking import rank_metrics
 from spcl.retrieval.top_gallery import top_gallery
+from tests.fakes import draw, write_fake
 
 QUERY = np.eye(4, dtype=np.float32)[:3]
 GALLERY = np.array([[1, 0, 0, 0], [0.8, 0.6, 0, 0], [0, 1, 0, 0], [0, 0.6, 0.8, 0]], dtype=np.float32)
@@ -88,17 +92,33 @@ def test_the_picture_shows_the_worst_queries_with_their_hits(tmp_path):
     assert {(0x1B, 0x78, 0x37), (0xC0, 0x27, 0x2D)} <= colours
 
 
-def test_names_are_those_of_the_source_where_they_fit_the_numbers():
-    dataset = evaluated()[1]
-    names = {"identity": ["Ann", "Bob", "Cy", "Bob", "Ann", "Bob", "Bob"], "camera": list("1112221")}
-    assert names_as_written(dataset, names) == (
-        {7: "Ann", 8: "Bob", 9: "Cy"},
-        {0: "1", 1: "2"},
-    )
-    names["identity"][-1] = "Cy"
-    # One name for two numbers, and folders that are no identities: numbers are shown.
-    assert names_as_written(dataset, names)[0] == {}
-    assert names_as_written(dataset, {}) == ({}, {})
+def test_names_are_those_of_the_source_where_they_fit_the_numbers(tmp_path):
+    lines = ["path,identity,camera,split"]
+    for number, name in enumerate(("Ann", "Bob", "Ann", "Bob")):
+        path = draw(tmp_path / f"{number}.png", number % 2, number)
+        lines.append(f"{path},{name},{'north' if number < 2 else 'south'},{'query' if number < 2 else 'gallery'}")
+    table = tmp_path / "cows.csv"
+    table.write_text("\n".join(lines))
+    dataset = load_dataset(table)
+    options = SourceOptions()
+    identities, cameras = names_in_source(str(table), dataset, options)
+    assert [identities[record.identity] for record in dataset.query] == ["Ann", "Bob"]
+    assert sorted(cameras.values()) == ["north", "south"]
+    # Numbers that do not fit the names are shown themselves.
+    swapped = replace(dataset, gallery=tuple(replace(record, identity=0) for record in dataset.gallery))
+    assert names_in_source(str(table), swapped, options)[0] == {}
+    # A data set's layout: cameras as file names call them, identities by number.
+    folder = write_fake("market1501", tmp_path / "data")
+    assert names_in_source(str(folder), load_dataset(folder), options) == ({}, {0: "1", 1: "2", 2: "6"})
+    # A folder for each identity.
+    for number in range(4):
+        draw(
+            tmp_path / "herd" / ("query", "gallery")[number // 2] / ("Ann", "Bob")[number % 2] / f"{number}.png", number
+        )
+    herd = load_dataset(tmp_path / "herd")
+    assert sorted(names_in_source(str(tmp_path / "herd"), herd, options)[0].values()) == ["Ann", "Bob"]
+    # What cannot be read again has no names.
+    assert names_in_source(str(tmp_path / "gone.csv"), herd, options) == ({}, {})
 
 
 def test_a_protocol_of_several_galleries_has_no_result_for_a_query():

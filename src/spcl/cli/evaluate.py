@@ -184,11 +184,9 @@ def _inputs(options: Evaluate, expected: Expected, report: Reporter) -> tuple[Re
 
 
 def _query_results(result: EvaluationResult, dataset: ReIDDataset, options: Evaluate) -> list[QueryResult]:
-    from spcl.data.written_columns import written_columns
-    from spcl.report.per_query import names_as_written, query_results
+    from spcl.report.per_query import names_in_source, query_results
 
-    written = written_columns(options.data, dataset.query + dataset.gallery, options=options.source().table)
-    identities, cameras = names_as_written(dataset, written)
+    identities, cameras = names_in_source(options.data, dataset, options.source())
     return query_results(result, dataset, identities=identities, cameras=cameras)
 
 

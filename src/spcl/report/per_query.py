@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from spcl.data.one_image import kept_path, shown_path
+from spcl.data.image_table import images_of
+from spcl.data.one_image import image_keys, kept_path, shown_path
+from spcl.data.source_options import SourceOptions
 from spcl.engine.evaluate import EvaluationResult
 from spcl.engine.whole_files import written_aside
 from spcl.errors import InputError
@@ -130,22 +132,34 @@ def query_results(
     return found
 
 
-def names_as_written(dataset: ReIDDataset, written: Mapping[str, Sequence[Any]]) -> tuple[Names, Names]:
+def names_in_source(source: str, dataset: ReIDDataset, options: SourceOptions) -> tuple[Names, Names]:
     """What the user calls the identities and the cameras of queries and gallery.
 
     Args:
+        source: Where the data set was read from.
         dataset: With the queries and the gallery.
-        written: What the source says of these images, query first: ``identity`` and ``camera``, where it says so.
+        options: How the source is read.
 
     Returns:
         Names by number, of identities and of cameras. Without a column of identities, the names of folders where each
         identity has one of its own. Empty where numbers and names do not correspond one to one.
     """
     records = dataset.query + dataset.gallery
+    try:
+        table = images_of(source, options, labelled=True)
+    except InputError:
+        # The evaluation could use the source all the same; numbers are shown.
+        return {}, {}
+    row_of = {key: row for row, key in enumerate(image_keys([record.path for record in table.records]))}
+    rows = [row_of.get(key) for key in image_keys([record.path for record in records])]
+
+    def written(name: str) -> list[Any]:
+        return [None if row is None else table.columns[name][row] for row in rows]
+
     folders = [record.path.parent.name for record in records]
     return (
-        _one_to_one([record.identity for record in records], written.get("identity", folders)),
-        _one_to_one([record.camera for record in records], written.get("camera", [])),
+        _one_to_one([r.identity for r in records], written("identity") if "identity" in table.columns else folders),
+        _one_to_one([r.camera for r in records], written("camera") if "camera" in table.columns else []),
     )
 
 
