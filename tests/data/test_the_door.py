@@ -13,6 +13,7 @@ from spcl.data.image_formats import IMAGE_SUFFIXES
 from spcl.data.image_table import images_of
 from spcl.data.images import open_image
 from spcl.data.source_options import SourceOptions
+from spcl.engine.preflight import check_training_sets
 from spcl.errors import InputError
 from tests.fakes import draw, write_fake
 
@@ -274,3 +275,52 @@ def test_copies_are_left_out_where_the_first_alone_is_asked_for(tmp_path):
 
 def test_every_ending_is_named_in_lower_case():
     assert all(ending == ending.lower() and ending.startswith(".") for ending in IMAGE_SUFFIXES)
+
+
+def test_identities_of_a_table_come_from_where_they_are_asked_for(tmp_path):
+    rows = []
+    for who in ("ann", "ben"):
+        for number in (1, 2):
+            draw(tmp_path / who / f"000{number}_c1.jpg", number)
+            rows.append(f"{who}/000{number}_c1.jpg,x{who}{number}")
+    table = tmp_path / "t.csv"
+    table.write_text("\n".join(["path,identity", *rows]))
+    for asked, expected in (
+        ("auto", [0, 1, 2, 3]),
+        ("table", [0, 1, 2, 3]),
+        ("folder", [0, 0, 1, 1]),
+        ("name", [0, 1] * 2),
+    ):
+        options = SourceOptions(identity_from=asked)
+        for source in (table, f"train={table}"):
+            dataset = load_dataset(source, labelled=True, options=options)
+            assert [record.identity for record in dataset.train] == expected, asked
+            found = images_of(source, options, labelled=True)
+            assert [record.identity for record in found.records] == expected
+            assert len(set(images_of(source, options).columns["identity"])) == len(set(expected))
+    (tmp_path / "bare.csv").write_text("path\nann/0001_c1.jpg\n")
+    for read in (load_dataset, images_of):
+        with pytest.raises(InputError, match=r"identities are to come from a table, and .*bare.csv has none"):
+            read(tmp_path / "bare.csv", labelled=True, options=SourceOptions(identity_from="table"))
+    draw(tmp_path / "plain.jpg", 1)
+    (tmp_path / "plain.csv").write_text("path\nplain.jpg\n")
+    for read in (load_dataset, images_of):
+        with pytest.raises(InputError, match=r"none of the 1 names in .*plain.csv has one"):
+            read(tmp_path / "plain.csv", labelled=True, options=SourceOptions(identity_from="name"))
+
+
+def test_settings_of_tables_without_a_table_are_said(tmp_path):
+    draw(tmp_path / "a.jpg", 1)
+    options = SourceOptions(columns="path=file", time_format="%Y")
+    note = f"--columns path=file and --time-format %Y is not used: {tmp_path} is no table"
+    assert note in images_of(tmp_path, options).notes
+    assert note in load_dataset(tmp_path, options=options).notes
+
+
+def test_a_source_of_camera_folders_says_why_it_has_no_identities(tmp_path):
+    for camera in (1, 2):
+        for who in (1, 2):
+            draw(tmp_path / "source" / f"cam{camera}" / f"person{who}.jpg", who)
+    dataset = load_dataset(tmp_path / "source", labelled=True)
+    with pytest.raises(InputError, match=r"a source must be labelled.*the folders cam1, cam2 are cameras"):
+        check_training_sets(dataset, dataset)

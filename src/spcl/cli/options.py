@@ -235,10 +235,14 @@ def found_queries(queries: Sequence[str], options: SourceOptions, *, purpose: st
     from spcl.data.files import what_is_there
     from spcl.data.image_formats import is_image_name
     from spcl.data.image_table import images_of
+    from spcl.data.table_files import SUFFIXES
 
     if not queries:
         raise InputError(f"which images are to be {purpose}? Give one, several, or a folder, after the gallery")
     for query in queries:
         if is_image_name(query) and not Path(query).exists():
             raise InputError(f"there are no images at {query}: {what_is_there(Path(query))}")
+    # Settings of tables may be meant for the gallery's.
+    if not any(Path(query).suffix.lower() in SUFFIXES for query in queries):
+        options = replace(options, columns="", time_format="")
     return images_of(queries, replace(options, identity_from="auto"))

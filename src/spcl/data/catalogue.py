@@ -28,7 +28,8 @@ from spcl.data.from_manifest import (
 from spcl.data.image_formats import is_image_file
 from spcl.data.one_image import image_keys, kept_path
 from spcl.data.same_images import each_image_once
-from spcl.data.source_options import DATA_DIR, SourceOptions
+from spcl.data.source_options import DATA_DIR, SourceOptions, note_of_no_table
+from spcl.data.table_identities import as_asked_for
 from spcl.errors import InputError, first_line
 from spcl.records import Record, ReIDDataset
 
@@ -147,8 +148,9 @@ def load_dataset(
         dataset = _with_count_notes(REGISTERED[name].load(folder), REGISTERED[name].published)
         return replace(dataset, notes=(*dataset.notes, *notes))
     if names_splits(text) and not Path(text).exists():
-        return each_image_once(_by_split(text, keep_missing, options), without_copies=options.duplicates == "first")
-    dataset = _by_path(Path(name_or_path), keep_missing, labelled, options)
+        dataset = as_asked_for(_by_split(text, keep_missing, options), options, text)
+    else:
+        dataset = _by_path(Path(name_or_path), keep_missing, labelled, options)
     return each_image_once(dataset, without_copies=options.duplicates == "first")
 
 
@@ -215,7 +217,9 @@ def _by_path(path: Path, keep_missing: bool, labelled: bool, options: SourceOpti
     # Tables named after a folder describe it better than its file names do.
     tables = tables_of(path, options)
     if tables:
-        dataset = load_manifests(tables, path.name, keep_missing=keep_missing, options=options.table)
+        dataset = as_asked_for(
+            load_manifests(tables, path.name, keep_missing=keep_missing, options=options.table), options, str(path)
+        )
         if not path.is_dir():
             return dataset
         used = set(image_keys([record.path for record in dataset.train + dataset.query + dataset.gallery]))
@@ -227,10 +231,12 @@ def _by_path(path: Path, keep_missing: bool, labelled: bool, options: SourceOpti
     if path.is_dir():
         folder = kept_path(path)
         if options.layout != "all" and options.identity_from != "folder" and is_market_layout(folder):
-            return load_market_layout(folder, options)
-        return load_folder(folder, options, labelled=labelled)
+            dataset = load_market_layout(folder, options)
+        else:
+            dataset = load_folder(folder, options, labelled=labelled)
+        return replace(dataset, notes=(*dataset.notes, *note_of_no_table(options, str(path))))
     if path.suffix.lower() in SUFFIXES:
-        return load_manifest(path, keep_missing=keep_missing, options=options.table)
+        return as_asked_for(load_manifest(path, keep_missing=keep_missing, options=options.table), options, str(path))
     if path.is_file() and is_image_file(path):
         raise InputError(f"{path} is one image; a data set is a folder of images: {path.parent}, say")
     near = get_close_matches(str(path), REGISTERED, n=1)

@@ -20,7 +20,8 @@ from spcl.data.from_manifest import SUFFIXES, names_splits
 from spcl.data.image_formats import IMAGE_SUFFIXES, is_image_file, is_image_name
 from spcl.data.one_image import kept_path
 from spcl.data.same_images import check_agreement, note_of_copies, note_of_repeated, rows_of_each_image
-from spcl.data.source_options import SourceOptions
+from spcl.data.source_options import SourceOptions, note_of_no_table
+from spcl.data.table_identities import with_identities
 from spcl.data.written_columns import written_columns
 from spcl.errors import InputError
 from spcl.records import Record, ReIDDataset
@@ -171,7 +172,7 @@ def _of_files(files: list[Path], options: SourceOptions, *, where: str, root: Pa
     """Images without a table: cameras by their names or folders, identities only where they are asked for."""
     cameras = cameras_of_files(files, root)
     columns: Columns = {"camera": list(cameras.written)}
-    notes = list(cameras.notes)
+    notes = [*cameras.notes, *note_of_no_table(options, where)]
     if options.identity_from != "auto":
         named = named_images(root or Path(where), files, options, labelled=True)
         columns["identity"] = list(named.names)
@@ -203,54 +204,19 @@ def _of_dataset(
         raise InputError(
             f"identities are to come from a table, and {given} has none: give a table with a column identity"
         )
-    if options.identity_from in ("folder", "name") and not labelled:
+    if options.identity_from in ("folder", "name"):
         named = named_images(kept_path(path), [record.path for record in records], options, labelled=True)
         columns["identity"] = list(named.names)
         notes += named.notes
-    if (
-        "identity" in columns
-        and None in columns["identity"]
-        and any(value is not None for value in columns["identity"])
-    ):
-        notes.append(note_of_known(columns["identity"]))
+    names = columns.get("identity")
+    if names and None in names and any(name is not None for name in names):
+        notes.append(note_of_known(names))
     if labelled:
-        records = _with_identities(path, dataset, columns.get("identity"), by_table=by_table, registered=registered)
+        records = with_identities(path, dataset, names, registered=registered)
     else:
         records = tuple(replace(record, identity=None) for record in records)
     records = tuple(replace(record, path=kept_path(record.path)) for record in records)
     return ImageTable(records, splits, _with_values(columns), notes=tuple(dict.fromkeys(notes)))
-
-
-def _with_identities(
-    path: Path, dataset: ReIDDataset, written: Sequence[Any] | None, *, by_table: bool, registered: bool
-) -> tuple[Record, ...]:
-    """Records with one number for each identity, over all splits.
-
-    A table's words; the folders below ``train``, ``query``, ``gallery``; the numbers of Market-1501's layout. Where
-    nothing but numbers is known (MSMT17 has training and test identities of one number, who are two persons), training
-    and test identities stay apart.
-    """
-    tested = dataset.query + dataset.gallery
-    records = dataset.train + tested
-    names: Sequence[Any] | None = None
-    if by_table:
-        names = written
-    elif not registered and (path / "bounding_box_train").is_dir():
-        names = [record.path.name.partition("_")[0] for record in records]
-    elif not registered and (path / "train").is_dir():
-        names = [record.path.parent.name for record in records]
-    if names is not None:
-        known = [r.identity is not None for r in dataset.train]
-        known += [r.identity not in (None, dataset.distractors) for r in tested]
-        numbers: dict[Any, int] = {}
-        return tuple(
-            replace(record, identity=numbers.setdefault(name, len(numbers)) if is_known and name is not None else None)
-            for record, name, is_known in zip(records, names, known, strict=True)
-        )
-    first = max((record.identity for record in dataset.train if record.identity is not None), default=-1) + 1
-    unknown = (None, dataset.distractors)
-    moved = (replace(r, identity=None if r.identity in unknown else r.identity + first) for r in tested)
-    return dataset.train + tuple(moved)
 
 
 def _joined(parts: Sequence[ImageTable]) -> ImageTable:

@@ -38,10 +38,11 @@ def check_training_sets(source: ReIDDataset | None, target: ReIDDataset, *, sour
         raise InputError(f"the source {source.name} has no training images")
     unlabelled = int((identities_of(source.train) == UNKNOWN).sum())
     if unlabelled:
+        why = [note for note in source.notes if "identit" in note]
         raise InputError(
             f"the source {source.name} has {unlabelled} images without an identity, first "
             f"{next(r.path for r in source.train if r.identity is None)}; a source must be labelled. "
-            "Train on the target alone (leave --source out), or label it"
+            f"Train on the target alone (leave --source out), or label it{''.join(f'. {note}' for note in why)}"
         )
 
 
