@@ -201,7 +201,7 @@ def test_identities_of_folders(folder, capsys):
         (["search", "0.pth.tar", "nowhere", "crops"], "there are no images at nowhere"),
         (["search", "0.pth.tar", "empty", "crops"], "neither a gallery nor an image: empty is empty"),
         (["search", "0.pth.tar", "f.npy", "crops"], "-o f.parquet writes"),
-        (["search", "0.pth.tar", "g", "nope.jpg"], "nope.jpg: there is no such file"),
+        (["search", "0.pth.tar", "g", "nope.jpg"], "there are no images at nope.jpg"),
         (["search", "0.pth.tar", "g", "crops", "--top", "0"], "--top is 0"),
         (["search", "0.pth.tar", "g", "crops", "--where", "camra = 3"], "the columns are path (text), identity"),
         (["search", "0.pth.tar", "crops", "crops", "--where", "camra = 3"], "the columns are path (text), identity"),
