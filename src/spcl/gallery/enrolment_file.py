@@ -24,6 +24,7 @@ from spcl.gallery.folder import FORMAT, TABLE
 from spcl.retrieval.identification import Enrolled
 
 _FILE = "enrolled.npz"
+# A higher one where the same table gives other identities or scores than before.
 _LAYOUT = 1
 _VERSIONS = "_versions"
 _SUFFIX = ".manifest"

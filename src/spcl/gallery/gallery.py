@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -289,4 +290,6 @@ class Gallery(ReadableGallery):
         # Where it takes a moment only; a larger gallery's are computed when an image is to be named.
         named = snapshot.count(HAS_IDENTITY)
         if 0 < named * self.dim <= _MOST_VALUES_ENROLLED_AT_ONCE:
-            self.enrolled()
+            # Words for "not known" in an older gallery are no identities: the error comes where images are named.
+            with suppress(InputError):
+                self.enrolled()
