@@ -190,7 +190,10 @@ def test_an_encoder_of_ones_own_has_its_own_weights_and_network(crops, capsys):
             [*command, "--pretrained", "none"], capsys
         )
     main(["suggest", *words, "--arch", "timm/test_resnet"])
-    assert "encoder: c.pth.tar, images of" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "encoder: c.pth.tar, images of" in printed
+    # The command trains the encoder that was looked with, at its own size.
+    assert "spcl train crops --recipe person --from-checkpoint c.pth.tar --arch timm/test_resnet --eps " in printed
 
 
 def test_the_suggested_command_is_complete_and_says_what_it_would_not_read(crops, capsys):

@@ -84,7 +84,12 @@ def run_suggest(options: Suggest, report: Reporter) -> None:
 def training_command(options: Suggest, found: Suggestion, shape: CropShape) -> str:
     """A command line that trains on the images with what was suggested."""
     words = ["spcl", "train", options.images, "--recipe", shape.recipe]
-    words += ["--height", str(shape.size[0]), "--width", str(shape.size[1])]
+    if options.named_checkpoint:
+        # It has a size of its own, and what was suggested is for its features.
+        words += ["--from-checkpoint", options.named_checkpoint]
+        words += ["--arch", options.arch] if options.arch else []
+    else:
+        words += ["--height", str(shape.size[0]), "--width", str(shape.size[1])]
     words += ["--eps", f"{found.eps:g}", "--k1", str(found.k1), "--k2", str(found.k2)]
     usual = {entry.name: entry.default for entry in fields(Suggest)}
     for name in ("min_samples", "data_dir", "columns", "time_format", "layout", "duplicates"):

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from spcl.data.image_table import images_of
 from spcl.data.images import ImageStore
+from spcl.data.one_image import shown_path
 from spcl.data.synthetic import SyntheticSpec, render_image
 from spcl.engine.embed import Encoder
 from spcl.engine.journal import Reporter, SilentReporter
@@ -138,7 +139,7 @@ def _images_to_compare(
     pixels = store.read(np.arange(len(chosen)))
     good = [row for row in range(len(chosen)) if row not in store.broken]
     for row, reason in sorted(store.broken.items())[:5]:
-        report.warn(f"{chosen[row].path} is left out of the comparison: {reason}")
+        report.warn(f"{shown_path(chosen[row].path)} is left out of the comparison: {reason}")
     if not good:
         raise InputError(f"none of the {len(chosen)} images of {images} can be read; the file is checked on images")
     return pixels[good], [chosen[row].path for row in good]
