@@ -120,3 +120,9 @@ def test_registered_numbers_stay_apart_whatever_lies_beside(tmp_path, monkeypatc
     monkeypatch.chdir(tmp_path)
     here = images_of("msmt17", SourceOptions(data_dir=str(tmp_path)), labelled=True).records
     assert [record.identity for record in here] == [record.identity for record in elsewhere]
+
+
+def test_notes_of_training_are_not_said_to_who_embeds(tmp_path):
+    draw(tmp_path / "a.jpg", 1)
+    (tmp_path / "t.csv").write_text("path;identity\na.jpg;cow\n")
+    assert images_of(tmp_path / "t.csv").notes == (f"{tmp_path / 't.csv'}: columns are separated by semicolons",)

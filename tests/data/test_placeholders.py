@@ -75,6 +75,8 @@ def test_an_identity_with_far_more_images_than_the_rest():
     (note,) = note_of_a_dominant_identity([*herd, *["sans nom"] * 36, None])
     assert "'sans nom' has 36 images" in note and "95% of all pairs" in note and "leave those cells empty" in note
     assert note_of_a_dominant_identity({**Counter(herd), "sans nom": 36}) == (note,)
+    assert note_of_a_dominant_identity([f"cow{number % 5}" for number in range(20)] + ["wer?"] * 12)
+    assert note_of_a_dominant_identity([str(number % 1000) for number in range(4000)] + ["wer?"] * 36)
     for natural in (
         herd,
         [*herd, *["cow0"] * 5],
@@ -82,6 +84,9 @@ def test_an_identity_with_far_more_images_than_the_rest():
         [str(number % (1 + number // 3)) for number in range(400)],
         ["a"] * 30 + ["b"] * 30 + herd,
         ["a"] * 90 + ["b", "c"],
+        ["a"] * 20 + ["b"] * 9 + ["c"] * 8 + ["d"] * 5 + ["e"] * 5,
+        # Three times the others, among so many that its pairs are few.
+        [str(number % 100) for number in range(400)] + ["a"] * 12,
         ["a"] * 9 + ["b", "c", "d", "e"],
         [],
     ):

@@ -29,6 +29,8 @@ from spcl.records import Record, ReIDDataset
 Source = str | Path | Sequence[str | Path]
 Columns = dict[str, list[Any]]
 
+_OF_TRAINING = ("cameras are unknown", "no query and gallery")
+"""How notes begin that are of use to training and evaluation alone."""
 _MUST_AGREE = ("identity", "camera", "time")
 
 
@@ -195,7 +197,7 @@ def _of_dataset(
     splits = ("train",) * len(dataset.train) + ("query",) * len(dataset.query) + ("gallery",) * len(dataset.gallery)
     if not (dataset.query or dataset.gallery):
         splits = ("",) * len(records)
-    notes = list(dataset.notes)
+    notes = [note for note in dataset.notes if not note.startswith(_OF_TRAINING)]
     if by_table:
         columns = dict(written_columns(given, records, options=options.table))
     else:

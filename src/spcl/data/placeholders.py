@@ -64,7 +64,8 @@ _JUNK = re.compile(r"-1(\.0+)?")
 _BETWEEN = re.compile(r"[\s_.\-/\\#<>()\[\]{}'\"*?!:]+")
 
 _LEAST_IDENTITIES = 4
-_LEAST_IMAGES, _TIMES_THE_MEDIAN, _TIMES_THE_NEXT = 10, 5, 2
+_LEAST_IMAGES, _TIMES_THE_NEXT = 10, 2
+_TIMES_THE_MEDIAN, _TIMES_WITH_MOST_PAIRS = 5, 3
 
 
 def is_placeholder(value: object) -> bool:
@@ -122,8 +123,9 @@ def note_of_placeholders(found: Counter[str], column: str, holders: str = "cells
 def note_of_a_dominant_identity(names: Sequence[Any] | Mapping[Any, int]) -> tuple[str, ...]:
     """A note if one identity has far more images than the rest: it may be a word for "not known".
 
-    Far more: at least 10 images, 5 times the median of the identities and twice the next one, with 4 identities or
-    more. ``names`` has the identity of each image, None where unknown; or the number of images of each identity.
+    Far more: at least 10 images, twice the next one, and 5 times the median of the identities, or 3 times where half of
+    all pairs of one object are its own; with 4 identities or more. ``names`` has the identity of each image, None where
+    unknown; or the number of images of each identity.
     """
     number_of = Counter(names)
     number_of.pop(None, None)
@@ -132,10 +134,11 @@ def note_of_a_dominant_identity(names: Sequence[Any] | Mapping[Any, int]) -> tup
         return ()
     (name, most), (_, following) = counts[:2]
     middle = median(count for _, count in counts)
-    if most < max(_LEAST_IMAGES, _TIMES_THE_MEDIAN * middle, _TIMES_THE_NEXT * following):
-        return ()
     pairs = sum(count * (count - 1) // 2 for _, count in counts)
-    share = most * (most - 1) // 2 / pairs
+    share = most * (most - 1) // 2 / max(1, pairs)
+    times = _TIMES_WITH_MOST_PAIRS if share >= 0.5 else _TIMES_THE_MEDIAN
+    if most < max(_LEAST_IMAGES, times * middle, _TIMES_THE_NEXT * following):
+        return ()
     return (
         f"the identity {str(name)!r} has {most} images, half of the {len(counts)} identities have {middle:g} or fewer: "
         f"{share:.0%} of all pairs of one object are its own. If the word stands for images of unknown identity, leave "
