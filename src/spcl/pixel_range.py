@@ -67,7 +67,8 @@ class PixelRange:
             return f"{images} of more than 8 bits: {self.bounds[0]:g} is black, {self.bounds[1]:g} white (--range)"
         return (
             f"{images} of more than 8 bits, which use little of their range: stretched, each from its own dark to its "
-            "own bright values (--range LOW:HIGH: the same values for all; --range full: as they are)"
+            "own bright values (where brightness matters, give --range LOW:HIGH to spcl train, or where there is no "
+            "checkpoint)"
         )
 
     def to_eight_bits(

@@ -189,6 +189,8 @@ def test_an_encoder_of_ones_own_has_its_own_weights_and_network(crops, capsys):
         assert "--pretrained none is for a network without a checkpoint" in refused(
             [*command, "--pretrained", "none"], capsys
         )
+        assert "c.pth.tar keeps the range that it was trained with" in refused([*command, "--range", "0:4095"], capsys)
+        assert "expected auto, full, or the values" in refused([*command, "--range", "9"], capsys)
     main(["suggest", *words, "--arch", "timm/test_resnet"])
     printed = capsys.readouterr().out
     assert "encoder: c.pth.tar, images of" in printed

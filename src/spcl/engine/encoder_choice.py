@@ -24,6 +24,7 @@ class EncoderChoice:
         arch: The network; with a checkpoint: where it does not say. Empty: the small one of ``imagenet_encoder``.
         pretrained: Weights of a network without a checkpoint: ``auto`` (ImageNet), ``none`` or a file.
         domain: Whose batch norm is used, of a checkpoint.
+        pixel_range: Of grey images of more than 8 bits, without a checkpoint, which has its own.
     """
 
     checkpoint: str = ""
@@ -31,11 +32,13 @@ class EncoderChoice:
     arch: str = ""
     pretrained: str = "auto"
     domain: str = "target"
+    pixel_range: str = "auto"
 
     @property
     def is_open(self) -> bool:
         """Whether nothing was said: what a gallery remembers is then taken."""
-        return not (self.checkpoint or self.imagenet or self.arch) and self.pretrained == "auto"
+        said = self.checkpoint or self.imagenet or self.arch or self.pixel_range != "auto"
+        return not said and self.pretrained == "auto"
 
 
 @dataclass(frozen=True)
@@ -84,7 +87,9 @@ def chosen_encoder(
     else:
         shape = crop_shape(records())
         size, reason = shape.size, shape.reason
-    encoder = imagenet_encoder(choice.arch or SMALL_IMAGENET_ARCH, pretrained=choice.pretrained, size=size)
+    encoder = imagenet_encoder(
+        choice.arch or SMALL_IMAGENET_ARCH, pretrained=choice.pretrained, size=size, pixel_range=choice.pixel_range
+    )
     report.say(f"encoder: {encoder.network.settings.arch}, {_weights(encoder, choice.pretrained)}; {reason}")
     return encoder
 
@@ -93,7 +98,8 @@ def made_again(origin: EncoderOrigin) -> Encoder:
     """The encoder that was made so; errors as of ``load_encoder`` and ``imagenet_encoder``."""
     if origin.checkpoint:
         return load_encoder(origin.checkpoint, arch=origin.arch or None, domain=origin.domain)
-    return imagenet_encoder(origin.arch, pretrained=origin.pretrained, size=(origin.height, origin.width))
+    size = origin.height, origin.width
+    return imagenet_encoder(origin.arch, pretrained=origin.pretrained, size=size, pixel_range=origin.pixel_range)
 
 
 def _made_again(remembered: RememberedEncoder, report: Reporter) -> Encoder:

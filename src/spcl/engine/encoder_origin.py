@@ -24,6 +24,7 @@ class EncoderOrigin:
         pretrained: Weights of the network without a checkpoint: ``auto`` (ImageNet), ``none``, or an absolute path.
         height: Of the images without a checkpoint, pixels.
         width: Of the images without a checkpoint, pixels.
+        pixel_range: Of grey images of more than 8 bits, without a checkpoint.
     """
 
     checkpoint: str = ""
@@ -32,6 +33,7 @@ class EncoderOrigin:
     pretrained: str = "auto"
     height: int = 0
     width: int = 0
+    pixel_range: str = "auto"
 
     def __str__(self) -> str:
         """In words, for reports and errors."""
@@ -48,7 +50,8 @@ class EncoderOrigin:
         if self.checkpoint:
             return f"--encoder {self.checkpoint}"
         weights = "" if self.pretrained == "auto" else f" --pretrained {self.pretrained}"
-        return f"--encoder imagenet --arch {self.arch}{weights}"
+        values = "" if self.pixel_range == "auto" else f" --range {self.pixel_range}"
+        return f"--encoder imagenet --arch {self.arch}{weights}{values}"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values."""
