@@ -80,7 +80,7 @@ class DataConfig:
     """Unlabelled target domain: a registered name or a path."""
     data_dir: str = "examples/data"
     """Folder that holds the registered data sets."""
-    identity_from: Literal["auto", "table", "folder", "name"] = "auto"
+    identity_from: Literal["auto", "table", "folder", "top-folder", "name"] = "auto"
     """Identities of the source: a table's column, the folder an image lies in, or the number before _c in its name."""
     layout: Literal["auto", "all", "dataset"] = "auto"
     """Images of a folder: all below it, or those of a data set's splits; auto: an error where they differ by much."""

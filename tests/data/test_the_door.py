@@ -324,3 +324,34 @@ def test_a_source_of_camera_folders_says_why_it_has_no_identities(tmp_path):
     dataset = load_dataset(tmp_path / "source", labelled=True)
     with pytest.raises(InputError, match=r"a source must be labelled.*the folders cam1, cam2 are cameras"):
         check_training_sets(dataset, dataset)
+
+
+def test_folders_of_identities_may_hold_folders(tmp_path):
+    for who in ("ann", "ben"):
+        for place in ("cam1", "cam2/old"):
+            draw(tmp_path / "herd" / who / place / "1.jpg", len(who + place))
+    with pytest.raises(InputError, match=r"takes 0 of them.*: --identity-from folder.*--identity-from top-folder"):
+        load_dataset(tmp_path / "herd", labelled=True)
+    asked = SourceOptions(identity_from="top-folder")
+    assert [record.identity for record in load_dataset(tmp_path / "herd", labelled=True, options=asked).train] == [
+        0,
+        0,
+        1,
+        1,
+    ]
+    assert images_of(tmp_path / "herd", asked).columns["identity"] == ["ann", "ann", "ben", "ben"]
+    draw(tmp_path / "herd" / "all.jpg", 1)
+    assert "identities were found for 4 of 5 images" in images_of(tmp_path / "herd", asked).notes
+    with pytest.raises(InputError, match="no image lies in one"):
+        images_of(tmp_path / "herd" / "ann" / "cam1", asked)
+
+
+def test_splits_are_known_in_capitals_and_an_empty_name_is_no_folder(tmp_path, monkeypatch):
+    for split in ("Train", "Query", "Gallery"):
+        draw(tmp_path / split / "ann" / f"{split}.jpg", 1)
+    dataset = load_dataset(tmp_path, labelled=True)
+    assert [len(part) for part in (dataset.train, dataset.query, dataset.gallery)] == [1, 1, 1]
+    monkeypatch.chdir(tmp_path)
+    for read in (images_of, load_dataset):
+        with pytest.raises(InputError, match="The name that is given is empty"):
+            read("")

@@ -26,7 +26,7 @@ from spcl.data.from_manifest import (
     tables_of_splits,
 )
 from spcl.data.image_formats import is_image_file
-from spcl.data.one_image import image_keys, kept_path
+from spcl.data.one_image import image_keys, kept_path, named_path
 from spcl.data.same_images import each_image_once
 from spcl.data.source_options import DATA_DIR, SourceOptions, note_of_no_table
 from spcl.data.table_identities import as_asked_for
@@ -150,7 +150,7 @@ def load_dataset(
     if names_splits(text) and not Path(text).exists():
         dataset = as_asked_for(_by_split(text, keep_missing, options), options, text)
     else:
-        dataset = _by_path(Path(name_or_path), keep_missing, labelled, options)
+        dataset = _by_path(named_path(name_or_path), keep_missing, labelled, options)
     return each_image_once(dataset, without_copies=options.duplicates == "first")
 
 

@@ -85,7 +85,7 @@ def _by_layout(folder: Path, files: list[Path], options: SourceOptions, *, label
             f"identities are to come from a table, and {shown} is a folder: give a table (path, identity), "
             "or --identity-from folder or name"
         )
-    if options.identity_from in ("folder", "name"):
+    if options.identity_from != "auto":
         return _as_asked(folder, files, options.identity_from)
     depth = len(folder.parts)
     one_down = [path for path in files if len(path.parts) == depth + 2]
@@ -111,15 +111,30 @@ def _as_asked(folder: Path, files: list[Path], identity_from: str) -> NamedImage
         if None not in names:
             return NamedImages(files, names, [])
         return NamedImages(files, names, [], (note_of_known(names),))
-    names = [identity_of_folder(path) for path in files]
+    if identity_from == "top-folder":
+        names = [_top_folder(path, folder) for path in files]
+    else:
+        names = [identity_of_folder(path) for path in files]
     distinct = sorted({name for name in names if name is not None})
+    if not distinct:
+        raise InputError(
+            f"identities are to come from the folders in {shown}, and no image lies in one; --identity-from folder "
+            "takes the folder that each image lies in"
+        )
     if len(distinct) == 1:
         note = f"all {len(files)} images lie in one folder: they are one identity, {distinct[0]!r}"
         return NamedImages(files, names, [], (note,))
     if are_camera_folders(distinct):
         note = f"the folders {some(distinct)} are named like cameras and are taken as identities, as asked for"
         return NamedImages(files, names, [], (note,))
-    return NamedImages(files, names, [])
+    return NamedImages(files, names, [], (note_of_known(names),) if None in names else ())
+
+
+def _top_folder(path: Path, folder: Path) -> str | None:
+    """The name of the folder directly below a folder that an image lies in or below."""
+    depth = len(folder.parts)
+    below = path.parts[depth:] if path.parts[:depth] == folder.parts else ()
+    return below[0] if len(below) > 1 else None
 
 
 def _folder_per_identity(
@@ -128,11 +143,13 @@ def _folder_per_identity(
     shown = shown_path(folder)
     unused = sorted(set(files).difference(one_down))
     if options.layout == "auto" and len(unused) > MOST_UNUSED * len(files):
+        these = f"--layout dataset takes these {len(one_down)}; " if one_down else ""
         raise InputError(
             f"{shown}: {len(files)} images lie below it, and a folder per identity takes {len(one_down)} of them, "
-            f"those directly in its folders; not {unused[0].relative_to(folder)}, for one. Choose: --layout dataset "
-            f"takes these {len(one_down)}; --identity-from folder takes all {len(files)}, each with the name of the "
-            "folder it lies in; a table (path, identity) says it for each image"
+            f"those directly in its folders; not {unused[0].relative_to(folder)}, for one. Choose: {these}"
+            f"--identity-from folder takes all {len(files)}, each with the name of the folder it lies in; "
+            "--identity-from top-folder takes all below the folders of identities, at any depth; a table (path, "
+            "identity) says it for each image"
         )
     if not one_down:
         return NamedImages(files, [None] * len(files), [], ("no image lies in a folder of an identity",))

@@ -39,13 +39,14 @@ def load_folder(folder: Path, options: SourceOptions | None = None, *, labelled:
     found = files_below(folder)
     if not found.images:
         raise no_images_error(folder, found)
-    splits = {entry.name: entry for entry in sub_folders(folder) if entry.name in _SPLITS}
+    splits = {entry.name.lower(): entry for entry in sub_folders(folder) if entry.name.lower() in _SPLITS}
     is_split = "train" in splits or set(splits) == {"query", "gallery"}
     if options.layout != "all" and is_split:
         named = _splits(splits, options, labelled=labelled)
         used = {path for part in named.values() for path in part.files}
         unused = [path for path in found.images if path not in used]
-        check_unused(folder, unused, len(found.images), f"its folders {', '.join(sorted(splits))}", options)
+        names = ", ".join(sorted(entry.name for entry in splits.values()))
+        check_unused(folder, unused, len(found.images), f"its folders {names}", options)
     else:
         named = {"train": named_images(folder, found.images, options, labelled=labelled)}
         unused = named["train"].unused

@@ -18,7 +18,7 @@ from spcl.data.files import files_below, no_images_error, note_of_left_out, what
 from spcl.data.folder_identities import named_images, note_of_known
 from spcl.data.from_manifest import SUFFIXES, names_splits
 from spcl.data.image_formats import IMAGE_SUFFIXES, is_image_file, is_image_name
-from spcl.data.one_image import kept_path
+from spcl.data.one_image import kept_path, named_path
 from spcl.data.same_images import check_agreement, note_of_copies, note_of_repeated, rows_of_each_image
 from spcl.data.source_options import SourceOptions, note_of_no_table
 from spcl.data.table_identities import with_identities
@@ -138,7 +138,7 @@ def _parts(source: Source) -> list[str | Path | list[Path]]:
 def _part(source: str | Path | list[Path], options: SourceOptions, labelled: bool) -> ImageTable:
     if isinstance(source, list):
         return _of_files([kept_path(path) for path in source], options, where=f"{len(source)} files")
-    path = Path(source)
+    path = named_path(source)
     if path.is_file() and path.suffix.lower() not in SUFFIXES and is_image_file(path):
         return _of_files([kept_path(path)], options, where=str(path))
     registered = is_registered(source, options.data_dir)
@@ -206,7 +206,7 @@ def _of_dataset(
         raise InputError(
             f"identities are to come from a table, and {given} has none: give a table with a column identity"
         )
-    if options.identity_from in ("folder", "name"):
+    if options.identity_from not in ("auto", "table"):
         named = named_images(kept_path(path), [record.path for record in records], options, labelled=True)
         columns["identity"] = list(named.names)
         notes += named.notes

@@ -13,6 +13,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from spcl.errors import InputError
+
 
 def image_key(path: str | Path) -> str:
     """The key of one image: its path with every link followed. A file that is not there has a key, too.
@@ -53,6 +55,17 @@ def kept_path(path: str | Path) -> Path:
         if os.path.realpath(os.path.abspath(Path(*parts[:last]))) != before:
             return Path(before, *parts[last:])
     return Path(plain)
+
+
+def named_path(text: str | Path) -> Path:
+    """What a user gave as a path.
+
+    Raises:
+        InputError: If it is empty: a variable of the shell without a value would mean the current folder.
+    """
+    if not str(text).strip():
+        raise InputError("which images? The name that is given is empty; give . for the current folder")
+    return Path(text)
 
 
 def shown_path(path: str | Path) -> str:

@@ -7,7 +7,7 @@ from typing import Literal
 
 from spcl.data.table_options import TableOptions
 
-IdentityFrom = Literal["auto", "table", "folder", "name"]
+IdentityFrom = Literal["auto", "table", "folder", "top-folder", "name"]
 Duplicates = Literal["keep", "first"]
 Layout = Literal["auto", "all", "dataset"]
 
@@ -25,7 +25,8 @@ class SourceOptions:
         time_format: How times are written in a table, as ``strptime`` wants it: ``%d.%m.%Y``; empty: ISO 8601, EXIF's
             form or Unix time.
         identity_from: Where identities come from. ``table``: a column of the table; ``folder``: the name of the folder
-            that an image lies in; ``name``: the number before the camera in its file name (``0042_c3...`` is 42);
+            that an image lies in; ``top-folder``: the name of the folder directly below the one that is given, whatever
+            lies deeper in it; ``name``: the number before the camera in its file name (``0042_c3...`` is 42);
             ``auto``: the table's column, or the layout of the folder where labels are asked for.
         duplicates: Byte-identical copies of an image: ``keep`` all, or the ``first`` alone.
         layout: Which images of a folder are meant. ``all``: every one below it; ``dataset``: those of the data set

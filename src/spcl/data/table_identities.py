@@ -34,6 +34,8 @@ def as_asked_for(dataset: ReIDDataset, options: SourceOptions, where: str) -> Re
                 f"identities are to come from a table, and {where} has none: give a table with a column identity"
             )
         return dataset
+    if options.identity_from == "top-folder":
+        raise InputError(f"--identity-from top-folder is for a folder, and {where} is a table; give folder or name")
     name_of = identity_of_folder if options.identity_from == "folder" else identity_in_name
     names = {record.path: name_of(record.path) for record in records}
     if not any(names.values()):
