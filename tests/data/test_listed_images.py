@@ -142,6 +142,11 @@ def test_contradictions_are_found_between_splits_and_tables(crops):
     assert [len(split) for split in (dataset.train, dataset.query, dataset.gallery)] == [0, 2, 2]
 
 
+def test_whole_numbers_that_pandas_wrote_beside_missing_ones(crops):
+    found = listed(crops / "t.csv", "path,identity,camera\na.jpg,3.0,1.0\nb.jpg,,2.5\nsub/c.jpg,-1.0,\n")
+    assert found.columns == {"identity": ["3", None, None], "camera": ["1.0", "2.5", None]}
+
+
 def test_a_group_is_an_identity_where_there_is_none(crops):
     rows = "path,group,confidence\na.jpg,0,0.9\nb.jpg,-1,0\nsub/c.jpg,0,0.8\n"
     found = listed(crops / "t.csv", rows)

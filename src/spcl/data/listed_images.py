@@ -14,7 +14,12 @@ from typing import Any
 
 from spcl.data.cameras import camera_in_name
 from spcl.data.one_image import image_keys
-from spcl.data.placeholders import note_of_a_dominant_identity, note_of_placeholders, without_placeholders
+from spcl.data.placeholders import (
+    is_placeholder,
+    note_of_a_dominant_identity,
+    note_of_placeholders,
+    without_placeholders,
+)
 from spcl.data.table_files import Table, read_table
 from spcl.data.table_options import TableOptions
 from spcl.data.table_paths import paths_of
@@ -23,6 +28,8 @@ from spcl.errors import InputError
 
 SPLITS = ("train", "query", "gallery")
 
+_NAMES = ("identity", "group", "camera")
+_WHOLE = re.compile(r"-?\d+\.0+")
 _NOT_OF_IMAGES = ("path", "vector")
 _OF_PAIRS = ("similarity", "distance")
 """What results say of a pair of images: no fact of an image."""
@@ -153,8 +160,16 @@ def _own_names(table: Table) -> dict[str, list[Any]]:
                 f"{table.file} has the columns {first_of[plain]!r} and {name!r}, which both become {plain!r}; "
                 "rename one"
             )
-        columns[plain] = cells
+        columns[plain] = _whole_numbers(cells) if plain in _NAMES else cells
     return columns
+
+
+def _whole_numbers(cells: list[Any]) -> list[Any]:
+    """``3.0`` as ``3`` where all cells are such: pandas writes whole numbers so where some are missing."""
+    given = [cell for cell in cells if isinstance(cell, str) and not is_placeholder(cell)]
+    if not given or not all(_WHOLE.fullmatch(cell) for cell in given):
+        return cells
+    return [cell.partition(".")[0] if isinstance(cell, str) and _WHOLE.fullmatch(cell) else cell for cell in cells]
 
 
 def _columns_of_results(table: Table) -> list[str]:

@@ -200,7 +200,7 @@ def write_query_table(path: Path, results: Sequence[QueryResult]) -> Path:
         InputError: If it cannot be written.
     """
     most = max((len(result.hits) for result in results), default=0)
-    with written_aside(path) as aside, aside.open("w", newline="", encoding="utf-8") as file:
+    with written_aside(path) as aside, aside.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
         rows = [_flat(result, most) for result in results]
         writer = csv.DictWriter(file, fieldnames=list(rows[0]) if rows else ["path"], lineterminator="\n")
         writer.writeheader()
