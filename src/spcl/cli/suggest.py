@@ -92,7 +92,7 @@ def training_command(options: Suggest, found: Suggestion, shape: CropShape) -> s
         words += ["--height", str(shape.size[0]), "--width", str(shape.size[1])]
     words += ["--eps", f"{found.eps:g}", "--k1", str(found.k1), "--k2", str(found.k2)]
     usual = {entry.name: entry.default for entry in fields(Suggest)}
-    for name in ("min_samples", "data_dir", "columns", "time_format", "layout", "duplicates"):
+    for name in ("min_samples", "range", "data_dir", "columns", "time_format", "layout", "duplicates"):
         if getattr(options, name) != usual[name]:
             words += [f"--{name.replace('_', '-')}", str(getattr(options, name))]
     return shlex.join(words)
