@@ -1,4 +1,4 @@
-"""Words that stand for "not known" in a column of identities or cameras: they are nobody's name.
+"""Words that stand for "not known" in a column of identities or cameras: no object has them as its name.
 
 Two images of "unknown" show one object no more than any two images do. Read as a name, the word becomes the largest
 identity of a table, and most of the pairs that are taken for one object are not.
