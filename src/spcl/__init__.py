@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from spcl.engine.calibrate import calibrate
     from spcl.engine.compare import Comparison, compare
     from spcl.engine.embed import Encoder, load_encoder
+    from spcl.engine.evaluate import EvaluationResult
+    from spcl.engine.evaluate_checkpoint import EvaluationOptions, evaluate
     from spcl.engine.train import TrainingResult, train
     from spcl.errors import InputError
     from spcl.export.onnx_file import export_onnx
@@ -41,6 +43,8 @@ _HOMES = {
     "AdaptationSettings": "spcl.engine.adaptation_settings",
     "Comparison": "spcl.engine.compare",
     "Encoder": "spcl.engine.embed",
+    "EvaluationOptions": "spcl.engine.evaluate_checkpoint",
+    "EvaluationResult": "spcl.engine.evaluate",
     "Gallery": "spcl.gallery.gallery",
     "Groups": "spcl.selfpaced.grouping",
     "HybridMemory": "spcl.selfpaced.hybrid_memory",
@@ -57,6 +61,7 @@ _HOMES = {
     "cluster": "spcl.selfpaced.grouping",
     "compare": "spcl.engine.compare",
     "contrastive_loss": "spcl.selfpaced.contrastive_loss",
+    "evaluate": "spcl.engine.evaluate_checkpoint",
     "export_onnx": "spcl.export.onnx_file",
     "export_weights": "spcl.export.weights",
     "jaccard_distance": "spcl.retrieval.jaccard",
@@ -75,6 +80,8 @@ __all__ = [
     "AdaptationSettings",
     "Comparison",
     "Encoder",
+    "EvaluationOptions",
+    "EvaluationResult",
     "Gallery",
     "Groups",
     "HybridMemory",
@@ -92,6 +99,7 @@ __all__ = [
     "cluster",
     "compare",
     "contrastive_loss",
+    "evaluate",
     "export_onnx",
     "export_weights",
     "jaccard_distance",

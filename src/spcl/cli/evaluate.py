@@ -19,10 +19,10 @@ from spcl.engine.whole_files import check_place
 from spcl.errors import InputError
 
 if TYPE_CHECKING:
-    from spcl.data.images import ImageStore
     from spcl.engine.evaluate import EvaluationResult
+    from spcl.engine.evaluate_checkpoint import EvaluationOptions
     from spcl.nn.encoder import Encoder
-    from spcl.records import Record, ReIDDataset
+    from spcl.records import ReIDDataset
     from spcl.report.per_query import QueryResult
 
 _HITS = 10
@@ -80,6 +80,26 @@ class Evaluate(EncodingOptions):
         """Whether results of single queries are asked for."""
         return bool(self.per_query or self.worst or self.save_picture)
 
+    @property
+    def named_protocol(self) -> str | None:
+        """The protocol that was asked for; None: as fits the data set."""
+        return None if self.protocol == "auto" else self.protocol
+
+    def evaluation(self) -> EvaluationOptions:
+        """How images are found, read and encoded."""
+        from spcl.engine.evaluate_checkpoint import EvaluationOptions
+
+        return EvaluationOptions(
+            source=self.source(),
+            batch_size=self.batch_size,
+            flip=self.flip,
+            workers=self.workers,
+            device=self.device,
+            precision=self.precision,
+            on_broken=self.on_broken,
+            num_hits=_HITS if self.looks_at_queries else 0,
+        )
+
 
 @dataclass(frozen=True)
 class Expected:
@@ -105,40 +125,20 @@ def run_evaluation(options: Evaluate, expected: Expected | None = None) -> None:
         options.data, options=options.source().table, with_times=False, keep_missing=options.on_broken == "skip"
     )
 
-    import torch
-
-    from spcl.data.images import ImageStore
-    from spcl.engine.evaluate import evaluate_encoder
+    from spcl.engine.evaluate_checkpoint import rate
     from spcl.runtime import Runtime, end_processes
 
     runtime = Runtime(options.device, options.precision)
     report = SilentReporter() if options.json or not runtime.is_main else ConsoleReporter()
     dataset, network = runtime.together(lambda: _inputs(options, expected or Expected(), report))
-
-    def store_of(records: tuple[Record, ...]) -> ImageStore:
-        settings = network.settings
-        # Each image is read once here: nothing is gained by keeping it.
-        return ImageStore(
-            records,
-            height=settings.height,
-            width=settings.width,
-            on_broken=options.on_broken,
-            memory=0,
-            num_threads=options.workers,
-            pixel_range=settings.pixel_range,
-        )
-
-    result = evaluate_encoder(
-        network.folded(options.domain).to(runtime.device).to(memory_format=torch.channels_last).eval(),
+    result = rate(
+        network.folded(options.domain),
         dataset,
-        store_of,
         runtime,
         report,
-        protocol=None if options.protocol == "auto" else options.protocol,
-        with_rerank=options.rerank,
-        batch_size=options.batch_size,
-        flip=options.flip,
-        num_hits=_HITS if options.looks_at_queries else 0,
+        options.evaluation(),
+        protocol=options.named_protocol,
+        rerank=options.rerank,
     )
     end_processes()
     if runtime.is_main:
@@ -149,21 +149,14 @@ def run_evaluation(options: Evaluate, expected: Expected | None = None) -> None:
 
 def _inputs(options: Evaluate, expected: Expected, report: Reporter) -> tuple[ReIDDataset, Encoder]:
     """The data set and the encoder, checked."""
-    from spcl.data.catalogue import load_dataset
-    from spcl.data.from_folders import split_for_evaluation
     from spcl.engine.checkpoint import load_network
     from spcl.engine.encoder_choice import chosen_encoder
-    from spcl.engine.preflight import can_evaluate, check_queries
+    from spcl.engine.evaluate_checkpoint import rated_dataset
 
     # The official script's flags come here unchecked.
     options.check()
-    dataset = load_dataset(
-        options.data, keep_missing=options.on_broken == "skip", labelled=True, options=options.source()
-    )
-    if not can_evaluate(dataset):
-        dataset = split_for_evaluation(dataset)
-    protocol = dataset.protocol if options.protocol == "auto" else options.protocol
-    check_queries(dataset, protocol)
+    dataset = rated_dataset(options.data, options.named_protocol, options.evaluation())
+    protocol = options.named_protocol or dataset.protocol
     if options.looks_at_queries and protocol == "vehicleid":
         raise InputError(
             "the protocol vehicleid draws ten galleries, so that no query has one ranking; --per-query, --worst and "

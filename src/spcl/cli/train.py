@@ -33,7 +33,7 @@ class Train(ComputingOptions):
     data: tyro.conf.Positional[str] = ""
     """The unlabelled images; the same as --target."""
     recipe: str = "spcl"
-    """Settings to start from: spcl (the paper), person, vehicle, quick (for a CPU)."""
+    """Settings to start from: spcl (the paper), person, vehicle, quick (for a CPU), or a TOML file."""
     config: str = ""
     """A TOML file of settings, laid over the recipe."""
     resume: bool = False

@@ -88,6 +88,10 @@ class ExplainsLabels(Protocol):
 class Memory(Stateful, Protocol):
     """Rows of features: one for each source class, then one for each target image."""
 
+    @property
+    def labels(self) -> Tensor:
+        """``[K]`` int64, the class of each row; a loss finds an image's class by its slot."""
+
     def put(self, start: int, features: Tensor, /) -> None:
         """Set rows from ``start`` on, ``[n, D]``; before the first epoch."""
 

@@ -1,0 +1,157 @@
+"""Evaluation as a function: from a checkpoint and a data set to mAP and top-k."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from spcl.data.catalogue import load_dataset
+from spcl.data.from_folders import split_for_evaluation
+from spcl.data.images import ImageStore
+from spcl.data.source_options import SourceOptions
+from spcl.engine.embed import Encoder, load_encoder
+from spcl.engine.evaluate import EvaluationResult, evaluate_encoder
+from spcl.engine.journal import Reporter, SilentReporter
+from spcl.engine.preflight import can_evaluate, check_queries
+from spcl.nn.encoder import Encoder as Network
+from spcl.records import Record, ReIDDataset
+from spcl.runtime import Runtime
+
+
+@dataclass(frozen=True)
+class EvaluationOptions:
+    """How images are found, read and encoded for an evaluation.
+
+    Attributes:
+        source: How the images are found, and what is read about them.
+        batch_size: Images at a time.
+        flip: Average the features of each image and its mirror image: twice the time.
+        workers: Threads that decode images; ``auto``: as many as compute; 0: none of their own.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+        precision: Of the network: ``fp32``, ``bf16`` or ``fp16``.
+        on_broken: What to do with an image that cannot be read: ``error``, or ``skip``: name it and rank it as grey.
+        num_hits: How many of the most similar gallery images of each query to give; 0: none.
+    """
+
+    source: SourceOptions = field(default_factory=SourceOptions)
+    batch_size: int = 256
+    flip: bool = False
+    workers: int | Literal["auto"] = "auto"
+    device: str = "auto"
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    on_broken: Literal["error", "skip"] = "error"
+    num_hits: int = 0
+
+
+def evaluate(
+    checkpoint: str | Path | Encoder,
+    data: str | Path,
+    *,
+    protocol: str | None = None,
+    rerank: bool = False,
+    domain: str = "target",
+    arch: str | None = None,
+    options: EvaluationOptions | None = None,
+) -> EvaluationResult:
+    """Rate an encoder on the queries and the gallery of a data set. Prints nothing.
+
+    Args:
+        checkpoint: A checkpoint of ours or of the official scripts, or an encoder.
+        data: A registered name or a path; a labelled folder without queries is split into queries and gallery.
+        protocol: How matches count: ``market1501``, ``vehicleid`` or ``no-camera``; None: as fits the data set.
+        rerank: Rate once more after k-reciprocal re-ranking.
+        domain: Whose batch norm of the checkpoint is used: ``target`` or ``source``.
+        arch: The architecture, where the checkpoint does not say it.
+        options: How images are found, read and encoded; None: the defaults.
+
+    Returns:
+        EvaluationResult; its ``plain`` is the ranking by cosine distance: ``plain.mean_ap`` and ``plain.top(1)`` are
+        fractions.
+
+    Raises:
+        InputError: If the checkpoint or the data cannot be used, before any image is encoded.
+
+    Cost: one pass over the images, and queries x gallery similarities.
+    """
+    options = options or EvaluationOptions()
+    runtime = Runtime(options.device, options.precision)
+
+    def inputs() -> tuple[ReIDDataset, Network]:
+        dataset = rated_dataset(str(data), protocol, options)
+        if isinstance(checkpoint, Encoder):
+            return dataset, checkpoint.network
+        return dataset, load_encoder(checkpoint, arch=arch, domain=domain).network
+
+    dataset, network = runtime.together(inputs)
+    return rate(network, dataset, runtime, SilentReporter(), options, protocol=protocol, rerank=rerank)
+
+
+def rated_dataset(data: str, protocol: str | None, options: EvaluationOptions) -> ReIDDataset:
+    """A data set with queries that can match.
+
+    Args:
+        data: A registered name or a path; a labelled folder without queries is split.
+        protocol: How matches count; None: as fits the data set.
+        options: How images are found.
+
+    Raises:
+        InputError: If it cannot be read, or no query can match.
+    """
+    skip = options.on_broken == "skip"
+    dataset = load_dataset(data, keep_missing=skip, labelled=True, options=options.source)
+    if not can_evaluate(dataset):
+        dataset = split_for_evaluation(dataset)
+    check_queries(dataset, protocol or dataset.protocol)
+    return dataset
+
+
+def rate(
+    network: Network,
+    dataset: ReIDDataset,
+    runtime: Runtime,
+    report: Reporter,
+    options: EvaluationOptions,
+    *,
+    protocol: str | None = None,
+    rerank: bool = False,
+) -> EvaluationResult:
+    """Rate a network of one domain on a data set.
+
+    Args:
+        network: Folded: plain batch norm. It is copied to the runtime's device.
+        dataset: From ``rated_dataset``.
+        runtime: Device and precision.
+        report: Shows progress.
+        options: How images are read and encoded.
+        protocol: How matches count; None: as fits the data set.
+        rerank: Rate once more after re-ranking.
+    """
+    settings = network.settings
+
+    def store_of(records: tuple[Record, ...]) -> ImageStore:
+        # Each image is read once here: nothing is gained by keeping it.
+        return ImageStore(
+            records,
+            height=settings.height,
+            width=settings.width,
+            on_broken=options.on_broken,
+            memory=0,
+            num_threads=options.workers,
+            pixel_range=settings.pixel_range,
+        )
+
+    return evaluate_encoder(
+        network.folded().to(runtime.device).to(memory_format=torch.channels_last).eval(),
+        dataset,
+        store_of,
+        runtime,
+        report,
+        protocol=protocol,
+        with_rerank=rerank,
+        batch_size=options.batch_size,
+        flip=options.flip,
+        num_hits=options.num_hits,
+    )
