@@ -1,6 +1,9 @@
 import subprocess
 import sys
 
+from tests.engine.test_calibrate import write_checkpoint
+from tests.fakes import draw
+
 # A command's help text, a typo in a flag and a missing argument, for all commands, in one process.
 _PROGRAM = """
 import contextlib, io, sys
@@ -42,3 +45,29 @@ print("all answered")
 def test_help_and_wrong_flags_load_nothing_that_computes():
     done = subprocess.run([sys.executable, "-c", _PROGRAM], capture_output=True, text=True)
     assert done.stdout.endswith("all answered\n"), done.stdout + done.stderr
+
+
+_COMPARES = """
+import sys
+from spcl.cli.main import main
+
+main(["compare", "c.pth.tar", "a.png", "b.png"])
+unneeded = ("torch._dynamo", "torch._dynamo.utils", "numba", "scipy", "pandas", "sklearn", "lancedb", "matplotlib")
+loaded = [name for name in unneeded if name in sys.modules]
+assert not loaded, loaded
+
+# The compiler is whole where it is wanted after all.
+import timm, torch, torchvision
+assert torch.compile(lambda values: values + 1, backend="eager")(torch.zeros(2)).sum() == 2
+assert torchvision.ops.roi_align.__globals__["is_compile_supported"]("cpu") in (True, False)
+assert torch.compiler.disable(len)([1]) == 1
+print("compared")
+"""
+
+
+def test_a_comparison_loads_no_more_than_it_needs(tmp_path):
+    write_checkpoint(tmp_path / "c.pth.tar")
+    for name in ("a.png", "b.png"):
+        draw(tmp_path / name, 1, 2)
+    done = subprocess.run([sys.executable, "-c", _COMPARES], capture_output=True, text=True, cwd=tmp_path)
+    assert done.stdout.endswith("compared\n"), done.stdout + done.stderr

@@ -10,7 +10,7 @@ from PIL import Image, ImageOps
 from scipy.stats import ks_2samp
 
 from spcl.data.augment import AugmentationDraw, TrainAugmentation
-from spcl.data.augment import test_transform as normalise
+from spcl.data.normalise import test_transform as normalise
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 HEIGHT, WIDTH = 24, 12

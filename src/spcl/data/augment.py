@@ -1,4 +1,4 @@
-"""Train and test transforms, for a whole batch at once.
+"""The train transform, for a whole batch at once; the test transform is in ``normalise.py``.
 
 Reference: ``Resize, RandomHorizontalFlip(0.5), Pad(10), RandomCrop, ToTensor, Normalize, RandomErasing(0.5)``. Resizing
 is done in ``images.py``; here is the rest. What is drawn (``AugmentationDraw``) is apart from how it is applied: a draw
@@ -15,6 +15,8 @@ import torch
 from numba import njit
 from numpy.typing import NDArray
 from torch import Tensor
+
+from spcl.data.normalise import constant, scale_and_shift, test_transform
 
 _ERASE_ATTEMPTS = 100
 
@@ -91,7 +93,7 @@ class TrainAugmentation:
 
     def _apply_on_host(self, images: Tensor, draw: AugmentationDraw) -> Tensor:
         """One compiled pass over the pixels."""
-        scale, shift = _scale_and_shift(self.mean, self.std)
+        scale, shift = scale_and_shift(self.mean, self.std)
         output = torch.empty(len(images), self.height, self.width, 3)
         _transform(
             images.numpy(),
@@ -129,7 +131,7 @@ class TrainAugmentation:
         erased_rows = (y >= boxes[:, :1]) & (y < boxes[:, :1] + boxes[:, 2:3])
         erased_columns = (x >= boxes[:, 1:2]) & (x < boxes[:, 1:2] + boxes[:, 3:4])
         erased = erased_rows[:, None, :, None] & erased_columns[:, None, None, :]
-        fill = _constant(self.mean, device)
+        fill = constant(self.mean, device)
         return torch.where(erased, fill, output)
 
     def _draw_boxes(self, batch_size: int, rng: np.random.Generator) -> NDArray[np.int64]:
@@ -150,24 +152,6 @@ class TrainAugmentation:
             boxes[chosen] = np.stack([top, left, height, width], axis=1)
             waiting = waiting[~fits]
         return boxes
-
-
-def test_transform(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
-    """Normalise: ``[B, H, W, 3]`` uint8 to ``[B, 3, H, W]`` float32, ``(pixel / 255 - mean) / std``.
-
-    The channels of a pixel stay side by side in memory (channels last), as convolutions want them.
-    """
-    scale, shift = (_constant(values, images.device) for values in _scale_and_shift(mean, std))
-    return images.permute(0, 3, 1, 2).to(torch.float32) * scale - shift
-
-
-def _constant(values: Sequence[float], device: torch.device) -> Tensor:
-    """A value for each channel, ``[1, 3, 1, 1]``; made on the host, so that nobody waits for the device."""
-    return torch.tensor(list(values)).to(device, non_blocking=True).view(1, 3, 1, 1)
-
-
-def _scale_and_shift(mean: Sequence[float], std: Sequence[float]) -> tuple[list[float], list[float]]:
-    return [1 / (255 * value) for value in std], [m / s for m, s in zip(mean, std, strict=True)]
 
 
 # One thread, without the interpreter's lock: it works beside the network, which has the other cores.

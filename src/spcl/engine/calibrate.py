@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spcl.data.files import what_is_there
-from spcl.engine.calibration_pairs import altered_similarities, labelled_pairs, unlabelled_pairs
 from spcl.engine.checkpoint import add_facts
 from spcl.engine.embed import EmbeddedImages, Encoder, embed_records
 from spcl.engine.encoder_choice import RememberedEncoder
@@ -118,6 +117,9 @@ def calibrate(
     Raises:
         InputError: If the images do not give enough pairs, or objects do not differ more than images of one.
     """
+    # Compiled code that whoever only reads a calibration does not need.
+    from spcl.engine.calibration_pairs import altered_similarities, labelled_pairs, unlabelled_pairs
+
     report, runtime = report or SilentReporter(), runtime or Runtime("cpu")
     if labelled and all(record.identity is None for record in records):
         raise InputError(

@@ -15,9 +15,9 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from spcl.data.augment import test_transform
 from spcl.data.image_table import images_of
 from spcl.data.images import ImageStore, OnBroken, image_in_memory, open_image, resized
+from spcl.data.normalise import test_transform
 from spcl.engine.checkpoint import load_facts, load_network
 from spcl.engine.encoder_origin import EncoderOrigin, kept_file
 from spcl.engine.extract import broken_images, extract_features, require_batch_size, require_finite

@@ -14,8 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional as F
 
-from spcl.data.augment import test_transform
 from spcl.data.images import ImageStore
+from spcl.data.normalise import test_transform
 from spcl.errors import InputError
 from spcl.nn.encoder import Encoder
 from spcl.nn.evaluation_mode import encoded_rows, evaluation_mode

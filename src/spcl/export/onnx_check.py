@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional as F
 
-from spcl.data.augment import test_transform
+from spcl.data.normalise import test_transform
 from spcl.engine.embed import Encoder
 from spcl.errors import InputError, first_line
 from spcl.export.onnx_graph import GraphInput

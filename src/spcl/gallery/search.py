@@ -16,7 +16,6 @@ from spcl.gallery.keys import ImageKeys
 from spcl.gallery.result import Engine, Hit
 from spcl.gallery.snapshot import Snapshot
 from spcl.retrieval.arrays import Progress
-from spcl.retrieval.rerank import rerank
 
 RERANK_CANDIDATES = 100
 """Re-ranking orders so many nearest images of a query anew, or four times as many as are asked for if that is more."""
@@ -187,6 +186,9 @@ def reranked(
         if not len(row_ids):
             distance = np.empty(0, dtype=np.float32)
         else:
+            # Compiled code that other searches do not need.
+            from spcl.retrieval.rerank import rerank
+
             distance = rerank(query[None], snapshot.vectors(row_ids))[0]
         order = np.argsort(distance, kind="stable")[:k]
         rows.append(row_ids[order])

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize
 
 _MOST_FITTED = 20_000
 _LEAST_GAP = 1e-6
@@ -42,6 +41,9 @@ def fit_beta_calibration(same: NDArray[np.float64], different: NDArray[np.float6
         slope = weights * (1 / (1 + np.exp(-np.clip(log_odds, -700, 700))) - target)
         shrinking = _RIDGE * parameters * [1, 1, 0]
         return float(weights @ loss + 0.5 * shrinking @ parameters), terms.T @ slope + shrinking
+
+    # Loading it takes a second, and a comparison of two images fits nothing.
+    from scipy.optimize import minimize
 
     found = minimize(
         cost, np.array([1.0, 1.0, 0.0]), jac=True, method="L-BFGS-B", bounds=[(0, None), (0, None), (None, None)]

@@ -1,0 +1,71 @@
+"""Processor time of the commands that people wait for: help, a wrong flag, a wrong table, and queries by one image.
+
+A small random network stands in for a trained one, so that what is measured is the start. The best of some repetitions.
+
+python benchmarks/startup.py
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from spcl.engine.checkpoint import checkpoint_of, save_atomically
+from spcl.nn.encoder import Encoder, EncoderSettings
+
+REPEAT = 3
+COMMANDS = {
+    "help": ("train --help", 0.7),
+    "wrong flag": ("search c.pth.tar g.parquet a.png --topp 3", 0.7),
+    "wrong table": ("embed c.pth.tar wrong.csv -o f.parquet", 0.7),
+    "compare": ("compare c.pth.tar a.png b.png", 2.5),
+    "search": ("search c.pth.tar g.parquet a.png", 2.5),
+    "identify": ("identify c.pth.tar g.parquet a.png", 2.5),
+}
+
+
+def write_inputs(folder: Path) -> None:
+    network = Encoder(EncoderSettings(arch="timm/test_resnet", height=64, width=32))
+    save_atomically(checkpoint_of(network, epoch=0, best_mean_ap=None, facts={}), folder / "c.pth.tar")
+    rng = np.random.default_rng(0)
+    lines = ["path,identity"]
+    for number in range(120):
+        pixels = rng.integers(0, 256, (64, 32, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{number}.png")
+        lines.append(f"{number}.png,{number // 4}")
+    (folder / "images.csv").write_text("\n".join(lines))
+    (folder / "wrong.csv").write_text("file_name,who\na.png,1\n")
+    for name in ("a.png", "b.png"):
+        Image.fromarray(rng.integers(0, 256, (64, 32, 3), dtype=np.uint8)).save(folder / name)
+    run("embed c.pth.tar images.csv -o g.parquet", folder)
+
+
+def run(words: str, folder: Path) -> tuple[float, int]:
+    """Processor seconds, and exit code."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    command = [sys.executable, "-m", "spcl", *words.split()]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    code = subprocess.run(command, cwd=folder, env=environment, capture_output=True, check=False).returncode
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, code
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_inputs(folder)
+        print(f"{'command':<12} {'seconds':>8} {'at most':>8}  exit code")
+        for title, (words, most) in COMMANDS.items():
+            found = [run(words, folder) for _ in range(REPEAT)]
+            print(f"{title:<12} {min(found)[0]:8.2f} {most:8.1f}  {found[0][1]}")
+
+
+if __name__ == "__main__":
+    main()
