@@ -57,13 +57,15 @@ def test_no_command_imports_what_computes_for_a_mistake_in_a_table(tmp_path):
     words = [line.format(table, table).split() for line in COMMANDS for table in ("names.csv", "gone.tsv")]
     words.append(["embed", "c.pth", "names.csv", "--columns", "path=file", "--gallery", "g"])
     words.append(["embed", "c.pth", "names.csv", "--columns", "path=datei", "--gallery", "g"])
+    words.append(["train", "a.jpg", "--source", "none.csv"])
     run = subprocess.run(
         [sys.executable, "-c", _SCRIPT, json.dumps(words)], cwd=tmp_path, capture_output=True, text=True, check=True
     )
     found = json.loads(run.stdout)
-    for command, (code, said) in zip(words[:-2], found, strict=False):
+    for command, (code, said) in zip(words[:-3], found, strict=False):
         message = "has no column 'path'" if "names.csv" in command else "1 of 1 listed images are missing"
         assert code == 2 and message in " ".join(said.split()), (command, code, said)
-    times, columns = (" ".join(said.split()) for _, said in found[-2:])
+    times, columns, missing = (" ".join(said.split()) for _, said in found[-3:])
+    assert "there is no table none.csv" in missing
     assert "'now' in line 2 of names.csv, which is no time" in times and "--time-format" in times
     assert "has no column 'datei'; it has file, time" in columns

@@ -29,7 +29,7 @@ def check_tables(
         keep_missing: Whether some listed images may be missing.
 
     Raises:
-        InputError: As ``listed_images``; if images are missing.
+        InputError: As ``listed_images``; if a table or images are missing.
     """
     if launched().size > 1:
         return
@@ -37,6 +37,6 @@ def check_tables(
         tables = {} if Path(source).is_dir() else tables_meant(Path(source))
         # A Parquet file may be one of features: who reads it looks.
         texts = all(path.suffix.lower() in SUFFIXES and path.suffix.lower() != ".parquet" for path in tables.values())
-        if tables and texts and all(path.is_file() for path in tables.values()):
+        if tables and texts:
             listed = listed_images(tables, options, with_times=with_times)
             require_images(Path(source).stem, listed, keep_missing=keep_missing)
