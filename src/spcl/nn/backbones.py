@@ -11,14 +11,18 @@ from collections.abc import Callable
 from difflib import get_close_matches
 from typing import Any
 
-import timm
-import torch
-from torch import Tensor, nn
-from torchvision import models
-from torchvision.models.resnet import BasicBlock, Bottleneck
+from spcl.nn.compiler_later import load_networks
 
-from spcl.errors import InputError, first_line
-from spcl.nn.ibn import to_ibn_a
+load_networks()
+
+import timm  # noqa: E402
+import torch  # noqa: E402
+from torch import Tensor, nn  # noqa: E402
+from torchvision import models  # noqa: E402
+from torchvision.models.resnet import BasicBlock, Bottleneck  # noqa: E402
+
+from spcl.errors import InputError, first_line  # noqa: E402
+from spcl.nn.ibn import to_ibn_a  # noqa: E402
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)

@@ -7,10 +7,14 @@ batch norm.
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor, nn
-from torchvision.models import ResNet
-from torchvision.models.resnet import Bottleneck
+from spcl.nn.compiler_later import load_networks
+
+load_networks()
+
+import torch  # noqa: E402
+from torch import Tensor, nn  # noqa: E402
+from torchvision.models import ResNet  # noqa: E402
+from torchvision.models.resnet import Bottleneck  # noqa: E402
 
 
 class InstanceBatchNorm(nn.Module):

@@ -14,16 +14,20 @@ from pathlib import Path
 from typing import Any
 from urllib.error import URLError
 
-import timm
-import torch
-from torch import Tensor, nn
-from torch.hub import load_state_dict_from_url
-from torchvision import models
+from spcl.nn.compiler_later import load_networks
 
-from spcl.errors import InputError, first_line
-from spcl.nn.backbones import RESNETS, TIMM_PREFIX, ResNetTrunk, TimmTrunk, check_arch
-from spcl.nn.torch_files import load_torch_file
-from spcl.nn.weight_names import COUNTER, UsedWeights, best_fit, dictionaries_of_tensors, some_names
+load_networks()
+
+import timm  # noqa: E402
+import torch  # noqa: E402
+from torch import Tensor, nn  # noqa: E402
+from torch.hub import load_state_dict_from_url  # noqa: E402
+from torchvision import models  # noqa: E402
+
+from spcl.errors import InputError, first_line  # noqa: E402
+from spcl.nn.backbones import RESNETS, TIMM_PREFIX, ResNetTrunk, TimmTrunk, check_arch  # noqa: E402
+from spcl.nn.torch_files import load_torch_file  # noqa: E402
+from spcl.nn.weight_names import COUNTER, UsedWeights, best_fit, dictionaries_of_tensors, some_names  # noqa: E402
 
 SEARCH_DIR = Path("logs/pretrained")
 

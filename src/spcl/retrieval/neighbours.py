@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from spcl.retrieval import approximate_search, exact_search, faiss_search
+from spcl.retrieval import exact_search, faiss_search
 from spcl.retrieval.arrays import Features, Neighbours, Progress, finite_rows
 from spcl.retrieval.settings_checks import check_count
 
@@ -83,6 +83,9 @@ def nearest_neighbours(
         choose_engine(len(database), database.shape[1], where.type) if engine == "auto" and queries is None else engine
     )
     if chosen == "approximate":
+        # Compiled code that the exact engines do not need.
+        from spcl.retrieval import approximate_search
+
         return approximate_search.search(database, k, range(len(database)) if rows is None else rows, progress=progress)
     if chosen == "faiss":
         return faiss_search.search(database, wanted, k, own_from, progress)
