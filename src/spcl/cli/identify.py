@@ -1,4 +1,4 @@
-"""``spcl identify``: whose image is it, of the identities in a gallery, or nobody's."""
+"""``spcl identify``: whose image is it, of the identities in a gallery, or unknown."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _MOST_NAMED = 20
 
 @dataclass(frozen=True)
 class Identify(AnswerOptions):
-    """Give images the name of somebody in a gallery, or none: "unknown" where nobody is similar enough.
+    """Give images the name of an identity in a gallery, or "unknown" where none is similar enough.
 
     The gallery is one that spcl embed --gallery made of images with identities, or a table of images with a column
     identity. How similar is enough follows from the gallery itself; with fewer than twenty identities, from the
@@ -74,7 +74,7 @@ def run_identification(options: Identify, report: Reporter) -> None:
     """Enrol, embed, name, print, write.
 
     Raises:
-        InputError: If something cannot be used, or nothing tells how similar strangers are; before images to be named
+        InputError: If something cannot be used, or the similarity of strangers is not known; before images to be named
             are embedded.
     """
     wanted = found_queries(options.query, options.source(), purpose="named")

@@ -44,7 +44,7 @@ class GalleryFacts(NamedTuple):
 
 
 def state_of(folder: Path) -> str | None:
-    """A name for the state of a gallery's table, another after every write; None where it cannot be told.
+    """A name for the state of a gallery's table, another after every write; None where the files cannot be listed.
 
     To be asked for before the table is read: what is written meanwhile then makes the name an old one.
     """

@@ -134,7 +134,7 @@ def _names_the_file(method: Callable[Concatenate[W, P], None]) -> Callable[Conca
     """A full disk, or one that is gone, as an ``InputError`` with the name of the file."""
 
     @wraps(method)
-    def told(writer: W, /, *args: P.args, **kwargs: P.kwargs) -> None:
+    def named(writer: W, /, *args: P.args, **kwargs: P.kwargs) -> None:
         try:
             method(writer, *args, **kwargs)
         except OSError as error:
@@ -143,7 +143,7 @@ def _names_the_file(method: Callable[Concatenate[W, P], None]) -> Callable[Conca
                 "place"
             ) from error
 
-    return told
+    return named
 
 
 class _ParquetWriter:
@@ -242,7 +242,7 @@ def _aside(path: Path) -> Path:
     aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # A folder that cannot be written to is told before the work, not after.
+        # A folder that cannot be written to is reported before the work, not after.
         aside.touch()
     except OSError as error:
         raise InputError(f"cannot write {path}: {error.strerror or error}") from error

@@ -64,7 +64,7 @@ def checked_filter(where: str, schema: pa.Schema, cameras: Callable[[], Sequence
     Args:
         where: ``camera != 3 and time >= '2026-01-01 08:00'``, say.
         schema: Of the gallery's table.
-        cameras: Tells the gallery's cameras; asked where their numbers are compared. None: nobody knows.
+        cameras: Gives the gallery's cameras; called where their numbers are compared. None: they are not known.
 
     Returns:
         The filter with its literals in the types of their columns.

@@ -123,16 +123,15 @@ class Gallery(ReadableGallery):
         runtime: Runtime | None = None,
         report: Reporter | None = None,
     ) -> Added:
-        """Embed images and add them. One that cannot be read is left out and told.
+        """Embed images and add them. One that cannot be read is left out and named in the result.
 
         Args:
             images: A file, a folder with all below it, a manifest, or a list of files. Cameras come from the files'
                 names or the manifest, other columns from the manifest.
-            identities: One for each image, instead: text or numbers, None where unknown. So are ``cameras``, ``times``
-                and ``columns`` (by name).
-            cameras: See there.
-            times: ``datetime`` or text as in ``2026-01-01 08:00``.
-            columns: Further columns by name.
+            identities: One for each image, instead: text or numbers, None where unknown.
+            cameras: One for each image, instead: text or numbers, None where unknown.
+            times: One for each image, instead: ``datetime`` or text as in ``2026-01-01 08:00``.
+            columns: Further columns by name, a value for each image.
             identity_from: ``auto``, ``table``, ``folder`` or ``name``: see ``SourceOptions``.
             flip: Average the features of each image and its mirror image; None: as the gallery has it.
             runtime: Device and precision; None: the CPU.

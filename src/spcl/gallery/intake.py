@@ -26,7 +26,7 @@ IMAGES_A_PART = 4096
 
 @dataclass(frozen=True)
 class FoundImages:
-    """Images before they are read: what is wrong with their descriptions has been told by now.
+    """Images before they are read: their descriptions are checked.
 
     Attributes:
         records: The images.
@@ -85,7 +85,7 @@ def embedded_rows(
     report: Reporter | None = None,
     num_threads: NumThreads = "auto",
 ) -> Iterator[EmbeddedRows]:
-    """The images part by part, with their features; those that cannot be read are left out and told.
+    """The images part by part, with their features; those that cannot be read are left out and named.
 
     Raises:
         InputError: If none can be read.

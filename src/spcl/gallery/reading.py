@@ -180,7 +180,7 @@ class ReadableGallery:
         where: str | None = None,
         enrolled: Enrolled | None = None,
     ) -> list[Identification]:
-        """Whose image each query is, of the identities in the gallery, or nobody's.
+        """Whose image each query is, of the identities in the gallery, or unknown.
 
         Args:
             query: As for ``search``.
@@ -190,10 +190,10 @@ class ReadableGallery:
             enrolled: What ``enrolled`` gave; None: asked for now.
 
         Returns:
-            An answer for each query: ``identity`` is None for nobody's.
+            An answer for each query: ``identity`` is None where it is unknown.
 
         Raises:
-            InputError: If nobody is enrolled, or nothing tells how similar strangers are; says what would.
+            InputError: If no identity is enrolled, or the similarity of strangers is not known; names the next step.
         """
         queries = self._features(query)
         known = enrolled or self.enrolled(where)
@@ -205,8 +205,7 @@ class ReadableGallery:
     def enrolled(self, where: str | None = None, report: Reporter | None = None) -> Enrolled:
         """The identities of the gallery's images, to name others by.
 
-        Without a filter they are kept in the gallery's folder, so that the next call, of whatever process, computes
-        them again only where something has been written since.
+        Without a filter they are kept in the gallery's folder, and computed again only after a write.
 
         Args:
             where: A filter that images must pass.

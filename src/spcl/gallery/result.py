@@ -45,7 +45,7 @@ class Hit:
             "camera": self.camera,
             "time": self.time,
         }
-        # What the search tells comes first: an older gallery may have a column called similarity.
+        # What the search finds comes first: an older gallery may have a column called similarity.
         row |= {name: value for name, value in self.columns.items() if name not in row and name != "distance"}
         if self.distance is not None:
             row["distance"] = round(self.distance, 6)
