@@ -18,6 +18,7 @@ from typing import Any, Literal
 import tomli_w
 
 from spcl.errors import InputError, require
+from spcl.kinds import KINDS, MOVED
 from spcl.pixel_range import PixelRange
 from spcl.settings import kind_of, overlaid, plain_values
 from spcl.training.adam import AdamSettings
@@ -41,33 +42,6 @@ if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
-
-KINDS: dict[str, dict[str, str]] = {
-    "labels": {"self-paced": "spcl.training.self_paced_labels:SelfPacedLabelSettings"},
-    "label_features": {
-        "memory": "spcl.training.memory_rows:MemoryRowsSettings",
-        "extracted": "spcl.training.extracted_features:ExtractedFeaturesSettings",
-    },
-    "memory": {"hybrid": "spcl.training.hybrid_memory:HybridMemorySettings"},
-    "losses": {
-        "contrastive": "spcl.training.contrastive:ContrastiveSettings",
-        "normalised-centroids": "spcl.training.normalised_centroids:NormalisedCentroidsSettings",
-    },
-    "teacher": {"ema": "spcl.training.ema_teacher:EmaTeacherSettings"},
-    "sampler": {"identity": "spcl.training.identity_sampling:IdentitySamplerSettings"},
-    "optimiser": {"adam": "spcl.training.adam:AdamSettings"},
-}
-"""The kinds of each part that come with the package. A kind that is not here is ``module:Name``, the user's own."""
-
-MOVED: dict[tuple[str, str], tuple[str, str]] = {
-    ("memory", "temperature"): ("losses", "temperature"),
-    ("schedule", "num_instances"): ("sampler", "num_instances"),
-    ("schedule", "lr"): ("optimiser", "lr"),
-    ("schedule", "weight_decay"): ("optimiser", "weight_decay"),
-    ("schedule", "step_size"): ("optimiser", "step_size"),
-    ("run", "memory"): ("memory", "placement"),
-}
-"""Where settings of version 0.1.0 are now; the old places are read as well."""
 
 
 @dataclass(frozen=True)
@@ -224,9 +198,6 @@ class Recipe:
 
     def __post_init__(self) -> None:
         require(bool(self.losses), "losses", self.losses, "at least one term")
-
-
-Config = Recipe
 
 
 def recipe_names() -> list[str]:

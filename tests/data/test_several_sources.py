@@ -6,7 +6,7 @@ import pytest
 
 from spcl.cli.options import refuse_repeated
 from spcl.cli.train import with_one_source
-from spcl.config import Config, DataConfig
+from spcl.config import DataConfig, Recipe
 from spcl.data.catalogue import load_dataset
 from spcl.data.several_sources import combined_sources, joined_sources, sources_of
 from spcl.data.source_options import SourceOptions
@@ -114,7 +114,7 @@ def test_a_training_reads_all_sources_and_the_target_as_grouping_does(tmp_path):
         draw(tmp_path / "site" / "2026-05-01" / "cam 1" / f"{number}.jpg", number)
     draw(tmp_path / "site" / "selection" / "x.jpg", 1)
     data = DataConfig(source=f"{a}+{b}", target=str(tmp_path / "site"))
-    source, target = load_sets(Config(data=data), Runtime("cpu"), SilentReporter())
+    source, target = load_sets(Recipe(data=data), Runtime("cpu"), SilentReporter())
     assert source is not None
     assert len({record.identity for record in source.train}) == 4
     assert len(target.train) == 7
@@ -126,7 +126,7 @@ def test_settings_of_reading_reach_the_training(tmp_path):
     (tmp_path / "source" / "0001_c2.jpg").write_bytes(first.read_bytes())
     draw(tmp_path / "source" / "0002_c1.jpg", 2)
     data = DataConfig(source=str(tmp_path / "source"), target=str(tmp_path / "source"), identity_from="name")
-    source, target = load_sets(Config(data=data), Runtime("cpu"), SilentReporter())
+    source, target = load_sets(Recipe(data=data), Runtime("cpu"), SilentReporter())
     assert [record.identity for record in source.train] == [0, 0, 1]
     assert len(target.train) == 3
     first_alone = SourceOptions(duplicates="first", identity_from="name")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from spcl.config import Config, DataConfig
+from spcl.config import DataConfig, Recipe
 from spcl.engine.journal import SilentReporter
 from spcl.engine.training_sets import load_sets
 from spcl.errors import InputError
@@ -28,7 +28,7 @@ def load(monkeypatch, source, target, on_broken, **more):
     monkeypatch.setattr("spcl.engine.training_sets.load_dataset", lambda name, **_: {"s": source, "t": target}[name])
     report = SilentReporter()
     data = DataConfig(source="s" if source else "", target="t", on_broken=on_broken, **more)
-    return *load_sets(Config(data=data), Runtime("cpu"), report), report
+    return *load_sets(Recipe(data=data), Runtime("cpu"), report), report
 
 
 def test_broken_training_images_leave_no_row_and_no_gap(tmp_path, monkeypatch):

@@ -11,10 +11,11 @@ import pytest
 import torch
 
 import spcl
-from spcl.config import KINDS, Recipe, load_config, load_recipe, overlay, recipe_names, to_toml, to_values, tomllib
+from spcl.config import Recipe, load_config, load_recipe, overlay, recipe_names, to_toml, to_values, tomllib
 from spcl.engine.assemble import fill_memory, loop_calls, prepare
 from spcl.engine.journal import SilentReporter
 from spcl.errors import InputError
+from spcl.kinds import KINDS
 from spcl.settings import kind_of
 from spcl.training import loop
 from tests.distributed.launching import environment, run, two_processes

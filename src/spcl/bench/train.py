@@ -24,8 +24,8 @@ from spcl.records import UNKNOWN, Record
 from spcl.runtime import Runtime
 from spcl.selfpaced.slots import Slots
 from spcl.training.hybrid_memory import HybridMemorySettings
-from spcl.training.loop import TrainingParts, step
 from spcl.training.parts import StepInputs, TargetView
+from spcl.training.step import TrainingParts, step
 
 _DOMAINS = ("source", "target")
 _WARM_STEPS = 3

@@ -7,8 +7,9 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from spcl.config import KINDS, DataConfig, NetworkConfig, Recipe, RunConfig, ScheduleConfig, overlay
+from spcl.config import DataConfig, NetworkConfig, Recipe, RunConfig, ScheduleConfig, overlay
 from spcl.errors import InputError
+from spcl.kinds import KINDS
 from spcl.settings import kind_of
 from spcl.training.adam import AdamSettings
 from spcl.training.contrastive import ContrastiveSettings

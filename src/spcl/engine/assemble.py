@@ -6,7 +6,6 @@ images; ``run_training`` trains.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from zlib import crc32
@@ -18,14 +17,14 @@ from numpy.typing import NDArray
 from spcl import randomness
 from spcl.config import Recipe, in_new_places, to_toml, to_values
 from spcl.data.augment import TrainAugmentation
-from spcl.data.batches import Batch, DomainStream, Share, joined_batches
+from spcl.data.batches import Share
 from spcl.data.images import ImageStore
 from spcl.engine import preflight, run_files
-from spcl.engine.build import RunShape, build_parts, first_state
+from spcl.engine.build import RunShape, build_parts, check_labelling, first_state
+from spcl.engine.epoch_batches import EpochBatches
 from spcl.engine.evaluate import EvaluationResult, evaluate_encoder
 from spcl.engine.extract import broken_images, extract_features, extract_in_parts
 from spcl.engine.journal import MetricsFile, Reporter, ReporterListener
-from spcl.engine.label_stage import check_label_stage
 from spcl.engine.starting_point import find_start
 from spcl.engine.training_sets import load_sets, make_store, training_records
 from spcl.errors import InputError
@@ -33,16 +32,11 @@ from spcl.nn.encoder import Encoder, EncoderSettings
 from spcl.records import ReIDDataset, cameras_of, identities_of
 from spcl.runtime import Runtime
 from spcl.selfpaced.slots import Slots
-from spcl.selfpaced.suggestion import searched
 from spcl.training.events import Emitter, RunStarted
-from spcl.training.hybrid_memory import HybridMemorySettings
-from spcl.training.loop import LoopCalls, LoopSettings, TrainingParts, train
-from spcl.training.parts import SamplerContext, TargetView
-from spcl.training.self_paced_labels import SelfPacedLabelSettings
+from spcl.training.loop import LoopCalls, LoopSettings, train
+from spcl.training.parts import TargetView
 from spcl.training.state import RunState
-
-# Each domain has draws of its own; the target's are the same whether or not there is a source.
-_DOMAIN_NUMBERS = {"source": 0, "target": 1}
+from spcl.training.step import TrainingParts
 
 
 @dataclass
@@ -129,7 +123,7 @@ def prepare(
     encoder = runtime.together(lambda: start.encoder(_encoder_settings(config, domains)))
     num_classes = len({record.identity for record in source.train}) if source is not None else 0
     slots = Slots(num_classes, len(target.train))
-    runtime.together(lambda: _check_labelling(config, slots, encoder, runtime, report))
+    runtime.together(lambda: check_labelling(config, slots, encoder, runtime, report))
     stores = _stores(config, source, target)
 
     def extract(network: Encoder) -> torch.Tensor:
@@ -150,26 +144,6 @@ def prepare(
     runtime.on_main(lambda: run_files.write_settings(folder, to_toml(config)))
     _describe(run, start.source, report)
     return run
-
-
-def _check_labelling(config: Recipe, slots: Slots, encoder: Encoder, runtime: Runtime, report: Reporter) -> None:
-    """What labelling takes is known of the package's own labeller and memory."""
-    labels, memory = config.labels, config.memory
-    if not isinstance(labels, SelfPacedLabelSettings):
-        return
-    num_slots, dim = len(slots), encoder.feature_dim
-    check_label_stage(
-        slots.num_target_instances,
-        dim,
-        k1=searched("auto") if labels.eps == "auto" else labels.k1,
-        engine=labels.search,
-        runtime=runtime,
-        num_slots=num_slots,
-        spread=isinstance(memory, HybridMemorySettings) and memory.is_spread(num_slots, dim, runtime),
-        # The length of a checkpoint's features is its own.
-        flags=("--k1",) if config.network.from_checkpoint else ("--features", "--k1"),
-        report=report,
-    )
 
 
 def fill_memory(run: Run, report: Reporter) -> None:
@@ -224,7 +198,7 @@ def loop_calls(run: Run, report: Reporter) -> LoopCalls:
     """What the loop calls: batches, evaluation, saving."""
     folder = _folder(run)
     return LoopCalls(
-        batches=_batch_maker(run),
+        batches=_batches(run),
         evaluate=(lambda: evaluate_run(run, report).to_row()) if preflight.can_evaluate(run.target) else None,
         save=lambda state, epoch_ended, is_best: folder.save(
             state, run.encoder, epoch_ended=epoch_ended, is_best=is_best
@@ -264,46 +238,21 @@ def _stores(config: Recipe, source: ReIDDataset | None, target: ReIDDataset) -> 
     return {domain: make_store(config, records) for domain, records in training_records(source, target).items()}
 
 
-def _batch_maker(run: Run) -> Callable[[int, NDArray[np.int64], int], Iterator[Batch]]:
-    config, runtime = run.config, run.runtime
-    augmentation = TrainAugmentation(config.data.height, config.data.width, mean=run.encoder.mean, std=run.encoder.std)
-
-    cameras = {domain: cameras_of(records) for domain, records in training_records(run.source, run.target).items()}
-    instances = run.slots.of_target(np.arange(run.slots.num_target_instances))
-
-    def batches(epoch: int, target_labels: NDArray[np.int64], start_iteration: int) -> Iterator[Batch]:
-        labels = {"source": _source_identities(run), "target": target_labels}
-        slots = {"source": run.slots.of_source(labels["source"]), "target": instances}
-        streams = [
-            DomainStream(
-                store,
-                config.sampler.build(
-                    SamplerContext(
-                        labels[domain],
-                        cameras[domain],
-                        config.schedule.batch_size,
-                        config.run.seed,
-                        _DOMAIN_NUMBERS[domain],
-                    )
-                ),
-                slots[domain],
-                cameras[domain],
-                augmentation,
-                _DOMAIN_NUMBERS[domain],
-                config.run.seed,
-            )
-            for domain, store in run.stores.items()
-        ]
-        return joined_batches(
-            streams,
-            epoch=epoch,
-            start_iteration=start_iteration,
-            num_iterations=config.schedule.iters,
-            device=runtime.device,
-            share=Share(runtime.rank, runtime.num_processes),
-        )
-
-    return batches
+def _batches(run: Run) -> EpochBatches:
+    config, encoder = run.config, run.parts.encoder
+    return EpochBatches(
+        stores=run.stores,
+        cameras={domain: cameras_of(records) for domain, records in training_records(run.source, run.target).items()},
+        source_identities=_source_identities(run),
+        slots=run.slots,
+        sampler=config.sampler,
+        augmentation=TrainAugmentation(config.data.height, config.data.width, mean=encoder.mean, std=encoder.std),
+        batch_size=config.schedule.batch_size,
+        iters=config.schedule.iters,
+        seed=config.run.seed,
+        device=run.runtime.device,
+        share=Share(run.runtime.rank, run.runtime.num_processes),
+    )
 
 
 def _source_identities(run: Run) -> NDArray[np.int64]:

@@ -10,14 +10,18 @@ import torch
 from torch import Tensor, nn
 
 from spcl.config import Recipe
+from spcl.engine.label_stage import check_label_stage
 from spcl.errors import InputError
 from spcl.nn.encoder import Encoder
 from spcl.runtime import Runtime
 from spcl.selfpaced.slots import Slots
+from spcl.selfpaced.suggestion import searched
 from spcl.training.events import Reporter
-from spcl.training.loop import TrainingParts
+from spcl.training.hybrid_memory import HybridMemorySettings
 from spcl.training.parts import BuildContext, LossTerm, Optimisation, Stateful, TargetView, Teacher, built
+from spcl.training.self_paced_labels import SelfPacedLabelSettings
 from spcl.training.state import RunState
+from spcl.training.step import TrainingParts
 
 
 @dataclass(frozen=True)
@@ -92,3 +96,27 @@ def first_state(parts: TrainingParts) -> RunState:
         "runtime": parts.runtime,
     }
     return RunState({name: part for name, part in named.items() if isinstance(part, Stateful)})
+
+
+def check_labelling(recipe: Recipe, slots: Slots, encoder: Encoder, runtime: Runtime, report: Reporter) -> None:
+    """Say what labelling takes, which is known of the package's own labeller.
+
+    Raises:
+        InputError: If it does not fit in memory, or its search is not installed.
+    """
+    labels, memory = recipe.labels, recipe.memory
+    if not isinstance(labels, SelfPacedLabelSettings):
+        return
+    num_slots, dim = len(slots), encoder.feature_dim
+    check_label_stage(
+        slots.num_target_instances,
+        dim,
+        k1=searched("auto") if labels.eps == "auto" else labels.k1,
+        engine=labels.search,
+        runtime=runtime,
+        num_slots=num_slots,
+        spread=isinstance(memory, HybridMemorySettings) and memory.is_spread(num_slots, dim, runtime),
+        # The length of a checkpoint's features is its own.
+        flags=("--k1",) if recipe.network.from_checkpoint else ("--features", "--k1"),
+        report=report,
+    )

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 
-from spcl.config import Config
+from spcl.config import Recipe
 from spcl.data.catalogue import load_dataset
 from spcl.data.image_cache import default_cache_dir
 from spcl.data.images import ImageStore
@@ -19,7 +19,7 @@ from spcl.runtime import Runtime
 
 
 def load_sets(
-    config: Config, runtime: Runtime, report: Reporter, target: ReIDDataset | None = None
+    config: Recipe, runtime: Runtime, report: Reporter, target: ReIDDataset | None = None
 ) -> tuple[ReIDDataset | None, ReIDDataset]:
     """The source, if there is one, and the target, after every check.
 
@@ -49,7 +49,7 @@ def load_sets(
     return source, replace(target, train=()) if source_only else target
 
 
-def _found_sets(config: Config, target: ReIDDataset | None) -> tuple[ReIDDataset | None, ReIDDataset]:
+def _found_sets(config: Recipe, target: ReIDDataset | None) -> tuple[ReIDDataset | None, ReIDDataset]:
     skip = config.data.on_broken == "skip"
     options = _source_options(config)
 
@@ -67,7 +67,7 @@ def _found_sets(config: Config, target: ReIDDataset | None) -> tuple[ReIDDataset
     return source, target
 
 
-def _source_options(config: Config) -> SourceOptions:
+def _source_options(config: Recipe) -> SourceOptions:
     data = config.data
     return SourceOptions(
         data_dir=data.data_dir,
@@ -85,7 +85,7 @@ def training_records(source: ReIDDataset | None, target: ReIDDataset) -> dict[st
     return {domain: part for domain, part in records.items() if part}
 
 
-def make_store(config: Config, records: tuple[Record, ...]) -> ImageStore:
+def make_store(config: Recipe, records: tuple[Record, ...]) -> ImageStore:
     """The images of records, as the settings want them read."""
     data = config.data
     return ImageStore(
@@ -100,7 +100,7 @@ def make_store(config: Config, records: tuple[Record, ...]) -> ImageStore:
     )
 
 
-def _check_images(config: Config, source: ReIDDataset | None, target: ReIDDataset, report: Reporter) -> list[Path]:
+def _check_images(config: Recipe, source: ReIDDataset | None, target: ReIDDataset, report: Reporter) -> list[Path]:
     """Training images that cannot be read, and are to be left out."""
     skip = config.data.on_broken == "skip"
     sets = [(f"the source {source.name}", source.train)] if source is not None else []

@@ -8,7 +8,7 @@ kinds of parts it runs on: ``parts.py`` says what it asks of each.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,62 +22,12 @@ from torch import Tensor, nn
 from spcl.data.batches import Batch
 from spcl.errors import InputError
 from spcl.nn.domain_batchnorm import running_statistics
-from spcl.nn.encoder import Encoder
-from spcl.runtime import Runtime
-from spcl.selfpaced.slots import Slots
 from spcl.training.epoch_report import EpochReport
 from spcl.training.events import Emitter, EpochEnded, Saved
 from spcl.training.interrupts import stops_between_steps
-from spcl.training.parts import (
-    ExplainsLabels,
-    FeatureSource,
-    Labeller,
-    LossTerm,
-    Memory,
-    Optimisation,
-    StepInputs,
-    TargetView,
-    Teacher,
-)
+from spcl.training.parts import ExplainsLabels
 from spcl.training.state import RunState
-
-
-@dataclass(frozen=True)
-class TrainingParts:
-    """What the loop runs on.
-
-    Attributes:
-        runtime: Device, precision and processes.
-        encoder: In training.
-        network: The encoder as a step calls it: compiled, distributed over processes; the same weights.
-        optimisation: Of the encoder.
-        memory: Its rows, which the losses read.
-        losses: The terms of the loss.
-        label_features: Where the features come from of which labels are made.
-        labeller: Makes labels of them.
-        teacher: Follows the encoder; None: there is none.
-        slots: The layout of the memory.
-        target: What the labeller may know of the target.
-        domains: The names of the domains in a batch, in its order.
-    """
-
-    runtime: Runtime
-    encoder: Encoder
-    network: nn.Module
-    optimisation: Optimisation
-    memory: Memory
-    losses: tuple[LossTerm, ...]
-    label_features: FeatureSource
-    labeller: Labeller
-    teacher: Teacher | None
-    slots: Slots
-    target: TargetView
-    domains: tuple[str, ...]
-
-    @property
-    def evaluated(self) -> Encoder:
-        """The network that is evaluated and saved as the run's result: the teacher's where there is one."""
-        return self.encoder if self.teacher is None else self.teacher.network
+from spcl.training.step import TrainingParts, step
 
 
 @dataclass(frozen=True)
@@ -198,84 +148,6 @@ def _steps(state: RunState, parts: TrainingParts, calls: LoopCalls, settings: Lo
                 raise KeyboardInterrupt
     _gather(state, parts, totals)
     _require_finite(state, parts)
-
-
-def step(parts: TrainingParts, batch: Batch, accumulate: int = 1) -> Tensor:
-    """One step: forward, loss, backward, optimiser, memory, teacher.
-
-    Args:
-        parts: Of the run.
-        batch: This process's share of a batch.
-        accumulate: Parts that the share is encoded in, one after the other; the result is that of one.
-
-    Returns:
-        ``[loss terms, domains]`` float32 on the device: the mean loss of each domain's images here, times the weight
-        of the term.
-    """
-    runtime, optimizer = parts.runtime, parts.optimisation.optimizer
-    pieces = batch.split(accumulate)
-    features: list[Tensor] = []
-    totals = torch.zeros(len(parts.losses), len(batch.domain_sizes), device=runtime.device)
-    runtime.clear_gradients(optimizer)
-    for number, piece in enumerate(pieces, start=1):
-        with runtime.without_sync(parts.network, when=number < len(pieces)):
-            encoded = _forward(parts, piece, (number, len(pieces)))
-            losses = _losses(parts, piece, encoded)
-            runtime.backward(losses.sum() / len(pieces))
-        features.append(encoded.detach().float())
-        totals += losses.detach() / len(pieces)
-    runtime.optimise(optimizer)
-    parts.memory.update(_of_whole_batch(features, pieces, runtime), batch.all_slots)
-    if parts.teacher is not None:
-        parts.teacher.follow(parts.encoder)
-    return totals
-
-
-def _forward(parts: TrainingParts, piece: Batch, part: tuple[int, int]) -> Tensor:
-    """Features ``[B, D]`` of a part of the batch."""
-    with parts.runtime.autocast():
-        encoded: Tensor = parts.network(piece.images, piece.domain_sizes, part)
-    return encoded
-
-
-def _losses(parts: TrainingParts, piece: Batch, encoded: Tensor) -> Tensor:
-    """The mean loss of each domain by each term, times its weight: ``[terms, domains]``.
-
-    The official objective is the sum of the domains' means: each weighs the same, whatever its size.
-    """
-    teacher = parts.teacher
-    encode = None if teacher is None else lambda: _encoded_by(teacher.network, piece, parts)
-    inputs = StepInputs(encoded, piece.slots, piece.cameras, parts.memory, encode)
-    means = []
-    for term in parts.losses:
-        each = term(inputs)
-        means.append(torch.stack([mine.mean() for mine in torch.split(each, list(piece.domain_sizes))]))
-    weights = [term.weight for term in parts.losses]
-    return torch.stack([mean if weight == 1 else weight * mean for mean, weight in zip(means, weights, strict=True)])
-
-
-@torch.no_grad()
-def _encoded_by(network: Encoder, piece: Batch, parts: TrainingParts) -> Tensor:
-    """Features of a part of the batch by a network in evaluation mode, each domain with its own batch norm."""
-    usual = network.evaluation_domain
-    encoded = []
-    with parts.runtime.autocast():
-        for domain, images in zip(parts.domains, torch.split(piece.images, list(piece.domain_sizes)), strict=True):
-            network.evaluation_domain = domain
-            encoded.append(network(images))
-    network.evaluation_domain = usual
-    return torch.cat(encoded).float()
-
-
-def _of_whole_batch(features: Sequence[Tensor], pieces: Sequence[Batch], runtime: Runtime) -> Tensor:
-    """The features of all processes, one domain after the other, in the order of ``Batch.all_slots``."""
-    if len(pieces) == 1 and runtime.num_processes == 1:
-        return features[0]
-    by_domain = zip(
-        *(torch.split(encoded, list(piece.domain_sizes)) for encoded, piece in zip(features, pieces, strict=True)),
-        strict=True,
-    )
-    return torch.cat([runtime.gather_equal(torch.cat(mine)).flatten(0, 1) for mine in by_domain])
 
 
 def _evaluate(state: RunState, calls: LoopCalls, settings: LoopSettings) -> bool:

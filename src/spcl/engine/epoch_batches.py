@@ -1,0 +1,79 @@
+"""The batches of an epoch: each domain's images as its sampler draws them, joined."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from spcl.data.augment import TrainAugmentation
+from spcl.data.batches import Batch, DomainStream, Share, joined_batches
+from spcl.data.images import ImageStore
+from spcl.selfpaced.slots import Slots
+from spcl.training.parts import SamplerContext, SamplerSettings
+
+# Each domain has draws of its own; the target's are the same whether or not there is a source.
+_DOMAIN_NUMBERS = {"source": 0, "target": 1}
+
+
+@dataclass(frozen=True)
+class EpochBatches:
+    """Gives the batches of each epoch, source images first.
+
+    Attributes:
+        stores: The training images of each domain, in the order of a batch.
+        cameras: ``[images]`` int64 of each domain, -1 unknown.
+        source_identities: ``[source images]`` int64, from 0 without gaps.
+        slots: The layout of the memory.
+        sampler: Which images make a batch.
+        augmentation: Of training images.
+        batch_size: Images of each domain in a batch.
+        iters: Steps of an epoch.
+        seed: Of the run.
+        device: Where images are augmented.
+        share: Which part of every batch is wanted.
+    """
+
+    stores: Mapping[str, ImageStore]
+    cameras: Mapping[str, NDArray[np.int64]]
+    source_identities: NDArray[np.int64]
+    slots: Slots
+    sampler: SamplerSettings
+    augmentation: TrainAugmentation
+    batch_size: int
+    iters: int
+    seed: int
+    device: torch.device
+    share: Share
+
+    def __call__(self, epoch: int, target_labels: NDArray[np.int64], start_iteration: int) -> Iterator[Batch]:
+        """The batches of an epoch from an iteration on.
+
+        Args:
+            epoch: From 0.
+            target_labels: ``[N]`` pseudo labels of the epoch.
+            start_iteration: The first one that is wanted.
+        """
+        labels = {"source": self.source_identities, "target": target_labels}
+        instances = np.arange(self.slots.num_target_instances)
+        slots = {"source": self.slots.of_source(self.source_identities), "target": self.slots.of_target(instances)}
+        streams = []
+        for domain, store in self.stores.items():
+            number = _DOMAIN_NUMBERS[domain]
+            drawn = self.sampler.build(
+                SamplerContext(labels[domain], self.cameras[domain], self.batch_size, self.seed, number)
+            )
+            streams.append(
+                DomainStream(store, drawn, slots[domain], self.cameras[domain], self.augmentation, number, self.seed)
+            )
+        return joined_batches(
+            streams,
+            epoch=epoch,
+            start_iteration=start_iteration,
+            num_iterations=self.iters,
+            device=self.device,
+            share=self.share,
+        )

@@ -1,0 +1,33 @@
+"""The kinds of each part of a training run that come with the package, and where settings of 0.1.0 are now.
+
+A kind that is not here is ``module:Name``, the user's own. Nothing is imported before a kind is chosen.
+"""
+
+from __future__ import annotations
+
+KINDS: dict[str, dict[str, str]] = {
+    "labels": {"self-paced": "spcl.training.self_paced_labels:SelfPacedLabelSettings"},
+    "label_features": {
+        "memory": "spcl.training.memory_rows:MemoryRowsSettings",
+        "extracted": "spcl.training.extracted_features:ExtractedFeaturesSettings",
+    },
+    "memory": {"hybrid": "spcl.training.hybrid_memory:HybridMemorySettings"},
+    "losses": {
+        "contrastive": "spcl.training.contrastive:ContrastiveSettings",
+        "normalised-centroids": "spcl.training.normalised_centroids:NormalisedCentroidsSettings",
+    },
+    "teacher": {"ema": "spcl.training.ema_teacher:EmaTeacherSettings"},
+    "sampler": {"identity": "spcl.training.identity_sampling:IdentitySamplerSettings"},
+    "optimiser": {"adam": "spcl.training.adam:AdamSettings"},
+}
+"""By section of a recipe, the kinds and where the settings of each are, as ``module:Name``."""
+
+MOVED: dict[tuple[str, str], tuple[str, str]] = {
+    ("memory", "temperature"): ("losses", "temperature"),
+    ("schedule", "num_instances"): ("sampler", "num_instances"),
+    ("schedule", "lr"): ("optimiser", "lr"),
+    ("schedule", "weight_decay"): ("optimiser", "weight_decay"),
+    ("schedule", "step_size"): ("optimiser", "step_size"),
+    ("run", "memory"): ("memory", "placement"),
+}
+"""Where settings of version 0.1.0 are now; the old places are read as well."""
