@@ -442,3 +442,23 @@ def test_a_reader_that_has_gone_is_no_error_and_a_full_disk_is_one():
         2,
         "error: cannot write to the standard output: No space left on device; free some space, or send it elsewhere\n",
     )
+
+
+@pytest.mark.parametrize(
+    ("words", "name", "expected"),
+    [
+        ("-j 0", "workers", 0),
+        ("-j4", "workers", 4),
+        ("-b8", "batch_size", 8),
+        ("--batch_size 8", "batch_size", 8),
+        ("--lr 1e-3", "lr", 0.001),
+        ("--dropout 0", "dropout", 0.0),
+        ("--features 0", "features", 0),
+    ],
+)
+def test_official_flags_as_the_official_parser_takes_them(words, name, expected):
+    assert getattr(official._parse(official.TrainUSL, words.split()), name) == expected
+
+
+def test_a_comparison_of_a_folder_asks_for_one_image(tmp_path, capsys):
+    assert f"{tmp_path} is a folder; give one image" in refused(["compare", "c.pth.tar", str(tmp_path), "b"], capsys)

@@ -7,7 +7,15 @@ import shutil
 
 import pytest
 
-from tests.journeys.pages import commands_of, run_blocks, run_line, write_herd, write_readers_folder, written_by
+from tests.journeys.pages import (
+    blocks_of,
+    commands_of,
+    run_blocks,
+    run_line,
+    write_herd,
+    write_readers_folder,
+    written_by,
+)
 from tests.shared import PROJECT_ROOT
 
 DOORS = ("folder-of-images", "cameras", "research")
@@ -63,3 +71,9 @@ def require_written(page: str) -> None:
     assert written
     for path in written:
         assert any(path.iterdir()) if path.is_dir() else path.stat().st_size, path
+
+
+def test_no_page_has_a_block_that_is_not_run():
+    elsewhere = {"data", "change-the-parts", "walkthrough-street", "walkthrough-cattle"}
+    pages = {page.stem for page in (PROJECT_ROOT / "docs").glob("*.md") if blocks_of(f"docs/{page.name}")}
+    assert pages <= {*PAGES, *elsewhere}
