@@ -11,7 +11,7 @@ import tyro
 from spcl.cli.computing import ComputingOptions
 from spcl.data.files import what_is_there
 from spcl.errors import InputError
-from spcl.nn.file_kinds import is_safetensors
+from spcl.file_kinds import is_safetensors
 from spcl.pixel_range import PixelRange
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from safetensors.torch import save
 from spcl.engine.official_checkpoints import from_official, to_official
 from spcl.engine.whole_files import written_aside
 from spcl.errors import InputError, first_line
-from spcl.nn.file_kinds import is_safetensors, what_it_is
+from spcl.file_kinds import is_safetensors, what_it_is
 
 SUFFIX = ".safetensors"
 REID_PREFIX = "reid."

@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from spcl.errors import InputError, first_line
-from spcl.nn.file_kinds import is_safetensors, what_it_is
+from spcl.file_kinds import is_safetensors, what_it_is
 
 # What torch raises for files that are cut, altered or something else altogether.
 _UNREADABLE = (
