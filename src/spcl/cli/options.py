@@ -6,7 +6,6 @@ without torch. What computes is imported by the functions that run it.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -110,7 +109,7 @@ class AnswerOptions(FeatureOptions):
 _DATA_AND_PLACES = frozenset(
     {
         *("--target", "--source", "--data-dir", "--columns", "--identity-from", "--layout", "--evaluate", "--images"),
-        *("--checkpoint", "--from-checkpoint", "--pretrained", "--recipe", "--config", "--where", "--camera-not"),
+        *("--checkpoint", "--from-checkpoint", "--pretrained", "--config", "--where", "--camera-not"),
         *("-o", "--out", "--output", "--gallery", "--logs-dir", "--picture", "--save-picture", "--cache-dir"),
     }
 )
@@ -153,9 +152,9 @@ def parsed(
 
 
 def refuse_repeated(words: Sequence[str]) -> None:
-    """Look for flags that are given twice with different values, of which the last would win in silence.
+    """Look for flags that name data or places and are given twice: the first would be dropped in silence.
 
-    Of a setting the last counts, and a warning says so: scripts add to a line that they were given.
+    Of a setting the last counts, as usual: scripts add to a line that they were given.
 
     Raises:
         InputError: If the flag names what is read or written: nothing that is given is dropped.
@@ -171,11 +170,9 @@ def refuse_repeated(words: Sequence[str]) -> None:
         # What follows the one value of a flag may be a word of its own.
         values = [value] if equals else list(words[at + 1 : end])[:1]
         name = flag.replace("_", "-")
-        if given.setdefault(name, values) != values:
-            message = f"{flag} is given twice, with {' '.join(given[name])} and {' '.join(values)}"
-            if name in _DATA_AND_PLACES:
-                raise InputError(f"{message}; give it once")
-            print(f"warning: {message}; the last one counts", file=sys.stderr)
+        if name in _DATA_AND_PLACES and given.setdefault(name, values) != values:
+            first, second = " ".join(given[name]), " ".join(values)
+            raise InputError(f"{flag} is given twice, with {first} and {second}; give it once")
 
 
 def say_notes(report: Reporter, notes: Sequence[str]) -> None:
