@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from spcl.export.weights import export_weights
     from spcl.gallery.gallery import Gallery
     from spcl.records import Record, ReIDDataset
+    from spcl.reporting.trackers import ExperimentTracker
     from spcl.retrieval.jaccard import jaccard_distance
     from spcl.retrieval.ranking import RankingResult, rank_metrics
     from spcl.retrieval.rerank import rerank
@@ -45,6 +46,7 @@ _HOMES = {
     "Encoder": "spcl.engine.encoder",
     "EvaluationOptions": "spcl.engine.evaluate_checkpoint",
     "EvaluationResult": "spcl.engine.evaluate",
+    "ExperimentTracker": "spcl.reporting.trackers",
     "Gallery": "spcl.gallery.gallery",
     "Groups": "spcl.selfpaced.grouping",
     "HybridMemory": "spcl.selfpaced.hybrid_memory",
@@ -82,6 +84,7 @@ __all__ = [
     "Encoder",
     "EvaluationOptions",
     "EvaluationResult",
+    "ExperimentTracker",
     "Gallery",
     "Groups",
     "HybridMemory",

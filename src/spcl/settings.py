@@ -73,6 +73,16 @@ def plain_values(settings: Any, kinds: Kinds) -> dict[str, Any]:
     return values
 
 
+def flat_values(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Plain values on one level: ``labels.k1``, ``losses.0.kind``."""
+    flat: dict[str, Any] = {}
+    for name, value in settings.items():
+        is_list = isinstance(value, list) and all(isinstance(each, Mapping) for each in value)
+        nested = {str(at): each for at, each in enumerate(value)} if is_list else value
+        flat |= flat_values(nested, f"{prefix}{name}.") if isinstance(nested, Mapping) else {f"{prefix}{name}": value}
+    return flat
+
+
 def kind_of(section: str, part: Any, kinds: Kinds) -> str:
     """The kind of a part, or of its settings: a name of the package's, else ``module:Name``."""
     place = f"{type(part).__module__}:{type(part).__qualname__}"

@@ -19,6 +19,7 @@ from spcl.data.table_options import TableOptions
 from spcl.engine.journal import ConsoleReporter, SilentReporter
 from spcl.errors import InputError
 from spcl.launched import is_main_process
+from spcl.reporting.trackers import tracker_names, with_trackers
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,14 @@ class Train(ComputingOptions):
     """Continue the run in the log folder."""
     resume_or_start: bool = False
     """Continue the run in the log folder; where there is none, start it. For job files that run more than once."""
+    log: str = ""
+    """Send figures and pictures to experiment trackers: tensorboard, mlflow, wandb, trackio; several as a,b."""
     settings: Annotated[Flags, tyro.conf.arg(name="")] = field(default_factory=Flags)
+
+    def check(self) -> None:
+        """As for all; and that the trackers are installed."""
+        super().check()
+        tracker_names(self.log)
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -50,16 +58,19 @@ def main(arguments: Sequence[str]) -> None:
     if options.data and target and options.data != target:
         raise InputError(f"two targets: {options.data!r} and --target {target!r}; give one")
     recipe = overlay(recipe, {"data": {"target": options.data or target}}, "command line")
-    run_training_command(recipe, resume=options.resume, or_start=options.resume_or_start)
+    run_training_command(
+        recipe, resume=options.resume, or_start=options.resume_or_start, log=tracker_names(options.log)
+    )
 
 
-def run_training_command(recipe: Recipe, *, resume: bool, or_start: bool = False) -> None:
+def run_training_command(recipe: Recipe, *, resume: bool, or_start: bool = False, log: Sequence[str] = ()) -> None:
     """Train, and say where the results are and which is which.
 
     Args:
         recipe: All settings.
         resume: Continue the run in the log folder.
         or_start: Continue the run in the log folder if there is one.
+        log: Names of experiment trackers.
     """
     data = recipe.data
     check_tables(
@@ -74,7 +85,8 @@ def run_training_command(recipe: Recipe, *, resume: bool, or_start: bool = False
     from spcl.runtime import end_processes
 
     report = ConsoleReporter() if is_main_process() else SilentReporter()
-    result = train_recipe(recipe, report, resume=resume or (or_start and holds_run(Path(recipe.run.logs_dir))))
+    heard = with_trackers(report, log if is_main_process() else ())
+    result = train_recipe(recipe, heard, resume=resume or (or_start and holds_run(Path(recipe.run.logs_dir))))
     report.say(f"last epoch: {result.folder / CHECKPOINT_FILE}")
     if result.best is not None:
         rated = [epoch.mean_ap for epoch in result.history if epoch.mean_ap is not None]

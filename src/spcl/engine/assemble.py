@@ -6,8 +6,10 @@ images; ``run_training`` trains.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from zlib import crc32
 
 import numpy as np
@@ -32,7 +34,7 @@ from spcl.nn.encoder import Encoder, EncoderSettings
 from spcl.records import ReIDDataset, cameras_of, identities_of
 from spcl.runtime import Runtime
 from spcl.selfpaced.slots import Slots
-from spcl.training.events import Emitter, RunStarted
+from spcl.training.events import Emitter, Evaluated, RunEnded, RunStarted
 from spcl.training.loop import LoopCalls, LoopSettings, train
 from spcl.training.parts import TargetView
 from spcl.training.state import RunState
@@ -183,7 +185,7 @@ def run_training(run: Run, report: Reporter) -> RunState:
     if not run.resumed:
         fill_memory(run, events)
     schedule, state = run.config.schedule, run.state
-    events.emit(RunStarted(run.folder, to_values(run.config), schedule.epochs, tuple(state.history)))
+    events.emit(RunStarted(run.folder, to_values(run.config), schedule.epochs, tuple(state.history), run.target))
     settings = LoopSettings(
         epochs=schedule.epochs,
         iters=schedule.iters,
@@ -191,7 +193,13 @@ def run_training(run: Run, report: Reporter) -> RunState:
         checkpoint_iters=run.config.run.checkpoint_iters,
         accumulate=schedule.accumulate,
     )
-    return train(state, run.parts, loop_calls(run, events), settings, events)
+    try:
+        state = train(state, run.parts, loop_calls(run, events), settings, events)
+    except BaseException:
+        events.emit(RunEnded(finished=False))
+        raise
+    events.emit(RunEnded(finished=True))
+    return state
 
 
 def loop_calls(run: Run, report: Reporter) -> LoopCalls:
@@ -199,14 +207,28 @@ def loop_calls(run: Run, report: Reporter) -> LoopCalls:
     folder = _folder(run)
     return LoopCalls(
         batches=_batches(run),
-        evaluate=(lambda: evaluate_run(run, report).to_row()) if preflight.can_evaluate(run.target) else None,
+        evaluate=_evaluation(run, report) if preflight.can_evaluate(run.target) else None,
         save=lambda state, epoch_ended, is_best: folder.save(
             state, run.encoder, epoch_ended=epoch_ended, is_best=is_best
         ),
     )
 
 
-def evaluate_run(run: Run, report: Reporter, *, with_rerank: bool = False) -> EvaluationResult:
+def _evaluation(run: Run, report: Reporter) -> Callable[[], dict[str, Any]]:
+    """The loop's evaluation: with the first hits of each query where a listener asks for them."""
+    events = report if isinstance(report, Emitter) else Emitter()
+    # Listeners are the main process's, and all of them search.
+    num_hits = run.runtime.on_main(lambda: events.num_hits)
+
+    def evaluate() -> dict[str, Any]:
+        result = evaluate_run(run, report, num_hits=num_hits)
+        events.emit(Evaluated(result.plain, result.hits))
+        return result.to_row()
+
+    return evaluate
+
+
+def evaluate_run(run: Run, report: Reporter, *, with_rerank: bool = False, num_hits: int = 0) -> EvaluationResult:
     """The present accuracy on the target."""
     return evaluate_encoder(
         run.encoder,
@@ -215,6 +237,7 @@ def evaluate_run(run: Run, report: Reporter, *, with_rerank: bool = False) -> Ev
         run.runtime,
         report,
         with_rerank=with_rerank,
+        num_hits=num_hits,
     )
 
 

@@ -24,6 +24,7 @@ from spcl.runtime import Runtime
 from spcl.selfpaced.hybrid_memory import HybridMemory
 from spcl.selfpaced.sharded_memory import ShardedMemory
 from spcl.selfpaced.slots import Slots
+from spcl.settings import flat_values
 from spcl.training.state import RunState
 
 CHECKPOINT_FILE, BEST_FILE = "checkpoint.pth.tar", "model_best.pth.tar"
@@ -245,9 +246,9 @@ def _what_is_left(folder: Path) -> str:
 
 
 def _require_same_settings(saved: Mapping[str, Any], identity: RunIdentity, folder: Path) -> None:
-    before, now = _flat(identity.read(saved)), _flat(identity.settings)
+    before, now = flat_values(identity.read(saved)), flat_values(identity.settings)
     # A run of an older version lacks the settings that are newer: it was made as their defaults are.
-    before = {name: value for name, value in _flat(identity.defaults).items() if name in now} | before
+    before = {name: value for name, value in flat_values(identity.defaults).items() if name in now} | before
     changed = [
         f"{name if name.endswith('.kind') else name.rpartition('.')[2]} was {_shown(before, name)} and is "
         f"{_shown(now, name)}"
@@ -259,16 +260,6 @@ def _require_same_settings(saved: Mapping[str, Any], identity: RunIdentity, fold
             f"cannot continue the run in {folder} with other settings: {'; '.join(changed)}. "
             "Give the same ones, or another --logs-dir"
         )
-
-
-def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Settings on one level: ``labels.k1``, ``losses.0.kind``."""
-    flat: dict[str, Any] = {}
-    for name, value in settings.items():
-        is_list = isinstance(value, list) and all(isinstance(each, Mapping) for each in value)
-        nested = {str(at): each for at, each in enumerate(value)} if is_list else value
-        flat |= _flat(nested, f"{prefix}{name}.") if isinstance(nested, Mapping) else {f"{prefix}{name}": value}
-    return flat
 
 
 def _shown(settings: Mapping[str, Any], name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from spcl.engine.starting_point import settings_from_checkpoint
 from spcl.launched import is_main_process
 from spcl.runtime import Runtime
 from spcl.training.epoch_report import EpochReport
-from spcl.training.events import Emitter, Listener
+from spcl.training.events import Emitter, Guarded, Listener
 from spcl.training.parts import Labeller, LossTerm, Settings
 
 
@@ -62,7 +63,8 @@ def train(
             or settings that build one.
         labeller: Makes the pseudo labels in place of the recipe's: an object with ``label(features, target)``, or
             settings that build one.
-        listeners: Hear what happens as typed events (``spcl.training.events``), in the main process.
+        listeners: Hear what happens as typed events (``spcl.training.events``), in the main process:
+            ``ExperimentTracker("tensorboard")``, say. An error in one is a ``RuntimeWarning`` and does not end the run.
         logs_dir: Folder of the run: checkpoints, settings, metrics.
         resume: Continue the run in ``logs_dir``, to the bit as if it had not been stopped.
 
@@ -90,7 +92,12 @@ def train(
         chosen = replace(chosen, losses=tuple(losses))
     if labeller is not None:
         chosen = replace(chosen, labels=labeller)
-    return train_recipe(chosen, Emitter(listeners if is_main_process() else ()), resume=resume)
+    heard = [Guarded(listener, _warn) for listener in listeners] if is_main_process() else []
+    return train_recipe(chosen, Emitter(heard), resume=resume)
+
+
+def _warn(text: str) -> None:
+    warnings.warn(text, RuntimeWarning, stacklevel=2)
 
 
 def train_recipe(recipe: Recipe, report: Reporter, *, resume: bool = False) -> TrainingResult:

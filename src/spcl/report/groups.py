@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from spcl.data.images import UnreadableImageError, open_image
@@ -94,7 +95,7 @@ def write_groups(
                 write_table(aside, ("path", "reason"), ((kept_path(path), reason) for path, reason in listed))
         else:
             (folder / name).unlink(missing_ok=True)
-    if rows_shown := sheet_rows(records, groups):
+    if rows_shown := sheet_rows(records, groups.group, groups.confidence):
         with written_aside(folder / PICTURE) as aside:
             contact_sheet(aside, rows_shown)
     if folders != "none":
@@ -126,14 +127,24 @@ def summary_of(groups: Groups) -> dict[str, Any]:
     }
 
 
-def sheet_rows(records: Sequence[Record], groups: Groups) -> list[SheetRow]:
-    """The largest groups as rows of a picture: from the image that is surest to the one that is least sure."""
+def sheet_rows(
+    records: Sequence[Record], group: NDArray[np.int64], confidence: NDArray[np.float64] | None = None
+) -> list[SheetRow]:
+    """The largest groups as rows of a picture, and one of images without a group.
+
+    Args:
+        records: ``[N]``.
+        group: ``[N]``, numbered by size; -1: the image is in no group.
+        confidence: ``[N]``: a row goes from the image that is surest to the one that is least sure. None: in the order
+            of the records.
+    """
     rows = []
-    for number in [*range(min(_SHOWN_GROUPS, len(groups.sizes))), -1]:
-        members = np.flatnonzero(groups.group == number)
+    for number in [*range(min(_SHOWN_GROUPS, int(group.max(initial=-1)) + 1)), -1]:
+        members = np.flatnonzero(group == number)
         if not len(members):
             continue
-        members = members[np.argsort(-groups.confidence[members], kind="stable")]
+        if confidence is not None:
+            members = members[np.argsort(-confidence[members], kind="stable")]
         spread = np.unique(np.linspace(0, len(members) - 1, min(_SHOWN_IMAGES, len(members))).round().astype(int))
         images = [image for row in members[spread] if (image := _opened(records[row].path)) is not None]
         title = f"group {number}" if number >= 0 else "no group"

@@ -10,9 +10,18 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
+from spcl.errors import first_line
+from spcl.records import ReIDDataset
 from spcl.training.epoch_report import EpochReport
+
+if TYPE_CHECKING:
+    from spcl.retrieval.ranking import RankingResult
+    from spcl.retrieval.top_gallery import TopGallery
 
 Advance = Callable[[int, int], None]
 Note = Callable[[], str]
@@ -28,12 +37,39 @@ class RunStarted:
         settings: All settings of the recipe, by section, plain values.
         epochs: Epochs in all.
         history: Reports of the epochs that are done, where the run is continued.
+        target: The unlabelled data set; its training images in the order of ``Labelled.labels``.
     """
 
     folder: Path
     settings: Mapping[str, Any]
     epochs: int
     history: tuple[EpochReport, ...]
+    target: ReIDDataset
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """The target's training images have the pseudo labels of an epoch.
+
+    Attributes:
+        labels: ``[N]`` int64; an un-clustered image is the only one with its label. Not to be written to.
+    """
+
+    labels: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """The encoder has been rated on the target's queries and gallery.
+
+    Attributes:
+        ranking: The figures, with those of each query.
+        hits: The gallery images most similar to each query; None where no listener asks for them (``Listener``), or
+            where the protocol draws several galleries.
+    """
+
+    ranking: RankingResult
+    hits: TopGallery | None
 
 
 @dataclass(frozen=True)
@@ -87,6 +123,17 @@ class Saved:
 
 
 @dataclass(frozen=True)
+class RunEnded:
+    """The last event of a run.
+
+    Attributes:
+        finished: Whether all epochs are done; False: it was stopped, or an error ended it.
+    """
+
+    finished: bool
+
+
+@dataclass(frozen=True)
 class Noted:
     """A line of information."""
 
@@ -100,11 +147,26 @@ class Warned:
     text: str
 
 
-Event = RunStarted | StageStarted | Progress | StageEnded | EpochEnded | Saved | Noted | Warned
+Event = (
+    RunStarted
+    | StageStarted
+    | Progress
+    | StageEnded
+    | Labelled
+    | Evaluated
+    | EpochEnded
+    | Saved
+    | RunEnded
+    | Noted
+    | Warned
+)
 
 
 class Listener(Protocol):
-    """Hears the events of a run, in their order."""
+    """Hears the events of a run, in their order.
+
+    One with an attribute ``num_hits`` asks for so many gallery images of each query in ``Evaluated``.
+    """
 
     def on(self, event: Event) -> None:
         """Called with each event, in the main process."""
@@ -123,11 +185,40 @@ class Reporter(Protocol):
         """A context manager that gives ``advance(done, total)``."""
 
 
+class Guarded:
+    """A listener whose errors never end a run: the first is warned of, and the run goes on."""
+
+    def __init__(self, listener: Listener, warn: Callable[[str], None]) -> None:
+        """Guard a listener.
+
+        Args:
+            listener: Hears every event, those after an error too: what failed may have been a connection.
+            warn: Called once, with a sentence.
+        """
+        self._listener, self._warn, self._failed = listener, warn, False
+        self.num_hits: int = getattr(listener, "num_hits", 0)
+
+    def on(self, event: Event) -> None:
+        """Pass an event on."""
+        try:
+            self._listener.on(event)
+        except Exception as error:
+            if not self._failed:
+                self._failed = True
+                name = getattr(self._listener, "name", type(self._listener).__name__)
+                self._warn(f"{name} failed ({first_line(error)}); the run goes on, and what it shows may have gaps")
+
+
 class Emitter:
     """A reporter that turns what it is given into events for listeners."""
 
     def __init__(self, listeners: Sequence[Listener] = ()) -> None:
         self.listeners = tuple(listeners)
+
+    @property
+    def num_hits(self) -> int:
+        """Gallery images of each query that the listeners ask for in ``Evaluated``."""
+        return max((getattr(listener, "num_hits", 0) for listener in self.listeners), default=0)
 
     def emit(self, event: Event) -> None:
         """Pass an event on to each listener."""

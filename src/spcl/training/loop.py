@@ -23,7 +23,7 @@ from spcl.data.batches import Batch
 from spcl.errors import InputError
 from spcl.nn.domain_batchnorm import running_statistics
 from spcl.training.epoch_report import EpochReport
-from spcl.training.events import Emitter, EpochEnded, Saved
+from spcl.training.events import Emitter, EpochEnded, Labelled, Saved
 from spcl.training.interrupts import stops_between_steps
 from spcl.training.parts import ExplainsLabels
 from spcl.training.state import RunState
@@ -105,6 +105,7 @@ def _label(state: RunState, parts: TrainingParts, events: Emitter) -> None:
         found = parts.labeller.label(parts.label_features.features(), parts.target)
         state.labels = np.asarray(found.labels, dtype=np.int64)
         parts.memory.relabel(torch.from_numpy(parts.slots.class_of_each(state.labels)))
+    events.emit(Labelled(state.labels))
     sizes = found.cluster_sizes
     report.num_clusters, report.num_unclustered = found.num_clusters, found.num_unclustered
     report.cluster_size_quartiles = [float(q) for q in np.percentile(sizes, (25, 50, 75))] if len(sizes) else []

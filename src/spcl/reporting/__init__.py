@@ -1,0 +1,1 @@
+"""Listeners that send what happens in a run elsewhere."""

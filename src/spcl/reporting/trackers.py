@@ -1,0 +1,300 @@
+"""Experiment trackers as listeners of a run, through Accelerate: TensorBoard, MLflow, Weights & Biases, trackio.
+
+Each keeps a run's hyper-parameters, figures by epoch, and pictures. Where they keep them is theirs to say, in their own
+environment variables; TensorBoard's files lie in the folder of the run.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spcl.engine.journal import Reporter, ReporterListener
+from spcl.engine.whole_files import written_aside
+from spcl.errors import InputError
+from spcl.settings import flat_values
+from spcl.training.epoch_report import EpochReport
+from spcl.training.events import Emitter, EpochEnded, Evaluated, Event, Guarded, Labelled, RunEnded, RunStarted
+
+if TYPE_CHECKING:
+    from accelerate.tracking import GeneralTracker
+
+TRACKERS = ("tensorboard", "mlflow", "wandb", "trackio")
+"""The names of the trackers, which are those of their packages."""
+
+PROJECT = "spcl"
+"""What a run belongs to in MLflow (experiment), Weights & Biases and trackio (project)."""
+
+IDS_FILE = "trackers.json"
+"""In the folder of a run: which run it is in each tracker, so that a run that is resumed goes on there."""
+
+_NUM_HITS = 8
+
+
+def check_trackers(names: Sequence[str]) -> None:
+    """Whether trackers are known and installed; nothing is imported.
+
+    Raises:
+        InputError: If not; says how to install them.
+    """
+    for name in names:
+        if name not in TRACKERS:
+            near = get_close_matches(name, TRACKERS, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"expected one or several of {', '.join(TRACKERS)}"
+            raise InputError(f"there is no tracker {name!r}; {hint}")
+        if not _is_installed(name):
+            raise InputError(
+                f"the tracker {name} is not installed: pip install {name}, or all trackers: pip install 'spcl[track]'"
+            )
+    # The small package speaks to a server; the default store on this machine is a data base.
+    is_local = os.environ.get("MLFLOW_TRACKING_URI", "sqlite:").startswith("sqlite:")
+    if "mlflow" in names and is_local and not _is_installed("sqlalchemy"):
+        raise InputError(
+            "mlflow-skinny cannot keep runs on this machine: pip install mlflow, or set MLFLOW_TRACKING_URI"
+        )
+
+
+def _is_installed(name: str) -> bool:
+    spec = find_spec(name)
+    # A folder of the same name that only holds files, which wandb makes where it runs, has no origin.
+    return spec is not None and spec.origin is not None
+
+
+class ExperimentTracker:
+    """Sends a run to an experiment tracker: ``spcl.train(..., listeners=[ExperimentTracker("mlflow")])``.
+
+    Kept are the settings of the recipe, and by epoch: losses, figures of the labels, seconds of each stage, mAP and
+    top-1/5/10 as fractions. Pictures of clusters and of rankings come with the first epoch and with each in which an
+    evaluation is due. A run that is resumed goes on in the tracker, too.
+
+    Attributes:
+        name: Of the tracker.
+        num_hits: Gallery images of each query in a picture of rankings.
+    """
+
+    def __init__(self, name: str) -> None:
+        """Choose the tracker; it is opened when the run starts.
+
+        Args:
+            name: ``tensorboard``, ``mlflow``, ``wandb`` or ``trackio``.
+
+        Raises:
+            InputError: If there is no such tracker, or its package is not installed.
+        """
+        check_trackers([name])
+        self.name, self.num_hits = name, _NUM_HITS
+        self._opened: _Opened | None = None
+        self._run: RunStarted | None = None
+        self._labels: NDArray[np.int64] | None = None
+        self._evaluated: Evaluated | None = None
+
+    def on(self, event: Event) -> None:
+        """Send an event on."""
+        match event:
+            case RunStarted():
+                self._start(event)
+            case Labelled(labels):
+                self._labels = labels
+            case Evaluated():
+                self._evaluated = event
+            case EpochEnded(report=report) if self._opened is not None:
+                self._opened.tracker.log(figures_of(report), step=report.epoch)
+                self._send_pictures(report.epoch)
+            case RunEnded() if self._opened is not None:
+                opened, self._opened = self._opened, None
+                opened.tracker.finish()
+            case _:
+                pass
+
+    def _start(self, run: RunStarted) -> None:
+        from accelerate import PartialState
+
+        # Accelerate's messages ask it for the process; where there are several, it is there already.
+        PartialState()
+        ids = _read_ids(run.folder)
+        self._run, earlier = run, ids.get(self.name)
+        self._opened = opened = _OPEN[self.name](run.folder, earlier)
+        if opened.run_id == earlier:
+            return
+        opened.tracker.store_init_configuration(flat_values(run.settings))
+        for report in run.history:
+            opened.tracker.log(figures_of(report), step=report.epoch)
+        with written_aside(run.folder / IDS_FILE) as aside:
+            aside.write_text(json.dumps(ids | {self.name: opened.run_id}, indent=1), encoding="utf-8")
+
+    def _send_pictures(self, epoch: int) -> None:
+        """Pictures where they are due; what they show is kept no longer."""
+        run, opened, labels, evaluated = self._run, self._opened, self._labels, self._evaluated
+        self._labels = self._evaluated = None
+        if run is None or opened is None:
+            return
+        from spcl.reporting.pictures import draw_clusters, draw_rankings
+
+        data, schedule = run.settings["data"], run.settings["schedule"]
+        with tempfile.TemporaryDirectory() as folder:
+            picture = Path(folder) / f"clusters-{epoch:04d}.png"
+            is_due = epoch in (1, run.epochs) or epoch % schedule["eval_step"] == 0
+            if is_due and labels is not None and draw_clusters(picture, run.target, labels):
+                opened.send_picture("clusters", picture, epoch)
+            picture = picture.with_name(f"rankings-{epoch:04d}.png")
+            size = data["height"], data["width"]
+            if evaluated is not None and draw_rankings(picture, run.target, evaluated, size):
+                opened.send_picture("rankings", picture, epoch)
+
+
+def with_trackers(report: Reporter, names: Sequence[str]) -> Reporter:
+    """A reporter that shows what it is given as before, and sends the events of a run to trackers, too.
+
+    Args:
+        report: Shows notes, progress and epochs; it is warned once of a tracker that fails.
+        names: Of the trackers; none: the reporter as it is.
+
+    Raises:
+        InputError: As ``ExperimentTracker``.
+    """
+    if not names:
+        return report
+    trackers = [Guarded(ExperimentTracker(name), report.warn) for name in names]
+    return Emitter([ReporterListener(report), *trackers])
+
+
+def tracker_names(text: str) -> tuple[str, ...]:
+    """Names with commas between them: each once, in their order.
+
+    Raises:
+        InputError: As ``check_trackers``.
+    """
+    names = tuple(dict.fromkeys(name for part in text.split(",") if (name := part.strip().lower())))
+    check_trackers(names)
+    return names
+
+
+def figures_of(report: EpochReport) -> dict[str, float]:
+    """An epoch's figures by name: ``loss/target``, ``labels/clusters``, ``seconds/train``, ``target/mAP`` and so on."""
+    quartiles = zip(("size_q1", "size_median", "size_q3"), report.cluster_size_quartiles, strict=False)
+    terms = {f"{term}/{name}": loss for term, by in report.loss_terms.items() for name, loss in by.items()}
+    groups: Mapping[str, Mapping[str, Any]] = {
+        "loss": {"sum": report.loss} | report.losses | (terms if len(report.loss_terms) > 1 else {}),
+        "labels": {
+            "clusters": report.num_clusters,
+            "unclustered": report.num_unclustered,
+            "largest": report.largest_cluster,
+            "independence_threshold": report.independence_threshold,
+        }
+        | dict(quartiles)
+        | report.label_figures,
+        "seconds": report.seconds,
+        "target": report.evaluation,
+    }
+    return {
+        f"{group}/{name}": value
+        for group, figures in groups.items()
+        for name, value in figures.items()
+        if isinstance(value, int | float) and not isinstance(value, bool)
+    }
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """A tracker that keeps a run.
+
+    Attributes:
+        tracker: Accelerate's.
+        run_id: Which of its runs.
+        send_picture: Takes a name, a PNG file and the epoch.
+    """
+
+    tracker: GeneralTracker
+    run_id: str
+    send_picture: Callable[[str, Path, int], None]
+
+
+def _started(tracker: GeneralTracker) -> GeneralTracker:
+    # Only the main process has listeners, so that Accelerate need not look for it.
+    tracker.main_process_only = False
+    tracker.start()
+    return tracker
+
+
+def _tensorboard(folder: Path, run_id: str | None) -> _Opened:
+    from accelerate.tracking import TensorBoardTracker
+
+    tracker = _started(TensorBoardTracker("tensorboard", logging_dir=folder))
+
+    def send(name: str, picture: Path, epoch: int) -> None:
+        tracker.log_images({name: _pixels(picture)[None]}, step=epoch, dataformats="NHWC")
+
+    return _Opened(tracker, "tensorboard", send)
+
+
+def _mlflow(folder: Path, run_id: str | None) -> _Opened:
+    import mlflow
+    from accelerate.tracking import MLflowTracker
+
+    # A run of the caller's own that is active holds this one.
+    nested = mlflow.active_run() is not None
+    tracker = _started(MLflowTracker(PROJECT, run_id=run_id, run_name=folder.absolute().name, nested_run=nested))
+    return _Opened(
+        tracker,
+        tracker.tracker.info.run_id,
+        lambda name, picture, epoch: tracker.log_artifact(str(picture), f"pictures/{name}"),
+    )
+
+
+def _wandb(folder: Path, run_id: str | None) -> _Opened:
+    from accelerate.tracking import WandBTracker
+
+    run_id = run_id or uuid.uuid4().hex[:12]
+    project = os.environ.get("WANDB_PROJECT", PROJECT)
+    name = folder.absolute().name
+    tracker = _started(WandBTracker(project, name=name, id=run_id, resume="allow", dir=str(folder)))
+    return _Opened(
+        tracker, run_id, lambda name, picture, epoch: tracker.log_images({name: [_pixels(picture)]}, step=epoch)
+    )
+
+
+def _trackio(folder: Path, run_id: str | None) -> _Opened:
+    import trackio
+    from accelerate.tracking import TrackioTracker
+
+    project = os.environ.get("TRACKIO_PROJECT", PROJECT)
+    # A name is all that trackio knows a run by.
+    run_id = run_id or f"{folder.absolute().name}-{uuid.uuid4().hex[:6]}"
+    tracker = _started(TrackioTracker(project, name=run_id, resume="allow"))
+    return _Opened(
+        tracker, run_id, lambda name, picture, epoch: tracker.log({name: trackio.Image(str(picture))}, step=epoch)
+    )
+
+
+_OPEN: Mapping[str, Callable[[Path, str | None], _Opened]] = {
+    "tensorboard": _tensorboard,
+    "mlflow": _mlflow,
+    "wandb": _wandb,
+    "trackio": _trackio,
+}
+
+
+def _pixels(picture: Path) -> NDArray[np.uint8]:
+    from PIL import Image
+
+    with Image.open(picture) as image:
+        return np.asarray(image.convert("RGB"))
+
+
+def _read_ids(folder: Path) -> dict[str, str]:
+    try:
+        found = json.loads((folder / IDS_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
