@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, TypeVar
+from typing import Annotated, ClassVar, Literal, TypeVar
 
 import tyro
 
 from spcl.cli.computing import ComputingOptions
 from spcl.data.files import what_is_there
+from spcl.engine.encode_options import EncoderChoice
 from spcl.errors import InputError
 from spcl.file_kinds import is_safetensors
 from spcl.pixel_range import PixelRange
-
-if TYPE_CHECKING:
-    from spcl.engine.encoder_choice import EncoderChoice
 
 IMAGENET = "imagenet"
 
@@ -73,8 +71,6 @@ class EncoderOptions(ComputingOptions):
 
     def choice(self) -> EncoderChoice:
         """The encoder that is asked for."""
-        from spcl.engine.encoder_choice import EncoderChoice
-
         return EncoderChoice(
             checkpoint=self.named_checkpoint,
             imagenet=self.encoder == IMAGENET,

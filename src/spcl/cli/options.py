@@ -16,6 +16,8 @@ import tyro
 from spcl.cli.computing import ComputingOptions
 from spcl.cli.encoder_flags import EncoderOptions, with_words_in_place
 from spcl.data.source_options import DATA_DIR, Duplicates, Layout, SourceOptions
+from spcl.engine.encode_options import EncodeOptions
+from spcl.engine.journal import say_notes as say_notes
 from spcl.engine.whole_files import check_place
 from spcl.errors import InputError
 from spcl.launched import is_main_process
@@ -66,6 +68,16 @@ class EncodingOptions(EncoderOptions):
             identity_from=getattr(self, "identity_from", "auto"),
             duplicates=self.duplicates,
             layout=self.layout,
+        )
+
+    def encoding(self) -> EncodeOptions:
+        """Which encoder looks at the images, and how."""
+        return EncodeOptions(
+            encoder=self.choice(),
+            flip=getattr(self, "flip", False),
+            workers=self.workers,
+            device=self.device,
+            precision=self.precision,
         )
 
 
@@ -173,12 +185,6 @@ def refuse_repeated(words: Sequence[str]) -> None:
         if name in _DATA_AND_PLACES and given.setdefault(name, values) != values:
             first, second = " ".join(given[name]), " ".join(values)
             raise InputError(f"{flag} is given twice, with {first} and {second}; give it once")
-
-
-def say_notes(report: Reporter, notes: Sequence[str]) -> None:
-    """Report what was found of a source and what is not used of it."""
-    for note in notes:
-        report.say(f"note: {note}")
 
 
 def refuse_empty(words: Sequence[str]) -> None:

@@ -8,37 +8,11 @@ from pathlib import Path
 
 from spcl.data.crop_shapes import crop_shape
 from spcl.engine.embed import SMALL_IMAGENET_ARCH, Encoder, imagenet_encoder, load_encoder
+from spcl.engine.encode_options import EncoderChoice
 from spcl.engine.encoder_origin import EncoderOrigin
 from spcl.engine.journal import Reporter
 from spcl.errors import InputError
 from spcl.records import Record
-
-
-@dataclass(frozen=True)
-class EncoderChoice:
-    """What a user said of the encoder.
-
-    Attributes:
-        checkpoint: A file of ours or of the official scripts; empty: none.
-        imagenet: Whether a network without a checkpoint is asked for by name.
-        arch: The network; with a checkpoint: where it does not say. Empty: the small one of ``imagenet_encoder``.
-        pretrained: Weights of a network without a checkpoint: ``auto`` (ImageNet), ``none`` or a file.
-        domain: Whose batch norm is used, of a checkpoint.
-        pixel_range: Of grey images of more than 8 bits, without a checkpoint, which has its own.
-    """
-
-    checkpoint: str = ""
-    imagenet: bool = False
-    arch: str = ""
-    pretrained: str = "auto"
-    domain: str = "target"
-    pixel_range: str = "auto"
-
-    @property
-    def is_open(self) -> bool:
-        """Whether nothing was said: what a gallery remembers is then taken."""
-        said = self.checkpoint or self.imagenet or self.arch or self.pixel_range != "auto"
-        return not said and self.pretrained == "auto"
 
 
 @dataclass(frozen=True)

@@ -48,9 +48,11 @@ __all__ = [
     "Reporter",
     "ReporterListener",
     "SilentReporter",
+    "WarningsKept",
     "duration",
     "epoch_header",
     "epoch_line",
+    "say_notes",
     "write_metrics",
 ]
 
@@ -76,6 +78,34 @@ class SilentReporter:
     def progress(self, name: str, note: Note | None = None) -> Iterator[Advance]:
         """Nothing."""
         yield lambda done, total: None
+
+
+class WarningsKept:
+    """Passes everything on to another reporter and keeps the warnings, for the result of a program."""
+
+    def __init__(self, report: Reporter | None = None) -> None:
+        """Pass on to ``report``; None: to nothing, so that the program is silent."""
+        self._report: Reporter = report or SilentReporter()
+        self.warnings: list[str] = []
+
+    def say(self, text: str) -> None:
+        """A line of information."""
+        self._report.say(text)
+
+    def warn(self, text: str) -> None:
+        """Pass the warning on, and keep it."""
+        self.warnings.append(text)
+        self._report.warn(text)
+
+    def progress(self, name: str, note: Note | None = None) -> Any:
+        """As the other shows it."""
+        return self._report.progress(name, note)
+
+
+def say_notes(report: Reporter, notes: Sequence[str]) -> None:
+    """Report what was found of a source and what is not used of it."""
+    for note in notes:
+        report.say(f"note: {note}")
 
 
 class _Console(Console):

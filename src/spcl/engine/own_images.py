@@ -11,7 +11,8 @@ import torch
 from numpy.typing import NDArray
 
 from spcl.engine.embed import EmbeddedImages, Encoder, embed_records
-from spcl.engine.encoder_choice import EncoderChoice, chosen_encoder
+from spcl.engine.encode_options import EncoderChoice
+from spcl.engine.encoder_choice import chosen_encoder
 from spcl.engine.journal import Reporter
 from spcl.engine.label_stage import check_label_stage
 from spcl.records import Record

@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from spcl.engine.embed import Encoder
-from spcl.engine.encoder_choice import EncoderChoice, RememberedEncoder, chosen_encoder
+from spcl.engine.encode_options import EncoderChoice
+from spcl.engine.encoder_choice import RememberedEncoder, chosen_encoder
 from spcl.engine.encoder_origin import EncoderOrigin
 from spcl.engine.journal import Reporter
 from spcl.gallery.features_file import FeaturesFile, is_features_file
