@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from spcl.engine.evaluate_checkpoint import EvaluationOptions, evaluate
     from spcl.engine.train import TrainingResult, train
     from spcl.errors import InputError
+    from spcl.experiments.sweep import SweepOptions, SweepResult, sweep
+    from spcl.experiments.table import RunsTable, runs
     from spcl.export.onnx_file import export_onnx
     from spcl.export.weights import export_weights
     from spcl.gallery.gallery import Gallery
@@ -56,7 +58,10 @@ _HOMES = {
     "ReIDDataset": "spcl.records",
     "Recipe": "spcl.config",
     "Record": "spcl.records",
+    "RunsTable": "spcl.experiments.table",
     "Suggestion": "spcl.selfpaced.suggestion",
+    "SweepOptions": "spcl.experiments.sweep",
+    "SweepResult": "spcl.experiments.sweep",
     "TrainingResult": "spcl.engine.train",
     "adapt": "spcl.engine.adapt",
     "calibrate": "spcl.engine.calibrate",
@@ -73,7 +78,9 @@ _HOMES = {
     "pseudo_labels": "spcl.selfpaced.pseudo_labels",
     "rank_metrics": "spcl.retrieval.ranking",
     "rerank": "spcl.retrieval.rerank",
+    "runs": "spcl.experiments.table",
     "suggest": "spcl.selfpaced.suggestion",
+    "sweep": "spcl.experiments.sweep",
     "train": "spcl.engine.train",
 }
 
@@ -94,7 +101,10 @@ __all__ = [
     "ReIDDataset",
     "Recipe",
     "Record",
+    "RunsTable",
     "Suggestion",
+    "SweepOptions",
+    "SweepResult",
     "TrainingResult",
     "__version__",
     "adapt",
@@ -112,7 +122,9 @@ __all__ = [
     "pseudo_labels",
     "rank_metrics",
     "rerank",
+    "runs",
     "suggest",
+    "sweep",
     "train",
 ]
 

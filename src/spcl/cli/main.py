@@ -21,6 +21,8 @@ from spcl.launched import launched
 
 COMMANDS = {
     "train": "train an encoder: unlabelled images alone, or with a labelled source beside them",
+    "sweep": "several training runs, over seeds and settings, and a table of what they reach",
+    "runs": "a table of what finished runs have reached: mean and standard deviation over seeds",
     "adapt": "an encoder learns your own cameras from crops without labels; the better one is kept",
     "evaluate": "mAP and top-k of a checkpoint on a data set",
     "embed": "features of images, to a file or into a gallery",

@@ -16,6 +16,8 @@ from spcl.engine.checkpoint import checkpoint_of, save_atomically
 from spcl.engine.earlier_runs import in_parts
 from spcl.engine.journal import Reporter
 from spcl.engine.official_checkpoints import load_safely
+from spcl.engine.run_file_names import CONFIG_FILE as CONFIG_FILE
+from spcl.engine.run_file_names import METRICS_FILE as METRICS_FILE
 from spcl.engine.whole_files import written_aside
 from spcl.errors import InputError
 from spcl.launched import is_main_process
@@ -28,7 +30,7 @@ from spcl.settings import flat_values
 from spcl.training.state import RunState
 
 CHECKPOINT_FILE, BEST_FILE = "checkpoint.pth.tar", "model_best.pth.tar"
-RESUME_FILE, CONFIG_FILE, METRICS_FILE = "resume.pt", "config.toml", "metrics.jsonl"
+RESUME_FILE = "resume.pt"
 
 # What may differ between a run and its continuation: none of it changes a number of the epochs already made.
 _MAY_CHANGE = {
@@ -218,7 +220,7 @@ class RunFolder:
             raise InputError(f"{error}. {_what_is_left(self.path)}") from error
         if not {"state", "config", "images"} <= set(saved):
             raise InputError(f"{self.path / RESUME_FILE} is not the state of a run. {_what_is_left(self.path)}")
-        _require_same_settings(saved["config"], self.identity, self.path)
+        require_same_settings(saved["config"], self.identity, self.path)
         if saved["images"] != self.identity.images:
             raise InputError(
                 f"the images are not those that the run in {self.path} began with; bring them back, or give another "
@@ -245,7 +247,20 @@ def _what_is_left(folder: Path) -> str:
     return "Nothing else of the run is left to continue from: start it again with another --logs-dir"
 
 
-def _require_same_settings(saved: Mapping[str, Any], identity: RunIdentity, folder: Path) -> None:
+def saved_epochs(folder: Path) -> int:
+    """How many epochs of a run are done and saved; 0 where nothing is.
+
+    Raises:
+        InputError: If its state cannot be read.
+    """
+    if not holds_state(folder):
+        return 0
+    saved = load_safely(folder / RESUME_FILE, mapped=os.name == "posix")
+    return int(saved.get("state", {}).get("epoch", 0))
+
+
+def require_same_settings(saved: Mapping[str, Any], identity: RunIdentity, folder: Path) -> None:
+    """Raise an ``InputError`` that names the settings in which a run and its continuation differ, if any may not."""
     before, now = flat_values(identity.read(saved)), flat_values(identity.settings)
     # A run of an older version lacks the settings that are newer: it was made as their defaults are.
     before = {name: value for name, value in flat_values(identity.defaults).items() if name in now} | before

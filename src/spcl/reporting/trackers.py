@@ -166,7 +166,8 @@ def with_trackers(report: Reporter, names: Sequence[str]) -> Reporter:
     if not names:
         return report
     trackers = [Guarded(ExperimentTracker(name), report.warn) for name in names]
-    return Emitter([ReporterListener(report), *trackers])
+    shown = report.listeners if isinstance(report, Emitter) else (ReporterListener(report),)
+    return Emitter([*shown, *trackers])
 
 
 def tracker_names(text: str) -> tuple[str, ...]:

@@ -1,0 +1,58 @@
+"""``spcl runs``: a table of what finished runs have reached."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from spcl.cli.computing import ComputingOptions
+from spcl.cli.options import parsed
+from spcl.errors import InputError
+from spcl.experiments.table import check_ending, runs
+
+
+@dataclass(frozen=True)
+class Runs(ComputingOptions):
+    """Mean and standard deviation over seeds of what finished runs have reached, in their last and their best epoch.
+
+    Runs of one row differ in their seed alone. Example: spcl runs runs/* -o table.tex
+    """
+
+    folders: tyro.conf.Positional[
+        Annotated[tuple[str, ...], tyro.conf.arg(metavar="FOLDER ...", help_behavior_hint="")]
+    ] = ()
+    """Folders of runs, or folders that hold runs."""
+    output: Annotated[str, tyro.conf.arg(aliases=["-o"])] = ""
+    """Write the table, too: .csv, .md or .tex; a file that is there is replaced."""
+    json: bool = False
+    """Print the table as JSON."""
+
+    def check(self) -> None:
+        """As for all; and that there are folders, and the file's ending."""
+        super().check()
+        if not self.folders:
+            raise InputError("which runs? Give their folders: spcl runs runs/*")
+        if self.output:
+            check_ending(Path(self.output))
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Run ``spcl runs`` with these words."""
+    options = parsed(Runs, arguments, "spcl runs")
+    table = runs(*options.folders)
+    if options.output:
+        table.write(options.output)
+    if options.json:
+        print(json.dumps({"rows": table.to_rows(), "notes": list(table.notes)}))
+        return
+    for note in table.notes:
+        print(f"note: {note}", file=sys.stderr)
+    print(table.to_markdown(), end="")
+    if options.output:
+        print(f"table: {options.output}")

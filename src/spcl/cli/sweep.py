@@ -1,0 +1,132 @@
+"""``spcl sweep``: several training runs, over seeds and settings, and a table of what they reach."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from spcl.cli.computing import ComputingOptions
+from spcl.cli.options import parsed
+from spcl.config import load_recipe, overlay
+from spcl.data.checked_tables import check_tables
+from spcl.data.several_sources import sources_of
+from spcl.data.table_options import TableOptions
+from spcl.engine.journal import ConsoleReporter, SilentReporter
+from spcl.errors import InputError
+from spcl.experiments.plan import PlannedRun, parsed_settings, plan
+from spcl.experiments.sweep import TABLE_NAMES, SweepOptions, SweepResult, run_sweep
+from spcl.reporting.trackers import tracker_names
+
+
+@dataclass(frozen=True)
+class Sweep(ComputingOptions):
+    """Train once for every combination of settings and seeds; the same command again goes on where it was stopped.
+
+    Example: spcl sweep spcl market1501 --seed 1 2 3 --set labels.eps=0.5,0.6
+    """
+
+    recipe: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="RECIPE", help_behavior_hint="")]] = ""
+    """What all runs have in common: spcl, person, vehicle, quick, or a TOML file."""
+    data: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="DATA", help_behavior_hint="")]] = ""
+    """The unlabelled images: a registered name or a path."""
+    source: str = ""
+    """Labelled source domain: a registered name or a path; several as a+b."""
+    seed: tuple[int, ...] = ()
+    """One run for each; without: the recipe's own."""
+    settings: Annotated[tuple[str, ...], tyro.conf.arg(name="set", metavar="NAME=VALUE,...")] = ()
+    """Settings of the recipe by dotted name, each with one or several values: labels.eps=0.5,0.6 schedule.epochs=20."""
+    logs_dir: str = "runs/sweep"
+    """Each run has a folder of its own in it; table.csv, table.md and table.tex lie beside them."""
+    devices: tuple[str, ...] = ()
+    """One run at a time on each: cuda:0 cuda:1. Without: one run after the other, where the recipe says."""
+    log: str = ""
+    """Send figures and pictures to experiment trackers: tensorboard, mlflow, wandb, trackio; several as a,b."""
+    json: bool = False
+    """Print the table as JSON, and nothing else."""
+
+    def check(self) -> None:
+        """As for all; and that there are a recipe and data, and the trackers."""
+        super().check()
+        if not self.recipe or not self.data:
+            raise InputError(
+                "which recipe and which images? spcl sweep RECIPE DATA --seed 1 2 3 --set labels.eps=0.5,0.6"
+            )
+        tracker_names(self.log)
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Run ``spcl sweep`` with these words."""
+    words = gathered(gathered(arguments, "--set", lambda word: "=" in word), "--seed", str.isdecimal)
+    options = parsed(Sweep, words, "spcl sweep")
+    common = overlay(
+        load_recipe(options.recipe), {"data": {"target": options.data, "source": options.source}}, "command line"
+    )
+    planned = plan(
+        common,
+        seeds=options.seed,
+        settings=parsed_settings(options.settings),
+        logs_dir=Path(options.logs_dir),
+    )
+    _check_data(planned)
+    report = SilentReporter() if options.json else ConsoleReporter()
+    how = SweepOptions(devices=options.devices, log=tracker_names(options.log))
+    result = run_sweep(planned, Path(options.logs_dir), how, report)
+    _print(result, options)
+    if result.failed:
+        reasons = "; ".join(f"{folder.name}: {reason}" for folder, reason in result.failed.items())
+        raise InputError(f"{len(result.failed)} of {len(planned)} runs failed, which the table leaves out: {reasons}")
+
+
+def gathered(arguments: Sequence[str], flag: str, belongs: Callable[[str], bool]) -> list[str]:
+    """A command line with all values of a flag, which may be given several times, after one flag at its end.
+
+    Args:
+        arguments: The words.
+        flag: Its values follow it, or one follows ``=``.
+        belongs: Whether a word is a value of the flag; other words after it are words of their own.
+    """
+    rest: list[str] = []
+    values: list[str] = []
+    taking = False
+    for word in arguments:
+        if word == flag:
+            taking = True
+        elif word.startswith(f"{flag}="):
+            values.append(word[len(flag) + 1 :])
+            taking = False
+        elif taking and belongs(word):
+            values.append(word)
+        else:
+            rest.append(word)
+            taking = False
+    return [*rest, flag, *values] if values else list(arguments)
+
+
+def _check_data(planned: Sequence[PlannedRun]) -> None:
+    """Read tables before what computes is loaded: of all runs, for data may be swept over, too."""
+    for data in {run.recipe.data: None for run in planned}:
+        check_tables(
+            *filter(None, (data.target, *(sources_of(data.source) if data.source else ()))),
+            options=TableOptions(data.columns, data.time_format),
+            with_times=False,
+            keep_missing=data.on_broken == "skip",
+        )
+
+
+def _print(result: SweepResult, options: Sweep) -> None:
+    if result.table is None:
+        return
+    if options.json:
+        print(json.dumps({"rows": result.table.to_rows(), "folder": str(result.folder)}))
+        return
+    print(f"\n{result.table.to_markdown()}")
+    print(
+        f"mean ± standard deviation over runs; tables: {', '.join(str(result.folder / name) for name in TABLE_NAMES)}"
+    )
+    if result.table.is_rated:
+        print("the best epoch was chosen on the test set: the last is the honest figure")

@@ -1,0 +1,119 @@
+"""What a finished run has reached, from the settings and the figures in its folder. Loads nothing that computes."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from spcl.config import Recipe, in_new_places, to_values
+from spcl.engine.run_file_names import CONFIG_FILE, METRICS_FILE
+from spcl.errors import InputError, first_line
+from spcl.settings import flat_values
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+_PLAIN_SECTIONS = ("data", "network", "schedule", "run")
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """A run of which all epochs are done.
+
+    Attributes:
+        folder: Of the run.
+        settings: All settings by dotted name: ``labels.eps``, ``losses.0.temperature``.
+        epochs: A row for each epoch, as in ``metrics.jsonl``.
+    """
+
+    folder: Path
+    settings: Mapping[str, Any]
+    epochs: tuple[Mapping[str, Any], ...]
+
+    @property
+    def seed(self) -> int:
+        """The run's seed."""
+        return int(self.settings["run.seed"])
+
+    @property
+    def last(self) -> Mapping[str, Any]:
+        """The row of the last epoch, which is evaluated wherever the target has queries and a gallery."""
+        return self.epochs[-1]
+
+    @property
+    def best(self) -> Mapping[str, Any] | None:
+        """The row of the epoch with the highest mAP, the first of equals; None where none was evaluated."""
+        rated = [row for row in self.epochs if row.get("mAP") is not None]
+        return max(rated, key=lambda row: row["mAP"]) if rated else None
+
+
+def read_run(folder: Path) -> FinishedRun:
+    """Read a finished run.
+
+    Args:
+        folder: Of the run; of version 0.1.0, too.
+
+    Raises:
+        InputError: If it is not finished, or its files cannot be read; says why.
+    """
+    try:
+        values = tomllib.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+        settings = flat_values(in_new_places(values))
+        lines = (folder / METRICS_FILE).read_text(encoding="utf-8").splitlines()
+        rows = [json.loads(line) for line in lines if line.strip()]
+        epochs = int(settings["schedule.epochs"])
+    except FileNotFoundError as error:
+        raise InputError(f"{folder}: there is no {Path(error.filename).name}, so that no epoch is finished") from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{folder}: its files cannot be read ({first_line(error)})") from error
+    if len(rows) < epochs:
+        raise InputError(f"{folder}: {len(rows)} of {epochs} epochs are finished")
+    # What is newer than the run had its default.
+    defaults = {name: value for name, value in _defaults().items() if name.partition(".")[0] in _PLAIN_SECTIONS}
+    return FinishedRun(folder, defaults | settings, tuple(rows))
+
+
+def find_runs(places: Sequence[str | Path]) -> tuple[list[FinishedRun], list[str]]:
+    """The finished runs in some places.
+
+    Args:
+        places: Folders of runs, or folders that hold runs at any depth. Other files are passed over.
+
+    Returns:
+        The runs, each once, in their order; and a sentence about each run or place that is left out.
+
+    Raises:
+        InputError: If a place is not there, or there is no finished run in any.
+    """
+    folders: dict[Path, Path] = {}
+    notes = []
+    for place in map(Path, places):
+        if not place.exists():
+            raise InputError(f"there is nothing at {place}; give folders of runs, runs/* say")
+        found = [place] if (place / CONFIG_FILE).is_file() else _runs_below(place)
+        if not found:
+            notes.append(f"{place} holds no run")
+        folders |= {folder.resolve(): folder for folder in found if folder.resolve() not in folders}
+    runs = []
+    for folder in folders.values():
+        try:
+            runs.append(read_run(folder))
+        except InputError as error:
+            notes.append(str(error))
+    if not runs:
+        raise InputError(f"there is no finished run: {'; '.join(notes) or 'no folder was given'}")
+    return runs, notes
+
+
+def _runs_below(place: Path) -> list[Path]:
+    return sorted(path.parent for path in place.rglob(CONFIG_FILE)) if place.is_dir() else []
+
+
+def _defaults() -> dict[str, Any]:
+    return flat_values(to_values(Recipe()))

@@ -1,0 +1,219 @@
+"""A sweep: several runs of training, one after the other or one a device, and the table of what they reach.
+
+A sweep that is started again goes on: finished runs are passed over, a stopped one is continued.
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from spcl.config import Recipe, in_new_places, load_recipe, overlay, to_values
+from spcl.engine.journal import Reporter, ReporterListener
+from spcl.engine.run_file_names import CONFIG_FILE
+from spcl.errors import InputError
+from spcl.experiments.finished_runs import read_run
+from spcl.experiments.plan import PlannedRun, plan
+from spcl.experiments.table import RunsTable, table_of
+from spcl.launched import launched
+from spcl.reporting.trackers import check_trackers, with_trackers
+from spcl.training.events import Emitter, Event, Guarded, Listener, RunStarted
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+TABLE_NAMES = ("table.csv", "table.md", "table.tex")
+
+
+@dataclass(frozen=True)
+class SweepOptions:
+    """How the runs of a sweep are made.
+
+    Attributes:
+        devices: One run at a time on each, in a process of its own: ``("cuda:0", "cuda:1")``. None or one: one run
+            after the other in this process.
+        log: Names of experiment trackers.
+        listeners: Hear the events of the runs, one run after the other. With several devices they hear lines of text
+            alone (``Noted``, ``Warned``), for runs are in other processes.
+    """
+
+    devices: tuple[str, ...] = ()
+    log: tuple[str, ...] = ()
+    listeners: tuple[Listener, ...] = ()
+
+
+@dataclass(frozen=True)
+class SweepResult:
+    """What a sweep has reached.
+
+    Attributes:
+        table: Mean and standard deviation over seeds, a row for each combination of settings; None: no run finished.
+        folder: Holds ``table.csv``, ``table.md``, ``table.tex`` and a folder for each run.
+        failed: What ended each run that failed after its first step, by its folder.
+    """
+
+    table: RunsTable | None
+    folder: Path
+    failed: Mapping[Path, str]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended that did not finish.
+
+    Attributes:
+        error: What ended it.
+        began: Whether it made a step: otherwise what ended it may concern all runs.
+    """
+
+    error: str
+    began: bool
+
+
+def sweep(
+    target: str | Path,
+    *,
+    source: str | Path | None = None,
+    recipe: str | Path | Recipe = "spcl",
+    seeds: Sequence[int] = (),
+    settings: Mapping[str, Any] | None = None,
+    logs_dir: str | Path = "runs/sweep",
+    options: SweepOptions | None = None,
+) -> SweepResult:
+    """Train once for every combination of settings and seeds. Prints nothing.
+
+    Args:
+        target: The unlabelled images: a registered name or a path.
+        source: A labelled data set beside them: a registered name or a path; None: the target alone.
+        recipe: What all runs have in common: a name, the path of a TOML file, or a ``Recipe``.
+        seeds: One run for each; none: the recipe's own.
+        settings: Values by dotted name: ``{"labels.eps": [0.5, 0.6], "schedule.epochs": 20}``.
+        logs_dir: Each run has a folder of its own in it. Runs that are finished there are not made again, a stopped one
+            is continued.
+        options: Devices, trackers, listeners.
+
+    Returns:
+        SweepResult: ``print(result.table.to_markdown())``.
+
+    Raises:
+        InputError: Before the first run: if a setting is unknown, a value is out of range, or a run's folder holds a
+            run with other settings. From a run: if it cannot begin. A run that fails later does not end the sweep.
+    """
+    options = options or SweepOptions()
+    given = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
+    common = overlay(given, {"data": {"target": str(target), "source": str(source or "")}}, "sweep")
+    planned = plan(common, seeds=seeds, settings=settings, logs_dir=Path(logs_dir))
+    heard = Emitter([Guarded(listener, _warn) for listener in options.listeners])
+    return run_sweep(planned, Path(logs_dir), options, heard)
+
+
+def run_sweep(planned: Sequence[PlannedRun], logs_dir: Path, options: SweepOptions, report: Reporter) -> SweepResult:
+    """Make the runs of a plan that are not finished, and the table of all.
+
+    Args:
+        planned: From ``plan``.
+        logs_dir: The tables are written to it.
+        options: Devices and trackers.
+        report: Shows which run is made, and what happens in it.
+
+    Raises:
+        InputError: As ``sweep``.
+    """
+    if launched().size > 1:
+        raise InputError("a sweep is started once, not by torchrun: with --devices cuda:0 cuda:1 one run is on each")
+    check_trackers(options.log)
+    waiting = [(number, run) for number, run in enumerate(planned, start=1) if not is_finished(run)]
+    done = len(planned) - len(waiting)
+    report.say(f"{len(planned)} runs in {logs_dir}" + (f", {done} of them finished" if done else ""))
+    if len(options.devices) > 1:
+        from spcl.experiments.one_a_device import run_on_devices
+
+        failed = run_on_devices([run for _, run in waiting], options, report)
+    else:
+        failed = {}
+        for number, run in waiting:
+            report.say(f"run {number} of {len(planned)}: {run.words}")
+            outcome = make_run(on_device(run, *options.devices), options.log, report)
+            if outcome is not None:
+                failed[run.folder] = accepted(run, outcome)
+                report.warn(f"{run.folder} failed: {outcome.error}")
+    finished = [read_run(run.folder) for run in planned if run.folder not in failed]
+    table = table_of(finished) if finished else None
+    if table is not None:
+        for name in TABLE_NAMES:
+            table.write(logs_dir / name)
+    return SweepResult(table, logs_dir, failed)
+
+
+def make_run(run: PlannedRun, log: Sequence[str], report: Reporter) -> Outcome | None:
+    """Start a run, or continue it, in this process; how it ended where it did not finish."""
+    from spcl.engine.run_files import holds_run
+    from spcl.engine.train import train_recipe
+
+    shown = report.listeners if isinstance(report, Emitter) else (ReporterListener(report),)
+    begins = _Begins()
+    heard = with_trackers(Emitter([*shown, begins]), log)
+    try:
+        train_recipe(run.recipe, heard, resume=holds_run(run.folder))
+    except InputError as error:
+        return Outcome(str(error), begins.heard)
+    return None
+
+
+def accepted(run: PlannedRun, outcome: Outcome) -> str:
+    """What ended a run; an error that came before its first step ends the sweep, for it may come in each run.
+
+    Raises:
+        InputError: If the run did not begin.
+    """
+    if outcome.began:
+        return outcome.error
+    raise InputError(f"run {run.folder}: {outcome.error}")
+
+
+def on_device(run: PlannedRun, device: str = "") -> PlannedRun:
+    """A run on a device; none: as it is."""
+    return replace(run, recipe=overlay(run.recipe, {"run": {"device": device}}, "--devices")) if device else run
+
+
+def is_finished(run: PlannedRun) -> bool:
+    """Whether the folder of a run holds it with all its epochs.
+
+    Raises:
+        InputError: If it holds a run with other settings, or one of more epochs.
+    """
+    settings = run.folder / CONFIG_FILE
+    if not settings.exists():
+        return False
+    from spcl.engine.run_files import RunIdentity, require_same_settings, saved_epochs
+
+    try:
+        before = tomllib.loads(settings.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"cannot read {settings}: {error}; give another --logs-dir") from error
+    identity = RunIdentity(to_values(run.recipe), [], to_values(Recipe()), in_new_places)
+    require_same_settings(before, identity, run.folder)
+    epochs, wanted = saved_epochs(run.folder), run.recipe.schedule.epochs
+    if epochs > wanted:
+        raise InputError(f"the run in {run.folder} has {epochs} epochs, more than {wanted}: give another --logs-dir")
+    return epochs == wanted
+
+
+class _Begins:
+    """Hears whether a run begins."""
+
+    heard = False
+
+    def on(self, event: Event) -> None:
+        """Note the start of the first step."""
+        self.heard = self.heard or isinstance(event, RunStarted)
+
+
+def _warn(text: str) -> None:
+    warnings.warn(text, RuntimeWarning, stacklevel=2)
