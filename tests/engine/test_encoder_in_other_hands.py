@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from spcl.data.images import ImageStore
-from spcl.engine.embed import Encoder, embed_records
+from spcl.engine.embed import Encoder, embed_records, imagenet_encoder
 from spcl.engine.extract import extract_features
 from spcl.errors import InputError
 from spcl.export.onnx_check import _in_torch
@@ -116,7 +116,21 @@ def a_size(encoder):
     encoder.size = (64, 32)
 
 
-CHANGES = [scaled, scaled_behind_the_back_of_torch, one_statistic, other_weights, one_optimiser_step, another_tensor]
+def other_places(encoder):
+    """The same values in other places, written where torch does not count it."""
+    weight = next(encoder.parameters()).detach().numpy()
+    weight[:] = weight[::-1].copy()
+
+
+CHANGES = [
+    other_places,
+    scaled,
+    scaled_behind_the_back_of_torch,
+    one_statistic,
+    other_weights,
+    one_optimiser_step,
+    another_tensor,
+]
 
 
 @pytest.mark.parametrize("change", [*CHANGES, a_size, Encoder.half])
@@ -148,6 +162,32 @@ def test_a_gallery_refuses_vectors_of_changed_weights(encoder, paths, tmp_path, 
     with pytest.raises(InputError, match="holds vectors of the encoder"):
         gallery.search(paths[2])
     assert len(gallery) == 2
+
+
+def test_a_compiled_network_is_the_same_encoder(encoder, paths):
+    before, right = encoder.fingerprint, encoder.embed(paths)
+    encoder.network = torch.compile(encoder.network, backend="eager")
+    assert encoder.fingerprint == before
+    np.testing.assert_allclose(encoder.embed(paths), right, atol=1e-6)
+
+
+@pytest.mark.parametrize("change", ["float", "half", "bfloat16", "double"])
+def test_the_input_follows_the_type_of_the_weights(encoder, change):
+    images = torch.randn(2, 3, 32, 16)
+    right = encoder(images)
+    given = getattr(encoder, change)()(images)
+    assert given.dtype == next(encoder.parameters()).dtype
+    assert (given.float() * right).sum(dim=1).min() > 0.99
+
+
+def test_an_encoder_that_was_made_in_inference_mode(paths):
+    with torch.inference_mode():
+        encoder = imagenet_encoder("timm/test_resnet", pretrained="none", size=(32, 16))
+        inside = encoder.embed(paths)
+    right = imagenet_encoder("timm/test_resnet", pretrained="none", size=(32, 16))
+    assert encoder.fingerprint == right.fingerprint
+    np.testing.assert_array_equal(inside, right.embed(paths))
+    encoder(torch.randn(2, 3, 32, 16)).sum().backward()
 
 
 def test_features_that_are_not_finite_are_an_error(encoder, paths):

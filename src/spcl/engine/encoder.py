@@ -84,8 +84,8 @@ class Encoder(nn.Module):
         return self._known_fingerprint[1]
 
     def forward(self, images: Tensor) -> Tensor:
-        """``[B, 3, H, W]`` normalised float images to ``[B, D]`` unit rows."""
-        features: Tensor = self.network(images)
+        """``[B, 3, H, W]`` normalised float images, brought to the type of the weights, to ``[B, D]`` unit rows."""
+        features: Tensor = self.network(images.to(next(self.network.parameters()).dtype))
         return features
 
     def encode(self, inputs: Tensor, *, flip: bool = False) -> Tensor:
@@ -147,6 +147,8 @@ class Encoder(nn.Module):
         return int(np.clip(pixels // (self.size[0] * self.size[1]), 1, 256))
 
 
+# Weights of inference mode could not be trained, exported or changed afterwards.
+@torch.inference_mode(False)
 def load_encoder(checkpoint: str | Path, *, arch: str | None = None, domain: str = "target") -> Encoder:
     """An encoder from a checkpoint, ready to embed images.
 
@@ -168,6 +170,7 @@ def load_encoder(checkpoint: str | Path, *, arch: str | None = None, domain: str
     return Encoder(network, domain, load_facts(Path(checkpoint)), origin)
 
 
+@torch.inference_mode(False)
 def imagenet_encoder(
     arch: str = SMALL_IMAGENET_ARCH,
     *,

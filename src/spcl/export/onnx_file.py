@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from spcl.data.image_table import images_of
@@ -69,7 +71,7 @@ def export_onnx(
     for every image.
 
     Args:
-        encoder: Moved to the CPU.
+        encoder: Moved to the CPU. Of weights of another floating type, the file has their values as float32.
         path: Of the file; ends in ``.onnx``.
         opset: Version of ONNX's operators.
         float16: Weights and arithmetic of the trunk in half precision; input, output and head stay float32.
@@ -92,6 +94,8 @@ def export_onnx(
             f"name it osnet_x0_25_{path.stem}.onnx, say (the weights are yours all the same)"
         )
     encoder.cpu()
+    if any(weight.dtype != torch.float32 for weight in encoder.parameters()):
+        encoder = copy.deepcopy(encoder).float()
     pixels, records = _images_to_compare(images, given.size, report)
     with written_aside(path) as aside:
         report.say(f"writing {encoder.network.settings.arch} as ONNX, opset {opset}")

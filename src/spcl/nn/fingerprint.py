@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import zlib
 from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
-from spcl.nn.weight_names import COUNTER
+from spcl.nn.weight_names import COUNTER, plain_name
 
 _INTEGERS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
@@ -16,15 +17,15 @@ _INTEGERS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 def weights_fingerprint(state: Mapping[str, Tensor], preparation: str) -> str:
     """16 hex digits over weights and the preparation of images.
 
-    Weights of double precision that hold the values of single ones have the same fingerprint. Cost: 0.1 s for a
-    ResNet-50.
+    Weights of double precision that hold the values of single ones have the same fingerprint, and so has a network
+    that ``torch.compile`` was given. Cost: 0.1 s for a ResNet-50.
 
     Args:
         state: A ``state_dict``.
         preparation: Whatever else decides the features, as text.
     """
     digest = hashlib.sha256(preparation.encode())
-    for name, value in sorted(state.items()):
+    for name, value in sorted((plain_name(name), value) for name, value in state.items()):
         if not name.endswith(COUNTER):
             digest.update(name.encode())
             plain = value.detach().float() if value.is_floating_point() else value.detach()
@@ -38,8 +39,20 @@ def weights_checksum(state: Mapping[str, Tensor]) -> tuple[object, ...]:
     A third of the time of the fingerprint; it says nothing beyond this process.
     """
     values = [value.detach() for name, value in state.items() if not name.endswith(COUNTER)]
-    sums = [value.view(_INTEGERS[value.element_size()]).sum(dtype=torch.int64).cpu() for value in values]
-    # A write that only changes places inside a tensor leaves its sum; torch counts writes, too.
+    sums = tuple(_checksum(value) for value in values)
+    # Memory of torch's own is written without a trace elsewhere; torch counts the writes that it makes itself.
     versions = tuple(0 if value.is_inference() else value._version for value in values)
-    kinds = tuple((value.dtype, value.shape) for value in values)
-    return tuple(int(value) for value in sums), versions, kinds
+    kinds = tuple((value.dtype, value.shape, value.stride()) for value in values)
+    return sums, versions, kinds
+
+
+def _checksum(value: Tensor) -> int:
+    """Of the bytes in their places, read where they lie: a copy would cost more than the sum."""
+    integers = value.view(_INTEGERS[value.element_size()])
+    strides = value.stride()
+    order = sorted(range(value.ndim), key=lambda axis: -strides[axis])
+    flat = integers.permute(order).reshape(-1)
+    if flat.device.type == "cpu":
+        return zlib.crc32(flat.numpy().data)
+    places = torch.arange(1, 2 * flat.numel(), 2, device=flat.device)
+    return int((flat.to(torch.int64) * places).sum())

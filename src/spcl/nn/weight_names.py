@@ -67,6 +67,11 @@ class FoundTensors:
     num_fitting: int
 
 
+def plain_name(name: str) -> str:
+    """A tensor's name without what torch puts inside it for a network that is compiled, or spread over devices."""
+    return _WRAPPERS.sub("", name)
+
+
 def some_names(names: Sequence[str]) -> str:
     """The first names of many, and how many more there are."""
     return ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
@@ -130,7 +135,7 @@ def _beginnings(
     fitting: Counter[str] = Counter()
     named: Counter[str] = Counter()
     for name, value in given.items():
-        parts = _WRAPPERS.sub("", name).split(".")
+        parts = plain_name(name).split(".")
         if parts[-1] == COUNTER:
             continue
         for at in range(len(parts)):
@@ -147,7 +152,7 @@ def _found(
 ) -> FoundTensors:
     values, unused = {}, []
     for name, value in given.items():
-        plain = _WRAPPERS.sub("", name)
+        plain = plain_name(name)
         own = own_names.get(plain.removeprefix(prefix)) if plain.startswith(prefix) else None
         if own is None:
             unused.append(name)
