@@ -8,7 +8,7 @@ from pathlib import Path
 
 import spcl
 from spcl.data.crop_shapes import crop_shape
-from spcl.data.image_table import images_of
+from spcl.data.image_sources import images_of
 from spcl.engine.embed import embed_records, imagenet_encoder
 from spcl.report.groups import check_folder, write_groups
 

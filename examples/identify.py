@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 import spcl
-from spcl.data.image_table import images_of
+from spcl.data.image_sources import images_of
 
 checkpoint, known, queries = sys.argv[1:]
 encoder = spcl.load_encoder(checkpoint)

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from spcl.data.image_table import images_of
+from spcl.data.image_sources import images_of
 from spcl.data.source_options import SourceOptions
 from spcl.errors import InputError
 from tests.fakes import draw, write_fake

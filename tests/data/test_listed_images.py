@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from spcl.data.catalogue import load_dataset
-from spcl.data.from_manifest import load_manifest
 from spcl.data.listed_images import listed_images
+from spcl.data.source_options import SourceOptions
 from spcl.data.table_options import TableOptions
 from spcl.errors import InputError
 
@@ -89,7 +89,7 @@ def test_a_list_with_labels_says_what_would_do(crops):
 
 def load_manifest_of(path: Path, text: str):
     path.write_text(text)
-    return load_manifest(path)
+    return load_dataset(path)
 
 
 def test_many_images_of_a_folder(crops):
@@ -176,7 +176,7 @@ def test_a_time_is_named_with_its_line_and_read_in_a_given_form(crops):
     found = listed(crops / "t.csv", rows, columns="path=file,time=taken", time_format="%d.%m.%Y")
     assert found.columns["time"] == [datetime(2026, 3, 1), datetime(2026, 3, 13)]
     # Training does not use times.
-    assert len(load_manifest(crops / "t.csv", options=TableOptions("path=file,time=taken")).train) == 2
+    assert len(load_dataset(crops / "t.csv", options=SourceOptions(columns="path=file,time=taken")).train) == 2
 
 
 def test_results_of_a_search_are_no_facts_of_an_image(crops):

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from spcl.data.copies import byte_identical, image_sizes, thumbnails
-from spcl.data.image_table import images_of
+from spcl.data.image_sources import images_of
 from spcl.data.odd_images import looked_over
 from spcl.errors import InputError
 

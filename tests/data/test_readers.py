@@ -11,7 +11,7 @@ import pytest
 from spcl.data.catalogue import REGISTERED, describe_datasets, load_dataset
 from spcl.data.from_folders import split_for_evaluation
 from spcl.data.from_lists import vehicleid_draw
-from spcl.data.image_table import images_of
+from spcl.data.image_sources import images_of
 from spcl.data.images import check_images
 from spcl.data.source_options import SourceOptions
 from spcl.data.synthetic import SyntheticSpec, write_market1501

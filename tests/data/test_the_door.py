@@ -10,7 +10,7 @@ from PIL import Image
 
 from spcl.data.catalogue import load_dataset
 from spcl.data.image_formats import IMAGE_SUFFIXES
-from spcl.data.image_table import images_of
+from spcl.data.image_sources import images_of
 from spcl.data.images import open_image
 from spcl.data.source_options import SourceOptions
 from spcl.engine.preflight import check_training_sets

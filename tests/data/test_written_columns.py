@@ -7,9 +7,8 @@ from datetime import datetime
 import pandas as pd
 import pytest
 
-from spcl.data.image_table import images_of
+from spcl.data.image_sources import images_of
 from spcl.data.source_options import SourceOptions
-from spcl.data.written_columns import written_columns
 from spcl.errors import InputError
 from tests.fakes import draw
 
@@ -62,10 +61,10 @@ def table(tmp_path):
 
 def test_every_column_of_a_csv(tmp_path, table):
     table.to_csv(tmp_path / "m.csv", index=False)
-    records = images_of(tmp_path / "m.csv").records
-    columns = written_columns(tmp_path / "m.csv", records)
-    # find_crops gives the training images first.
-    assert [record.path.name[0] for record in records] == ["2", "3", "0", "1"]
+    found = images_of(tmp_path / "m.csv")
+    columns = found.columns
+    # The training images come first.
+    assert [record.path.name[0] for record in found.records] == ["2", "3", "0", "1"]
     assert columns == {
         "identity": ["007", "7", "cow", None],
         "camera": ["north gate", None, "3", "03"],

@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from spcl.data.image_table import images_of
+from spcl.data.image_sources import images_of
 from spcl.engine.checkpoint import checkpoint_of, save_atomically
 from spcl.engine.embed import Encoder, embed_parts, embed_records, load_encoder
 from spcl.engine.journal import SilentReporter

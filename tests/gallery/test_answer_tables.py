@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from spcl.data.image_table import images_of
+from spcl.data.image_sources import images_of
 from spcl.errors import InputError
 from spcl.gallery.answer_tables import identification_table, search_table, write_answers
 from spcl.gallery.gallery import Gallery

@@ -9,7 +9,7 @@ import pytest
 
 from spcl.data.catalogue import load_dataset
 from spcl.data.from_folders import split_for_evaluation
-from spcl.data.image_table import images_of
+from spcl.data.image_sources import images_of
 from spcl.gallery.answer_tables import identification_table, search_table, write_answers
 from spcl.gallery.features_file import features_writer, paths_file
 from spcl.gallery.intake import find_images

@@ -79,7 +79,7 @@ def run_calibration(options: Calibrate, report: Reporter) -> None:
     Raises:
         InputError: If something cannot be used, before any image is encoded; if the images give too few pairs.
     """
-    from spcl.data.image_table import images_of
+    from spcl.data.image_sources import images_of
 
     images = images_of(options.images, options.source(), labelled=options.labels)
     say_notes(report, images.notes)

@@ -69,7 +69,7 @@ def run_cluster(options: Cluster, report: Reporter) -> None:
     Raises:
         InputError: If something cannot be used, before any image is encoded.
     """
-    from spcl.data.image_table import images_of
+    from spcl.data.image_sources import images_of
     from spcl.data.odd_images import looked_over
 
     out = Path(options.out)

@@ -65,7 +65,7 @@ def main(arguments: Sequence[str]) -> None:
     if options.images:
         check_tables(options.images, options=SourceOptions().table)
 
-    from spcl.data.image_table import images_of
+    from spcl.data.image_sources import images_of
     from spcl.engine.encoder_choice import chosen_encoder
     from spcl.export.onnx_file import export_onnx
     from spcl.export.weights import export_weights
@@ -96,7 +96,7 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def _images(options: Export, report: Reporter) -> list[Path]:
-    from spcl.data.image_table import images_of
+    from spcl.data.image_sources import images_of
 
     found = images_of(options.images, SourceOptions(data_dir=options.data_dir))
     say_notes(report, found.notes)

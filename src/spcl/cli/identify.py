@@ -81,7 +81,7 @@ def run_identification(options: Identify, report: Reporter) -> None:
 
     check_tables(options.gallery, options=options.source().table)
 
-    from spcl.data.image_table import images_of
+    from spcl.data.image_sources import images_of
     from spcl.engine.calibrate import use_calibration
     from spcl.gallery.answer_tables import identification_table, write_answers
     from spcl.gallery.remembered import encoder_to_search

@@ -237,7 +237,7 @@ def found_queries(queries: Sequence[str], options: SourceOptions, *, purpose: st
     """
     from spcl.data.files import what_is_there
     from spcl.data.image_formats import is_image_name
-    from spcl.data.image_table import images_of
+    from spcl.data.image_sources import images_of
     from spcl.data.table_files import SUFFIXES
 
     if not queries:

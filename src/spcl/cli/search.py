@@ -92,7 +92,7 @@ def run_search(options: Search, report: Reporter) -> None:
 
     check_tables(options.gallery, options=options.source().table)
 
-    from spcl.data.image_table import images_of
+    from spcl.data.image_sources import images_of
     from spcl.gallery.answer_tables import search_table, write_answers
     from spcl.gallery.filters import both, not_cameras
     from spcl.gallery.remembered import encoder_to_search

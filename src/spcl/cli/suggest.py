@@ -52,7 +52,7 @@ def run_suggest(options: Suggest, report: Reporter) -> None:
         InputError: If something cannot be used, before any image is encoded.
     """
     from spcl.data.crop_shapes import crop_shape
-    from spcl.data.image_table import images_of
+    from spcl.data.image_sources import images_of
 
     if options.picture:
         check_place(Path(options.picture))

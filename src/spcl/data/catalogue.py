@@ -7,7 +7,7 @@ a manifest, or a manifest for each split. To add a data set: a row in ``from_fil
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -19,13 +19,13 @@ from spcl.data.from_lists import MSMT17_FOLDER, VEHICLEID_FOLDER, VEHICLEID_SIZE
 from spcl.data.from_manifest import (
     SPLITS,
     SUFFIXES,
-    load_manifest,
-    load_manifests,
+    dataset_of,
     manifests_of_prefix,
     names_splits,
     tables_of_splits,
 )
 from spcl.data.image_formats import is_image_file
+from spcl.data.listed_images import ListedImages, listed_images
 from spcl.data.one_image import image_keys, kept_path, named_path
 from spcl.data.same_images import each_image_once
 from spcl.data.source_options import DATA_DIR, SourceOptions, note_of_no_table
@@ -68,6 +68,19 @@ class DatasetStatus:
     problem: str | None
     counts: dict[str, tuple[int, int]]
     published: Counts
+
+
+@dataclass(frozen=True)
+class LoadedSource:
+    """A data set, and the tables that it was read from.
+
+    Attributes:
+        dataset: The data set.
+        listed: The images of its tables and what these say of them; None where it was read from no table.
+    """
+
+    dataset: ReIDDataset
+    listed: ListedImages | None = None
 
 
 def _by_filenames(name: str) -> Callable[[Path], ReIDDataset]:
@@ -134,7 +147,32 @@ def load_dataset(
             tenth of the images of a folder would stay unused; if one image has two identities.
     """
     options = options or SourceOptions()
-    folder = Path(root) if root is not None else Path(options.data_dir)
+    if root is not None:
+        options = replace(options, data_dir=str(root))
+    return load_source(name_or_path, options=options, keep_missing=keep_missing, labelled=labelled).dataset
+
+
+def load_source(
+    name_or_path: str | Path,
+    *,
+    options: SourceOptions,
+    keep_missing: bool = False,
+    labelled: bool = False,
+    with_times: bool = False,
+) -> LoadedSource:
+    """As ``load_dataset``, with what the tables say that the data set was read from.
+
+    Args:
+        name_or_path: As for ``load_dataset``.
+        options: How it is read.
+        keep_missing: As for ``load_dataset``.
+        labelled: As for ``load_dataset``.
+        with_times: Whether the column ``time`` of tables is read: a cell that is no time is an error then.
+
+    Raises:
+        InputError: As ``load_dataset``.
+    """
+    folder = Path(options.data_dir)
     text = str(name_or_path)
     name, _, option = text.partition(":")
     notes: tuple[str, ...] = ()
@@ -142,16 +180,21 @@ def load_dataset(
         if name == "vehicleid" and option:
             if option not in map(str, VEHICLEID_SIZES):
                 raise InputError(f"vehicleid has test lists of {VEHICLEID_SIZES} identities, not {option!r}")
-            return _with_count_notes(load_vehicleid(folder, int(option)), {})
+            return LoadedSource(_with_count_notes(load_vehicleid(folder, int(option)), {}))
         if Path(text).exists():
             notes = (f"{name} is the data set of that name in {folder}; for the folder beside you give ./{name}",)
         dataset = _with_count_notes(REGISTERED[name].load(folder), REGISTERED[name].published)
-        return replace(dataset, notes=(*dataset.notes, *notes))
-    if names_splits(text) and not Path(text).exists():
-        dataset = as_asked_for(_by_split(text, keep_missing, options), options, text)
+        return LoadedSource(replace(dataset, notes=(*dataset.notes, *notes)))
+    path = named_path(name_or_path)
+    tables = _tables_meant(text, path, options)
+    listed = listed_images(tables, options.table, with_times=with_times) if tables else None
+    if listed is not None:
+        dataset = as_asked_for(dataset_of(_name_of(tables, path), listed, keep_missing=keep_missing), options, text)
+        if path.is_dir():
+            dataset = _beside_folder(path, tables, dataset, options)
     else:
-        dataset = _by_path(named_path(name_or_path), keep_missing, labelled, options)
-    return each_image_once(dataset, without_copies=options.duplicates == "first")
+        dataset = _by_path(path, labelled, options)
+    return LoadedSource(each_image_once(dataset, without_copies=options.duplicates == "first"), listed)
 
 
 def is_registered(source: str | Path, data_dir: str | Path) -> bool:
@@ -199,12 +242,6 @@ def _with_count_notes(dataset: ReIDDataset, published: Counts) -> ReIDDataset:
     return replace(dataset, notes=tuple(notes))
 
 
-def _by_split(text: str, keep_missing: bool, options: SourceOptions) -> ReIDDataset:
-    paths = tables_of_splits(text)
-    first = next(iter(paths.values()))
-    return load_manifests(paths, first.stem.removesuffix("_train"), keep_missing=keep_missing, options=options.table)
-
-
 def tables_of(path: Path, options: SourceOptions) -> dict[str, Path]:
     """The tables ``PATH_train.csv``, ``PATH_query.csv``, ``PATH_gallery.csv`` that describe a path, by split."""
     if options.layout == "all" and path.is_dir():
@@ -213,21 +250,39 @@ def tables_of(path: Path, options: SourceOptions) -> dict[str, Path]:
     return manifests_of_prefix(path) if path.name else {}
 
 
-def _by_path(path: Path, keep_missing: bool, labelled: bool, options: SourceOptions) -> ReIDDataset:
-    # Tables named after a folder describe it better than its file names do.
-    tables = tables_of(path, options)
-    if tables:
-        dataset = as_asked_for(
-            load_manifests(tables, path.name, keep_missing=keep_missing, options=options.table), options, str(path)
-        )
-        if not path.is_dir():
-            return dataset
-        used = set(image_keys([record.path for record in dataset.train + dataset.query + dataset.gallery]))
-        found = images_below(path)
-        unused = [image for image, key in zip(found, image_keys(found), strict=True) if key not in used]
-        listing = ", ".join(table.name for table in tables.values())
-        check_unused(path, unused, len(found), f"the tables {listing} beside it", options)
-        return replace(dataset, notes=(*dataset.notes, f"{path} is read from {listing} beside it"))
+def _tables_meant(text: str, path: Path, options: SourceOptions) -> dict[str, Path]:
+    """The tables that a source means, by split; one for all splits under an empty name; empty where it is no table."""
+    if names_splits(text) and not path.exists():
+        return tables_of_splits(text)
+    if tables := tables_of(path, options):
+        return tables
+    # One that is not there is reported where it is read.
+    return {"": path} if path.suffix.lower() in SUFFIXES and not path.is_dir() else {}
+
+
+def _name_of(tables: Mapping[str, Path], path: Path) -> str:
+    """How reports call the data set of some tables."""
+    if set(tables) == {""}:
+        return path.stem
+    first = next(iter(tables.values()))
+    return first.stem.removesuffix(f"_{next(iter(tables))}")
+
+
+def _beside_folder(path: Path, tables: Mapping[str, Path], dataset: ReIDDataset, options: SourceOptions) -> ReIDDataset:
+    """The data set of the tables beside a folder, which describe it better than its file names do.
+
+    Raises:
+        InputError: If they leave out more than a tenth of the images below it.
+    """
+    used = set(image_keys([record.path for record in dataset.train + dataset.query + dataset.gallery]))
+    found = images_below(path)
+    unused = [image for image, key in zip(found, image_keys(found), strict=True) if key not in used]
+    listing = ", ".join(table.name for table in tables.values())
+    check_unused(path, unused, len(found), f"the tables {listing} beside it", options)
+    return replace(dataset, notes=(*dataset.notes, f"{path} is read from {listing} beside it"))
+
+
+def _by_path(path: Path, labelled: bool, options: SourceOptions) -> ReIDDataset:
     if path.is_dir():
         folder = kept_path(path)
         if options.layout != "all" and options.identity_from != "folder" and is_market_layout(folder):
@@ -235,8 +290,6 @@ def _by_path(path: Path, keep_missing: bool, labelled: bool, options: SourceOpti
         else:
             dataset = load_folder(folder, options, labelled=labelled)
         return replace(dataset, notes=(*dataset.notes, *note_of_no_table(options, str(path))))
-    if path.suffix.lower() in SUFFIXES:
-        return as_asked_for(load_manifest(path, keep_missing=keep_missing, options=options.table), options, str(path))
     if path.is_file() and is_image_file(path):
         raise InputError(f"{path} is one image; a data set is a folder of images: {path.parent}, say")
     near = get_close_matches(str(path), REGISTERED, n=1)

@@ -8,21 +8,18 @@ table for each split. How tables are read is in ``table_files.py``, what their r
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from pathlib import Path
 
 from spcl.data.files import number_in_order
-from spcl.data.listed_images import SPLITS, ListedImages, listed_images
+from spcl.data.listed_images import SPLITS, ListedImages
 from spcl.data.table_files import SUFFIXES
-from spcl.data.table_options import TableOptions
 from spcl.errors import InputError
 from spcl.records import Record, ReIDDataset
 
 __all__ = [
     "SPLITS",
     "SUFFIXES",
-    "load_manifest",
-    "load_manifests",
+    "dataset_of",
     "manifests_of_prefix",
     "names_splits",
     "require_images",
@@ -31,41 +28,6 @@ __all__ = [
 
 _PREFIXED = (".csv", ".tsv", ".parquet")
 """Lists of other data sets are called ``list_train.txt``: they are none of ours."""
-
-
-def load_manifest(path: Path, *, keep_missing: bool = False, options: TableOptions | None = None) -> ReIDDataset:
-    """One table for all splits.
-
-    Args:
-        path: The table.
-        keep_missing: Keep listed images that are not there, for who leaves out images that cannot be read.
-        options: Names of columns that differ.
-
-    Raises:
-        InputError: If it cannot be read, lacks a column, holds a split that there is not, says two things of one image,
-            or lists images that are not there; with ``keep_missing``, if none of them is.
-    """
-    return _dataset(path.stem, listed_images({"": path}, options, with_times=False), keep_missing=keep_missing)
-
-
-def load_manifests(
-    paths: Mapping[str, Path], name: str, *, keep_missing: bool = False, options: TableOptions | None = None
-) -> ReIDDataset:
-    """A table for each split.
-
-    Args:
-        paths: Table of each split: ``train``, ``query``, ``gallery``; any may be missing.
-        name: How reports call the data set.
-        keep_missing: As for ``load_manifest``.
-        options: Names of columns that differ, in all tables.
-
-    Raises:
-        InputError: As ``load_manifest``.
-    """
-    unknown = sorted(set(paths) - set(SPLITS))
-    if unknown:
-        raise InputError(f"there is no split {unknown[0]!r}; expected {', '.join(SPLITS)}")
-    return _dataset(name, listed_images(paths, options, with_times=False), keep_missing=keep_missing)
 
 
 def names_splits(text: str) -> bool:
@@ -78,11 +40,13 @@ def tables_of_splits(text: str) -> dict[str, Path]:
     """The tables of ``train=a.csv,query=b.csv``, by split.
 
     Raises:
-        InputError: If it names two tables for one split.
+        InputError: If it names two tables for one split, or a split that there is not.
     """
     paths: dict[str, Path] = {}
     for part in text.split(","):
         split, _, path = part.partition("=")
+        if split.strip() not in SPLITS:
+            raise InputError(f"there is no split {split.strip()!r}; expected {', '.join(SPLITS)}")
         if split.strip() in paths:
             raise InputError(
                 f"{text!r} names two tables for {split.strip()}; give one for each split, all images of it in one table"
@@ -101,7 +65,17 @@ def manifests_of_prefix(prefix: Path) -> dict[str, Path]:
     }
 
 
-def _dataset(name: str, listed: ListedImages, *, keep_missing: bool) -> ReIDDataset:
+def dataset_of(name: str, listed: ListedImages, *, keep_missing: bool = False) -> ReIDDataset:
+    """The images of tables as a data set.
+
+    Args:
+        name: How reports call it.
+        listed: The images, and what the tables say of them.
+        keep_missing: Keep listed images that are not there, for who leaves out images that cannot be read.
+
+    Raises:
+        InputError: If listed images are not there; with ``keep_missing``, if none of them is.
+    """
     require_images(name, listed, keep_missing=keep_missing)
     unknown: list[str | None] = [None] * len(listed.paths)
     identities, cameras = (listed.columns.get(column, unknown) for column in ("identity", "camera"))

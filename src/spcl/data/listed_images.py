@@ -166,8 +166,10 @@ def _own_names(table: Table) -> dict[str, list[Any]]:
 
 def _whole_numbers(cells: list[Any]) -> list[Any]:
     """``3.0`` as ``3`` where all cells are such: pandas writes whole numbers so where some are missing."""
-    given = [cell for cell in cells if isinstance(cell, str) and not is_placeholder(cell)]
-    if not given or not all(_WHOLE.fullmatch(cell) for cell in given):
+    distinct = {cell for cell in cells if isinstance(cell, str)}
+    if not any(_WHOLE.fullmatch(cell) for cell in distinct):
+        return cells
+    if not all(_WHOLE.fullmatch(cell) or is_placeholder(cell) for cell in distinct):
         return cells
     return [cell.partition(".")[0] if isinstance(cell, str) and _WHOLE.fullmatch(cell) else cell for cell in cells]
 

@@ -10,10 +10,14 @@ and camera, so that a path is made absolute but its links are not resolved.
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 from spcl.errors import InputError
+
+_ASKED_ONE_BY_ONE, _LISTED_FOR_ONE = 20, 20
+"""A folder is listed where many of its files are asked for, and they are a fair share of what it holds."""
 
 
 def image_key(path: str | Path) -> str:
@@ -27,17 +31,38 @@ def image_key(path: str | Path) -> str:
 
 def image_keys(paths: Sequence[str | Path]) -> list[str]:
     """The keys of many images, in their order, as ``image_key`` gives them; each folder is resolved once."""
+    parts = [os.path.split(os.fspath(path)) for path in paths]
     real_folders: dict[str, str] = {}
+    links: dict[str, set[str] | None] = {}
+    for folder, number in Counter(folder for folder, _ in parts).items():
+        real_folders[folder] = os.path.join(os.path.realpath(folder), "")
+        links[folder] = _links_in(folder, number)
     keys = []
-    for path in paths:
-        folder, name = os.path.split(os.fspath(path))
-        if name in ("", ".", "..") or os.path.islink(path):
-            keys.append(os.path.realpath(path))
-            continue
-        if folder not in real_folders:
-            real_folders[folder] = os.path.realpath(folder)
-        keys.append(os.path.join(real_folders[folder], name))
+    for folder, name in parts:
+        known = links[folder]
+        is_link = os.path.islink(os.path.join(folder, name)) if known is None else name in known
+        if is_link or name in ("", ".", ".."):
+            keys.append(os.path.realpath(os.path.join(folder, name)))
+        else:
+            keys.append(real_folders[folder] + name)
     return keys
+
+
+def _links_in(folder: str, number: int) -> set[str] | None:
+    """The names of the links in a folder; None where so many of its files should rather be asked one by one."""
+    if number < _ASKED_ONE_BY_ONE:
+        return None
+    links = set()
+    try:
+        with os.scandir(folder or ".") as entries:
+            for count, entry in enumerate(entries):
+                if count > _LISTED_FOR_ONE * number:
+                    return None
+                if entry.is_symlink():
+                    links.add(entry.name)
+    except OSError:
+        return None
+    return links
 
 
 def kept_path(path: str | Path) -> Path:

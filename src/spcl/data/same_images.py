@@ -12,15 +12,22 @@ from spcl.errors import InputError
 from spcl.records import Record, ReIDDataset
 
 
-def rows_of_each_image(paths: Sequence[Path]) -> tuple[list[int], dict[int, int]]:
+def rows_of_each_image(paths: Sequence[Path], keys: Sequence[str] | None = None) -> tuple[list[int], dict[int, int]]:
     """Which rows stay where each image is kept once.
+
+    Args:
+        paths: Of all rows.
+        keys: Of the images, where they are known.
 
     Returns:
         The rows that stay, in order: of several paths to one image the first that is no link, else the first; and for
         each row that goes, the row that stays in its place.
     """
+    keys = image_keys(paths) if keys is None else keys
+    if len(set(keys)) == len(keys):
+        return list(range(len(keys))), {}
     rows_of: dict[str, list[int]] = {}
-    for row, key in enumerate(image_keys(paths)):
+    for row, key in enumerate(keys):
         rows_of.setdefault(key, []).append(row)
     instead: dict[int, int] = {}
     for rows in rows_of.values():
@@ -79,16 +86,17 @@ def each_image_once(dataset: ReIDDataset, *, without_copies: bool = False) -> Re
         InputError: If one image has two identities or two cameras.
     """
     notes: list[str] = []
-    splits = {}
+    splits, keys = {}, {}
     for split in ("train", "query", "gallery"):
-        splits[split], said = _once(getattr(dataset, split), dataset.name)
+        splits[split], keys[split], said = _once(getattr(dataset, split), dataset.name)
         notes += [f"{split}: {note}" for note in said]
     if without_copies:
         splits["train"], said = _first_of_copies(splits["train"], dataset.name)
         notes += said
     tested = splits["query"] + splits["gallery"]
     paths = [record.path for record in tested]
-    _, both = rows_of_each_image(paths)
+    tested_keys = keys["query"] + keys["gallery"]
+    _, both = rows_of_each_image(paths, tested_keys)
     if both:
         _check(tested, both, dataset.name)
         tested = _with_shared_facts(tested, both)
@@ -97,8 +105,8 @@ def each_image_once(dataset: ReIDDataset, *, without_copies: bool = False) -> Re
             f"{len(both)} image(s) are both query and gallery, first {shown_path(paths[min(both)])}: "
             "a query's own image never counts as a match"
         )
-    trained = set(image_keys([record.path for record in splits["train"]]))
-    shared = [path for path, key in zip(paths, image_keys(paths), strict=True) if key in trained] if trained else []
+    trained = set(keys["train"])
+    shared = [path for path, key in zip(paths, tested_keys, strict=True) if key in trained]
     if shared:
         notes.append(f"{len(shared)} image(s) are in the training and the test split, first {shown_path(shared[0])}")
     if not notes:
@@ -112,13 +120,15 @@ def each_image_once(dataset: ReIDDataset, *, without_copies: bool = False) -> Re
     )
 
 
-def _once(records: tuple[Record, ...], name: str) -> tuple[tuple[Record, ...], tuple[str, ...]]:
+def _once(records: tuple[Record, ...], name: str) -> tuple[tuple[Record, ...], list[str], tuple[str, ...]]:
+    """The records that stay, the keys of their images, and a note on those that go."""
     paths = [record.path for record in records]
-    rows, instead = rows_of_each_image(paths)
+    keys = image_keys(paths)
+    rows, instead = rows_of_each_image(paths, keys)
     if not instead:
-        return records, ()
+        return records, keys, ()
     _check(records, instead, name)
-    return _merged(records, rows, instead), note_of_repeated(paths, instead)
+    return _merged(records, rows, instead), [keys[row] for row in rows], note_of_repeated(paths, instead)
 
 
 def _with_shared_facts(records: tuple[Record, ...], instead: dict[int, int]) -> tuple[Record, ...]:

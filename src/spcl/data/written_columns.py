@@ -7,16 +7,13 @@ plain here: text, whole numbers, numbers, times; None where a cell is empty.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from spcl.data.from_manifest import manifests_of_prefix, names_splits, tables_of_splits
-from spcl.data.listed_images import SPLITS, listed_images
-from spcl.data.one_image import image_keys
-from spcl.data.table_options import TableOptions
-from spcl.records import Record
+from spcl.data.listed_images import SPLITS, ListedImages
+from spcl.records import ReIDDataset
 
 Columns = dict[str, list[Any]]
 
@@ -25,37 +22,27 @@ _EMPTY_MARKS = frozenset({"na", "n/a", "#n/a", "<na>", "nan", "none", "null", "-
 _READ_ALREADY = ("identity", "camera", "time", "split")
 
 
-def written_columns(tables: str | Path, records: Sequence[Record], *, options: TableOptions | None = None) -> Columns:
+def columns_of(listed: ListedImages, dataset: ReIDDataset) -> Columns:
     """The columns of tables.
 
     Args:
-        tables: A table; ``train=a.csv,query=b.csv``; or the common beginning of ``..._train.csv``, ``..._query.csv``.
-        records: Its images, in any order: an image in several splits comes in the order training, query, gallery.
-        options: Names of a table's columns and the form of its times.
+        listed: What the tables say.
+        dataset: Of these tables, or a part of it.
 
     Returns:
-        A list as long as ``records`` for each column, in their order, under its name (lower case, what is neither a
-        letter nor a digit as ``_``): identities and cameras as text, the column ``time`` as ``datetime``, others as
-        numbers where all their cells are. Columns without any value are left out.
-
-    Raises:
-        InputError: As ``listed_images``; if a cell of ``time`` is no time.
+        For each column, under its name (lower case, what is neither a letter nor a digit as ``_``), a list with a value
+        for each image of training, query and gallery, in this order: identities and cameras as text, the column
+        ``time`` as ``datetime``, others as numbers where all their cells are. Columns without any value are left out.
     """
-    listed = listed_images(tables_meant(Path(tables)), options)
-    rows_of: dict[str, list[int]] = {}
-    for split in SPLITS:
-        for row, key in enumerate(listed.keys):
-            if listed.splits[row] == split:
-                rows_of.setdefault(key, []).append(row)
-    rows: list[int | None] = []
-    for key in image_keys([record.path for record in records]):
-        found = rows_of.get(key, [])
-        rows.append((found.pop(0) if len(found) > 1 else found[0]) if found else None)
+    row_of = {
+        (split, str(path)): row for row, (split, path) in enumerate(zip(listed.splits, listed.paths, strict=True))
+    }
+    rows = [row_of[split, str(record.path)] for split in SPLITS for record in getattr(dataset, split)]
     columns: Columns = {}
     for name, cells in listed.columns.items():
         # Over all tables: what is text in one of them is text.
         values = cells if name in _READ_ALREADY else _typed([_plain(cell) for cell in cells])
-        columns[name] = [None if row is None else values[row] for row in rows]
+        columns[name] = [values[row] for row in rows]
     return {name: values for name, values in columns.items() if any(value is not None for value in values)}
 
 

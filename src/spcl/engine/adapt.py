@@ -22,7 +22,7 @@ from spcl.config import Recipe, to_values
 from spcl.data.altered import AlteredImageStore
 from spcl.data.catalogue import load_dataset
 from spcl.data.from_folders import split_for_evaluation
-from spcl.data.image_table import images_of
+from spcl.data.image_sources import images_of
 from spcl.data.images import ImageStore, check_images
 from spcl.engine import preflight
 from spcl.engine.adaptation_settings import AdaptationSettings

@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from spcl.data.image_table import images_of
+from spcl.data.image_sources import images_of
 from spcl.data.images import image_in_memory, open_image, resized
 from spcl.data.normalise import test_transform
 from spcl.engine.checkpoint import load_facts, load_network

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from spcl.data.image_table import images_of
+from spcl.data.image_sources import images_of
 from spcl.data.images import ImageStore
 from spcl.data.one_image import shown_path
 from spcl.data.synthetic import SyntheticSpec, render_image

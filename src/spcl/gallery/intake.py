@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from spcl.data.image_table import Source, images_of
+from spcl.data.image_sources import Source, images_of
 from spcl.data.one_image import kept_path
 from spcl.data.source_options import SourceOptions
 from spcl.engine.embed import Encoder, embed_parts

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from spcl.data.image_table import images_of
+from spcl.data.image_sources import images_of
 from spcl.data.one_image import image_keys, kept_path, shown_path
 from spcl.data.source_options import SourceOptions
 from spcl.engine.evaluate import EvaluationResult

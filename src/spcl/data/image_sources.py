@@ -1,0 +1,165 @@
+"""The one door: whatever images a user points at, as a table with a row for each image.
+
+A file, a folder with all below it, a table, tables of splits or their common beginning, the name of a registered data
+set, or a list of these. Training and evaluation read the same sources by their splits (``catalogue.load_dataset``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from spcl.data.cameras import cameras_of_files
+from spcl.data.catalogue import LoadedSource, is_registered, load_source, tables_of
+from spcl.data.files import files_below, no_images_error, note_of_left_out, what_is_there
+from spcl.data.folder_identities import named_images, note_of_known
+from spcl.data.from_manifest import SUFFIXES, names_splits
+from spcl.data.image_formats import IMAGE_SUFFIXES, is_image_file, is_image_name
+from spcl.data.image_table import Columns, ImageTable, each_once, joined, with_given, without_copies
+from spcl.data.one_image import kept_path, named_path
+from spcl.data.source_options import SourceOptions, note_of_no_table
+from spcl.data.table_identities import with_identities
+from spcl.data.written_columns import columns_of
+from spcl.errors import InputError
+from spcl.records import Record
+
+Source = str | Path | Sequence[str | Path]
+
+_OF_TRAINING = ("cameras are unknown", "no query and gallery")
+"""How notes begin that are of use to training and evaluation alone."""
+
+
+def images_of(
+    source: Source,
+    options: SourceOptions | None = None,
+    *,
+    labelled: bool = False,
+    columns: Mapping[str, Sequence[Any]] | None = None,
+) -> ImageTable:
+    """The images that a user points at, and what is known of them.
+
+    Args:
+        source: An image, a folder with all below it, a table, ``train=a.csv,query=b.csv``, the common beginning of
+            ``..._train.csv`` and ``..._query.csv``, the name of a registered data set; or a list of these. Of a data
+            set with splits, all of them. A table may list some images that are not there: reading reports it.
+        options: How it is read; None: as by default.
+        labelled: Labels are asked for: records have identities, and a folder is read as a data set (a folder per
+            identity, Market-1501's layout). Distractors, which are different objects under one number, have none.
+        columns: What the caller knows of the images: a value for each image that is given, in their order; they take
+            the place of the source's own columns of these names.
+
+    Returns:
+        ImageTable: each image once, folders by path, lists in their order.
+
+    Raises:
+        InputError: If there is nothing, or no image: says what was looked for and what is there. If identities are
+            asked for and none is found; if one image has two identities, cameras or times.
+    """
+    options = options or SourceOptions()
+    table = joined([_part(part, options, labelled) for part in _parts(source)])
+    table = each_once(with_given(table, columns or {}))
+    return without_copies(table) if options.duplicates == "first" else table
+
+
+def _parts(source: Source) -> list[str | Path | list[Path]]:
+    """The parts of a source; image files that follow each other in a list are one part, with one set of cameras."""
+    if isinstance(source, str | Path):
+        return [source]
+    parts: list[str | Path | list[Path]] = []
+    for entry in source:
+        if is_image_name(Path(entry).name) and not Path(entry).is_dir():
+            if parts and isinstance(parts[-1], list):
+                parts[-1].append(Path(entry))
+            else:
+                parts.append([Path(entry)])
+        else:
+            parts.append(entry)
+    return parts
+
+
+def _part(source: str | Path | list[Path], options: SourceOptions, labelled: bool) -> ImageTable:
+    if isinstance(source, list):
+        return _of_files([kept_path(path) for path in source], options, where=f"{len(source)} files")
+    path = named_path(source)
+    if path.is_file() and path.suffix.lower() not in SUFFIXES and is_image_file(path):
+        return _of_files([kept_path(path)], options, where=str(path))
+    registered = is_registered(source, options.data_dir)
+    tables = {} if registered else tables_of(path, options)
+    if path.is_dir() and not (registered or labelled or tables or options.layout == "dataset"):
+        folder = kept_path(path)
+        found = files_below(folder)
+        if not found.images:
+            raise no_images_error(folder, found)
+        table = _of_files(found.images, options, where=str(path), root=folder)
+        return replace(table, left_out=tuple(found.left_out), notes=(*table.notes, *note_of_left_out(found.left_out)))
+    splits = names_splits(str(source)) and not path.exists()
+    if not (registered or tables or splits):
+        _check_source(path)
+    # Who uses an encoder leaves out images that cannot be read: one that has gone ends no long job either.
+    loaded = load_source(source, options=options, keep_missing=True, labelled=labelled, with_times=True)
+    return _of_dataset(path, loaded, options, labelled=labelled, registered=registered)
+
+
+def _check_source(path: Path) -> None:
+    if not path.exists():
+        raise InputError(f"there are no images at {path}: {what_is_there(path)}")
+    if path.is_file() and path.suffix.lower() not in SUFFIXES:
+        raise InputError(
+            f"{path} is neither an image ({', '.join(sorted(IMAGE_SUFFIXES))}) nor a table "
+            f"({', '.join(sorted(SUFFIXES))})"
+        )
+
+
+def _of_files(files: list[Path], options: SourceOptions, *, where: str, root: Path | None = None) -> ImageTable:
+    """Images without a table: cameras by their names or folders, identities only where they are asked for."""
+    cameras = cameras_of_files(files, root)
+    columns: Columns = {"camera": list(cameras.written)}
+    notes = [*cameras.notes, *note_of_no_table(options, where)]
+    if options.identity_from != "auto":
+        named = named_images(root or Path(where), files, options, labelled=True)
+        columns["identity"] = list(named.names)
+        notes += named.notes
+    records = tuple(Record(path, camera=camera) for path, camera in zip(files, cameras.numbers, strict=True))
+    return ImageTable(records, ("",) * len(files), _with_values(columns), notes=tuple(notes))
+
+
+def _of_dataset(
+    path: Path, loaded: LoadedSource, options: SourceOptions, *, labelled: bool, registered: bool
+) -> ImageTable:
+    dataset = loaded.dataset
+    records = dataset.train + dataset.query + dataset.gallery
+    splits = ("train",) * len(dataset.train) + ("query",) * len(dataset.query) + ("gallery",) * len(dataset.gallery)
+    if not (dataset.query or dataset.gallery):
+        splits = ("",) * len(records)
+    notes = [note for note in dataset.notes if not note.startswith(_OF_TRAINING)]
+    if loaded.listed is not None:
+        columns = columns_of(loaded.listed, dataset)
+    else:
+        columns = {"camera": list(cameras_of_files([record.path for record in records], kept_path(path)).written)}
+    if options.identity_from == "table" and "identity" not in columns:
+        raise InputError(
+            f"identities are to come from a table, and {path} has none: give a table with a column identity"
+        )
+    if options.identity_from not in ("auto", "table"):
+        named = named_images(kept_path(path), [record.path for record in records], options, labelled=True)
+        columns["identity"] = list(named.names)
+        notes += named.notes
+    names = columns.get("identity")
+    if names and None in names and any(name is not None for name in names):
+        notes.append(note_of_known(names))
+    if labelled:
+        records = with_identities(path, dataset, names, registered=registered)
+    # Tables give the paths as they are kept.
+    kept = [record.path if loaded.listed is not None else kept_path(record.path) for record in records]
+    identities = [record.identity if labelled else None for record in records]
+    records = tuple(
+        Record(where, identity, record.camera)
+        for where, identity, record in zip(kept, identities, records, strict=True)
+    )
+    return ImageTable(records, splits, _with_values(columns), notes=tuple(dict.fromkeys(notes)))
+
+
+def _with_values(columns: Columns) -> Columns:
+    return {name: values for name, values in columns.items() if any(value is not None for value in values)}
