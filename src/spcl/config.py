@@ -251,7 +251,7 @@ def overlay(base: Recipe, values: Mapping[str, Any], where: str, *, folder: Path
         base: The recipe.
         values: Its new values; sections as nested mappings, losses as a list of mappings. A section with another
             ``kind`` than the base's starts from that kind's defaults.
-        where: What to call the origin in an error.
+        where: Name of the origin of the values in error messages.
         folder: Where modules of kinds of the user's own are looked for, beside the usual places.
 
     Raises:

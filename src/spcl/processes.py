@@ -85,7 +85,7 @@ class Processes:
 
         Args:
             own: ``[len(part(count)), ...]`` on the host or on the device.
-            count: Rows in all.
+            count: Number of rows.
         """
         if self.num_processes == 1:
             return own
@@ -103,7 +103,7 @@ class Processes:
 
         Args:
             own: ``[len(part(count)), ...]`` on the host or on the device.
-            count: Rows in all.
+            count: Number of rows.
         """
         own = own.detach().cpu().contiguous()
         if self.num_processes == 1:

@@ -1,7 +1,7 @@
-"""What a data set is: records in three splits.
+"""Data sets: records of images in three splits.
 
-"Instance id" is defined here: it is the row number of a record in ``ReIDDataset.train``, and so the row of its
-feature in every array over the training set.
+The instance id of a record is its row number in ``ReIDDataset.train``, and so the row of its feature in every array
+over the training set.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 UNKNOWN = -1
-"""How an unknown identity or camera is written in integer arrays."""
+"""The value of an unknown identity or camera in integer arrays."""
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One image: where it is, whom it shows, which camera took it.
+    """One image with its identity and its camera.
 
     Attributes:
         path: The image file.
-        identity: The object's identity, or ``None`` where it is not known.
-        camera: The camera's number, from 0, or ``None`` where it is not known.
+        identity: Number of the identity, or ``None`` where it is unknown.
+        camera: Number of the camera, from 0, or ``None`` where it is unknown.
     """
 
     path: Path
@@ -37,14 +37,15 @@ class ReIDDataset:
     """A data set for re-identification.
 
     Attributes:
-        name: How reports call it.
+        name: Name of the data set in reports.
         train: The training images, in a fixed order; a record's row number is its instance id.
             Identities run from 0 without gaps, or are ``None``.
-        query: The images searched for. Identities are those of ``gallery``, not those of ``train``.
-        gallery: The images searched in. May hold distractors, whose identity no query has.
-        protocol: The evaluation protocol that fits: ``market1501``, ``vehicleid`` or ``no-camera``.
-        notes: What a reader should know, in sentences: counts that differ from the published ones, files left out.
-        distractors: The identity of the gallery's distractors, which are different objects; ``None``: there is none.
+        query: The query images. Identity numbers are those of ``gallery``, not those of ``train``.
+        gallery: The gallery images. They may include distractors, whose identity no query has.
+        protocol: The evaluation protocol of the data set: ``market1501``, ``vehicleid`` or ``no-camera``.
+        notes: Remarks in sentences: counts that differ from the published ones, files that were left out.
+        distractors: The identity number that all distractors of the gallery share, though they are different objects;
+            ``None``: there are no distractors.
     """
 
     name: str
@@ -56,15 +57,15 @@ class ReIDDataset:
     distractors: int | None = None
 
     def without_training_identities(self) -> ReIDDataset:
-        """The same data with every training identity removed: what a target domain is trained on."""
+        """Give the same data without training identities, as a target domain."""
         return replace(self, train=tuple(replace(record, identity=None) for record in self.train))
 
 
 def identities_of(records: Sequence[Record]) -> NDArray[np.int64]:
-    """Identities ``[len(records)]`` int64, ``UNKNOWN`` (-1) where a record has none."""
+    """Give identities ``[len(records)]`` int64, ``UNKNOWN`` (-1) where a record has none."""
     return np.array([UNKNOWN if r.identity is None else r.identity for r in records], dtype=np.int64)
 
 
 def cameras_of(records: Sequence[Record]) -> NDArray[np.int64]:
-    """Cameras ``[len(records)]`` int64, ``UNKNOWN`` (-1) where a record has none."""
+    """Give cameras ``[len(records)]`` int64, ``UNKNOWN`` (-1) where a record has none."""
     return np.array([UNKNOWN if r.camera is None else r.camera for r in records], dtype=np.int64)

@@ -30,7 +30,7 @@ def overlaid(base: T, values: Mapping[str, Any], where: str, *, kinds: Kinds, fo
     Args:
         base: A dataclass whose fields are values, dataclasses, or parts that are chosen by a kind.
         values: The new values; sections as nested mappings, several parts as a list of mappings.
-        where: What to call the origin in an error.
+        where: Name of the origin of the values in error messages.
         kinds: Names of the kinds; a kind may also be ``module:Name``.
         folder: Where modules are looked for, beside the usual places.
 

@@ -62,12 +62,12 @@ def bench_cluster(
         eps: Likewise.
         eps_gap: Likewise.
         min_samples: Likewise.
-        engine: Of the search.
+        engine: Engine of the neighbour search.
         device: Where the search multiplies.
         repeat: The best of so many is told.
         with_full_product: Measure also the search that does not use the symmetry.
         seed: Of the features.
-        report: Shows progress.
+        report: Receives progress.
 
     Returns:
         Sizes, ``seconds`` by step, ratios, ``peak_memory_gb`` of the process during one whole stage, GFLOP/s.

@@ -52,9 +52,9 @@ def bench_train(
 
     Args:
         arch: The network, with random weights.
-        height: Of the images, pixels.
-        width: Of the images, pixels.
-        features: Length of the embedding layer; 0: none.
+        height: Image height in pixels.
+        width: Image width in pixels.
+        features: Length of the embedding layer; 0: no such layer.
         batch_size: Images of each of the two domains.
         num_slots: K, rows of the memory.
         group_size: Images of a batch-norm group.
@@ -63,7 +63,7 @@ def bench_train(
         device: As in training.
         precision: As in training.
         compiled: Whether the network is compiled.
-        report: Shows progress.
+        report: Receives progress.
 
     Returns:
         ``milliseconds`` of a step of the real loop and of ``pure`` forward, backward and Adam on ready tensors, their

@@ -48,7 +48,7 @@ def searched_images(
         k1: Neighbours to be looked at.
         memory_flags: Flags of the command that need less memory where it is short, for the error.
         runtime: Device and precision.
-        report: Shows progress.
+        report: Receives progress.
     """
     from spcl.engine.own_images import embed_and_search
 

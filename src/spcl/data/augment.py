@@ -47,8 +47,8 @@ class TrainAugmentation:
     """The training transforms of images of one size.
 
     Attributes:
-        height: Of the images, pixels.
-        width: Of the images, pixels.
+        height: Image height in pixels.
+        width: Image width in pixels.
         mean: Per channel, of values in 0 to 1; erased boxes are filled with it, after normalisation, as the reference.
         std: Per channel.
         flip: Share of images that are mirrored.

@@ -95,7 +95,7 @@ class DomainStream:
         cameras: ``[len(store)]`` int64, the camera of each image, -1 unknown.
         augmentation: Of its training images.
         number: Of the domain: each has draws of its own.
-        seed: Of the run.
+        seed: Seed of the run.
     """
 
     store: ImageStore

@@ -137,7 +137,7 @@ def load_dataset(
             read; otherwise they are an error.
         labelled: Labels are asked for: a folder is read as a folder per identity. Without, it is read so only where
             every image lies directly in a folder of the folder, and otherwise means all images below it, unlabelled.
-        options: How it is read; None: as by default.
+        options: Options of reading; None: the defaults.
 
     Returns:
         ReIDDataset: records in a fixed order, each image once in a split, training identities and all cameras from 0.

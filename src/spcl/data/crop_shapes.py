@@ -47,7 +47,7 @@ def crop_shape(records: Sequence[Record], *, sample: int = _SAMPLE, seed: int = 
     Args:
         records: Whose images; those that cannot be read do not count.
         sample: How many are looked at, drawn at random.
-        seed: Of the draw.
+        seed: Seed of the random draws.
     """
     rows = np.arange(len(records))
     if len(rows) > sample:

@@ -28,7 +28,7 @@ def load_folder(folder: Path, options: SourceOptions | None = None, *, labelled:
 
     Args:
         folder: Which.
-        options: How it is read; None: as by default.
+        options: Options of reading; None: the defaults.
         labelled: Whether labels are asked for: a source, an evaluation.
 
     Raises:

@@ -90,7 +90,7 @@ def vehicleid_draw(records: tuple[Record, ...], seed: int) -> tuple[tuple[Record
 
     Args:
         records: Test images.
-        seed: Of the draw.
+        seed: Seed of the random draws.
 
     Returns:
         Queries and gallery, each in the order of ``records``.

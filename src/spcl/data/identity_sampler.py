@@ -89,7 +89,7 @@ class IdentityBatches:
         cameras: ``[N]`` camera of each image, -1 unknown.
         batch_size: Images of a batch.
         num_instances: K, images of a class.
-        seed: Of the run.
+        seed: Seed of the run.
         domain: Number of the domain: each has draws of its own.
 
     Raises:

@@ -58,13 +58,13 @@ class ImageStore:
     """The images of a list of records, decoded and resized once, read by row number.
 
     Args:
-        records: Whose images.
+        records: Records of the images.
         height: Of the resized images, pixels.
         width: Of the resized images, pixels.
         on_broken: ``error``: an image that cannot be read raises; ``skip``: it is noted in ``broken`` and is grey.
         memory: Keep the images in memory when all of them fit into so many bytes.
         cache_dir: Otherwise, the folder of a file that keeps them; None: they are decoded each time.
-        num_threads: That decode at the same time; ``auto``: as many as compute; 0: the calling thread decodes.
+        num_threads: Number of threads that decode; ``auto``: as many as compute; 0: the calling thread decodes.
         arrays: Images that are not on disk: ``[H, W, 3]`` uint8 by path.
         pixel_range: ``auto``, ``full`` or ``LOW:HIGH``: see ``pixel_range.py``.
 
@@ -217,11 +217,11 @@ def check_images(
     """Open images and say which cannot be read.
 
     Args:
-        records: Whose images.
+        records: Records of the images.
         sample: How many, drawn at random; None: all.
-        seed: Of the draw.
-        num_threads: That decode at the same time; ``auto``: as many as compute; 0: the calling thread decodes.
-        progress: Called with (images done, images in all).
+        seed: Seed of the random draws.
+        num_threads: Number of threads that decode; ``auto``: as many as compute; 0: the calling thread decodes.
+        progress: Called with (images done, all images).
 
     Returns:
         Path and reason of each image that cannot be read, in the order of the records.

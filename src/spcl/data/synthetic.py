@@ -41,8 +41,8 @@ class SyntheticSpec:
         test_identities: Further identities to test on.
         cameras: Number of cameras; each sees every identity.
         images_per_camera: Images of an identity by a camera; the first of a test identity is a query.
-        height: Of the images, pixels.
-        width: Of the images, pixels.
+        height: Image height in pixels.
+        width: Image width in pixels.
         seed: Of everything; another seed or domain has other identities.
     """
 
@@ -101,7 +101,7 @@ def write_market1501(
     Args:
         folder: Where.
         spec: What.
-        progress: Called with (images done, images in all).
+        progress: Called with (images done, all images).
 
     Returns:
         The folder.

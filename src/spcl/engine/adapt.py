@@ -49,13 +49,13 @@ from spcl.training.self_paced_labels import SelfPacedLabelSettings
 ADAPTED_FILE, REPORT_FILE = "adapted.pth.tar", "adaptation.json"
 
 LEAST_IMAGES = 16
-"""Fewer crops than this say nothing about cameras: four objects of four images."""
+"""Smallest number of crops to adapt on: four objects of four images."""
 
 HELD_BACK_SHARE = 0.25
 HELD_BACK_FROM = 400
 """Crops from which some are held back; with fewer, a quarter would be too few to rate on, and all are trained on."""
 MOST_HELD_BACK = 5_000
-"""Rating takes seconds for so many, and a share of them is known to a point."""
+"""Largest number of crops to rate on: rating takes seconds, and a share of them is precise to a percentage point."""
 
 _ENCODER_FACTS = ("version", "encoder", "mean", "std")
 """What ``checkpoint_of`` writes itself."""
@@ -63,21 +63,21 @@ _ENCODER_FACTS = ("version", "encoder", "mean", "std")
 
 @dataclass(frozen=True)
 class Adaptation:
-    """What came of it.
+    """The result of an adaptation.
 
     Attributes:
-        path: The encoder that was kept, one domain, loadable as any checkpoint.
-        verdict: Which of the two it is, and why.
+        path: Checkpoint of the encoder that was kept, with one domain; ``load_encoder`` reads it.
+        verdict: Which of the two encoders was kept, and why.
         before: Figures of the old encoder on the held-back crops.
-        after: Figures of the new one on the same crops.
-        evaluation: mAP and top-1/5/10 of both on labelled data, as fractions; None where none was given.
+        after: Figures of the new encoder on the same crops.
+        evaluation: mAP and top-1/5/10 of both encoders on the labelled data, as fractions; None without labelled data.
         num_trained: Crops that were trained on.
         num_rated: Crops that both encoders were rated on.
-        num_clusters: Clusters of the last epoch.
+        num_clusters: Number of clusters in the last epoch.
         held_back: Whether the crops that were rated on were held back from training.
         broken: Path and reason of each crop that could not be read.
-        seconds: In all.
-        settings: How it was adapted.
+        seconds: Duration of the whole adaptation.
+        settings: The settings of the adaptation.
     """
 
     path: Path
@@ -94,7 +94,7 @@ class Adaptation:
     settings: AdaptationSettings
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, for a file."""
+        """Give the result as plain values, for a JSON file."""
         plain = asdict(self) | {"path": str(self.path), "verdict": self.verdict.to_dict()}
         return plain | {"broken": [[str(path), reason] for path, reason in self.broken]}
 
@@ -110,21 +110,21 @@ def adapt(
     """Train a checkpoint's encoder on unlabelled crops, and keep the better of the two.
 
     Args:
-        checkpoint: Ours or of the official scripts; the file is never changed.
-        images: What ``images_of`` takes; identities are never read.
-        settings: None: the defaults.
+        checkpoint: A checkpoint of spcl or of the official scripts; the file is not changed.
+        images: A folder, a table, or a sequence of paths; identities are not read.
+        settings: The settings of the adaptation; None: the defaults.
         resume: Continue the run in the log folder, with the same settings.
-        report: Shows progress; None: nothing.
+        report: Receives progress and warnings; None: nothing is shown.
 
     Returns:
-        Adaptation; the encoder that was kept is at its ``path``.
+        Adaptation: the verdict and both encoders' figures; the encoder that was kept is stored at its ``path``.
 
     Raises:
         InputError: If the checkpoint, the crops or the labelled data cannot be used; before any training.
     """
     settings, report = settings or AdaptationSettings(), report or SilentReporter()
     runtime = Runtime(settings.device, settings.precision)
-    # Draws of the network are of a seed of its own: what the caller draws before and after does not depend on it.
+    # The network's random numbers have a separate seed: the caller's random numbers do not depend on the adaptation.
     with runtime.own_draws(), stops_in_order(Path(settings.logs_dir), report):
         return _adapt(checkpoint, images, settings, resume, report, runtime)
 
@@ -184,11 +184,11 @@ class _Crops:
 
 
 def held_back(num_images: int, seed: int) -> NDArray[np.int64]:
-    """Which crops both encoders are rated on.
+    """Choose the crops that both encoders are rated on.
 
     Args:
-        num_images: N.
-        seed: Of the draw.
+        num_images: Number of crops.
+        seed: Seed of the random choice.
 
     Returns:
         Ascending row numbers: a quarter of the crops (at most ``MOST_HELD_BACK``), which are then not trained on; all
@@ -202,12 +202,12 @@ def held_back(num_images: int, seed: int) -> NDArray[np.int64]:
 
 
 class _Rating:
-    """Rates encoders: by figures without labels on the same crops, and on labelled data where that is given."""
+    """Rates encoders on the same crops by figures without labels, and on labelled data where it is given."""
 
     def __init__(self, run: Run, crops: tuple[Record, ...], labelled: ReIDDataset | None, report: Reporter) -> None:
         self._run, self._crops, self._labelled, self._report = run, crops, labelled, report
         config = run.config.data
-        # Both are read before and after: what fits is kept in memory.
+        # Both sets are read twice, before and after: images that fit are kept in memory.
         self._stores = [
             kind(
                 crops,
@@ -221,7 +221,7 @@ class _Rating:
         self._seconds_of_an_image = 0.0
 
     def of(self, network: Network, when: str) -> tuple[LabelFreeQuality, dict[str, Any] | None]:
-        """Label-free figures of an encoder, and its accuracy on the labelled data."""
+        """Measure the label-free figures of an encoder, and its accuracy on the labelled data."""
         labels, runtime = _labels(self._run), self._run.runtime
         encoder = Encoder(network, "target").to(runtime.device)
         started = time.monotonic()
@@ -234,7 +234,7 @@ class _Rating:
                     ).numpy()
                 )
         self._seconds_of_an_image = (time.monotonic() - started) / (2 * len(self._crops))
-        # One process rates, and all go by what it found: the verdict must be the same everywhere.
+        # One process rates and sends the figures to the others: the verdict must be the same in all.
         quality = runtime.on_main(
             lambda: label_free_quality(
                 features[0],
@@ -259,7 +259,7 @@ class _Rating:
         return quality, found.to_row()
 
     def seconds_of_training(self) -> float:
-        """What the steps that are left take: a step is three passes over its images, forward and twice backward."""
+        """Estimate the seconds of the remaining steps: a step costs about three forward passes over its images."""
         schedule, state = self._run.config.schedule, self._run.state
         steps = max(0, (schedule.epochs - state.epoch) * schedule.iters - state.iteration)
         first_pass = 0 if self._run.resumed else len(self._run.target.train)
@@ -267,16 +267,16 @@ class _Rating:
 
 
 def _labels(run: Run) -> SelfPacedLabelSettings:
-    """How the run makes its labels: an adaptation leaves the labeller as it is."""
+    """Give the settings of the labeller, which an adaptation does not replace."""
     if not isinstance(run.config.labels, SelfPacedLabelSettings):
         raise TypeError(f"an adaptation labels by itself, not by {type(run.config.labels).__name__}")
     return run.config.labels
 
 
 def _old_network(run: Run) -> Network:
-    """The checkpoint's encoder as a network of one domain: what the run began with, also where it is continued."""
+    """Build the checkpoint's encoder as a network of one domain: the starting point, also of a resumed run."""
     config = run.config
-    # A network that is built draws its first weights: the run goes on with the numbers that it had drawn.
+    # Building a network draws random weights: the generator is restored, so that the run is not changed by it.
     with torch.random.fork_rng(devices=[]):
         start = find_start(
             run.runtime,
@@ -290,11 +290,11 @@ def _old_network(run: Run) -> Network:
 
 
 def _write(outcome: Adaptation, run: Run, old: Network) -> None:
-    """The better encoder and the report, aside and renamed."""
+    """Write the better encoder and the report, each to a temporary file that is then renamed."""
     plain = outcome.to_dict()
     facts = {"config": to_values(run.config), "adaptation": plain}
     if not outcome.verdict.keeps_new:
-        # Also what else the old checkpoint says, its calibration say: it is of these weights.
+        # The other facts of the old checkpoint, such as its calibration, are kept: they describe these weights.
         kept = load_facts(Path(run.config.network.from_checkpoint))
         facts = {name: fact for name, fact in kept.items() if name not in _ENCODER_FACTS} | {"adaptation": plain}
     network = run.encoder if outcome.verdict.keeps_new else old
@@ -317,7 +317,7 @@ def _inputs(
 
 
 def _labelled(settings: AdaptationSettings) -> ReIDDataset:
-    """The data to measure on, checked before anything is computed."""
+    """Read and check the labelled data before anything is computed."""
     dataset = load_dataset(settings.evaluate, labelled=True, options=settings.source())
     if not preflight.can_evaluate(dataset):
         dataset = split_for_evaluation(dataset)

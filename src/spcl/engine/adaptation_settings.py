@@ -1,6 +1,6 @@
-"""How an adaptation runs: a few settings with defaults for a CPU, and the settings of the training run they make.
+"""Settings of an adaptation, with defaults for a CPU, and the recipe of the training run that they give.
 
-Beside ``assemble.py``, which reads the settings of a run, this makes some.
+``assemble.py`` builds the run from that recipe.
 """
 
 from __future__ import annotations
@@ -15,53 +15,53 @@ from spcl.data.source_options import SourceOptions
 
 @dataclass(frozen=True)
 class AdaptationSettings:
-    """How an encoder is adapted; the defaults are meant for a CPU and some hundred to some thousand crops."""
+    """Settings of ``adapt``; the defaults are meant for a CPU and some hundred to some thousand crops."""
 
     logs_dir: str = "runs/adapted"
-    """Folder of the run: adapted.pth.tar, adaptation.json, and what a training leaves."""
+    """Folder of the run: adapted.pth.tar, adaptation.json, and the files of a training run."""
     domain: Literal["auto", "target", "source"] = "auto"
-    """Whose batch norm of the checkpoint is adapted; auto: its target's, or its only one."""
+    """Domain of the checkpoint whose batch norm is adapted; auto: the target, or the only domain."""
     arch: str = ""
-    """The architecture, where the checkpoint does not tell."""
+    """Architecture; needed only for a checkpoint that does not contain it."""
     height: int = 0
-    """Height of the images, pixels; 0: the checkpoint's own (256 where an official one does not tell)."""
+    """Image height in pixels; 0: the checkpoint's (256 for a checkpoint that does not contain it)."""
     width: int = 0
-    """Width of the images, pixels; 0: the checkpoint's own (128 where an official one does not tell)."""
+    """Image width in pixels; 0: the checkpoint's (128 for a checkpoint that does not contain it)."""
     epochs: int = 8
-    """Epochs; labels are made anew at the start of each."""
+    """Number of epochs; pseudo labels are computed at the start of each."""
     iters: int = 30
-    """Steps of an epoch."""
+    """Number of steps in an epoch."""
     lr: float = 0.00035
-    """Adam's learning rate."""
+    """Learning rate of Adam."""
     batch_size: int = 32
-    """Images of a step."""
+    """Number of images in a step."""
     eps: float | Literal["auto"] = 0.6
-    """Of the clustering: largest distance of two neighbours; auto: eps, k1 and k2 are suggested by the crops."""
+    """Clustering: largest distance of two neighbours; auto: eps, k1 and k2 are suggested from the crops."""
     k1: int = 20
-    """Of the clustering: neighbours in the k-reciprocal encoding."""
+    """Clustering: neighbours in the k-reciprocal encoding."""
     k2: int = 6
-    """Of the clustering: neighbours in the local query expansion."""
+    """Clustering: neighbours in the local query expansion."""
     evaluate: str = ""
-    """Labelled data to measure both encoders on: a registered name or a path. It decides nothing."""
+    """Labelled data to measure both encoders on: a registered name or a path. It does not affect the verdict."""
     data_dir: str = "examples/data"
     """Folder that holds the registered data sets."""
     columns: str = ""
-    """Names of a table's columns that differ: path=file."""
+    """Column names of a table that differ from the standard ones: path=file."""
     layout: Literal["auto", "all", "dataset"] = "auto"
-    """Crops of a folder: all below it, or those of a data set's splits."""
+    """Which crops of a folder are taken: all below it, or those of a data set's splits."""
     duplicates: Literal["keep", "first"] = "keep"
-    """Byte-identical copies among the crops: keep all, or the first alone."""
+    """Byte-identical copies among the crops: keep all, or only the first."""
     seed: int = 1
-    """Of every draw."""
+    """Seed of all random draws."""
     device: str = "auto"
-    """auto, cpu, cuda, cuda:N or mps."""
+    """Device: auto, cpu, cuda, cuda:N or mps."""
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
-    """Precision of the network."""
+    """Floating-point precision of the network."""
     workers: int | Literal["auto"] = "auto"
-    """Threads that decode images; auto: as many as compute (--threads); 0: none of their own."""
+    """Threads that decode images; auto: as many as compute (--threads); 0: decode in the main thread."""
 
     def source(self) -> SourceOptions:
-        """How the crops and the labelled data are read."""
+        """Give the options by which the crops and the labelled data are read."""
         return SourceOptions(**self._reading())
 
     def _reading(self) -> dict[str, Any]:
@@ -69,8 +69,8 @@ class AdaptationSettings:
         return {name: getattr(self, name) for name in names}
 
     def to_config(self, checkpoint: Path, target: str) -> Recipe:
-        """The settings of the run: those of the checkpoint, and these."""
-        # Needs torch; these settings are also read for a help text.
+        """Give the recipe of the run: the checkpoint's settings with these laid over them."""
+        # Imported here because it needs torch, and the help text reads these settings without torch.
         from spcl.engine.starting_point import settings_from_checkpoint
 
         told = settings_from_checkpoint(checkpoint, arch=self.arch or None)
@@ -83,7 +83,7 @@ class AdaptationSettings:
                 "lr": self.lr,
                 "epochs": self.epochs,
                 "iters": self.iters,
-                # Large steps first, a tenth of them for the last third.
+                # The full learning rate first, a tenth of it for the last third.
                 "step_size": max(1, 2 * self.epochs // 3),
             },
             "run": {

@@ -46,12 +46,12 @@ class Run:
     """A run that has passed every check.
 
     Attributes:
-        config: Its settings.
+        config: Settings of the run.
         source: The labelled domain; None in unsupervised learning.
         target: The unlabelled domain, its training identities removed.
         parts: What the loop runs on.
         state: What survives a stop.
-        slots: The layout of the memory.
+        slots: Layout of the memory.
         stores: The training images of each domain, in the order of a batch.
         folder: Where it writes.
         resumed: Whether it continues a saved state.
@@ -89,8 +89,8 @@ def prepare(
     """Check everything and build a run.
 
     Args:
-        config: Its settings.
-        report: Told what is found.
+        config: Settings of the run.
+        report: Receives progress and warnings.
         resume: Continue the state in the log folder.
         target: The unlabelled domain where it is no data set on disk; None: the one that the settings name.
         runtime: Its device and processes; None: as the settings say.

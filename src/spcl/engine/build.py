@@ -29,8 +29,8 @@ class RunShape:
     """What the parts of a run must fit.
 
     Attributes:
-        slots: The layout of the memory.
-        target: What the labeller may know of the target.
+        slots: Layout of the memory.
+        target: The view of the target that the labeller may see.
         domains: The names of the domains in a batch, in its order.
         extract: Encodes the target's training images with a network in evaluation mode: ``[N, D]`` on the host.
     """
@@ -46,7 +46,7 @@ def build_parts(recipe: Recipe, encoder: Encoder, shape: RunShape, runtime: Runt
 
     Args:
         recipe: Which, and their settings.
-        encoder: Moved to the runtime's device.
+        encoder: The encoder; it is moved to the runtime's device.
         shape: What the parts must fit.
         runtime: Device, precision, processes.
         report: Given to the parts, which say what they do.

@@ -1,7 +1,7 @@
-"""From an encoder and images to what its similarities mean: the calibration of a checkpoint.
+"""Calibration of an encoder: which similarity gives which probability and which false-match rate.
 
-Here a calibration is made, stored in a checkpoint and found there. Which pairs it is fitted to is in
-``calibration_pairs.py``, the numbers in ``retrieval/calibration.py``, their use in ``compare.py``.
+This file computes a calibration, stores it in a checkpoint and reads it from there. The pairs that it is fitted to are
+chosen in ``calibration_pairs.py``; the fit is in ``retrieval/calibration.py``; ``compare.py`` uses the result.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from spcl.runtime import Runtime
 from spcl.threads import NumThreads
 
 FACT = "calibration"
-"""The name of a calibration among the facts of a checkpoint."""
+"""Key of a calibration in the facts of a checkpoint."""
 
 _MOST_IMAGES = 30_000
 _BLOCK = 100
@@ -42,16 +42,16 @@ Origin = Literal["labels", "no labels"]
 
 @dataclass(frozen=True)
 class EncoderCalibration:
-    """What the similarities of one encoder mean, and where that is known from.
+    """The calibration of one encoder, with its origin.
 
     Attributes:
-        calibration: The numbers.
-        origin: ``labels`` or ``no labels``.
-        fingerprint: Of the encoder; other features have other similarities.
-        num_images: Whose pairs were compared.
-        num_groups: Identities, or clusters that stand for them.
-        notes: What to know, in sentences.
-        flip: Whether it is of features that are averaged with those of mirror images.
+        calibration: Maps similarities to probabilities and false-match rates.
+        origin: Whether the pairs come from identities (``labels``) or from clusters (``no labels``).
+        fingerprint: Fingerprint of the encoder; the calibration does not hold for another encoder.
+        num_images: Number of images whose pairs were compared.
+        num_groups: Number of identities, or of clusters in their place.
+        notes: Limits of the calibration, in sentences.
+        flip: Whether features are averaged with those of mirror images.
     """
 
     calibration: Calibration
@@ -63,22 +63,22 @@ class EncoderCalibration:
     flip: bool = False
 
     def threshold(self, false_match_rate: float = 0.01) -> Threshold:
-        """As ``Calibration.threshold``."""
+        """Give the similarity threshold for a false-match rate, by ``Calibration.threshold``."""
         return self.calibration.threshold(false_match_rate)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, for a checkpoint or a file."""
+        """Give the calibration as plain values, for a checkpoint or a JSON file."""
         return asdict(self) | {"calibration": self.calibration.to_dict(), "notes": list(self.notes)}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> EncoderCalibration:
-        """From what ``to_dict`` gave.
+        """Build a calibration from the values that ``to_dict`` gave.
 
         Raises:
             ValueError: If a value is missing or unknown.
         """
         try:
-            # Earlier versions told the number of objects, and whether they are known, here alone.
+            # Earlier versions stored the number of objects, and whether identities are known, only at this level.
             older = {"num_objects": values["num_groups"], "labelled": values["origin"] == "labels"}
             calibration = Calibration.from_dict(older | dict(values["calibration"]))
             return cls(**(dict(values) | {"calibration": calibration, "notes": tuple(values["notes"])}))
@@ -98,26 +98,28 @@ def calibrate(
     num_threads: NumThreads = "auto",
     flip: bool = False,
 ) -> EncoderCalibration:
-    """Find out what the similarities of an encoder mean on images like these.
+    """Calibrate the similarities of an encoder on images like the ones it will be used on.
 
-    Best on images that it was not trained on: training images of one object are more alike than others will be.
+    Use images that it was not trained on: training images of one object are more similar than those of new objects.
 
     Args:
-        encoder: Moved to the runtime's device.
-        records: The images, with identities if ``labelled``; cameras help. Of more than 30,000, some blocks.
-        labelled: Take pairs from the identities.
-        moments: ``[len(records)]`` without labels: images of equal numbers show different objects, for one camera took
-            them at one time; -1: not known. None: none is.
-        seed: Of the draws.
+        encoder: The encoder; it is moved to the runtime's device.
+        records: The images, with identities if ``labelled``; cameras improve the result. Of more than 30,000 images,
+            blocks of neighbouring rows are drawn.
+        labelled: Whether pairs are taken from the identities; otherwise from clusters.
+        moments: ``[len(records)]`` int, used without labels. Images with equal numbers were taken by one camera at one
+            time, and so show different objects; -1: unknown. None: unknown for all images.
+        seed: Seed of the random draws.
         runtime: Device and precision; None: the CPU.
-        report: Shows progress.
-        num_threads: That decode images at the same time; ``auto``: as many as compute.
-        flip: Average the features of each image and its mirror image; the calibration is then of such features.
+        report: Receives progress.
+        num_threads: Number of threads that decode images; ``auto``: as many as compute.
+        flip: Whether to average the features of each image and its mirror image; the calibration holds for such
+            features only.
 
     Raises:
         InputError: If the images do not give enough pairs, or objects do not differ more than images of one.
     """
-    # Compiled code that whoever only reads a calibration does not need.
+    # Imported here because reading a calibration does not need this compiled code.
     from spcl.engine.calibration_pairs import altered_similarities, labelled_pairs, unlabelled_pairs
 
     report, runtime = report or SilentReporter(), runtime or Runtime("cpu")
@@ -162,13 +164,13 @@ def _notes(embedded: EmbeddedImages, num_chosen: int, num_given: int) -> list[st
         notes.append(f"fitted to {num_chosen} of {num_given} images, in blocks of {_BLOCK} neighbours in the list")
     if embedded.broken:
         path, reason = embedded.broken[0]
-        # The name alone: a calibration goes where its checkpoint goes.
+        # Only the file name, not its folder: a calibration is shared with its checkpoint.
         notes.append(f"{len(embedded.broken)} images could not be read; the first, {path.name}: {reason}")
     return notes
 
 
 def _blocks(count: int, most: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Row numbers of at most ``most`` of ``count`` images, ascending: blocks, for neighbours often show one object."""
+    """Draw at most ``most`` of ``count`` row numbers, ascending, in blocks: neighbouring rows often show one object."""
     if count <= most:
         return np.arange(count)
     starts = np.sort(rng.choice(count // _BLOCK, size=most // _BLOCK, replace=False)) * _BLOCK
@@ -176,12 +178,12 @@ def _blocks(count: int, most: int, rng: np.random.Generator) -> NDArray[np.int64
 
 
 def store_calibration(path: str | Path, found: EncoderCalibration, *, arch: str | None = None) -> None:
-    """Write a calibration into a checkpoint, in place of an earlier one; the file is written aside and renamed.
+    """Write a calibration into a checkpoint, in place of an earlier one, by a temporary file that is then renamed.
 
     Args:
         path: The checkpoint.
         found: The calibration.
-        arch: The architecture, where the checkpoint does not tell.
+        arch: Architecture; needed only for a checkpoint that does not contain it.
 
     Raises:
         InputError: If the file cannot be read or written.
@@ -190,10 +192,10 @@ def store_calibration(path: str | Path, found: EncoderCalibration, *, arch: str 
 
 
 def write_calibration(path: Path, found: EncoderCalibration, origin: EncoderOrigin | None) -> None:
-    """Write a calibration into a JSON file, with how its encoder was made; aside and renamed.
+    """Write a calibration and the origin of its encoder into a JSON file, by a temporary file that is then renamed.
 
     Raises:
-        InputError: If it cannot be written.
+        InputError: If the file cannot be written.
     """
     values = found.to_dict() | {ENCODER_FACT: None if origin is None else origin.to_dict()}
     with written_aside(path) as aside:
@@ -201,10 +203,10 @@ def write_calibration(path: Path, found: EncoderCalibration, origin: EncoderOrig
 
 
 def read_calibration(path: Path) -> tuple[EncoderCalibration, RememberedEncoder]:
-    """A calibration from a file, and the encoder that it is of.
+    """Read a calibration from a JSON file, with the description of its encoder.
 
     Raises:
-        InputError: If there is no such file, or it holds anything else.
+        InputError: If there is no such file, or it contains no calibration.
     """
     if not path.is_file():
         raise InputError(
@@ -222,10 +224,10 @@ def read_calibration(path: Path) -> tuple[EncoderCalibration, RememberedEncoder]
 
 
 def use_calibration(encoder: Encoder, path: Path) -> EncoderCalibration:
-    """Let an encoder have a calibration from a file, in place of its checkpoint's.
+    """Set an encoder's calibration from a file, in place of its checkpoint's.
 
     Raises:
-        InputError: If it cannot be read, or is another encoder's.
+        InputError: If the file cannot be read, or is the calibration of another encoder.
     """
     found, remembered = read_calibration(path)
     if found.fingerprint != encoder.fingerprint:
@@ -240,10 +242,10 @@ def use_calibration(encoder: Encoder, path: Path) -> EncoderCalibration:
 
 
 def stored_calibration(encoder: Encoder) -> EncoderCalibration | None:
-    """The calibration in an encoder's checkpoint; None where it has none, or one of other weights or another domain.
+    """Give the calibration in an encoder's checkpoint; None without one, or if it is of other weights or domain.
 
     Raises:
-        InputError: If it cannot be understood.
+        InputError: If the stored values are damaged or of an unknown version.
     """
     values = encoder.facts.get(FACT)
     if values is None:
@@ -258,7 +260,7 @@ def stored_calibration(encoder: Encoder) -> EncoderCalibration | None:
 
 
 def moments_of(cameras: Sequence[Any] | None, times: Sequence[Any] | None, count: int) -> NDArray[np.int64] | None:
-    """A number for each camera and time, ``[count]``: -1 where one of them is unknown; None where nothing is known."""
+    """Number the pairs of camera and time, ``[count]``: -1 where one is unknown; None where all are unknown."""
     if cameras is None or times is None:
         return None
     known = [None if None in pair else (str(pair[0]), str(pair[1])) for pair in zip(cameras, times, strict=True)]

@@ -77,8 +77,8 @@ def load_network(
     """An encoder with all its domains, in evaluation mode.
 
     Args:
-        path: A checkpoint of ours or of the official scripts.
-        arch: The architecture, where the checkpoint does not tell; otherwise it must agree.
+        path: A checkpoint of spcl or of the official scripts.
+        arch: Architecture; needed only for a checkpoint that does not contain it, and otherwise must agree with it.
         size: Height and width of its images; None: the checkpoint's own, 256 x 128 for official ones.
         features: Length of the embedding layer, if that is to be checked.
 
@@ -118,7 +118,7 @@ def add_facts(path: Path, facts: Mapping[str, Any], *, arch: str | None = None) 
     Args:
         path: The checkpoint.
         facts: What to write; takes the place of what has the same name.
-        arch: The architecture, where the checkpoint does not tell.
+        arch: Architecture; needed only for a checkpoint that does not contain it.
     """
     if is_weights_file(path):
         content, header = read_weights_file(path)

@@ -1,4 +1,4 @@
-"""Do two images show one object? Their similarity, and what the checkpoint's calibration says about it."""
+"""Comparison of two images: their similarity, and with a calibration the probability that they show one object."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from spcl.retrieval.calibration import Verdict, check_rate
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two images compared. What needs a calibration is None without one.
+    """The result of comparing two images. Values that need a calibration are None without one.
 
     Attributes:
         similarity: Cosine similarity, -1 to 1.
-        probability: That both show one object, if that is as likely as not beforehand.
+        probability: Probability that both show one object, for a prior of 0.5.
         verdict: ``same``, ``different`` or ``unsure``.
         threshold: The similarity from which the verdict is ``same``.
         false_match_rate: Share of pairs of different objects that are called ``same``.
-        origin: What the calibration was made from: ``labels`` or ``no labels``.
-        warning: What to know, in a sentence; None: nothing.
+        origin: Whether the calibration comes from identities (``labels``) or from clusters (``no labels``).
+        warning: Limits of the result, in a sentence; None: there are none.
     """
 
     similarity: float
@@ -34,7 +34,7 @@ class Comparison:
     warning: str | None = None
 
     def to_row(self) -> dict[str, Any]:
-        """Plain values by name."""
+        """Give the result as plain values by name, for a table or a file."""
         return asdict(self)
 
 
@@ -49,16 +49,16 @@ def compare(
     """Compare two images.
 
     Args:
-        encoder: From ``load_encoder``.
-        first: A path, a PIL image or a uint8 array ``[H, W, 3]``.
-        second: Likewise.
+        encoder: The encoder, from ``load_encoder``.
+        first: One image: a path, a PIL image or a uint8 array ``[H, W, 3]``.
+        second: The other image, in any of the same forms.
         false_match_rate: Share of pairs of different objects that may be called ``same``; the same share of pairs of
-            one object may be called ``different``, and what lies between is ``unsure``.
-        calibration: What similarities mean; None: what the checkpoint says, if it says anything (``spcl calibrate``).
-            Where it is of features averaged with mirror images, these are such features, too.
+            one object may be called ``different``, and the similarities between are ``unsure``.
+        calibration: Calibration of the encoder; None: the checkpoint's, if it has one (``spcl calibrate`` makes one).
+            If it was made with ``flip``, the two images are encoded with ``flip``, too.
 
     Raises:
-        InputError: If an image cannot be read, the rate is none, or the calibration is another encoder's.
+        InputError: If an image cannot be read, the rate is out of range, or the calibration is of another encoder.
     """
     try:
         check_rate(false_match_rate)

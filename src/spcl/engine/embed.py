@@ -62,14 +62,14 @@ def embed_records(
     """Features of many images, with progress; one that cannot be read never ends the job.
 
     Args:
-        encoder: Moved to the runtime's device.
-        records: Whose images.
+        encoder: The encoder; it is moved to the runtime's device.
+        records: Records of the images.
         runtime: Device and precision; None: the CPU.
-        report: Shows progress.
+        report: Receives progress.
         on_broken: ``skip``: images that cannot be read are left out and listed; ``error``: the first one raises.
-        num_threads: That decode at the same time; ``auto``: as many as compute; 0: the calling thread decodes.
-        flip: Average the features of each image and its mirror image.
-        name: What the progress is called.
+        num_threads: Number of threads that decode; ``auto``: as many as compute; 0: the calling thread decodes.
+        flip: Whether to average the features of each image and its mirror image.
+        name: Name of the stage in progress reports.
 
     Raises:
         InputError: If none of the images can be read.
@@ -104,15 +104,15 @@ def embed_parts(
     """As ``embed_records``, a part of the images after the other: memory for one part, whatever their number.
 
     Args:
-        encoder: Moved to the runtime's device.
-        records: Whose images.
+        encoder: The encoder; it is moved to the runtime's device.
+        records: Records of the images.
         part: Images whose features are given at a time.
         runtime: Device and precision; None: the CPU.
         report: Shows the progress of the whole.
         on_broken: ``skip`` or ``error``.
-        num_threads: That decode at the same time; ``auto``: as many as compute; 0: the calling thread decodes.
-        flip: Average the features of each image and its mirror image.
-        name: What the progress is called.
+        num_threads: Number of threads that decode; ``auto``: as many as compute; 0: the calling thread decodes.
+        flip: Whether to average the features of each image and its mirror image.
+        name: Name of the stage in progress reports.
 
     Yields:
         The images and features of each part; a part whose images are all broken has none.

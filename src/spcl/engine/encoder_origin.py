@@ -54,7 +54,7 @@ class EncoderOrigin:
         return f"--encoder imagenet --arch {self.arch}{weights}{values}"
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values."""
+        """Give the values as plain types."""
         return asdict(self)
 
     @classmethod

@@ -27,12 +27,12 @@ class EpochBatches:
         stores: The training images of each domain, in the order of a batch.
         cameras: ``[images]`` int64 of each domain, -1 unknown.
         source_identities: ``[source images]`` int64, from 0 without gaps.
-        slots: The layout of the memory.
+        slots: Layout of the memory.
         sampler: Which images make a batch.
         augmentation: Of training images.
         batch_size: Images of each domain in a batch.
-        iters: Steps of an epoch.
-        seed: Of the run.
+        iters: Number of steps in an epoch.
+        seed: Seed of the run.
         device: Where images are augmented.
         share: Which part of every batch is wanted.
     """

@@ -1,4 +1,4 @@
-"""How well an encoder ranks a gallery: features, then the protocol, optionally after re-ranking."""
+"""Evaluation of an encoder on queries and gallery: features, then the protocol, optionally with re-ranking."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ VEHICLEID_DRAWS = 10
 
 @dataclass(frozen=True)
 class EvaluationResult:
-    """An evaluation.
+    """The result of an evaluation.
 
     Attributes:
-        plain: By cosine distance.
-        reranked: After re-ranking; None where that was not asked for.
-        num_queries: Queries in all; ``plain.num_valid_queries`` of them can match.
-        num_gallery: Gallery images.
-        broken: Paths of images that could not be read, and were left grey.
-        hits: The gallery images most similar to each query, by row of the data set's gallery; None where they were not
-            asked for, or where the protocol draws several galleries.
+        plain: The ranking by cosine distance.
+        reranked: The ranking after k-reciprocal re-ranking; None if it was not requested.
+        num_queries: Number of queries; ``plain.num_valid_queries`` of them have a match.
+        num_gallery: Number of gallery images.
+        broken: Paths of images that could not be read, and were ranked as grey images.
+        hits: The gallery images most similar to each query, by row of the data set's gallery; None if they were not
+            requested, or if the protocol draws several galleries.
     """
 
     plain: RankingResult
@@ -75,17 +75,17 @@ def evaluate_encoder(
     """Rate an encoder on a data set's queries and gallery.
 
     Args:
-        encoder: On the runtime's device.
-        dataset: With queries and gallery.
-        store_of: Gives the images of records; asked once for all of them.
+        encoder: The network, on the runtime's device.
+        dataset: A data set with queries and gallery.
+        store_of: Gives the images of records; called once with all of them.
         runtime: Device and precision.
-        report: Shows progress; warned of images that cannot be read.
-        protocol: None: the data set's own.
-        domain: Whose batch norm is used; None: the encoder's own choice.
-        with_rerank: Rate once more after k-reciprocal re-ranking.
-        batch_size: Images at a time.
-        flip: Average the features of each image and its mirror image.
-        num_hits: How many of the most similar gallery images of each query to give; 0: none.
+        report: Receives progress, and warnings about images that cannot be read.
+        protocol: How matches count; None: the data set's protocol.
+        domain: Domain whose batch norm is used; None: the network's default.
+        with_rerank: Whether to evaluate a second time after k-reciprocal re-ranking.
+        batch_size: Number of images encoded at a time.
+        flip: Whether to average the features of each image and its mirror image.
+        num_hits: Number of most similar gallery images to return for each query; 0: none.
 
     Raises:
         ValueError: If no query has a match.
@@ -115,7 +115,7 @@ def evaluate_encoder(
         reranked += [better] if better is not None else []
     hits = None
     if num_hits and len(results) == 1:
-        # The draws of one result are the data set's own split.
+        # One draw means that the data set's own queries and gallery are used.
         hits = _hits(features, records, query_rows, gallery_rows, chosen, num_hits, runtime)
     return EvaluationResult(
         plain=results[0] if len(results) == 1 else average_results(results),
@@ -136,7 +136,7 @@ def _hits(
     num_hits: int,
     runtime: Runtime,
 ) -> TopGallery:
-    """The most similar gallery images of each query; each process searches for its part of the queries."""
+    """Find the most similar gallery images of each query; each process searches for its part of the queries."""
     identities, (cameras, protocol) = identities_of(records), _left_out_by(records, protocol)
     part = runtime.part(len(query))
     own = query[part.start : part.stop]
@@ -159,7 +159,7 @@ def _hits(
 
 
 def _draws(dataset: ReIDDataset, protocol: str) -> list[tuple[tuple[Record, ...], tuple[Record, ...]]]:
-    """Queries and galleries to rate: the data set's, or VehicleID's ten draws of one gallery image an identity."""
+    """Give the queries and galleries to rate: the data set's, or VehicleID's ten draws of a gallery."""
     if protocol != "vehicleid":
         return [(dataset.query, dataset.gallery)]
     return [vehicleid_draw(dataset.query + dataset.gallery, seed) for seed in range(VEHICLEID_DRAWS)]
@@ -204,11 +204,10 @@ def _rate(
 
 
 def _left_out_by(records: Sequence[Record], protocol: str) -> tuple[NDArray[np.int64], str]:
-    """The number of each record, and the protocol, by which a query's own image never counts as a match.
+    """Give numbers of records, and a protocol, with which a query's own image never counts as a match.
 
-    The protocol market1501 leaves out gallery images of the query's identity that have its camera, so that a query's
-    own image is left out by its camera. Where another protocol is asked for and an image is both query and gallery,
-    numbers of images take the place of cameras.
+    The protocol market1501 leaves out gallery images that have the query's identity and camera, and so the query's own
+    image. With another protocol, if an image is both query and gallery, image numbers take the place of cameras.
     """
     if protocol == "market1501":
         return cameras_of(records), protocol
@@ -228,7 +227,7 @@ def _row(result: RankingResult) -> dict[str, float]:
 
 
 def evaluation_lines(result: EvaluationResult, name: str) -> list[str]:
-    """An evaluation in words: every report names its protocol and how many queries counted."""
+    """Describe an evaluation in lines of text, with its protocol and the number of queries that counted."""
     plain = result.plain
     lines = [
         f"{name}: protocol {plain.protocol}, {plain.num_valid_queries} of {result.num_queries} queries can match, "

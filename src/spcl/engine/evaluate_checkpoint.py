@@ -23,17 +23,18 @@ from spcl.runtime import Runtime
 
 @dataclass(frozen=True)
 class EvaluationOptions:
-    """How images are found, read and encoded for an evaluation.
+    """Options of ``evaluate``: how images are found, read and encoded.
 
     Attributes:
-        source: How the images are found, and what is read about them.
-        batch_size: Images at a time.
-        flip: Average the features of each image and its mirror image: twice the time.
-        workers: Threads that decode images; ``auto``: as many as compute; 0: none of their own.
-        device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
-        precision: Of the network: ``fp32``, ``bf16`` or ``fp16``.
-        on_broken: What to do with an image that cannot be read: ``error``, or ``skip``: name it and rank it as grey.
-        num_hits: How many of the most similar gallery images of each query to give; 0: none.
+        source: How the images are found, and which columns are read.
+        batch_size: Number of images encoded at a time.
+        flip: Whether to average the features of each image and its mirror image, in twice the time.
+        workers: Number of threads that decode images; ``auto``: as many as compute; 0: decode in the main thread.
+        device: Device of the network: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+        precision: Precision of the network: ``fp32``, ``bf16`` or ``fp16``.
+        on_broken: Handling of images that cannot be read: ``error`` ends the evaluation, ``skip`` lists them and ranks
+            them as grey images.
+        num_hits: Number of most similar gallery images to return for each query; 0: none.
     """
 
     source: SourceOptions = field(default_factory=SourceOptions)
@@ -61,10 +62,10 @@ def evaluate(
     Args:
         checkpoint: A checkpoint of ours or of the official scripts, or an encoder.
         data: A registered name or a path; a labelled folder without queries is split into queries and gallery.
-        protocol: How matches count: ``market1501``, ``vehicleid`` or ``no-camera``; None: as fits the data set.
-        rerank: Rate once more after k-reciprocal re-ranking.
-        domain: Whose batch norm of the checkpoint is used: ``target`` or ``source``.
-        arch: The architecture, where the checkpoint does not say it.
+        protocol: How matches count: ``market1501``, ``vehicleid`` or ``no-camera``; None: the data set's protocol.
+        rerank: Whether to evaluate a second time after k-reciprocal re-ranking.
+        domain: Domain of the checkpoint whose batch norm is used: ``target`` or ``source``.
+        arch: Architecture; needed only for a checkpoint that does not contain it.
         options: How images are found, read and encoded; None: the defaults.
 
     Returns:
@@ -90,15 +91,15 @@ def evaluate(
 
 
 def rated_dataset(data: str, protocol: str | None, options: EvaluationOptions) -> ReIDDataset:
-    """A data set with queries that can match.
+    """Read a data set and check that its queries can match.
 
     Args:
         data: A registered name or a path; a labelled folder without queries is split.
-        protocol: How matches count; None: as fits the data set.
+        protocol: How matches count; None: the data set's protocol.
         options: How images are found.
 
     Raises:
-        InputError: If it cannot be read, or no query can match.
+        InputError: If the data set cannot be read, or no query can match.
     """
     skip = options.on_broken == "skip"
     dataset = load_dataset(data, keep_missing=skip, labelled=True, options=options.source)
@@ -121,18 +122,18 @@ def rate(
     """Rate a network of one domain on a data set.
 
     Args:
-        network: Folded: plain batch norm. It is copied to the runtime's device.
-        dataset: From ``rated_dataset``.
+        network: Folded network, with plain batch norm; it is copied to the runtime's device.
+        dataset: The data set, from ``rated_dataset``.
         runtime: Device and precision.
-        report: Shows progress.
+        report: Receives progress.
         options: How images are read and encoded.
-        protocol: How matches count; None: as fits the data set.
-        rerank: Rate once more after re-ranking.
+        protocol: How matches count; None: the data set's protocol.
+        rerank: Whether to evaluate a second time after k-reciprocal re-ranking.
     """
     settings = network.settings
 
     def store_of(records: tuple[Record, ...]) -> ImageStore:
-        # Each image is read once here: nothing is gained by keeping it.
+        # Each image is read once: keeping it in memory would save nothing.
         return ImageStore(
             records,
             height=settings.height,

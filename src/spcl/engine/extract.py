@@ -49,9 +49,9 @@ def extract_features(
         runtime: Device and precision.
         domain: Whose batch norm is used; None: the encoder's own choice (the target's).
         batch_size: Images at a time.
-        flip: Average the features of each image and its mirror image.
+        flip: Whether to average the features of each image and its mirror image.
         rows: Of these images alone, consecutive ones; None: of all.
-        progress: Called with (images done, images in all).
+        progress: Called with (images done, all images).
 
     Returns:
         ``[len(rows), D]`` float32 on the CPU, unit rows, on every process.

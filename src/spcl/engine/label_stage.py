@@ -39,11 +39,11 @@ def memory_needs(
 
     Args:
         estimate: Of its label stage.
-        num: Target images.
-        dim: Length of a feature.
+        num: Number of target images.
+        dim: D, the length of a feature.
         runtime: Its device and processes.
         num_slots: Rows of the hybrid memory; 0: there is none, and the features are an array of their own.
-        spread: Whether each process holds a part of them.
+        spread: Whether each process holds a part of the rows.
     """
     rows = 4 * num * dim
     # Rows, and where every instance is alone as many class means.
@@ -71,14 +71,14 @@ def check_label_stage(
     """Tell what labelling so many images takes where it takes long.
 
     Args:
-        num: Target images.
-        dim: Length of a feature.
+        num: Number of target images.
+        dim: D, the length of a feature.
         k1: Neighbours in the k-reciprocal encoding.
-        engine: Of the search.
+        engine: Engine of the neighbour search.
         runtime: Where the search multiplies; shares the machine's memory with how many processes.
         report: Told the estimate.
         num_slots: Rows of the hybrid memory; 0: there is none.
-        spread: Whether each process holds a part of them.
+        spread: Whether each process holds a part of the rows.
         flags: Those that the program has of ``--features`` and ``--k1``: no other is advised.
 
     Raises:

@@ -39,7 +39,7 @@ class OfficialFacts:
     Attributes:
         arch: The network; None where it is none of the official ones.
         domains: ``("source", "target")`` or ``("target",)``.
-        features: Length of the embedding layer; 0: none.
+        features: Length of the embedding layer; 0: no such layer.
     """
 
     arch: str | None

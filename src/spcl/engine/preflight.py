@@ -117,8 +117,8 @@ def check_readable(
         sets: Name and images of each set.
         everything: All images instead of a sample.
         skipped_as: What becomes of images that cannot be read, as a sentence; None: they are an error.
-        seed: Of the sample.
-        num_threads: That decode at the same time; ``auto``: as many as compute; 0: the calling thread decodes.
+        seed: Seed of the random sample.
+        num_threads: Number of threads that decode; ``auto``: as many as compute; 0: the calling thread decodes.
         report: Told which cannot be read.
 
     Returns:

@@ -169,7 +169,7 @@ class RunFolder:
         path: The folder.
         identity: Of the run.
         runtime: One process writes; all of them give their part.
-        slots: The layout of the memory.
+        slots: Layout of the memory.
     """
 
     path: Path

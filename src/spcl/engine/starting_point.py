@@ -74,7 +74,7 @@ def find_start(
         arch: The network of the run.
         size: Height and width of the run's images, pixels.
         pretrained: See ``nn.weights.find_weights``; not read where there is a checkpoint.
-        checkpoint: A file of ours or of the official scripts; empty: none.
+        checkpoint: A checkpoint of spcl or of the official scripts; empty: none.
         domain: Whose batch norm starts the target's: ``target``, ``source``, or ``auto``: the target's where the
             checkpoint has one, else its only one.
 
@@ -126,8 +126,8 @@ def settings_from_checkpoint(path: Path, *, arch: str | None = None) -> dict[str
     """The settings of a run that a checkpoint fixes, by section.
 
     Args:
-        path: A checkpoint of ours or of the official scripts.
-        arch: The architecture, where the checkpoint does not tell.
+        path: A checkpoint of spcl or of the official scripts.
+        arch: Architecture; needed only for a checkpoint that does not contain it.
 
     Returns:
         Architecture, embedding length, pooling and last stride; the size of images, and the range of their values,

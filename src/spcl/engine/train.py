@@ -23,13 +23,13 @@ from spcl.training.parts import Labeller, LossTerm, Settings
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """What a training run gives.
+    """The result of a training run.
 
     Attributes:
-        encoder: The encoder of the last epoch, ready to embed images of the target (of the source, where that alone
-            was trained on); on the device of the run. Of a run with a teacher: the teacher's network.
-        history: One report an epoch, in order.
-        folder: Where checkpoints, settings and metrics are: ``checkpoint.pth.tar`` is the last epoch,
+        encoder: The encoder of the last epoch, ready to embed images of the target (of the source, for a run on the
+            source alone), on the device of the run. For a run with a teacher it is the teacher's network.
+        history: One report for each epoch, in order.
+        folder: Folder of checkpoints, settings and metrics: ``checkpoint.pth.tar`` is the last epoch,
             ``model_best.pth.tar`` the best evaluated one.
         best: The report of the epoch with the highest mAP on the target; None where no epoch was evaluated.
     """
@@ -56,26 +56,27 @@ def train(
 
     Args:
         target: The unlabelled images: a registered name or a path. Their identities are never used for training.
-        source: A labelled data set to learn from beside them: a registered name or a path; None: the target alone.
-        recipe: A name (``spcl``: the paper), the path of a TOML file, or a ``Recipe``.
-        overrides: Settings that take the place of the recipe's: ``{"schedule.epochs": 5}``.
-        losses: Terms of the loss in place of the recipe's: callables ``StepInputs -> [B]`` with a name and a weight,
+        source: A labelled data set to train on as well: a registered name or a path; None: the target alone.
+        recipe: The name of a recipe (``spcl``: the paper), the path of a TOML file, or a ``Recipe``.
+        overrides: Settings that replace those of the recipe: ``{"schedule.epochs": 5}``.
+        losses: Loss terms that replace those of the recipe: callables ``StepInputs -> [B]`` with a name and a weight,
             or settings that build one.
-        labeller: Makes the pseudo labels in place of the recipe's: an object with ``label(features, target)``, or
-            settings that build one.
-        listeners: Hear what happens as typed events (``spcl.training.events``), in the main process:
-            ``ExperimentTracker("tensorboard")``, say. An error in one is a ``RuntimeWarning`` and does not end the run.
+        labeller: Labeller that replaces the recipe's: an object with ``label(features, target)``, or settings that
+            build one.
+        listeners: Objects that receive the events of the run (``spcl.training.events``) in the main process, for
+            example ``ExperimentTracker("tensorboard")``. An error in a listener becomes a ``RuntimeWarning`` and does
+            not end the run.
         logs_dir: Folder of the run: checkpoints, settings, metrics.
-        resume: Continue the run in ``logs_dir``, to the bit as if it had not been stopped.
+        resume: Whether to continue the run in ``logs_dir``; the result equals that of an uninterrupted run to the bit.
 
     Returns:
-        TrainingResult.
+        TrainingResult: the encoder, the reports of the epochs and the folder of the run.
 
     Raises:
         InputError: If an image, a setting or a part cannot be used, before the first step; if the loss becomes NaN or
             infinite, with everything saved before.
 
-    Cost: ``epochs x iters`` steps, and a label stage an epoch.
+    Cost: ``epochs x iters`` steps, and one label stage for each epoch.
     """
     values = nested(overrides or {})
     chosen = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
@@ -101,18 +102,18 @@ def _warn(text: str) -> None:
 
 
 def train_recipe(recipe: Recipe, report: Reporter, *, resume: bool = False) -> TrainingResult:
-    """Train as a recipe says, which names data and log folder, too.
+    """Train by a recipe that also names the data and the log folder.
 
     Args:
         recipe: All settings.
-        report: Shows what happens; an ``Emitter`` passes the events on.
-        resume: Continue the run in the log folder.
+        report: Receives progress, warnings and reports; an ``Emitter`` passes the events on to listeners.
+        resume: Whether to continue the run in the log folder.
 
     Raises:
-        InputError: As ``train``.
+        InputError: For the same reasons as in ``train``.
     """
     runtime = Runtime(recipe.run.device, recipe.run.precision)
-    # The draws of the network are of a seed of its own: what the caller draws does not depend on them.
+    # The network's random numbers have a separate seed: the caller's random numbers do not depend on the training.
     with runtime.own_draws(), stops_in_order(Path(recipe.run.logs_dir), report):
         run = prepare(recipe, report, resume=resume, runtime=runtime)
         if run.state.epoch >= recipe.schedule.epochs:
@@ -127,17 +128,17 @@ def train_recipe(recipe: Recipe, report: Reporter, *, resume: bool = False) -> T
 
 
 def over_checkpoint(recipe: Recipe, checkpoint: str, arch: str | None = None) -> Recipe:
-    """A recipe with what a checkpoint fixes: network, length of the embedding, pooling, size of images.
+    """Give a recipe with the network settings of a checkpoint: architecture, embedding length, pooling, image size.
 
     Raises:
-        InputError: If it is no checkpoint.
+        InputError: If the file is no checkpoint.
     """
     fixed = settings_from_checkpoint(Path(checkpoint), arch=arch or None)
     return overlay(recipe, fixed, f"checkpoint {checkpoint}")
 
 
 def nested(overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """``{"schedule.epochs": 5}`` as ``{"schedule": {"epochs": 5}}``; what is nested already stays."""
+    """Turn ``{"schedule.epochs": 5}`` into ``{"schedule": {"epochs": 5}}``; nested values stay as they are."""
     values: dict[str, Any] = {}
     for name, value in overrides.items():
         section, dot, setting = name.partition(".")

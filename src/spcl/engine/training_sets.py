@@ -26,7 +26,7 @@ def load_sets(
     Args:
         config: Which, and what to do with images that cannot be read.
         runtime: One process opens the images and tells the others.
-        report: Told what is found.
+        report: Receives progress and warnings.
         target: The target where it is no data set on disk; None: the one that the settings name.
 
     Returns:

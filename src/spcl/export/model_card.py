@@ -31,7 +31,7 @@ def model_card(encoder: Encoder, file_name: str) -> str:
     """The model card of an encoder's exported weights, Markdown.
 
     Args:
-        encoder: Which.
+        encoder: The encoder.
         file_name: Of the weights, without a folder.
     """
     settings = encoder.network.settings
@@ -85,7 +85,7 @@ def loading_code(encoder: Encoder, file_name: str) -> str:
     """Python that loads the weights with torch, safetensors and timm or torchvision, and encodes ``image.jpg``.
 
     Args:
-        encoder: Which.
+        encoder: The encoder.
         file_name: Of the weights.
 
     Returns:

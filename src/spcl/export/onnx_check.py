@@ -47,7 +47,7 @@ class Agreement:
     mean_overlap_top10: float
 
     def to_row(self) -> dict[str, Any]:
-        """Plain values."""
+        """Give the values as plain types."""
         return asdict(self)
 
     def problem(self, *, float16: bool) -> str | None:
@@ -76,7 +76,7 @@ def compare(
         encoder: On the CPU.
         given: What the file takes.
         images: ``[N, H, W, 3]`` of the size that the file takes.
-        progress: Called with (images done, images in all).
+        progress: Called with (images done, all images).
 
     Returns:
         The agreement, and the file's features ``[N, D]``.

@@ -79,7 +79,7 @@ def export_onnx(
             by ImageNet's mean and deviation (``tracker.py``).
         images: Images to compare with: a folder or anything ``images_of`` takes; None: built-in rendered ones.
         overwrite: Replace a file that is there.
-        report: Shows progress and warns.
+        report: Receives progress and warnings.
 
     Raises:
         InputError: If it cannot be written, or does not agree; then there is no file, and the message has the numbers.

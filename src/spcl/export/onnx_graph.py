@@ -119,11 +119,11 @@ def onnx_model(
     """An encoder as an ``onnx.ModelProto`` with a dynamic batch and metadata.
 
     Args:
-        encoder: Which.
+        encoder: The encoder.
         given: What the graph takes and gives.
         opset: Version of ONNX's operators.
         float16: The trunk's weights and its arithmetic in half precision.
-        progress: Called with (stages done, stages in all): network prepared, graph made, graph checked.
+        progress: Called with (stages done, all stages): network prepared, graph made, graph checked.
 
     Raises:
         InputError: If it cannot be written as ONNX, or not with this opset.

@@ -22,7 +22,7 @@ def export_weights(encoder: Encoder, path: str | Path, *, overwrite: bool = Fals
     checkpoint says of itself only what ``shared_facts`` lets through is in it, for such files are given away.
 
     Args:
-        encoder: Which.
+        encoder: The encoder.
         path: Of the weights; ends in ``.safetensors``.
         overwrite: Replace files that are there.
 

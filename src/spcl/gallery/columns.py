@@ -101,7 +101,7 @@ def with_vectors(table: pa.Table, features: Features, dim: int) -> pa.Table:
     """The table and its vectors, after a check of the vectors.
 
     Raises:
-        InputError: If they have another length, are of another number, or rows are zero or not finite.
+        InputError: If they have another length, are of another number, or rows are zero, NaN or infinite.
     """
     rows = checked_features(features, dim)
     if len(rows) != len(table):
@@ -116,7 +116,7 @@ def checked_features(features: Features, dim: int) -> NDArray[np.float32]:
     Rows that are not of unit length are normalised, as everywhere (``retrieval/arrays.py``).
 
     Raises:
-        InputError: If they are of another length, or rows are zero or not finite.
+        InputError: If they are of another length, or rows are zero, NaN or infinite.
     """
     try:
         given = features if isinstance(features, torch.Tensor) else np.asarray(features)

@@ -89,7 +89,7 @@ def write_enrolled(folder: Path, state: str | None, facts: Mapping[str, Any], en
     """Keep what was computed for the next time; where nothing can be written, it is computed again then.
 
     Args:
-        folder: The gallery's.
+        folder: Folder of the gallery.
         state: Of the table, as ``state_of`` gave it before the table was read.
         facts: What was written down when the gallery was made.
         enrolled: All identities of the table, whatever its calibration.

@@ -50,7 +50,7 @@ def features_writer(path: Path, dim: int, facts: Mapping[str, Any]) -> FeaturesW
 
     Args:
         path: Where to write; its folder is made.
-        dim: Length of a feature.
+        dim: D, the length of a feature.
         facts: What a Parquet file says of them: ``fingerprint`` and others, plain values.
 
     Raises:
@@ -94,7 +94,7 @@ class FeaturesFile:
     Attributes:
         path: Where it is.
         facts: What it says: ``fingerprint`` and others.
-        dim: Length of a feature.
+        dim: D, the length of a feature.
     """
 
     def __init__(self, path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A searchable, persistent gallery: images as vectors, what is known about them, and the encoder they come from."""
+"""A searchable gallery on disk: embeddings of images, their columns, and the encoder that they come from."""
 
 from __future__ import annotations
 
@@ -36,21 +36,20 @@ _MOST_VALUES_ENROLLED_AT_ONCE = 20_000 * 512
 class Gallery(ReadableGallery):
     """Vectors of images on disk, with path, identity or group, camera, time and columns of the user's own.
 
-    An image is one row, by whatever spelling of its path or link it is given. Added again, it gets its new vector, and
-    what its new description says; columns that the new description lacks or leaves empty keep what they have (``clear``
-    empties them).
+    An image is one row, whichever spelling of its path or link is given. If it is added again, its vector and its given
+    columns are replaced; columns that are missing or empty in the new rows keep their values (``clear`` empties them).
 
-    Open the same folder as often as you like, from several processes: a reader sees a whole version, and a write is
-    there as a whole or not at all. Filters are SQL: ``camera != 3``, ``time >= '2026-01-01 08:00'``, ``path like
-    'gate/%'``. As in SQL, ``camera != 3`` is not passed by images whose camera is unknown; add ``or camera is null``.
+    Several processes may open the same folder: a reader sees one complete version, and a write is stored completely or
+    not at all. Filters are SQL: ``camera != 3``, ``time >= '2026-01-01 08:00'``, ``path like 'gate/%'``. As in SQL,
+    ``camera != 3`` excludes images whose camera is unknown; add ``or camera is null`` to include them.
 
     Attributes:
-        path: The folder.
+        path: Folder of the gallery.
         dim: D, the length of a vector.
-        fingerprint: Of the encoder that the vectors come from; others are refused.
-        flip: Whether they are averaged with those of mirror images; None: an older gallery, which does not say.
-        key: What one image is: ``path``, one file by whatever spelling or link; ``content``, equal bytes.
-        encoder: Turns images into vectors; None: only features can be added and searched for.
+        fingerprint: Fingerprint of the encoder of the vectors; vectors of other encoders are refused.
+        flip: Whether vectors are averaged with those of mirror images; None: unknown, in an older gallery.
+        key: What identifies an image: ``path``, its file with links followed; ``content``, its bytes.
+        encoder: Encoder of images; None: only features can be added and searched for.
 
     Examples:
         >>> import tempfile
@@ -77,15 +76,16 @@ class Gallery(ReadableGallery):
         """Make an empty gallery.
 
         Args:
-            path: A folder that does not exist, or is empty.
-            encoder: Whose vectors it will hold.
-            fingerprint: Of the encoder, where only features are at hand; a name of your own for another encoder's.
+            path: Folder of the gallery, which does not exist yet or is empty.
+            encoder: Encoder of the vectors.
+            fingerprint: Fingerprint of the encoder, if only features are available; for an encoder of another project,
+                any name of your choice.
             dim: Length of a vector; needed with ``fingerprint``.
-            flip: It will hold features that are averaged with those of mirror images.
-            key: What one image is: ``path``: one file, whatever links lead to it; ``content``: files of equal bytes.
+            flip: Whether the vectors will be averaged with those of mirror images.
+            key: What identifies an image: ``path``, its file with links followed; ``content``, its bytes.
 
         Raises:
-            InputError: If something is there already, or neither encoder nor fingerprint and length are given.
+            InputError: If the folder is not empty, or neither an encoder nor fingerprint and length are given.
         """
         facts: dict[str, Any] = {"flip": flip}
         if encoder is not None:
@@ -102,11 +102,11 @@ class Gallery(ReadableGallery):
         """Open a gallery.
 
         Args:
-            path: Its folder.
-            encoder: To add and search images; None: features only.
+            path: Folder of the gallery.
+            encoder: Encoder to add and search images with; None: only features can be added and searched for.
 
         Raises:
-            InputError: If there is none, or it holds vectors of another encoder.
+            InputError: If the folder holds no gallery, or the gallery holds vectors of another encoder.
         """
         return cls(Store(Path(path)), encoder)
 
@@ -123,27 +123,30 @@ class Gallery(ReadableGallery):
         runtime: Runtime | None = None,
         report: Reporter | None = None,
     ) -> Added:
-        """Embed images and add them. One that cannot be read is left out and named in the result.
+        """Embed images and add them. Images that cannot be read are left out and listed in the result.
 
         Args:
-            images: A file, a folder with all below it, a manifest, or a list of files. Cameras come from the files'
-                names or the manifest, other columns from the manifest.
-            identities: One for each image, instead: text or numbers, None where unknown.
-            cameras: One for each image, instead: text or numbers, None where unknown.
-            times: One for each image, instead: ``datetime`` or text as in ``2026-01-01 08:00``.
-            columns: Further columns by name, a value for each image.
-            identity_from: ``auto``, ``table``, ``folder`` or ``name``: see ``SourceOptions``.
-            flip: Average the features of each image and its mirror image; None: as the gallery has it.
+            images: A file, a folder with all images below it, a manifest, or a list of files. Cameras are read from
+                file names or the manifest, other columns from the manifest.
+            identities: An identity for each image, as text or numbers, None where unknown; replaces those of
+                ``images``.
+            cameras: A camera for each image, as text or numbers, None where unknown; replaces those of ``images``.
+            times: A time for each image, as ``datetime`` or text such as ``2026-01-01 08:00``; replaces those of
+                ``images``.
+            columns: Further columns by name, with a value for each image.
+            identity_from: Where identities are read from, as in ``SourceOptions``: ``auto``, ``table``, ``folder`` or
+                ``name``.
+            flip: Whether to average the features of each image and its mirror image; None: the gallery's setting.
             runtime: Device and precision; None: the CPU.
-            report: Shows progress.
+            report: Receives progress.
 
         Returns:
-            Added. An image that is there already is replaced, so that the same call twice changes nothing; columns
-            that these images lack or leave empty stay as they are.
+            Added: the counts and the unreadable images. An image that is in the gallery already is replaced, so that
+                repeating a call changes nothing; columns that are missing or empty in ``images`` keep their values.
 
         Raises:
-            InputError: If the gallery was opened without an encoder, holds features of the other kind of ``flip``,
-                images or columns cannot be used, or one image is given with two identities.
+            InputError: If the gallery was opened without an encoder, ``flip`` differs from the gallery's, images or
+                columns cannot be used, or one image is given with two identities.
         """
         encoder = self._encoder("add")
         flip = bool(self.flip) if flip is None else flip
@@ -169,24 +172,23 @@ class Gallery(ReadableGallery):
         columns: Mapping[str, Sequence[Any]] | None = None,
         fingerprint: str | None = None,
     ) -> Added:
-        """Add features that are at hand.
+        """Add features that were computed elsewhere.
 
-        Each 50,000 rows are one write: a reader sees all of them or none, and so does who opens it after a kill.
+        Each 50,000 rows are one write: a reader sees all of them or none, also after the process was killed.
 
         Args:
             features: ``[N, D]`` rows; normalised here where they are not of unit length.
-            paths: ``N`` files, or names of your own that are no files, one for each: what is there already is replaced,
-                and of one given twice the last vector counts.
-            identities: ``N`` of text or numbers, None where unknown: what is there stays.
-            cameras: ``N`` of text or numbers, None where unknown.
-            times: ``N`` of ``datetime`` or text, None where unknown.
-            columns: Further columns by name, ``N`` values each; one that the gallery lacks is new and empty for the
-                images before.
-            fingerprint: Of the encoder they come from, to be checked; None: you know that they fit.
+            paths: ``N`` file paths or other unique names, one for each row. A row that is in the gallery already is
+                replaced; of a path that is given twice the last row counts.
+            identities: ``N`` identities as text or numbers; None where unknown, which keeps the value in the gallery.
+            cameras: ``N`` cameras as text or numbers, None where unknown.
+            times: ``N`` times as ``datetime`` or text, None where unknown.
+            columns: Further columns by name, with ``N`` values each; a new column is empty for the images added before.
+            fingerprint: Fingerprint of the encoder of the features, which is checked; None: not checked.
 
         Raises:
-            InputError: If they come from another encoder, rows are zero or not finite, a column does not fit, or one
-                image is given with two identities.
+            InputError: If the features come from another encoder, rows are zero, NaN or infinite, a column does not
+                fit, or one image is given with two identities.
         """
         if fingerprint is not None:
             self.check_fingerprint(fingerprint)
@@ -194,20 +196,20 @@ class Gallery(ReadableGallery):
         return self.add_table(table, features)
 
     def check_rows(self, table: pa.Table) -> None:
-        """Whether rows can be added, before they are embedded.
+        """Check that rows can be added, before they are embedded.
 
         Raises:
-            InputError: If a column holds another kind of values than the gallery's, or one image has two identities.
+            InputError: If a column has another type than in the gallery, or one image has two identities.
         """
         self._store.check_columns(table)
         check_agreement(table, self._store.keys.of(table.column("path").to_pylist()).keys)
 
     def add_columns(self, table: pa.Table) -> None:
-        """Add the columns that rows to be added have and the gallery lacks, so that filters may name them."""
+        """Add empty columns for those of ``table`` that the gallery lacks, so that filters may name them."""
         self._store.add_columns(table.schema)
 
     def add_table(self, table: pa.Table, features: Features) -> Added:
-        """Add rows that ``columns.described`` has made, and their features ``[len(table), D]``."""
+        """Add rows from ``columns.described`` with their features ``[len(table), D]``."""
         rows = with_vectors(table, features, self.dim)
         keys, paths = self._store.keys.of(rows.column("path").to_pylist())
         check_agreement(rows, keys)
@@ -220,19 +222,19 @@ class Gallery(ReadableGallery):
         return done
 
     def clear(self, columns: Sequence[str], where: str | None = None, *, paths: Sequence[object] | None = None) -> int:
-        """Empty columns of images, which adding the images again does not do.
+        """Set columns of images to unknown, which adding the images again does not do.
 
         Args:
-            columns: ``identity``, ``camera``, ``time`` or columns of your own.
-            where: A filter of the images.
-            paths: The images, instead.
+            columns: Names of columns: ``identity``, ``camera``, ``time`` or further columns.
+            where: A filter that chooses the images.
+            paths: Paths of the images, in place of a filter.
 
         Returns:
-            How many images were meant.
+            The number of images that were chosen.
 
         Raises:
-            InputError: If the gallery has no such column, the filter cannot be used, or not exactly one of filter and
-                paths is given.
+            InputError: If the gallery has no such column, the filter cannot be used, or not exactly one of ``where``
+                and ``paths`` is given.
         """
         known = [name for name in self.columns if name != "path"]
         unknown = [name for name in columns if name not in known]
@@ -248,20 +250,20 @@ class Gallery(ReadableGallery):
         """Remove images by a filter or by their paths.
 
         Returns:
-            How many were there and are no more.
+            The number of images that were removed.
 
         Raises:
-            InputError: If the filter cannot be used, or not exactly one of both is given.
+            InputError: If the filter cannot be used, or not exactly one of ``where`` and ``paths`` is given.
         """
         return sum(self._store.delete(condition) for condition in self._meant(where, paths, "removed"))
 
     def _meant(self, where: str | None, paths: Sequence[object] | None, what: str) -> list[str]:
-        """Filters, as the store takes them, of the images that a user means by a filter or by paths."""
+        """Turn a filter or paths into filters for the store."""
         if (where is None) == (paths is None):
             raise InputError(f"what is to be {what}? Give a filter or paths, one of both")
         snapshot = self._store.snapshot()
         if where is not None:
-            # Cameras that another writer adds meanwhile count as well: none are listed here.
+            # The cameras are not listed here, so that those of another writer count as well.
             condition = checked_filter(where, snapshot.schema)
             snapshot.count(condition)
             return [condition]
@@ -269,16 +271,16 @@ class Gallery(ReadableGallery):
         conditions = []
         for at in range(0, len(names), _PATHS_A_FILTER):
             some = names[at : at + _PATHS_A_FILTER]
-            # Also by the path that is kept: the file may be gone, or the gallery has no keys.
+            # Also compared by the stored path: the file may be deleted, or the gallery may have no keys.
             known = {*some, *self._store.keys.of(some).keys, *(kept_path(name).as_posix() for name in some)}
             listed = ", ".join(quoted(name) for name in sorted(known))
             conditions.append(f"path in ({listed})" + (f" or {KEY} in ({listed})" if snapshot.has_keys else ""))
         return conditions
 
     def tidy(self, report: Reporter | None = None) -> None:
-        """Join the files of many small writes; build the index where it is worth it, or the gallery has doubled.
+        """Join the files of many small writes; build the index where it saves time, or the gallery has doubled.
 
-        ``add`` does so at its end; after many ``add_features`` it is yours to call. Searches go on meanwhile.
+        ``add`` calls it at its end; call it yourself after many calls of ``add_features``. Searches work meanwhile.
         """
         self._store.tidy()
         snapshot = self._store.snapshot()
@@ -286,9 +288,9 @@ class Gallery(ReadableGallery):
             build_index(self._store, report)
         if is_worth_it(snapshot.count(), self.dim):
             self._store.index_columns()
-        # Where it takes a moment only; a larger gallery's are computed when an image is to be named.
+        # Only where it is fast; for a larger gallery it is computed at the first identification.
         named = snapshot.count(HAS_IDENTITY)
         if 0 < named * self.dim <= _MOST_VALUES_ENROLLED_AT_ONCE:
-            # Words for "not known" in an older gallery are no identities: the error comes where images are named.
+            # Placeholders for "unknown" in an older gallery are no identities: the error is raised by ``identify``.
             with suppress(InputError):
                 self.enrolled()

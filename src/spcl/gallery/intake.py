@@ -64,7 +64,7 @@ def find_images(
 
     Args:
         images: What ``images_of`` takes.
-        options: How it is read; None: as by default.
+        options: Options of reading; None: the defaults.
         columns: Columns that stand for those of the images, one value for each that is given; None: left as they are.
 
     Raises:

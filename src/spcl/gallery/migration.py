@@ -25,7 +25,7 @@ def with_keys(snapshot: Snapshot, folder: Path, schema: pa.Schema) -> tuple[pa.R
 
     Args:
         snapshot: Of the gallery.
-        folder: The gallery's.
+        folder: Folder of the gallery.
         schema: Of the rows to be: the key, then the columns that there are.
 
     Returns:

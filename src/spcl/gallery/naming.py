@@ -26,7 +26,7 @@ def enrol(snapshot: Snapshot, condition: str, total: int, report: Reporter | Non
         snapshot: Of the gallery.
         condition: A filter, as the store takes it, that only images with an identity pass.
         total: How many pass it, at least 1.
-        report: Shows progress.
+        report: Receives progress.
 
     Returns:
         Enrolled, without a calibration.

@@ -26,10 +26,10 @@ def nearest_of_identities(
     """For each query the nearest row of one identity, in one pass over the vectors.
 
     Args:
-        snapshot: What is searched.
+        snapshot: Snapshot of the gallery that is searched.
         queries: ``[Q, D]`` unit rows.
         identities: One for each query.
-        where: A filter.
+        where: A filter that images must pass.
         own: The key of each query, whose row does not count; None: each row counts.
         keys: The gallery's.
 

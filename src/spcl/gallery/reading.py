@@ -1,4 +1,4 @@
-"""What is read from a gallery: its columns, its vectors, the images most similar to a query."""
+"""Reading a gallery: its columns, its vectors, the images most similar to a query."""
 
 from __future__ import annotations
 
@@ -33,19 +33,19 @@ from spcl.retrieval.identification import Enrolled, Identification
 
 
 class ReadableGallery:
-    """The reading half of ``Gallery``: whatever is written meanwhile, each call sees one version.
+    """The reading methods of ``Gallery``: each call sees one version, also while another process writes.
 
     Attributes:
-        path: The folder.
+        path: Folder of the gallery.
         dim: D, the length of a vector.
-        fingerprint: Of the encoder that the vectors come from; others are refused.
-        flip: Whether they are averaged with those of mirror images; None: an older gallery, which does not say.
-        key: What one image is: ``path``, one file by whatever spelling or link; ``content``, equal bytes.
-        encoder: Turns images into vectors; None: only features can be searched for.
+        fingerprint: Fingerprint of the encoder of the vectors; vectors of other encoders are refused.
+        flip: Whether vectors are averaged with those of mirror images; None: unknown, in an older gallery.
+        key: What identifies an image: ``path``, its file with links followed; ``content``, its bytes.
+        encoder: Encoder of images; None: only features can be searched for.
     """
 
     def __init__(self, store: Store, encoder: Encoder | None = None) -> None:
-        """Use ``create`` or ``open``."""
+        """Wrap an open store; users call ``Gallery.create`` or ``Gallery.open``."""
         self._store = store
         self.path = store.folder
         self.fingerprint = str(store.facts["fingerprint"])
@@ -58,11 +58,11 @@ class ReadableGallery:
             self.check_fingerprint(encoder.fingerprint)
 
     def __len__(self) -> int:
-        """Images in the newest version."""
+        """Count the images in the newest version."""
         return self._store.snapshot().count()
 
     def count(self, where: str | None = None) -> int:
-        """Images, or images that pass a filter.
+        """Count the images, or those that pass a filter.
 
         Raises:
             InputError: If the filter cannot be used.
@@ -71,16 +71,16 @@ class ReadableGallery:
 
     @property
     def columns(self) -> dict[str, str]:
-        """The columns beside the vector, and what each holds: ``text``, ``number``, ``time`` and so on."""
+        """Give the columns beside the vector, each with its type: ``text``, ``number``, ``time`` and so on."""
         return {field.name: kind_of(field.type) for field in self._store.snapshot().schema if field.name != VECTOR}
 
     @property
     def index(self) -> IndexFacts | None:
-        """The index and its measured recall; None while every vector is compared."""
+        """Give facts of the index, with its measured recall; None while every vector is compared."""
         return read_facts(self.path, self._store.snapshot())
 
     def check_fingerprint(self, fingerprint: str) -> None:
-        """Raise an ``InputError`` if it is another encoder's."""
+        """Raise an ``InputError`` if the fingerprint is of another encoder."""
         if fingerprint != self.fingerprint:
             origin = EncoderOrigin.of_facts(self._store.facts)
             made = "" if origin is None else f" ({origin})"
@@ -90,7 +90,7 @@ class ReadableGallery:
             )
 
     def check_flip(self, flip: bool) -> None:
-        """Raise an ``InputError`` if features with or without mirror images would meet the others here."""
+        """Raise an ``InputError`` if features with mirror images would be compared with features without."""
         if self.flip in (None, flip):
             return
         held = "averaged with those of mirror images" if self.flip else "of the images alone, without mirror images"
@@ -100,19 +100,19 @@ class ReadableGallery:
         )
 
     def unknown_cameras(self, cameras: Iterable[str]) -> list[str]:
-        """Those of some cameras that no image of the gallery is of."""
+        """Give those of the given cameras of which the gallery has no image."""
         snapshot = self._store.snapshot()
         return [camera for camera in cameras if not snapshot.count(f"camera = {quoted(camera)}")]
 
     def cameras(self) -> list[str]:
-        """The cameras of the gallery's images, in numeric order where all are whole numbers.
+        """List the cameras of the gallery's images, in numeric order where all are integers.
 
-        One pass over the images, remembered until something is written.
+        The list takes one pass over the images and is kept until the next write.
         """
         return list(self._passing.cameras(self._store.snapshot()))
 
     def check_filter(self, where: str) -> None:
-        """Raise an ``InputError`` if it is no filter over the gallery's columns."""
+        """Raise an ``InputError`` if the text is no filter over the gallery's columns."""
         self._passing.of(self._store.snapshot(), where)
 
     def search(
@@ -126,18 +126,19 @@ class ReadableGallery:
         without: Sequence[object] | None = None,
         report: Reporter | None = None,
     ) -> SearchResult:
-        """The images most similar to each query.
+        """Find the images most similar to each query.
 
         Args:
             query: Features ``[Q, D]`` or ``[D]`` (floating point), or images as ``Encoder.embed`` takes them.
-            k: How many for each.
+            k: Number of hits for each query.
             where: A filter that images must pass.
-            exact: None: every vector is compared while that takes some hundredths of a second, the index is used
-                beyond; also where a filter is passed by few. True: every vector. False: the index.
-            rerank: Order the 100 (or 4 k) nearest images of each query by k-reciprocal re-ranking among themselves.
-            without: The image that each query is, by its path: it is not among what is found for it, by whatever
-                spelling or link the gallery has it.
-            report: Shows progress.
+            exact: True: compare every vector. False: use the index. None: compare every vector while that takes some
+                hundredths of a second, or where few images pass the filter, and use the index otherwise.
+            rerank: Whether to order the 100 (or 4 k) nearest images of each query by k-reciprocal re-ranking among
+                themselves.
+            without: The path of each query's own image, which is left out of its hits, whichever spelling or link of
+                the path the gallery holds.
+            report: Receives progress.
 
         Returns:
             SearchResult, one tuple of hits for each query.
@@ -180,20 +181,22 @@ class ReadableGallery:
         where: str | None = None,
         enrolled: Enrolled | None = None,
     ) -> list[Identification]:
-        """Whose image each query is, of the identities in the gallery, or unknown.
+        """Name the identity of each query among those in the gallery, or unknown.
 
         Args:
-            query: As for ``search``.
-            false_match_rate: Share of images of strangers that may be given somebody's name. Where fewer than twenty
-                identities are enrolled, the checkpoint's calibration of pairs (``spcl calibrate``) decides.
+            query: Features ``[Q, D]`` or ``[D]`` (floating point), or images as ``Encoder.embed`` takes them.
+            false_match_rate: Share of images of strangers (objects that are not enrolled) that may be given an
+                identity. With fewer than twenty enrolled identities, the threshold comes from the checkpoint's
+                calibration (``spcl calibrate``).
             where: A filter that enrolled images must pass.
-            enrolled: What ``enrolled`` gave; None: asked for now.
+            enrolled: The result of ``enrolled``; None: computed now.
 
         Returns:
             An answer for each query: ``identity`` is None where it is unknown.
 
         Raises:
-            InputError: If no identity is enrolled, or the similarity of strangers is not known; names the next step.
+            InputError: If no image has an identity, or neither gallery nor calibration gives the similarity of
+                strangers; the message names the next step.
         """
         queries = self._features(query)
         known = enrolled or self.enrolled(where)
@@ -203,17 +206,17 @@ class ReadableGallery:
             raise InputError(str(error)) from error
 
     def enrolled(self, where: str | None = None, report: Reporter | None = None) -> Enrolled:
-        """The identities of the gallery's images, to name others by.
+        """Collect the identities of the gallery's images, by which ``identify`` names queries.
 
-        Without a filter they are kept in the gallery's folder, and computed again only after a write.
+        Without a filter the result is kept in the gallery's folder, and computed again only after a write.
 
         Args:
             where: A filter that images must pass.
-            report: Shows progress.
+            report: Receives progress.
 
         Returns:
-            Enrolled: as of now; images that are added later are not in it. With the encoder's calibration, where the
-            gallery was opened with its encoder.
+            Enrolled: the identities at the time of the call, without images that are added later; with the encoder's
+                calibration if the gallery was opened with its encoder.
 
         Raises:
             InputError: If the filter cannot be used, or no image that passes has an identity.
@@ -243,16 +246,16 @@ class ReadableGallery:
         where: str | None = None,
         without: Sequence[object] | None = None,
     ) -> list[Hit | None]:
-        """The image of one identity that is most similar to each query, in one pass over the vectors.
+        """Find, for each query, the most similar image of a given identity, in one pass over the vectors.
 
         Args:
             query: Features ``[Q, D]``.
-            identities: One for each query.
+            identities: The identity to search for, for each query.
             where: A filter that images must pass.
-            without: The image that each query is, by its path, which does not count.
+            without: The path of each query's own image, which does not count.
 
         Returns:
-            A hit for each query; None where no other image of its identity passes.
+            A hit for each query; None where no other image of the identity passes the filter.
 
         Raises:
             InputError: If the filter or the query cannot be used.
@@ -267,12 +270,12 @@ class ReadableGallery:
     def read(
         self, columns: Sequence[str] = ("path", "identity"), where: str | None = None, rows: int = 8192
     ) -> Iterator[GalleryRows]:
-        """All vectors of one version, in batches, with some columns.
+        """Read all vectors of one version, in batches, with some columns.
 
         Args:
             columns: Names of the columns to read.
-            where: A filter: ``identity is not null``, say.
-            rows: Rows in a batch, at most.
+            where: A filter that images must pass, for example ``identity is not null``.
+            rows: Largest number of rows in a batch.
 
         Raises:
             InputError: If the filter or a column cannot be used.
@@ -295,6 +298,6 @@ class ReadableGallery:
     def _encoder(self, verb: str) -> Encoder:
         if self.encoder is None:
             raise InputError(f"to {verb} images, open the gallery with their encoder: Gallery.open(path, encoder)")
-        # Its weights may have changed since the gallery was opened.
+        # The encoder's weights may have changed since the gallery was opened.
         self.check_fingerprint(self.encoder.fingerprint)
         return self.encoder

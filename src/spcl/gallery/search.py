@@ -71,13 +71,13 @@ def nearest(
     """The nearest rows to each query.
 
     Args:
-        snapshot: What is searched.
+        snapshot: Snapshot of the gallery that is searched.
         queries: ``[Q, D]`` unit rows.
-        k: How many for each.
+        k: Number of neighbours for each query.
         facts: How far the index looks; None: every vector is compared.
         passing: A filter, and how many rows pass it.
         rerank: Order the nearest by k-reciprocal re-ranking among themselves.
-        report: Shows progress.
+        report: Receives progress.
     """
     wanted = max(RERANK_CANDIDATES, 4 * k) if rerank else k
     condition, num_passing = passing
@@ -104,12 +104,12 @@ def search_exactly(
     """Compare every row that passes the filter with all queries, in one pass over the table.
 
     Args:
-        snapshot: What is searched.
+        snapshot: Snapshot of the gallery that is searched.
         queries: ``[Q, D]`` unit rows.
-        k: How many for each.
-        where: A filter.
+        k: Number of neighbours for each query.
+        where: A filter that images must pass.
         num_passing: Rows that pass it, for the progress.
-        progress: Called with (rows done, in all).
+        progress: Called with (rows done, all rows).
 
     Cost: Q N D multiplications; memory for one batch of rows.
     """
@@ -145,14 +145,14 @@ def search_by_index(
     """Compare the rows in the regions of the index that lie nearest to each query.
 
     Args:
-        snapshot: What is searched.
+        snapshot: Snapshot of the gallery that is searched.
         queries: ``[Q, D]`` unit rows.
-        k: How many for each.
+        k: Number of neighbours for each query.
         facts: How far the index looks.
-        where: A filter.
+        where: A filter that images must pass.
         num_passing: Rows that pass it. The fewer they are, the farther they lie: more regions are looked through, and
             all where those leave fewer than ``k``.
-        progress: Called with (queries done, in all).
+        progress: Called with (queries done, all queries).
     """
     widened = min(_MOST_WIDENED, max(1.0, facts.rows / max(1, num_passing)) ** 0.5)
     rows, similarities = [], []
@@ -179,7 +179,7 @@ def reranked(
         queries: ``[Q, D]``.
         found: Candidates: more than ``k``, for neighbours among them are what re-ranking looks at.
         k: How many to keep.
-        progress: Called with (queries done, in all).
+        progress: Called with (queries done, all queries).
     """
     rows, similarities, distances = [], [], []
     for query, row_ids, similarity in zip(queries, found.row_ids, found.similarities, strict=True):

@@ -104,7 +104,7 @@ class Snapshot:
             k: How many.
             regions: Of the index, that are looked through; None: all of them.
             refine: So many times ``k`` candidates are compared by their full vectors.
-            where: A filter.
+            where: A filter that images must pass.
         """
         search = self._table.search(query, vector_column_name=VECTOR).distance_type("l2").limit(k)
         # Without a largest number (0) the store looks through all regions, however few would do.

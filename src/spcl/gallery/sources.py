@@ -83,8 +83,8 @@ def searchable(
         options: How images are found and what is read about them; None: as by default.
         flip: Embed images with their mirror images; a gallery or a file must hold such features.
         runtime: Device and precision.
-        report: Shows progress.
-        num_threads: That decode at the same time; ``auto``: as many as compute; 0: the calling thread decodes.
+        report: Receives progress.
+        num_threads: Number of threads that decode; ``auto``: as many as compute; 0: the calling thread decodes.
 
     Raises:
         InputError: If there is nothing of the kind, or it comes from another encoder.

@@ -64,7 +64,7 @@ class Store:
     """The table of a gallery and what is written to it.
 
     Attributes:
-        folder: The gallery's.
+        folder: Folder of the gallery.
         facts: What was written down when it was made.
         dim: Length of a vector.
         keys: Of its images.

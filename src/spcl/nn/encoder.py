@@ -27,9 +27,9 @@ class EncoderSettings:
 
     Attributes:
         arch: The trunk: a name in ``backbones.RESNETS`` or ``timm/NAME``.
-        height: Of the images, pixels.
-        width: Of the images, pixels.
-        features: Length of the embedding layer; 0: none.
+        height: Image height in pixels.
+        width: Image width in pixels.
+        features: Length of the embedding layer; 0: no such layer.
         dropout: On the normalised feature, in training.
         pooling: ``avg`` or ``gem``.
         last_stride: See ``backbones.build_trunk``.
@@ -63,7 +63,7 @@ class Encoder(nn.Module):
     """Images to unit-length features.
 
     Attributes:
-        settings: What it is.
+        settings: Settings of the part.
         feature_dim: D, the length of a feature.
         mean, std: How images are normalised, per channel.
         used_weights: Which tensors of the given weights the trunk took; None: it was given none.
@@ -73,7 +73,7 @@ class Encoder(nn.Module):
         """Build it.
 
         Args:
-            settings: What it is.
+            settings: Settings of the part.
             weights: Of the trunk; None: random ones.
 
         Raises:

@@ -240,7 +240,7 @@ def worst_picture(path: Path, results: Sequence[QueryResult], count: int, size: 
     """Draw the worst queries with their first hits, at most ``MOST_IN_A_PICTURE`` of them.
 
     Args:
-        path: Where to write, as PNG.
+        path: Path of the PNG file to write.
         results: All queries; at least one has a match.
         count: How many to draw.
         size: Height and width of the images that the encoder sees, which gives the shape that they are drawn in. An
@@ -265,7 +265,7 @@ def query_picture(path: Path, chosen: Sequence[QueryResult], size: tuple[int, in
     """Draw queries with their first hits, one in a row.
 
     Args:
-        path: Where to write, as PNG.
+        path: Path of the PNG file to write.
         chosen: The queries; at least one.
         size: As in ``worst_picture``.
 

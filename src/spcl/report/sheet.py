@@ -37,7 +37,7 @@ def contact_sheet(path: Path, rows: Sequence[SheetRow], *, caption: str = "left:
     """Draw rows of images, each image whole in a cell of the images' usual shape.
 
     Args:
-        path: Where to write, as PNG.
+        path: Path of the PNG file to write.
         rows: At least one image in all.
         caption: Below the rows.
 

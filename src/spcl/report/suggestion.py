@@ -29,7 +29,7 @@ def suggestion_picture(path: Path, suggestion: Suggestion) -> Path:
     """Draw the curves of a suggestion over eps.
 
     Args:
-        path: Where to write, as PNG.
+        path: Path of the PNG file to write.
         suggestion: With curves.
 
     Returns:

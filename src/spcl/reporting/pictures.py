@@ -41,7 +41,7 @@ def draw_clusters(path: Path, target: ReIDDataset, labels: NDArray[np.int64]) ->
     """Draw the largest clusters of the target's training images, each as a row, and some images without a cluster.
 
     Args:
-        path: Where to write, as PNG.
+        path: Path of the PNG file to write.
         target: The data set.
         labels: ``[N]`` of its training images.
 
@@ -58,7 +58,7 @@ def draw_rankings(path: Path, target: ReIDDataset, evaluated: Evaluated, size: t
     """Draw some queries with their first hits: the same ones in each epoch, spread evenly over the data set.
 
     Args:
-        path: Where to write, as PNG.
+        path: Path of the PNG file to write.
         target: The data set.
         evaluated: Its evaluation.
         size: Height and width of the images that the encoder sees.

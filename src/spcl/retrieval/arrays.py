@@ -60,7 +60,8 @@ def unit_rows(features: Features, name: str = "features", *, warns: bool = True)
         ``[N, D]`` float32, contiguous, where the features lie: the array itself where nothing is to be done.
 
     Raises:
-        ValueError: If they are not two-dimensional, not real numbers, or rows are zero or not finite; names the rows.
+        ValueError: If they are not two-dimensional, not real numbers, or rows are zero, NaN or infinite; names the
+            rows.
 
     Warns:
         UserWarning: If a length differs from 1 by more than ``UNIT_TOLERANCE``.

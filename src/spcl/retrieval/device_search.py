@@ -27,7 +27,7 @@ def search_itself(
         database: ``[N, D]`` float32.
         k: At most N.
         block_bytes: The most memory a product and its transpose may take.
-        progress: Called with (pairs of blocks done, in all).
+        progress: Called with (pairs of blocks done, all pairs of blocks).
         lowest: ``[N]`` float32 to write each row's smallest similarity to, where that is wanted.
 
     Returns:
@@ -76,7 +76,7 @@ def search_queries(
         queries: ``[Q, D]`` float32, on the same device.
         k: At most N.
         block_bytes: The most memory a product may take.
-        progress: Called with (queries done, in all).
+        progress: Called with (queries done, all queries).
         own_from: Where the queries are rows of the database, the number of the first; each then finds itself first,
             with infinite similarity.
 

@@ -59,7 +59,7 @@ def estimate_label_stage(
         dim: D.
         k1: Neighbours in the k-reciprocal encoding.
         flops_per_second: Of a plain float32 matrix product on the device.
-        engine: Of the search.
+        engine: Engine of the neighbour search.
         device_type: Where it multiplies.
     """
     chosen = choose_engine(num, dim, device_type) if engine == "auto" else engine

@@ -42,7 +42,7 @@ def search(
         queries: ``[Q, D]`` float32, on the same device.
         k: At most N.
         block_bytes: The most memory one block of similarities may take.
-        progress: Called with (steps done, in all).
+        progress: Called with (steps done, all steps).
         own_from: Where the queries are rows of the database, the number of the first; each then finds itself first.
         lowest: ``[N]`` float32 to write each row's smallest similarity to, where that is wanted of a set in itself.
     """

@@ -93,7 +93,7 @@ class Enrolled:
             pairs: Calibration of the encoder's pairs, for where the gallery is small.
 
         Raises:
-            ValueError: If there is no image, numbers differ, or rows are zero or not finite.
+            ValueError: If there is no image, numbers differ, or rows are zero, NaN or infinite.
         """
         rows = unit_rows(features).cpu().numpy()
         if len(rows) != len(identities):

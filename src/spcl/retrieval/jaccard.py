@@ -1,9 +1,9 @@
-"""Jaccard distance between k-reciprocal encodings, sparse and exact up to a cutoff.
+"""Jaccard distance between k-reciprocal encodings, sparse, and exact up to a cutoff.
 
 Paper: the distance that the clusters of each epoch are found on; Zhong et al. (CVPR 2017), equation 10:
 ``d = 1 - m / (2 - m)`` with m the sum of the minima of two encodings (each sums to 1, so the sum of their maxima is
 ``2 - m``). Pairs without a common neighbour are at distance 1 and are never stored: only pairs at or below the cutoff
-are. A stored zero is a pair of identical images and means something: never call ``eliminate_zeros``.
+are. A stored zero is the distance of two identical images: never call ``eliminate_zeros``.
 """
 
 from __future__ import annotations
@@ -26,10 +26,11 @@ _ROWS_AT_ONCE = 16384
 _BLOCK = 64
 _BINS = 64
 _LIGHT_SHARE = 0.75
-"""Of the least overlap of a near pair: what a row's light entries may weigh. More leaves more pairs to be summed."""
+"""Largest weight of a row's light entries, as a share of the overlap that a near pair must have. A larger share
+leaves more pairs to be summed exactly."""
 
 _ROUNDING = 1e-4
-"""Of sums of weights that are at most 1, generously: it only lets a pair more be summed."""
+"""Upper bound of the rounding error of sums of weights, which are at most 1; too large only costs a few sums."""
 
 
 def jaccard_distance(
@@ -40,7 +41,7 @@ def jaccard_distance(
     cutoff: float = 0.62,
     neighbours: NDArray[np.integer] | None = None,
 ) -> csr_array:
-    """Jaccard distance of the k-reciprocal encodings of all pairs, up to a cutoff.
+    """Compute the Jaccard distance of the k-reciprocal encodings of all pairs, up to a cutoff.
 
     Args:
         features: ``[N, D]`` rows, NumPy or torch; normalised here where they are not of unit length.
@@ -53,7 +54,7 @@ def jaccard_distance(
         ``[N, N]`` float32 csr array, symmetric, columns ascending. Stored: distance <= cutoff, zeros included.
 
     Raises:
-        ValueError: If a setting is out of range, shapes do not fit, or rows are zero or not finite.
+        ValueError: If a setting is out of range, shapes do not fit, or rows are zero, NaN or infinite.
 
     Warns:
         UserWarning: If rows are far from unit length.
@@ -80,7 +81,7 @@ def jaccard_distance(
 
 
 def jaccard_of_encoding(encoding: csr_array, *, cutoff: float) -> csr_array:
-    """Jaccard distance of given encodings, as ``jaccard_distance`` stores it.
+    """Compute the Jaccard distance of given encodings, stored as by ``jaccard_distance``.
 
     Args:
         encoding: ``[N, N]`` float32 csr array, finite, not negative, rows that sum to 1 (or 0).
@@ -98,7 +99,7 @@ def jaccard_of_encoding(encoding: csr_array, *, cutoff: float) -> csr_array:
 
 
 def jaccard_of_near(encoding: NearEncoding, *, cutoff: float) -> csr_array:
-    """Jaccard distance of encodings that stand in their near order, as ``jaccard_distance`` stores it.
+    """Compute the Jaccard distance of encodings in near order (``near_order.py``), stored as by ``jaccard_distance``.
 
     Cost: the sum over all pairs of the heavy columns they share, halved by the symmetry; then a row's length for each
     pair that these leave. This is prefix filtering as in set-similarity joins: Bayardo et al., *Scaling Up All Pairs
@@ -110,7 +111,7 @@ def jaccard_of_near(encoding: NearEncoding, *, cutoff: float) -> csr_array:
     limit = np.float32(cutoff)
     counts = np.zeros(num_rows, dtype=np.int64)
     columns, distances = [np.empty(0, dtype=np.int32)], [np.empty(0, dtype=np.float32)]
-    # The entries of a row stay in the order of their names, in which they are added up.
+    # The entries of a row stay in the order of their column numbers, so that sums round in the same way.
     rows_and_columns = (
         near.indptr.astype(np.int64, copy=False),
         near.indices.astype(np.int32, copy=False),
@@ -131,7 +132,7 @@ def jaccard_of_near(encoding: NearEncoding, *, cutoff: float) -> csr_array:
 
 
 def _dealt(rows: NDArray[np.int64], num_parts: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Rows dealt out in small blocks, part after part, and the parts' bounds: rows of large clusters cost more."""
+    """Distribute rows over parts in small blocks, and give the parts' bounds: rows of large clusters cost more."""
     part = np.arange(len(rows)) // _BLOCK % num_parts
     bounds = np.concatenate([[0], np.cumsum(np.bincount(part, minlength=num_parts))]).astype(np.int64)
     return rows[np.argsort(part, kind="stable")], bounds
@@ -144,7 +145,7 @@ def _upper_rows(
     limit: np.float32,
     counts: NDArray[np.int64],
 ) -> list[tuple[NDArray[np.int32], NDArray[np.float32]]]:
-    """Pairs (row, column >= row) at or below the limit of some rows, as arrays in the order of the rows."""
+    """Find pairs (row, column >= row) of some rows at or below the limit, as arrays in the order of the rows."""
     num_parts = len(bounds) - 1
     capacity = np.int64(64 * max(1, len(rows) // num_parts + 1))
     while True:
@@ -162,10 +163,10 @@ def _upper_rows(
 def _upper_rows_kernel(  # type: ignore[no-untyped-def]
     indptr, indices, data, col_indptr, col_rows, col_data, rows, bounds, limit, columns, distances, counts
 ):
-    """Two passes a row: its heavy entries say which pairs can be near enough, and those pairs are summed exactly.
+    """Process each row in two passes: heavy entries give the pairs that can be near, and these are summed exactly.
 
-    A pair at or below the limit overlaps by ``least`` or more. What the light entries of a row add to its overlap with
-    any other is at most their own weight, so that a near pair shows in the heavy ones: by so much less.
+    A pair at or below the limit overlaps by ``least`` or more. The light entries of a row add at most their own weight
+    to an overlap. So the heavy entries of a near pair overlap by at least ``least`` minus that weight.
     """
     num_rows = len(indptr) - 1
     num_parts = len(bounds) - 1
@@ -175,7 +176,7 @@ def _upper_rows_kernel(  # type: ignore[no-untyped-def]
     for part in prange(num_parts):
         overlap = np.zeros(num_rows, dtype=np.float32)
         own = np.zeros(num_rows, dtype=np.float32)
-        # A mark of its own says that a row was met: its overlap may still be 0, where weights underflow.
+        # A separate mark shows that a row was visited: its overlap may still be 0 if weights underflow.
         is_touched = np.zeros(num_rows, dtype=np.bool_)
         touched = np.empty(num_rows, dtype=np.int32)
         for row in rows[bounds[part] : bounds[part + 1]]:
@@ -226,9 +227,9 @@ def _upper_rows_kernel(  # type: ignore[no-untyped-def]
 
 @njit(cache=True, inline="always")
 def _light_weight(weights, most):  # type: ignore[no-untyped-def]
-    """The summed weight of a row's light entries, at most ``most``; the bin from which one is heavy; the heaviest.
+    """Give the summed weight of a row's light entries (at most ``most``), the first heavy bin, and the largest weight.
 
-    In one pass over a coarse histogram: sorting each row would take longer than it saves.
+    It takes one pass over a coarse histogram: sorting each row would take longer than it saves.
     """
     highest = np.float32(0)
     for weight in weights:
@@ -252,7 +253,7 @@ def _bin(weight, highest):  # type: ignore[no-untyped-def]
 def _mirrored(
     starts: NDArray[np.int64], counts: NDArray[np.int64], columns: NDArray[np.int32], distances: NDArray[np.float32]
 ) -> csr_array:
-    """The whole symmetric array from its upper triangle. SciPy's addition would drop the stored zeros."""
+    """Build the symmetric array from its upper triangle. SciPy's addition would drop the stored zeros."""
     num_rows = len(counts)
     indptr = np.concatenate([[0], np.cumsum(_whole_sizes(starts, counts, columns))]).astype(np.int64)
     all_columns = np.empty(int(indptr[-1]), dtype=np.int32)
@@ -263,7 +264,7 @@ def _mirrored(
 
 @njit(cache=True)
 def _whole_sizes(starts, counts, columns):  # type: ignore[no-untyped-def]
-    """Entries of each row of the symmetric array."""
+    """Count the entries of each row of the symmetric array."""
     sizes = counts.copy()
     for row in range(len(counts)):
         for at in range(starts[row], starts[row] + counts[row]):
@@ -273,7 +274,7 @@ def _whole_sizes(starts, counts, columns):  # type: ignore[no-untyped-def]
 
 @njit(cache=True)
 def _mirror(starts, counts, columns, distances, indptr, all_columns, all_distances):  # type: ignore[no-untyped-def]
-    """Rows in order: when a row is reached, the rows above have already written all of its lower part."""
+    """Fill the rows in order: the lower part of a row has been written by the rows above it."""
     place = indptr[:-1].copy()
     for row in range(len(counts)):
         for at in range(starts[row], starts[row] + counts[row]):

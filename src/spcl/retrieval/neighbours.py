@@ -49,7 +49,7 @@ def nearest_neighbours(
             ``auto``: torch up to ``MOST_EXACT_PRODUCTS``, approximate beyond; for queries of their own, torch.
         device: Where to multiply; None: where ``features`` lie.
         block_bytes: The most memory one block of similarities may take.
-        progress: Called with (steps done, steps in all).
+        progress: Called with (steps done, all steps).
 
     Returns:
         Neighbours; exact in float32 unless its ``recall`` is below 1.

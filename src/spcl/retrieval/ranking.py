@@ -1,7 +1,7 @@
-"""How well a gallery is ranked for each query: mean average precision and CMC, under named protocols.
+"""Quality of a ranking of the gallery for each query: mean average precision and CMC, under named protocols.
 
-Memory is bounded: queries are taken in blocks, and only the places of the true matches are looked for, by counting the
-gallery images that come before them. No Q x G ordering is ever made. Ties go to the gallery image that comes first.
+Memory is bounded: queries are taken in blocks, and only the ranks of the true matches are computed, by counting the
+gallery images before them. No Q x G array is sorted. Of equal distances, the gallery image with the lower row is first.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ class RankingResult:
         cmc: ``[max_rank]`` float64: share of valid queries with a match among the first 1, 2, ... gallery images.
         per_query_ap: ``[Q]`` float64, the average precision of each query; nan for a query without a match in the
             gallery.
-        protocol: Its name.
-        num_valid_queries: Queries that have a match.
+        protocol: Name of the evaluation protocol.
+        num_valid_queries: Number of queries that have a match.
         first_match: ``[Q]`` int64, the rank of each query's nearest match, from 1; 0 for a query without a match.
-        num_matches: ``[Q]`` int64, how many gallery images match each query and count under the protocol.
+        num_matches: ``[Q]`` int64, number of gallery images that match each query and count under the protocol.
     """
 
     mean_ap: float
@@ -54,7 +54,7 @@ class RankingResult:
     num_matches: NDArray[np.int64]
 
     def top(self, rank: int) -> float:
-        """Share of valid queries with a match among the first ``rank``."""
+        """Give the share of valid queries with a match among the first ``rank`` gallery images."""
         return float(self.cmc[min(rank, len(self.cmc)) - 1])
 
 
@@ -68,19 +68,20 @@ def rank_metrics(
     max_rank: int = 50,
     protocol: str = "market1501",
 ) -> RankingResult:
-    """Rate given distances.
+    """Compute mAP and CMC of given distances.
 
     Args:
-        distance: ``[Q, G]``, low is near.
-        query_ids: ``[Q]`` identities; a query of -1 (unknown) is left out.
-        gallery_ids: ``[G]`` identities; an image of -1 matches no query, and counts as wrong where it comes first.
-        query_cameras: ``[Q]`` cameras; may be None where the protocol does not look at them.
-        gallery_cameras: ``[G]`` likewise.
+        distance: ``[Q, G]`` distances of queries to gallery images; low is near.
+        query_ids: ``[Q]`` identities of the queries; a query of identity -1 (unknown) is left out.
+        gallery_ids: ``[G]`` identities of the gallery images; an image of identity -1 (unknown) matches no query, and
+            counts as a wrong match where it is ranked.
+        query_cameras: ``[Q]`` cameras of the queries; may be None if the protocol does not use cameras.
+        gallery_cameras: ``[G]`` cameras of the gallery images; may be None if the protocol does not use cameras.
         max_rank: Length of the CMC.
-        protocol: One of ``PROTOCOLS``.
+        protocol: Evaluation protocol, one of ``PROTOCOLS``.
 
     Returns:
-        RankingResult.
+        RankingResult: mAP and CMC, and the figures of each query.
 
     Raises:
         ValueError: If shapes do not fit, a distance is NaN, the protocol is unknown or needs cameras that are not
@@ -108,7 +109,7 @@ def rank_metrics(
 
 
 def _distance_block(distance: NDArray[Any] | torch.Tensor, first_query: int) -> NDArray[Any]:
-    """Some rows of distances, in single precision at least, checked for values that have no rank."""
+    """Convert some rows of distances to at least single precision, and check them for NaN."""
     if isinstance(distance, torch.Tensor):
         block = distance.float().numpy() if distance.dtype in (torch.float16, torch.bfloat16) else distance.numpy()
     else:
@@ -130,17 +131,17 @@ def rank_blocks(
     max_rank: int = 50,
     protocol: str = "market1501",
 ) -> RankingResult:
-    """Rate distances that come in blocks of queries.
+    """Compute mAP and CMC of distances that are given in blocks of queries.
 
     Args:
-        blocks: Called once everything else is checked; gives (number of the first query, distances ``[some, G]``).
-        shape: Of all the distances, ``(Q, G)``.
-        query_ids: ``[Q]`` identities.
-        gallery_ids: ``[G]`` identities.
-        query_cameras: ``[Q]`` cameras; may be None where the protocol does not look at them.
-        gallery_cameras: ``[G]`` likewise.
+        blocks: Function that yields (row of the first query, distances ``[some, G]``); called after all checks.
+        shape: Shape of all distances, ``(Q, G)``.
+        query_ids: ``[Q]`` identities of the queries, -1 unknown.
+        gallery_ids: ``[G]`` identities of the gallery images, -1 unknown.
+        query_cameras: ``[Q]`` cameras of the queries; may be None if the protocol does not use cameras.
+        gallery_cameras: ``[G]`` cameras of the gallery images; may be None if the protocol does not use cameras.
         max_rank: Length of the CMC.
-        protocol: One of ``PROTOCOLS``.
+        protocol: Evaluation protocol, one of ``PROTOCOLS``.
 
     The result and the errors are those of ``rank_metrics``.
     """
@@ -169,22 +170,23 @@ def rank_features(
     part: range | None = None,
     join: Callable[[NDArray[np.float64]], NDArray[np.float64]] | None = None,
 ) -> RankingResult:
-    """Rate features by cosine distance, block by block: the Q x G distances are never in memory at once.
+    """Compute mAP and CMC of features by cosine distance, in blocks: the Q x G distances are never in memory at once.
 
     Args:
         query: ``[Q, D]`` rows; normalised here where they are not of unit length.
         gallery: ``[G, D]`` rows; normalised here where they are not of unit length.
-        query_ids: ``[Q]`` identities.
-        gallery_ids: ``[G]`` identities.
-        query_cameras: ``[Q]`` cameras; may be None where the protocol does not look at them.
-        gallery_cameras: ``[G]`` likewise.
+        query_ids: ``[Q]`` identities of the queries, -1 unknown.
+        gallery_ids: ``[G]`` identities of the gallery images, -1 unknown.
+        query_cameras: ``[Q]`` cameras of the queries; may be None if the protocol does not use cameras.
+        gallery_cameras: ``[G]`` cameras of the gallery images; may be None if the protocol does not use cameras.
         max_rank: Length of the CMC.
-        protocol: One of ``PROTOCOLS``.
-        device: Where to multiply; None: where the gallery lies.
-        block_bytes: The most memory a block of distances may take.
-        progress: Called with (queries done, queries in all).
-        part: Where several processes share the queries: which are rated here.
-        join: Given with ``part``: makes of this part's figures, ``[len(part), 2]``, those of all queries, ``[Q, 2]``.
+        protocol: Evaluation protocol, one of ``PROTOCOLS``.
+        device: Device of the multiplication; None: the device of ``gallery``.
+        block_bytes: Largest memory of a block of distances, in bytes.
+        progress: Called with (queries done, all queries).
+        part: The queries that this process rates, if several processes share them; None: all.
+        join: Collects the figures of this process's queries, ``[len(part), 2]``, into those of all, ``[Q, 2]``; needed
+            with ``part``.
 
     The result and the errors are those of ``rank_metrics``.
     """
@@ -212,9 +214,9 @@ def rank_features(
 
 
 def average_results(results: Sequence[RankingResult]) -> RankingResult:
-    """The mean of several ratings of one protocol, as VehicleID's draws of a gallery.
+    """Average several results of one protocol, such as VehicleID's draws of a gallery.
 
-    ``per_query_ap`` is nan, ``first_match`` and ``num_matches`` are 0: each draw has queries of its own.
+    ``per_query_ap`` is nan, ``first_match`` and ``num_matches`` are 0, because each draw has other queries.
     """
     if not results:
         raise ValueError("there is no result to average")

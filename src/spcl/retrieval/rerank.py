@@ -36,7 +36,7 @@ def rerank(
     lambda_value: float = 0.3,
     progress: Progress | None = None,
 ) -> NDArray[np.float32]:
-    """Re-ranked distances.
+    """Compute k-reciprocal re-ranked distances.
 
     Args:
         query: ``[Q, D]`` rows; normalised here where they are not of unit length.
@@ -45,13 +45,13 @@ def rerank(
             images, all of them.
         k2: Neighbours in the local query expansion, at least 1.
         lambda_value: Share of the original distance in the result, 0 to 1.
-        progress: Called with (block products done, in all) of the neighbour search.
+        progress: Called with (block products done, all block products) of the neighbour search.
 
     Returns:
         ``[Q, G]`` float32, low is near; always finite.
 
     Raises:
-        ValueError: If a setting is out of range, shapes do not fit, or rows are zero or not finite.
+        ValueError: If a setting is out of range, shapes do not fit, or rows are zero, NaN or infinite.
 
     Warns:
         UserWarning: If rows are far from unit length.
@@ -81,7 +81,7 @@ def rank_reranked(
     protocol: str = "market1501",
     progress: Progress | None = None,
 ) -> RankingResult:
-    """Rate features after re-ranking, block by block: the Q x G distances are never in memory at once.
+    """Compute mAP and CMC after re-ranking, in blocks: the Q x G distances are never in memory at once.
 
     The arguments are those of ``rerank`` and ``rank_features``, and so are the errors.
     """
@@ -106,9 +106,9 @@ def reranked_blocks(
     lambda_value: float = 0.3,
     progress: Progress | None = None,
 ) -> Iterator[tuple[int, NDArray[np.float32]]]:
-    """Re-ranked distances in blocks: (number of the first query, ``[some queries, G]`` float32), in order.
+    """Yield re-ranked distances in blocks, in order: (row of the first query, ``[some queries, G]`` float32).
 
-    The settings are checked at once, the work is done as blocks are asked for.
+    The settings are checked at once; each block is computed when it is requested.
     """
     check_range(lambda_value, "lambda_value", 0, 1)
     k1, k2 = check_count(k1, "k1"), check_count(k2, "k2")
@@ -144,7 +144,7 @@ def _blocks(
 def _encoding(
     together: torch.Tensor, k1: int, k2: int, progress: Progress | None
 ) -> tuple[csr_array, NDArray[np.float32]]:
-    """The encodings of queries and gallery as one set, and each row's largest distance."""
+    """Encode queries and gallery as one set, and give each row's largest distance."""
     found, lowest = neighbours_and_lowest(together, k1 + 1, progress=progress)
     # The largest squared distance, squared again.
     largest = np.square(2 - 2 * lowest)
@@ -172,13 +172,13 @@ def _mix_with_original(
 
 
 def _not_zero(largest: NDArray[np.float32]) -> NDArray[np.float32]:
-    """All images identical: every distance is 0, and stays 0."""
+    """Replace a largest distance of 0 (all images identical) by 1, so that distances stay 0."""
     return np.where(largest > 0, largest, np.float32(1))
 
 
 @njit(cache=True, parallel=PARALLEL, fastmath={"reassoc", "contract"})
 def _weights(features, largest, indptr, indices):  # type: ignore[no-untyped-def]
-    """``exp(-distance)`` over each row's set, normalised to a sum of 1."""
+    """Weigh each row's set by ``exp(-distance)``, normalised to a sum of 1."""
     weights = np.empty(len(indices), dtype=np.float32)
     for row in prange(len(indptr) - 1):
         start, stop = indptr[row], indptr[row + 1]
@@ -200,7 +200,7 @@ def _weights(features, largest, indptr, indices):  # type: ignore[no-untyped-def
 def _jaccard_rows(  # type: ignore[no-untyped-def]
     indptr, indices, data, col_indptr, col_rows, col_data, first, distance
 ):
-    """Jaccard distance of the rows ``first ...`` to the gallery, into ``distance``, which comes as zeros."""
+    """Write the Jaccard distances of the rows from ``first`` on to the gallery into ``distance``, given as zeros."""
     for at in prange(distance.shape[0]):
         overlap = distance[at]
         for place in range(indptr[first + at], indptr[first + at + 1]):

@@ -115,7 +115,7 @@ class ScoreTail:
         return share < self.shares[-1]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values."""
+        """Give the values as plain types."""
         return asdict(self) | {"shares": list(self.shares), "heights": list(self.heights)}
 
     @classmethod

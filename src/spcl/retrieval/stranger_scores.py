@@ -130,7 +130,7 @@ class StrangerScores:
         return 4 * min(counts[-1] for counts in self.counts)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values."""
+        """Give the values as plain types."""
         return {
             "shots": list(self.shots),
             "lengths": list(self.lengths),

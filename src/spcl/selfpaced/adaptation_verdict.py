@@ -33,7 +33,7 @@ class Verdict:
     words: str
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, for a file."""
+        """Give the values as plain types, for a file."""
         return asdict(self) | {"reasons": list(self.reasons)}
 
 

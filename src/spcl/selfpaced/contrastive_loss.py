@@ -14,14 +14,14 @@ from spcl.selfpaced.hybrid_memory import HybridMemory, check_batch, require_clas
 
 
 def contrastive_loss(inputs: Tensor, slots: Tensor, memory: HybridMemory, *, temperature: float = 0.05) -> Tensor:
-    """The loss of each input.
+    """Compute the unified contrastive loss of each input.
 
     Args:
-        inputs: ``[B, D]`` features, of unit length but for dropout, taken as they are; the gradient flows into them.
-            One that is not finite has a loss that is not.
-        slots: ``[B]`` int64, the memory row of each: its class is the positive one.
-        memory: Read only; its empty classes take no part.
-        temperature: Divides the similarities; positive.
+        inputs: ``[B, D]`` features, of unit length except for dropout, not normalised here; the gradient flows into
+            them. A NaN or infinite feature gives a NaN or infinite loss.
+        slots: ``[B]`` int64, the memory row of each input: the row's class is the positive one.
+        memory: The hybrid memory; it is only read, and its empty classes are left out.
+        temperature: Positive divisor of the similarities.
 
     Returns:
         ``[B]`` float32, always computed in float32.
@@ -41,6 +41,6 @@ def contrastive_loss(inputs: Tensor, slots: Tensor, memory: HybridMemory, *, tem
     with torch.autocast(device_type=inputs.device.type, enabled=False):
         logits = inputs.float() @ memory.class_means.T / temperature
         logits = logits.masked_fill(memory.class_sizes == 0, -torch.inf)
-        # Not waited for: the host goes on while the device encodes.
+        # Copied without waiting: the host continues while the device encodes.
         here = slots.to(memory.labels.device, non_blocking=True)
         return F.cross_entropy(logits, memory.labels[here], reduction="none")

@@ -36,8 +36,8 @@ class EpsCurve:
     """What each eps gives for one k1. Arrays are ``[E]``, by ascending eps.
 
     Attributes:
-        k1: Neighbours in the encoding.
-        k2: Neighbours in the query expansion.
+        k1: Neighbours in the k-reciprocal encoding.
+        k2: Neighbours in the local query expansion.
         eps: The distances that were tried.
         num_clusters: Clusters.
         share_clustered: Share of the images that are in one.
@@ -81,8 +81,8 @@ def eps_curve(
         rows: ``[N, D]`` unit rows.
         neighbours: ``[N, k]`` int, nearest first, the row itself among them; at least k1 and ``min_samples`` columns
             where there are so many rows.
-        k1: Neighbours in the encoding.
-        k2: Neighbours in the query expansion.
+        k1: Neighbours in the k-reciprocal encoding.
+        k2: Neighbours in the local query expansion.
         eps: ``[E]`` ascending, from 0 to below 1.
         min_samples: Of DBSCAN; coherence looks at the links to so many nearest, the image itself among them.
 

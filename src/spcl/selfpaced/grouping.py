@@ -1,8 +1,8 @@
-"""Groups of images for people: which images show one object, and how sure that is.
+"""Groups of images for users: which images show one object, with a confidence for each image.
 
-The clusters at the normal scale (section 3.3 of the paper), numbered by size. The reliability criterion, which in
-training decides what becomes a class, is here a part of the confidence: it moves no image, because groups without
-their less reliable members and clusters are more precise and find less, by as much (``docs/results.md``).
+Groups are the clusters at the normal scale (section 3.3 of the paper), numbered by size. In training the reliability
+criterion decides which clusters become classes; here it is a factor of the confidence and moves no image. Removing the
+less reliable members and clusters raises precision and lowers recall by the same amount (``docs/results.md``).
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ from spcl.selfpaced.suggestion import PAPER_EPS, Suggestion, k2_for, searched, s
 
 @dataclass(frozen=True)
 class Groups:
-    """Groups of images.
+    """Groups of images that show one object.
 
     Attributes:
-        group: ``[N]`` int64: numbered by size, the largest is 0, of equals the one whose first image comes first; -1:
-            the image is in no group.
-        confidence: ``[N]`` float64 in [0, 1]; 0 without a group. The product of three: how much of its group stays
-            when eps is made larger (independence), when it is made smaller (compactness), and how much nearer the
-            image is to the rest of its group than to the next group (silhouette). It orders images by how
-            likely their group is right; it is no probability.
-        eps: The clustering's largest distance of two neighbours.
+        group: ``[N]`` int64, the group of each image. Groups are numbered by size, the largest is 0; of equal sizes,
+            the group of the earlier image has the lower number. -1: the image is in no group.
+        confidence: ``[N]`` float64 in [0, 1]; 0 without a group. The product of three values: the share of the group
+            that stays together with a larger eps (independence) and with a smaller eps (compactness), and how much
+            nearer the image is to the rest of its group than to the next group (silhouette). It orders images by how
+            likely their group is right; it is not a probability.
+        eps: DBSCAN's largest distance of two neighbours.
         k1: Neighbours in the k-reciprocal encoding.
         k2: Neighbours in the local query expansion.
-        eps_gap: How far the two other scales lie from eps.
-        min_samples: Neighbours, itself included, that make a core sample.
-        suggestion: Why these settings; None where all were given.
+        eps_gap: Difference of eps to the tighter and the looser scale.
+        min_samples: Neighbours, the image itself included, that make a core sample.
+        suggestion: The suggested settings with their reasons; None if all settings were given.
     """
 
     group: NDArray[np.int64]
@@ -52,12 +52,12 @@ class Groups:
 
     @property
     def sizes(self) -> NDArray[np.int64]:
-        """Images in each group, by its number."""
+        """Count the images in each group, by its number."""
         return np.bincount(self.group[self.group != NOISE]).astype(np.int64)
 
     @property
     def num_ungrouped(self) -> int:
-        """Images in no group."""
+        """Count the images in no group."""
         return int((self.group == NOISE).sum())
 
 
@@ -71,22 +71,22 @@ def cluster(
     min_samples: int = 4,
     neighbours: NDArray[np.integer] | None = None,
 ) -> Groups:
-    """Group images by what they show.
+    """Group images that show the same object, from their features.
 
     Args:
-        features: ``[N, D]`` rows, of any encoder; normalised here where they are not of unit length.
-        eps: Largest distance of two neighbours, inclusive, from ``eps_gap`` to below ``1 - eps_gap``; auto: suggested
-            by the features.
-        k1: Neighbours in the k-reciprocal encoding, the image itself included, at least 1; auto: suggested by the
+        features: ``[N, D]`` rows of any encoder; normalised here where they are not of unit length.
+        eps: DBSCAN's largest distance of two neighbours, inclusive, from ``eps_gap`` to below ``1 - eps_gap``; auto:
+            suggested from the features.
+        k1: Neighbours in the k-reciprocal encoding, the image itself included, at least 1; auto: suggested from the
             features.
-        k2: Neighbours in the local query expansion; auto: goes with k1.
-        eps_gap: How far the looser and the tighter scale lie from eps; confidence compares the three.
-        min_samples: An image with so many neighbours, itself included, can start a group: about the least size of one.
+        k2: Neighbours in the local query expansion; auto: ``k2_for(k1)``.
+        eps_gap: Difference of eps to the tighter and the looser scale; the confidence compares the three scales.
+        min_samples: Neighbours, the image itself included, that make a core sample: about the least size of a group.
         neighbours: ``[N, k]`` int, nearest first, the row itself among them, ``suggestion.searched(k1, min_samples)``
             columns; None: computed exactly.
 
     Raises:
-        ValueError: If a setting is out of range, shapes do not fit, or rows are zero or not finite.
+        ValueError: If a setting is out of range, shapes do not fit, or rows are zero, NaN or infinite.
 
     Warns:
         UserWarning: If rows are far from unit length.
@@ -135,7 +135,7 @@ def cluster(
 
 
 def _numbered_by_size(labels: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Largest first, ties by the first row; -1 stays."""
+    """Number labels by size, the largest first, equal sizes by their first row; -1 stays."""
     names, first, sizes = np.unique(labels, return_index=True, return_counts=True)
     is_group = names != NOISE
     order = np.lexsort((first[is_group], -sizes[is_group]))

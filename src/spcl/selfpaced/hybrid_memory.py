@@ -1,8 +1,8 @@
 """The hybrid memory: one row per source class and per target instance.
 
 Paper: section 3.2 and equations 2 and 3. Rows are filled once, relabelled each epoch and moved after each step,
-``m <- momentum * m + (1 - momentum) * f``, re-normalised. Beside the rows it keeps the mean of each class, which is
-all that the loss needs (``contrastive_loss.py``): K rows become C means, kept up to date as rows move.
+``m <- momentum * m + (1 - momentum) * f``, re-normalised. Beside the rows it keeps the mean of each class, because the
+loss needs only these (``contrastive_loss.py``): C means in place of K rows, updated when rows move.
 
 Reading and writing are separate: the loss reads, ``update`` writes, after the backward pass.
 
@@ -45,19 +45,19 @@ class HybridMemory(nn.Module):
         self.momentum = check_range(momentum, "momentum", 0, 1)
         self.register_buffer("features", torch.zeros(num_slots, dim))
         self.register_buffer("labels", torch.arange(num_slots))
-        # No row has a class before ``relabel``: means of K classes that nobody reads would double the memory.
+        # No row has a class before ``relabel``: means of K classes, which are not read, would double the memory.
         self.register_buffer("class_means", torch.zeros(0, dim))
         self.register_buffer("class_sizes", torch.zeros(0, dtype=torch.int64))
 
     @classmethod
     def from_rows(cls, features: Tensor, labels: Tensor, *, momentum: float = 0.2) -> HybridMemory:
-        """A memory that starts from given rows ``[K, D]`` and their classes ``[K]``.
+        """Make a memory from given rows ``[K, D]`` and their classes ``[K]``.
 
-        Rows of unit length are taken as they are, others are normalised. A class number that no row has is an empty
-        class: it takes no part in the loss.
+        Rows of unit length are not changed, others are normalised. A class number that no row has is an empty class,
+        which the loss leaves out.
 
         Raises:
-            ValueError: If rows are zero or not finite, or labels are not one class from 0 for each row.
+            ValueError: If rows are zero, NaN or infinite, or labels are not one class from 0 for each row.
         """
         features = unit_rows(features)
         memory = cls(*features.shape, momentum=momentum).to(features.device)
@@ -66,12 +66,12 @@ class HybridMemory(nn.Module):
         return memory
 
     def rows(self) -> Tensor:
-        """All rows, ``[K, D]``: where the next labels come from."""
+        """Give all rows, ``[K, D]``, from which the next pseudo labels are computed."""
         return self.features
 
     @torch.no_grad()
     def fill(self, features: Tensor) -> None:
-        """Set all rows, ``[K, D]``, normalised here. Every row becomes a class of its own until ``relabel``."""
+        """Set all rows, ``[K, D]``, normalised here. Every row is a separate class until ``relabel``."""
         if features.shape != self.features.shape:
             raise ValueError(f"rows have shape {tuple(features.shape)}; the memory {tuple(self.features.shape)}")
         self.put(0, features)
@@ -98,7 +98,7 @@ class HybridMemory(nn.Module):
         num_classes = int(labels.max()) + 1 if len(labels) else 0
         self.labels = labels.clone()
         self.class_sizes = torch.bincount(labels, minlength=num_classes)
-        # The old means go before the new ones come: never two of them.
+        # The old means are freed before the new ones are made, to keep memory low.
         self.class_means = self.class_means[:0].clone()
         sums = torch.zeros(num_classes, self.features.shape[1], device=self.features.device)
         sums.index_add_(0, labels, self.features)
@@ -106,13 +106,13 @@ class HybridMemory(nn.Module):
 
     @torch.no_grad()
     def update(self, inputs: Tensor, slots: Tensor) -> None:
-        """Move the rows just seen towards their new features.
+        """Move the rows of the batch towards their new features.
 
         A row that occurs several times in the batch moves several times, in batch order.
 
         Args:
             inputs: ``[B, D]`` features of the batch, of unit length.
-            slots: ``[B]`` int64, their memory rows; on the host, so that no step waits for the device.
+            slots: ``[B]`` int64, the memory rows of the batch; on the host, so that no step waits for the device.
 
         Raises:
             ValueError: If shapes do not fit, a slot on the host is out of range, or rows have no classes yet.
@@ -132,7 +132,7 @@ class HybridMemory(nn.Module):
             self.class_means.index_add_(0, classes, (moved - old) / self.class_sizes[classes].unsqueeze(1))
 
     def _load_from_state_dict(self, state_dict, prefix, *args, **kwargs):  # type: ignore[no-untyped-def]
-        # The number of classes changes each epoch: take the saved size instead of refusing it.
+        # The number of classes changes each epoch: take the saved size instead of raising an error.
         for name in ("class_means", "class_sizes"):
             saved = state_dict.get(prefix + name)
             if saved is not None:
@@ -141,7 +141,7 @@ class HybridMemory(nn.Module):
 
 
 def check_rows(start: int, features: Tensor, shape: tuple[int, ...]) -> None:
-    """Do rows from ``start`` on fit into a memory of this shape? Raises ValueError if not."""
+    """Raise a ``ValueError`` unless rows from ``start`` on fit into a memory of this shape."""
     if features.ndim != 2 or features.shape[1] != shape[1] or not 0 <= start <= shape[0] - len(features):
         raise ValueError(f"rows from {start} on have shape {tuple(features.shape)}; the memory {shape}")
 
@@ -164,7 +164,7 @@ def normalised_into(rows: Tensor, features: Tensor) -> None:
 
 
 def check_batch(inputs: Tensor, slots: Tensor, shape: tuple[int, ...]) -> None:
-    """Are these features of a batch and memory rows? Values on a device are not looked at: no step waits for them.
+    """Check the features of a batch and their memory rows. Values on a device are not checked: no step waits for them.
 
     Raises:
         ValueError: If not.
@@ -182,10 +182,10 @@ def check_batch(inputs: Tensor, slots: Tensor, shape: tuple[int, ...]) -> None:
 
 
 def whole_numbers(values: Tensor, name: str) -> Tensor:
-    """Whole numbers as int64.
+    """Convert integers to int64.
 
     Raises:
-        ValueError: If they are of another kind.
+        ValueError: If the values are not of an integer type.
     """
     tensor = torch.as_tensor(values)
     if tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool:
@@ -194,19 +194,19 @@ def whole_numbers(values: Tensor, name: str) -> Tensor:
 
 
 def require_classes(class_sizes: Tensor) -> None:
-    """Raises ValueError if rows have no classes yet."""
+    """Raise a ``ValueError`` if rows have no classes yet."""
     if not len(class_sizes):
         raise ValueError("the rows of the memory have no classes yet; call relabel(labels) first")
 
 
 def in_turns(slots: Tensor) -> list[tuple[Tensor, Tensor]]:
-    """A batch in turns: the first occurrence of each slot, then the second, and so on.
+    """Split a batch into turns: the first occurrence of each slot, then the second, and so on.
 
     Args:
-        slots: ``[B]`` int64.
+        slots: ``[B]`` int64, the memory rows of the batch.
 
     Returns:
-        For each turn, positions in the batch and their slots; in a turn no slot comes twice.
+        For each turn, positions in the batch and their slots; no slot occurs twice in a turn.
     """
     if not len(slots):
         return []

@@ -30,7 +30,7 @@ class LabelFreeQuality:
     """Figures of an encoder's features on a set of images; what each means stands at the function of its name.
 
     Attributes:
-        num_images: N.
+        num_images: N, the number of images.
         found_again: See ``found_again``; None where there are no altered copies.
         num_clusters: Clusters at the normal scale.
         share_clustered: Of the images.
@@ -54,7 +54,7 @@ class LabelFreeQuality:
     effective_dimensions: float
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, for a file."""
+        """Give the values as plain types, for a file."""
         return asdict(self)
 
 

@@ -114,7 +114,7 @@ def pseudo_labels(
         PseudoLabels. No cluster at all is an answer too: every sample is then a class of its own.
 
     Raises:
-        ValueError: If a setting is out of range, shapes do not fit, or rows are zero or not finite.
+        ValueError: If a setting is out of range, shapes do not fit, or rows are zero, NaN or infinite.
 
     Warns:
         UserWarning: If rows are far from unit length.

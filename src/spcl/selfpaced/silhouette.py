@@ -34,7 +34,7 @@ def silhouette(
         features: ``[N, D]`` unit rows.
         labels: ``[N]`` int, -1 no cluster.
         max_products: Images are sampled beyond so many multiplications.
-        seed: Of the sample.
+        seed: Seed of the random sample.
 
     Returns:
         A value in [-1, 1]; None where there are not two clusters.

@@ -77,10 +77,10 @@ def suggest(
         min_samples: Kept.
         neighbours: ``[N, k]`` int, nearest first, the row itself among them, ``searched(k1, min_samples)`` columns;
             None: computed exactly.
-        progress: Called with (values of k1 done, values of k1 in all); the rest is left out when one is too large.
+        progress: Called with (values of k1 done, all values of k1); the rest is left out when one is too large.
 
     Raises:
-        ValueError: If a setting is out of range, shapes do not fit, or rows are zero or not finite.
+        ValueError: If a setting is out of range, shapes do not fit, or rows are zero, NaN or infinite.
 
     Warns:
         UserWarning: If rows are far from unit length.

@@ -35,7 +35,7 @@ class RunStarted:
     Attributes:
         folder: Of the run.
         settings: All settings of the recipe, by section, plain values.
-        epochs: Epochs in all.
+        epochs: Number of epochs.
         history: Reports of the epochs that are done, where the run is continued.
         target: The unlabelled data set; its training images in the order of ``Labelled.labels``.
     """

@@ -51,8 +51,8 @@ class LoopSettings:
     """How long the loop runs, and what it does when.
 
     Attributes:
-        epochs: Epochs in all.
-        iters: Steps of an epoch.
+        epochs: Number of epochs.
+        iters: Number of steps in an epoch.
         eval_step: Epochs between two evaluations; the last epoch is always evaluated.
         checkpoint_iters: Steps between two saves inside an epoch; 0: none.
         accumulate: Parts that a process encodes its share of a batch in.

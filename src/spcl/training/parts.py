@@ -49,7 +49,7 @@ class TargetView:
     """What a labeller may know of the target's training images: not their identities.
 
     Attributes:
-        num_images: N.
+        num_images: N, the number of images.
         cameras: ``[N]`` int64, -1 unknown.
     """
 
@@ -184,7 +184,7 @@ class SamplerContext:
         labels: ``[images]`` int64, the class of each image of the domain.
         cameras: ``[images]`` int64, -1 unknown.
         batch_size: Images of the domain in a batch.
-        seed: The run's.
+        seed: Seed of the run.
         domain: Number of the domain: each has draws of its own.
     """
 
@@ -209,9 +209,9 @@ class BuildContext:
     Attributes:
         runtime: Device, precision and processes.
         encoder: The network in training, on the device.
-        slots: The layout of the memory.
+        slots: Layout of the memory.
         target: The target's training images, without identities.
-        seed: The run's.
+        seed: Seed of the run.
         extract: Encodes the target's training images with a network in evaluation mode: ``[N, D]`` on the host.
         report: Shows progress and warnings.
         built: The parts that are there already, by name: the memory, then the teacher.

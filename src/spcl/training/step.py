@@ -41,8 +41,8 @@ class TrainingParts:
         label_features: Where the features come from of which labels are made.
         labeller: Makes labels of them.
         teacher: Follows the encoder; None: there is none.
-        slots: The layout of the memory.
-        target: What the labeller may know of the target.
+        slots: Layout of the memory.
+        target: The view of the target that the labeller may see.
         domains: The names of the domains in a batch, in its order.
     """
 
