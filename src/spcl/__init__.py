@@ -16,10 +16,12 @@ prepare_libraries()
 if TYPE_CHECKING:
     from spcl.config import Recipe, load_recipe
     from spcl.data.catalogue import load_dataset
+    from spcl.data.source_options import SourceOptions
     from spcl.engine.adapt import Adaptation, adapt
     from spcl.engine.adaptation_settings import AdaptationSettings
     from spcl.engine.calibrate import calibrate
     from spcl.engine.compare import Comparison, compare
+    from spcl.engine.encode_options import EncodeOptions, EncoderChoice
     from spcl.engine.encoder import Encoder, load_encoder
     from spcl.engine.evaluate import EvaluationResult
     from spcl.engine.evaluate_checkpoint import EvaluationOptions, evaluate
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
     from spcl.export.onnx_file import export_onnx
     from spcl.export.weights import export_weights
     from spcl.gallery.gallery import Gallery
+    from spcl.grouping.group_images import GroupingRequest, GroupingResult, group_images
+    from spcl.grouping.suggest_settings import SettingsRequest, SuggestedSettings, suggest_settings
     from spcl.records import Record, ReIDDataset
     from spcl.reporting.trackers import ExperimentTracker
     from spcl.retrieval.jaccard import jaccard_distance
@@ -45,11 +49,15 @@ _HOMES = {
     "Adaptation": "spcl.engine.adapt",
     "AdaptationSettings": "spcl.engine.adaptation_settings",
     "Comparison": "spcl.engine.compare",
+    "EncodeOptions": "spcl.engine.encode_options",
     "Encoder": "spcl.engine.encoder",
+    "EncoderChoice": "spcl.engine.encode_options",
     "EvaluationOptions": "spcl.engine.evaluate_checkpoint",
     "EvaluationResult": "spcl.engine.evaluate",
     "ExperimentTracker": "spcl.reporting.trackers",
     "Gallery": "spcl.gallery.gallery",
+    "GroupingRequest": "spcl.grouping.group_images",
+    "GroupingResult": "spcl.grouping.group_images",
     "Groups": "spcl.selfpaced.grouping",
     "HybridMemory": "spcl.selfpaced.hybrid_memory",
     "InputError": "spcl.errors",
@@ -59,6 +67,9 @@ _HOMES = {
     "Recipe": "spcl.config",
     "Record": "spcl.records",
     "RunsTable": "spcl.experiments.table",
+    "SettingsRequest": "spcl.grouping.suggest_settings",
+    "SourceOptions": "spcl.data.source_options",
+    "SuggestedSettings": "spcl.grouping.suggest_settings",
     "Suggestion": "spcl.selfpaced.suggestion",
     "SweepOptions": "spcl.experiments.sweep",
     "SweepResult": "spcl.experiments.sweep",
@@ -71,6 +82,7 @@ _HOMES = {
     "evaluate": "spcl.engine.evaluate_checkpoint",
     "export_onnx": "spcl.export.onnx_file",
     "export_weights": "spcl.export.weights",
+    "group_images": "spcl.grouping.group_images",
     "jaccard_distance": "spcl.retrieval.jaccard",
     "load_dataset": "spcl.data.catalogue",
     "load_encoder": "spcl.engine.encoder",
@@ -80,6 +92,7 @@ _HOMES = {
     "rerank": "spcl.retrieval.rerank",
     "runs": "spcl.experiments.table",
     "suggest": "spcl.selfpaced.suggestion",
+    "suggest_settings": "spcl.grouping.suggest_settings",
     "sweep": "spcl.experiments.sweep",
     "train": "spcl.engine.train",
 }
@@ -88,11 +101,15 @@ __all__ = [
     "Adaptation",
     "AdaptationSettings",
     "Comparison",
+    "EncodeOptions",
     "Encoder",
+    "EncoderChoice",
     "EvaluationOptions",
     "EvaluationResult",
     "ExperimentTracker",
     "Gallery",
+    "GroupingRequest",
+    "GroupingResult",
     "Groups",
     "HybridMemory",
     "InputError",
@@ -102,6 +119,9 @@ __all__ = [
     "Recipe",
     "Record",
     "RunsTable",
+    "SettingsRequest",
+    "SourceOptions",
+    "SuggestedSettings",
     "Suggestion",
     "SweepOptions",
     "SweepResult",
@@ -115,6 +135,7 @@ __all__ = [
     "evaluate",
     "export_onnx",
     "export_weights",
+    "group_images",
     "jaccard_distance",
     "load_dataset",
     "load_encoder",
@@ -124,6 +145,7 @@ __all__ = [
     "rerank",
     "runs",
     "suggest",
+    "suggest_settings",
     "sweep",
     "train",
 ]

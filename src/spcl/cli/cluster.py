@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import tyro
 
-from spcl.cli.grouping import Auto, GroupingOptions, searched_images, suggested
-from spcl.cli.options import at_least, parsed, say_notes
+from spcl.cli.grouping import Auto, GroupingOptions
+from spcl.cli.options import at_least, parsed
 from spcl.engine.journal import ConsoleReporter, Reporter, SilentReporter
 from spcl.errors import InputError
-
-if TYPE_CHECKING:
-    from spcl.selfpaced.grouping import Groups
+from spcl.grouping.group_images import GroupingRequest, GroupingResult, group_images
 
 
 @dataclass(frozen=True)
@@ -56,93 +54,56 @@ class Cluster(GroupingOptions):
             if value != "auto":
                 at_least(flag, value, 1)
 
+    def request(self) -> GroupingRequest:
+        """What is asked for."""
+        return GroupingRequest(
+            self.images,
+            self.out,
+            eps=self.eps,
+            k1=self.k1,
+            k2=self.k2,
+            min_samples=self.min_samples,
+            min_size=self.min_size,
+            folders=self.folders,
+            overwrite=self.overwrite,
+            source=self.source(),
+            encoding=self.encoding(),
+        )
+
 
 def main(arguments: Sequence[str]) -> None:
     """Run ``spcl cluster`` with these words."""
     options = parsed(Cluster, arguments, "spcl cluster")
-    run_cluster(options, SilentReporter() if options.json else ConsoleReporter())
-
-
-def run_cluster(options: Cluster, report: Reporter) -> None:
-    """Embed, group, write and tell.
-
-    Raises:
-        InputError: If something cannot be used, before any image is encoded.
-    """
-    from spcl.data.image_sources import images_of
-    from spcl.data.odd_images import looked_over
-
-    out = Path(options.out)
-    # Earlier results are no crops, where the folder of the results lies among the images.
-    images, odd = looked_over(images_of(options.images, options.source()).outside(out), min_size=options.min_size)
-    notes = (*images.notes, *odd.notes)
-
-    from spcl.report.groups import check_folder, write_groups
-    from spcl.runtime import Runtime
-    from spcl.selfpaced.grouping import cluster
-
-    check_folder(out, overwrite=options.overwrite)
-    runtime = Runtime(options.device, options.precision)
-    say_notes(report, notes)
-    searched = searched_images(
-        options, images.records, k1=options.k1, memory_flags=("--k1",), runtime=runtime, report=report
-    )
-    found = suggested(searched, options, eps=options.eps, k1=options.k1, k2=options.k2, report=report)
-    groups = cluster(
-        searched.images.features,
-        eps=found.eps,
-        k1=found.k1,
-        k2=found.k2,
-        min_samples=options.min_samples,
-        neighbours=searched.neighbours,
-    )
-    broken = searched.images.broken
-    facts = {
-        "broken": len(broken),
-        "left_out": len(images.left_out),
-        "copies": len(odd.copies),
-        "thumbnails": len(odd.small),
-        "checkpoint": options.named_checkpoint,
-        "encoder": searched.encoder.fingerprint,
-        "reasons": list(found.reasons),
-        "notes": list(notes),
-    }
-    summary = write_groups(
-        out,
-        searched.images.records,
-        groups,
-        broken=(*broken, *images.left_out),
-        odd=odd.rows(),
-        facts=facts,
-        folders=options.folders,
-    )
+    report: Reporter = SilentReporter() if options.json else ConsoleReporter()
+    result = group_images(options.request(), report=report)
     if options.json:
-        print(json.dumps(summary))
-        return
-    _tell(out, groups, found.reasons, summary, options.folders, report)
+        print(json.dumps(result.to_dict()))
+    else:
+        print_grouping(result, Path(options.out), report)
 
 
-def _tell(
-    out: Path, groups: Groups, reasons: Sequence[str], summary: Mapping[str, Any], folders: str, report: Reporter
-) -> None:
+def print_grouping(result: GroupingResult, out: Path, report: Reporter) -> None:
+    """Print why these settings, what was found, and the files in the folder of the results."""
     from spcl.report.groups import BROKEN, FOLDERS, ODD, PICTURE, SUMMARY, TABLE
 
-    for reason in reasons:
+    for reason in result.reasons:
         report.say(f"  {reason}")
-    sizes = groups.sizes
+    sizes = result.groups.sizes
     largest = f"; the largest has {sizes[0]}" if len(sizes) else ""
     report.say(
-        f"{len(sizes)} groups of {int(sizes.sum())} images{largest}; {groups.num_ungrouped} images are in no group"
+        f"{len(sizes)} groups of {int(sizes.sum())} images{largest}; "
+        f"{result.groups.num_ungrouped} images are in no group"
     )
-    if summary["broken"]:
-        report.warn(f"{summary['broken']} image(s) could not be read and are left out: {out / BROKEN}")
-    if summary["left_out"]:
-        report.say(f"{summary['left_out']} file(s) are not used, each with its reason: {out / BROKEN}")
-    if summary["copies"] or summary["thumbnails"]:
-        report.say(f"{summary['copies']} copies and {summary['thumbnails']} far smaller images: {out / ODD}")
-    if gone := summary.get("not_copied"):
+    if result.broken:
+        report.warn(f"{len(result.broken)} image(s) could not be read and are left out: {out / BROKEN}")
+    if result.left_out:
+        report.say(f"{len(result.left_out)} file(s) are not used, each with its reason: {out / BROKEN}")
+    copies, small = result.odd.copies, result.odd.small
+    if copies or small:
+        report.say(f"{len(copies)} copies and {len(small)} far smaller images: {out / ODD}")
+    if gone := result.not_copied:
         report.warn(f"{len(gone)} image(s) have gone since they were read and are in no folder; the first: {gone[0]}")
     report.say(f"table: {out / TABLE}, summary: {out / SUMMARY}")
     report.say(f"picture: {out / PICTURE}")
-    if folders != "none":
+    if result.not_copied is not None:
         report.say(f"a folder for each group: {out / FOLDERS}")

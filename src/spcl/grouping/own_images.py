@@ -11,15 +11,14 @@ import torch
 from numpy.typing import NDArray
 
 from spcl.engine.embed import EmbeddedImages, Encoder, embed_records
-from spcl.engine.encode_options import EncoderChoice
+from spcl.engine.encode_options import EncodeOptions
 from spcl.engine.encoder_choice import chosen_encoder
 from spcl.engine.journal import Reporter
 from spcl.engine.label_stage import check_label_stage
 from spcl.records import Record
 from spcl.retrieval.neighbours import nearest_neighbours
 from spcl.runtime import Runtime
-from spcl.selfpaced.suggestion import searched
-from spcl.threads import NumThreads
+from spcl.selfpaced.suggestion import Suggestion, searched, suggest
 
 
 @dataclass(frozen=True)
@@ -40,25 +39,30 @@ class SearchedImages:
 def embed_and_search(
     records: Sequence[Record],
     *,
-    choice: EncoderChoice,
+    encoding: EncodeOptions,
     k1: int | Literal["auto"],
     min_samples: int,
-    workers: NumThreads,
     runtime: Runtime,
     report: Reporter,
     memory_flags: Sequence[str] = (),
 ) -> SearchedImages:
     """Features of images and their nearest neighbours, as many as suggesting and grouping need.
 
-    ``choice`` is what the user said of the encoder, ``memory_flags`` are those of the caller that need less memory, for
-    the error where it is short.
+    Args:
+        records: The images.
+        encoding: Which encoder, and how images are read.
+        k1: Neighbours that are to be looked at.
+        min_samples: About the least number of images of a group.
+        runtime: Device and precision.
+        report: Receives progress.
+        memory_flags: Flags of the command line that need less memory, for the error where it is short.
 
     Raises:
         InputError: If there is no usable encoder, no image can be read, or so many do not fit in memory.
     """
-    encoder = chosen_encoder(choice, lambda: records, report=report)
-    if choice.checkpoint:
-        report.say(f"encoder: {choice.checkpoint}, images of {encoder.size[0]} x {encoder.size[1]}")
+    encoder = chosen_encoder(encoding.encoder, lambda: records, report=report)
+    if encoding.encoder.checkpoint:
+        report.say(f"encoder: {encoding.encoder.checkpoint}, images of {encoder.size[0]} x {encoder.size[1]}")
     width = searched(k1, min_samples)
     check_label_stage(
         len(records),
@@ -69,9 +73,33 @@ def embed_and_search(
         flags=memory_flags,
         report=report,
     )
-    images = embed_records(encoder, records, runtime=runtime, report=report, num_threads=workers)
+    images = embed_records(
+        encoder, records, runtime=runtime, report=report, num_threads=encoding.workers, flip=encoding.flip
+    )
     with report.progress("neighbours") as advance:
         neighbours = nearest_neighbours(
             torch.from_numpy(images.features), width, device=runtime.device, progress=advance
         ).indices
     return SearchedImages(encoder, images, neighbours)
+
+
+def suggestion_for(
+    searched: SearchedImages,
+    *,
+    eps: float | Literal["auto"] = "auto",
+    k1: int | Literal["auto"] = "auto",
+    k2: int | Literal["auto"] = "auto",
+    min_samples: int,
+    report: Reporter,
+) -> Suggestion:
+    """Settings that fit the images; what is given is kept. Arguments as of ``suggest``."""
+    with report.progress("trying settings") as advance:
+        return suggest(
+            searched.images.features,
+            eps=eps,
+            k1=k1,
+            k2=k2,
+            min_samples=min_samples,
+            neighbours=searched.neighbours,
+            progress=advance,
+        )
