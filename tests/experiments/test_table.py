@@ -43,6 +43,7 @@ def test_mean_and_standard_deviation_over_seeds(folder):
     assert table.notes == ()
     # A folder that holds them gives the same.
     assert spcl.runs(folder).rows == table.rows
+    assert spcl.runs(folder / "*").rows == table.rows
 
 
 def test_each_format(folder, tmp_path):

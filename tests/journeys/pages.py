@@ -20,7 +20,11 @@ SMALL_DEMO = (
     "--arch timm/test_resnet --pretrained none --train-identities 4 --test-identities 3 --images-per-camera 2"
     " --epochs 1 --iters 2 --batch-size 8"
 )
-SMALL = {"train": SMALL_TRAIN, "demo": SMALL_DEMO, "adapt": _STEPS}
+SMALL_SWEEP = (
+    "--set network.arch=timm/test_resnet network.pretrained=none data.height=32 data.width=16 labels.k1=6 labels.k2=2"
+    " schedule.batch_size=8 schedule.epochs=1 schedule.iters=1"
+)
+SMALL = {"train": SMALL_TRAIN, "demo": SMALL_DEMO, "adapt": _STEPS, "sweep": SMALL_SWEEP}
 _NAMED_IMAGE = re.compile(r"\S+/(\d{4})_c\d+s\d+_(\d{6})_\d{2}\.jpg")
 
 

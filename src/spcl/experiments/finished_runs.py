@@ -83,7 +83,8 @@ def find_runs(places: Sequence[str | Path]) -> tuple[list[FinishedRun], list[str
     """The finished runs in some places.
 
     Args:
-        places: Folders of runs, or folders that hold runs at any depth. Other files are passed over.
+        places: Folders of runs, or folders that hold runs at any depth; ``runs/*`` where the shell left it so. Other
+            files are passed over.
 
     Returns:
         The runs, each once, in their order; and a sentence about each run or place that is left out.
@@ -93,7 +94,7 @@ def find_runs(places: Sequence[str | Path]) -> tuple[list[FinishedRun], list[str
     """
     folders: dict[Path, Path] = {}
     notes = []
-    for place in map(Path, places):
+    for place in (each for given in places for each in _matching(str(given))):
         if not place.exists():
             raise InputError(f"there is nothing at {place}; give folders of runs, runs/* say")
         found = [place] if (place / CONFIG_FILE).is_file() else _runs_below(place)
@@ -109,6 +110,14 @@ def find_runs(places: Sequence[str | Path]) -> tuple[list[FinishedRun], list[str
     if not runs:
         raise InputError(f"there is no finished run: {'; '.join(notes) or 'no folder was given'}")
     return runs, notes
+
+
+def _matching(given: str) -> list[Path]:
+    """The places that a pattern means; what is no pattern, or matches nothing, as it is."""
+    place = Path(given)
+    if place.exists() or not place.name:
+        return [place]
+    return sorted(place.parent.glob(place.name)) or [place]
 
 
 def _runs_below(place: Path) -> list[Path]:

@@ -252,36 +252,15 @@ def worst_picture(path: Path, results: Sequence[QueryResult], count: int, size: 
     Raises:
         InputError: If it cannot be written.
     """
-    return query_picture(path, worst(results, min(count, MOST_IN_A_PICTURE)), size)
-
-
-def _rated(result: QueryResult) -> tuple[str, ...]:
-    if result.average_precision is None:
-        return ("no match",)
-    return (f"AP {100 * result.average_precision:.1f}%", f"first match: rank {result.first_match}")
-
-
-def query_picture(path: Path, chosen: Sequence[QueryResult], size: tuple[int, int]) -> Path:
-    """Draw queries with their first hits, one in a row.
-
-    Args:
-        path: Path of the PNG file to write.
-        chosen: The queries; at least one.
-        size: As in ``worst_picture``.
-
-    Returns:
-        The path.
-
-    Raises:
-        InputError: If it cannot be written.
-    """
     from spcl.report.ranked import Ranking, ShownImage, lines_under, picture_of, ranked_picture
 
+    chosen = worst(results, min(count, MOST_IN_A_PICTURE))
     queries = [
         ShownImage(
             picture_of(result.path, size),
             lines=(
-                *_rated(result),
+                f"AP {100 * (result.average_precision or 0):.1f}%",
+                f"first match: rank {result.first_match}",
                 *lines_under(shown_path(result.path), identity=result.identity, camera=result.camera),
             ),
         )

@@ -7,10 +7,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from spcl.engine.evaluate import EvaluationResult
-from spcl.records import ReIDDataset
+from spcl.records import Record, ReIDDataset
 from spcl.report.groups import sheet_rows
-from spcl.report.per_query import query_picture, query_results
+from spcl.report.ranked import Ranking, ShownImage, picture_of, ranked_picture
 from spcl.report.sheet import contact_sheet
 from spcl.training.events import Evaluated
 
@@ -68,8 +67,17 @@ def draw_rankings(path: Path, target: ReIDDataset, evaluated: Evaluated, size: t
     """
     if evaluated.hits is None or not target.query:
         return False
-    found = EvaluationResult(evaluated.ranking, None, len(target.query), len(target.gallery), (), evaluated.hits)
-    results = query_results(found, target)
-    spread = np.unique(np.linspace(0, len(results) - 1, min(_QUERIES, len(results))).round().astype(int))
-    query_picture(path, [results[at] for at in spread], size)
+    num_queries = len(target.query)
+    chosen = np.unique(np.linspace(0, num_queries - 1, min(_QUERIES, num_queries)).round().astype(int))
+
+    def shown(record: Record, query: Record | None = None) -> ShownImage:
+        return ShownImage(picture_of(record.path, size), None if query is None else record.identity == query.identity)
+
+    # Without words under the images: it is drawn at each evaluation, and small.
+    found = [
+        [shown(target.gallery[row], target.query[number]) for row in evaluated.hits.rows[number] if row >= 0]
+        for number in chosen
+    ]
+    title = f"mAP {100 * evaluated.ranking.mean_ap:.1f}%, top-1 {100 * evaluated.ranking.top(1):.1f}%"
+    ranked_picture(path, [shown(target.query[number]) for number in chosen], [Ranking(title, found)])
     return True
