@@ -33,6 +33,9 @@ _NUMBER = re.compile(r"[-+]?\d+(\.\d+)?([eE][-+]?\d+)?")
 _NO_CLOCK_SET = re.compile(r"0{4}[:-]0{2}[:-]0{2}([T ]0{2}:0{2}:0{2})?|[ :]+")
 """How cameras write that their clock was never set."""
 
+_DIGITS_OF_A_TIME = frozenset("123456789")
+"""No word for "not known" begins so, and no clock that was never set: a million cells need no closer look."""
+
 _EPOCH = datetime(1970, 1, 1)
 _SECONDS, _MILLISECONDS = (1e8, 1e10), (1e11, 1e13)
 """From March 1973 to November 2286; 20260301 and the numbers of frames lie outside."""
@@ -105,6 +108,8 @@ def times_of(values: Sequence[Any], place: Callable[[int], str], time_format: st
 
 def is_unknown_time(text: str) -> bool:
     """Whether a text says that a time is unknown: empty, a placeholder, or the zeros of a clock that was never set."""
+    if text[:1] in _DIGITS_OF_A_TIME:
+        return False
     return not text.strip() or is_placeholder(text) or _NO_CLOCK_SET.fullmatch(text.strip()) is not None
 
 
