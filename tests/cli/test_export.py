@@ -6,7 +6,10 @@ import json
 
 import pytest
 
+from spcl.cli.export import Export
 from spcl.cli.main import main
+from spcl.cli.options import parsed
+from spcl.data.source_options import SourceOptions
 from spcl.engine.checkpoint import checkpoint_of, save_atomically
 from spcl.engine.embed import load_encoder
 from spcl.nn.encoder import Encoder, EncoderSettings
@@ -21,6 +24,11 @@ def checkpoint(tmp_path, monkeypatch):
     ).eval()
     save_atomically(checkpoint_of(encoder, epoch=1, best_mean_ap=None, facts={}), tmp_path / "c.pth.tar")
     return "c.pth.tar"
+
+
+def test_columns_of_a_table_of_images_are_renamed():
+    given = ["c.pth.tar", "a.onnx", "--images", "t.csv", "--columns", "path=file", "--time-format", "%Y"]
+    assert parsed(Export, given, "spcl export").source() == SourceOptions(columns="path=file", time_format="%Y")
 
 
 def test_onnx_and_what_is_told(checkpoint, tmp_path, capsys):

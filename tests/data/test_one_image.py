@@ -57,3 +57,13 @@ def test_a_shown_path_is_relative_below_the_current_folder(folder: Path, monkeyp
     assert shown_path(folder / "real/a.jpg") == "real/a.jpg"
     monkeypatch.chdir(folder / "real")
     assert shown_path(folder / "x.jpg") == str(folder / "x.jpg")
+
+
+def test_many_files_of_one_folder_have_the_keys_of_each(tmp_path: Path) -> None:
+    for number in range(60):
+        (tmp_path / f"{number}.jpg").touch()
+    for number in range(3):
+        (tmp_path / f"link{number}.jpg").symlink_to(f"{number}.jpg")
+    paths = sorted(tmp_path.iterdir())
+    assert image_keys(paths) == [image_key(path) for path in paths]
+    assert len(set(image_keys(paths))) == 60

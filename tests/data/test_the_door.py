@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from spcl.data.catalogue import load_dataset
+from spcl.data.from_folders import split_for_evaluation
 from spcl.data.image_formats import IMAGE_SUFFIXES
 from spcl.data.image_sources import images_of
 from spcl.data.images import open_image
@@ -312,7 +313,7 @@ def test_identities_of_a_table_come_from_where_they_are_asked_for(tmp_path):
 def test_settings_of_tables_without_a_table_are_said(tmp_path):
     draw(tmp_path / "a.jpg", 1)
     options = SourceOptions(columns="path=file", time_format="%Y")
-    note = f"--columns path=file and --time-format %Y is not used: {tmp_path} is no table"
+    note = f"--columns path=file and --time-format %Y are not used: {tmp_path} is no table"
     assert note in images_of(tmp_path, options).notes
     assert note in load_dataset(tmp_path, options=options).notes
 
@@ -355,3 +356,25 @@ def test_splits_are_known_in_capitals_and_an_empty_name_is_no_folder(tmp_path, m
     for read in (images_of, load_dataset):
         with pytest.raises(InputError, match="The name that is given is empty"):
             read("")
+
+
+def test_a_table_is_read_once_for_images_and_columns(tmp_path, monkeypatch):
+    draw(tmp_path / "a.jpg", 1)
+    (tmp_path / "t.csv").write_text("path,identity,lane\na.jpg,ann,3\n")
+    calls = []
+    from spcl.data import listed_images
+
+    read = listed_images.read_table
+    monkeypatch.setattr(listed_images, "read_table", lambda *given: calls.append(given[0]) or read(*given))
+    assert images_of(tmp_path / "t.csv", labelled=True).columns["lane"] == [3]
+    assert calls == [tmp_path / "t.csv"]
+
+
+def test_an_evaluation_without_identities_says_why_there_are_none(tmp_path):
+    for camera in (1, 2):
+        draw(tmp_path / "cams" / f"cam{camera}" / "person1_1.jpg", camera)
+    with pytest.raises(InputError, match=r"cams cannot be evaluated.*cam1, cam2 are cameras, not identities"):
+        split_for_evaluation(load_dataset(tmp_path / "cams", labelled=True))
+    (tmp_path / "t.csv").write_text("path,identity\ncams/cam1/person1_1.jpg,unknown\n")
+    with pytest.raises(InputError, match=r"t cannot be evaluated.*1 cells hold 'unknown' \(1\)"):
+        split_for_evaluation(load_dataset(tmp_path / "t.csv", labelled=True))

@@ -93,6 +93,10 @@ def test_unix_times_where_the_whole_column_is_numeric():
     for column, wrong in ([moment, "2026-03-01"], 0), ([moment, moment * 1000], 1), ([moment * 1000, 7], 1):
         with pytest.raises(InputError, match=f"{column[wrong]!r} in line {wrong + 2}"):
             times(column)
+    with pytest.raises(
+        InputError, match="in line 2, a number in a column with text \\('2026-03-01' in line 3\\): expected"
+    ):
+        times([moment, "2026-03-01"])
 
 
 def test_a_form_of_the_users_own():

@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from spcl.config import Recipe, in_new_places, to_values
+from spcl.config import DataConfig, Recipe, RunConfig, in_new_places, to_values
 from spcl.engine import run_files
+from spcl.engine.assemble import prepare
+from spcl.engine.journal import SilentReporter
 from spcl.errors import InputError
 from spcl.runtime import Runtime
 from spcl.selfpaced.slots import Slots
@@ -40,13 +42,21 @@ def test_there_is_nothing_to_resume_where_no_run_is(tmp_path, kind):
     assert not run_files.prepare_log_folder(folder, resume=False)
 
 
+def test_a_run_that_is_not_there_is_said_before_images_and_weights_are_looked_for(tmp_path):
+    recipe = Recipe(data=DataConfig(target=str(tmp_path / "gone")), run=RunConfig(logs_dir=str(tmp_path / "run")))
+    with pytest.raises(InputError, match="there is no run to continue in"):
+        prepare(recipe, SilentReporter(), resume=True)
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_state_that_is_cut_short_says_what_is_left(tmp_path):
     torch.save({"state": {"weights": torch.ones(5000)}, "config": {}, "images": []}, tmp_path / "whole")
     (tmp_path / run_files.RESUME_FILE).write_bytes((tmp_path / "whole").read_bytes()[:9000])
     identity = run_files.RunIdentity(to_values(Recipe()), images=[], defaults=to_values(Recipe()))
     run = run_files.RunFolder(tmp_path, identity, Runtime("cpu"), Slots(0, 0))
-    with pytest.raises(InputError, match=r"resume\.pt .*cut short.*Nothing else of the run is left"):
+    with pytest.raises(InputError, match=r"resume\.pt .*cut short.*Nothing else of the run is left") as error:
         run.restore(None)
+    assert str(error.value).count("cannot be read as") == 1
     torch.save({"epoch": 7, "state_dict": {}}, tmp_path / run_files.CHECKPOINT_FILE)
     message = r"after epoch 7 are whole: .*--from-checkpoint .*checkpoint\.pth\.tar and another --logs-dir"
     with pytest.raises(InputError, match=message):
@@ -60,8 +70,8 @@ def test_a_setting_that_an_older_run_lacks_was_its_default(tmp_path):
     saved, wanted = to_values(Recipe()), to_values(Recipe())
     del saved["labels"]["min_samples"], saved["memory"]
     identity = run_files.RunIdentity(wanted, images=[], defaults=to_values(Recipe()), read=in_new_places)
-    run_files._require_same_settings(saved, identity, tmp_path)
+    run_files.require_same_settings(saved, identity, tmp_path)
     default = wanted["labels"]["min_samples"]
     wanted["labels"]["min_samples"] = default + 1
     with pytest.raises(InputError, match=f"min_samples was {default} and is {default + 1}"):
-        run_files._require_same_settings(saved, identity, tmp_path)
+        run_files.require_same_settings(saved, identity, tmp_path)

@@ -69,3 +69,9 @@ def test_broken_test_images_stay_among_those_that_everybody_is_rated_on(tmp_path
     _, found, report = load(monkeypatch, None, target, "skip")
     assert len(found.query) == 4
     assert "They are rated as grey images" in report.warnings[0]
+
+
+def test_identities_that_are_asked_for_without_a_source_are_an_error(tmp_path, monkeypatch):
+    target = ReIDDataset("t", train=records(tmp_path / "t", 3))
+    with pytest.raises(InputError, match="--identity-from name is for the identities of a labelled source"):
+        load(monkeypatch, None, target, "error", identity_from="name")

@@ -50,10 +50,18 @@ class Export(EncoderOptions):
     their shape decides the size."""
     data_dir: str = DATA_DIR
     """Folder that holds the registered data sets, for --images."""
+    columns: str = ""
+    """Names of a table's columns that differ, for --images: path=file,identity=track_id."""
+    time_format: str = ""
+    """How times are written in the table of --images, as strptime has it."""
     overwrite: bool = False
     """Replace a file that is there."""
     json: bool = False
     """Print what was written and how well it agrees as JSON."""
+
+    def source(self) -> SourceOptions:
+        """How the images of ``--images`` are found."""
+        return SourceOptions(data_dir=self.data_dir, columns=self.columns, time_format=self.time_format)
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -63,7 +71,7 @@ def main(arguments: Sequence[str]) -> None:
     _check(options, output)
     refuse_existing(output, overwrite=options.overwrite)
     if options.images:
-        check_tables(options.images, options=SourceOptions().table)
+        check_tables(options.images, options=options.source().table)
 
     from spcl.data.image_sources import images_of
     from spcl.engine.encoder_choice import chosen_encoder
@@ -71,8 +79,9 @@ def main(arguments: Sequence[str]) -> None:
     from spcl.export.weights import export_weights
 
     report = SilentReporter() if options.json else ConsoleReporter()
-    source = SourceOptions(data_dir=options.data_dir)
-    encoder = chosen_encoder(options.choice(), lambda: images_of(options.images, source).records, report=report)
+    encoder = chosen_encoder(
+        options.choice(), lambda: images_of(options.images, options.source()).records, report=report
+    )
     if output.suffix.lower() == _WEIGHTS:
         card = export_weights(encoder, output, overwrite=options.overwrite)
         row = {"path": str(output), "card": str(card), "bytes": output.stat().st_size} | _facts(encoder)
@@ -98,7 +107,7 @@ def main(arguments: Sequence[str]) -> None:
 def _images(options: Export, report: Reporter) -> list[Path]:
     from spcl.data.image_sources import images_of
 
-    found = images_of(options.images, SourceOptions(data_dir=options.data_dir))
+    found = images_of(options.images, options.source())
     say_notes(report, found.notes)
     return [record.path for record in found.records]
 

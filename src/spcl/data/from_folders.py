@@ -83,9 +83,10 @@ def split_for_evaluation(dataset: ReIDDataset, *, seed: int = 0) -> ReIDDataset:
     labelled = [record for record in dataset.train if record.identity is not None]
     if not labelled:
         why = "its images have no identities" if dataset.train else "it has no queries or no gallery to search in"
+        notes = "".join(f". {note[0].upper()}{note[1:]}" for note in dataset.notes if "identit" in note)
         raise InputError(
             f"{dataset.name} cannot be evaluated: {why}. Give it query and gallery folders "
-            "with a folder per identity, or a manifest with identities"
+            f"with a folder per identity, or a manifest with identities{notes}"
         )
     order = generator(seed, "queries of a folder").permutation(len(labelled)).tolist()
     left = Counter(record.identity for record in labelled)
@@ -103,7 +104,10 @@ def split_for_evaluation(dataset: ReIDDataset, *, seed: int = 0) -> ReIDDataset:
         query=tuple(record for row, record in enumerate(labelled) if row in queries),
         gallery=tuple(record for row, record in enumerate(labelled) if row not in queries),
         protocol="market1501" if known else "no-camera",
-        notes=(*dataset.notes, "queries and gallery were drawn from the training split"),
+        notes=(
+            *(note for note in dataset.notes if not note.startswith("no query and gallery")),
+            "queries and gallery were drawn from the training split",
+        ),
     )
 
 

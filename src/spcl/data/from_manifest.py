@@ -12,6 +12,7 @@ from pathlib import Path
 
 from spcl.data.files import number_in_order
 from spcl.data.listed_images import SPLITS, ListedImages
+from spcl.data.one_image import shown_path
 from spcl.data.table_files import SUFFIXES
 from spcl.errors import InputError
 from spcl.records import Record, ReIDDataset
@@ -114,11 +115,13 @@ def require_images(name: str, listed: ListedImages, *, keep_missing: bool) -> No
     hints = [note for note in listed.notes if " is read as " in note]
     if "\n" in str(missing[0]):
         hints.append("That path holds the end of a line: is a quote not closed in the table?")
+    if re.search(r"(^|/)[A-Za-z]:/", str(missing[0])):
+        hints.append("Paths that begin with the letter of a drive are those of a Windows machine; give relative ones.")
     if re.search(r"\.[A-Za-z]{3,4}[ \t]+-?\w+$", str(missing[0])):
         hints.append(
             "A list has a path on each line and nothing else; a table with the columns path, identity has both."
         )
     raise InputError(
-        f"{name}: {len(missing)} of {len(listed.paths)} listed images are missing, first {missing[0]}. "
+        f"{name}: {len(missing)} of {len(listed.paths)} listed images are missing, first {shown_path(missing[0])}. "
         f"Paths in a table are relative to its folder, or to the current folder. {' '.join(hints)}".strip()
     )

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from spcl.data.cameras import camera_in_name
-from spcl.data.one_image import image_keys
+from spcl.data.one_image import image_keys, shown_path
 from spcl.data.placeholders import (
     is_placeholder,
     note_of_a_dominant_identity,
@@ -241,8 +241,9 @@ def _join(
     for row in said[1:]:
         if str(cells[row]) != str(cells[said[0]]):
             raise InputError(
-                f"one image has two values of {name}: {paths[row]} has {str(cells[said[0]])!r} in {place(said[0])} and "
-                f"{str(cells[row])!r} in {place(row)}. Correct one of the rows, or leave the cell empty in one of them"
+                f"one image has two values of {name}: {shown_path(paths[row])} has {str(cells[said[0]])!r} in "
+                f"{place(said[0])} and {str(cells[row])!r} in {place(row)}. Correct one of the rows, or "
+                "leave the cell empty in one of them"
             )
     for row in group:
         cells[row] = cells[said[0]] if said else None

@@ -58,6 +58,19 @@ _WORDS = frozenset(
         "unknownperson",
         "unknownanimal",
         "unknowncamera",
+        "newindividual",
+        "newwhale",
+        "notsure",
+        "unsure",
+        "unclear",
+        "unid",
+        "tbd",
+        "unbekannt",
+        "inconnu",
+        "inconnue",
+        "desconocido",
+        "desconocida",
+        "sconosciuto",
     ]
 )
 _JUNK = re.compile(r"-1(\.0+)?")

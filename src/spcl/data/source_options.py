@@ -55,4 +55,6 @@ def note_of_no_table(options: SourceOptions, where: str) -> tuple[str, ...]:
     """A sentence on settings of tables that are not used because a source is no table; nothing where there are none."""
     given = [f"--columns {options.columns}"] if options.columns else []
     given += [f"--time-format {options.time_format}"] if options.time_format else []
-    return (f"{' and '.join(given)} is not used: {where} is no table",) if given else ()
+    return (
+        (f"{' and '.join(given)} {'is' if len(given) == 1 else 'are'} not used: {where} is no table",) if given else ()
+    )

@@ -93,11 +93,12 @@ def write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence[objec
         path: The file, replaced without asking.
         header: Names of the columns.
         rows: Cells; None is an empty one.
-        mark: Begin with a byte-order mark, from which spreadsheets know the encoding.
+        mark: For spreadsheets: with a byte-order mark, from which they know the encoding, and their ends of lines.
     """
     encoding = "utf-8-sig" if mark else "utf-8"
     with path.open("w", newline="", encoding=encoding, errors="backslashreplace") as file:
-        plain, exact = csv.writer(file), csv.writer(file, quoting=csv.QUOTE_ALL)
+        end = "\r\n" if mark else "\n"
+        plain, exact = csv.writer(file, lineterminator=end), csv.writer(file, quoting=csv.QUOTE_ALL, lineterminator=end)
         plain.writerow(header)
         for row in rows:
             cells = ["" if cell is None else str(cell) for cell in row]

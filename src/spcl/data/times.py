@@ -102,6 +102,11 @@ def times_of(values: Sequence[Any], place: Callable[[int], str], time_format: st
         try:
             times[row] = as_time(value, time_format)
         except (ValueError, OverflowError) as error:
+            if not time_format and _is_number(value):
+                text = next(row for row in known if not _is_number(values[row]))
+                raise _no_time(
+                    place(row), value, "", f"a number in a column with text ({values[text]!r} in {place(text)})"
+                ) from error
             raise _no_time(place(row), value, time_format) from error
     return times
 
@@ -161,13 +166,13 @@ def _unix_times(values: Sequence[Any], known: Sequence[int], place: Callable[[in
     raise _no_time(place(row), values[row], "")
 
 
-def _no_time(place: str, value: object, time_format: str) -> InputError:
+def _no_time(place: str, value: object, time_format: str, reason: str = "which is no time") -> InputError:
     if time_format:
         return InputError(
             f"the column 'time' holds {value!r} in {place}, which does not have the form {time_format!r}; "
             "give the form of the whole column with --time-format, or correct the cell"
         )
     return InputError(
-        f"the column 'time' holds {value!r} in {place}, which is no time: expected {ACCEPTED}. For times of another "
+        f"the column 'time' holds {value!r} in {place}, {reason}: expected {ACCEPTED}. For times of another "
         "form give it: --time-format '%d.%m.%Y %H:%M' reads 23.11.2026 17:45"
     )

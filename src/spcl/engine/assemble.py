@@ -110,6 +110,7 @@ def prepare(
             accumulate=config.schedule.accumulate,
         )
     )
+    runtime.together(lambda: run_files.check_log_folder(folder, resume=resume))
     # Before weights, which may have to be downloaded.
     source, target = load_sets(config, runtime, report, target)
     start = find_start(

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from spcl.data.images import check_images
-from spcl.data.one_image import image_keys
+from spcl.data.one_image import image_keys, shown_path
 from spcl.engine.journal import Reporter
 from spcl.errors import InputError
 from spcl.records import UNKNOWN, Record, ReIDDataset, cameras_of, identities_of
@@ -41,8 +41,9 @@ def check_training_sets(source: ReIDDataset | None, target: ReIDDataset, *, sour
         why = [note for note in source.notes if "identit" in note]
         raise InputError(
             f"the source {source.name} has {unlabelled} images without an identity, first "
-            f"{next(r.path for r in source.train if r.identity is None)}; a source must be labelled. "
-            f"Train on the target alone (leave --source out), or label it{''.join(f'. {note}' for note in why)}"
+            f"{shown_path(next(r.path for r in source.train if r.identity is None))}; a source must be labelled. "
+            f"Label them, leave them out of the source, or train on the "
+            f"target alone (without --source){''.join(f'. {note}' for note in why)}"
         )
 
 
@@ -134,7 +135,7 @@ def check_readable(
             broken = check_images(records, sample=sample, seed=seed, num_threads=num_threads, progress=advance)
         if not broken:
             continue
-        listed = "; ".join(f"{path}: {reason}" for path, reason in broken[:5])
+        listed = "; ".join(f"{shown_path(path)}: {reason}" for path, reason in broken[:5])
         message = f"{len(broken)} image(s) of {name} cannot be read: {listed}{' ...' if len(broken) > 5 else ''}"
         if skipped_as is None:
             raise InputError(

@@ -114,15 +114,12 @@ def _remove_settings(folder: Path, first: Path) -> None:
             made.rmdir()
 
 
-def prepare_log_folder(folder: Path, *, resume: bool) -> bool:
-    """Make the folder of a run, and make sure that it is this run's.
-
-    Returns:
-        Whether there is a state to continue from.
+def check_log_folder(folder: Path, *, resume: bool) -> None:
+    """Whether a run can start, or go on, in a folder: asked before images and weights are looked for.
 
     Raises:
         InputError: If it holds a run and ``resume`` is not asked for, or no run and it is, or weights without the state
-            that goes with them, or cannot be written to.
+            that goes with them.
     """
     if folder.exists() and not folder.is_dir():
         raise InputError(f"the log folder {folder} is a file; give another --logs-dir")
@@ -142,6 +139,18 @@ def prepare_log_folder(folder: Path, *, resume: bool) -> bool:
             f"{folder} holds {weights} and no {RESUME_FILE}: there is nothing to continue, and a new run would "
             f"overwrite it. Give another --logs-dir (--from-checkpoint {folder / weights} starts from these weights)"
         )
+
+
+def prepare_log_folder(folder: Path, *, resume: bool) -> bool:
+    """Make the folder of a run, and make sure that it is this run's.
+
+    Returns:
+        Whether there is a state to continue from.
+
+    Raises:
+        InputError: As ``check_log_folder``; if it cannot be written to.
+    """
+    check_log_folder(folder, resume=resume)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):

@@ -14,6 +14,7 @@ from spcl.data.several_sources import combined_sources
 from spcl.data.source_options import SourceOptions
 from spcl.engine import preflight
 from spcl.engine.journal import Reporter
+from spcl.errors import InputError
 from spcl.records import Record, ReIDDataset
 from spcl.runtime import Runtime
 
@@ -52,6 +53,11 @@ def load_sets(
 def _found_sets(config: Recipe, target: ReIDDataset | None) -> tuple[ReIDDataset | None, ReIDDataset]:
     skip = config.data.on_broken == "skip"
     options = _source_options(config)
+    if not config.data.source and options.identity_from != "auto":
+        raise InputError(
+            f"--identity-from {options.identity_from} is for the identities of a labelled source, and there is none: "
+            "add --source DATA, or leave it out (the target's training images need no identities)"
+        )
 
     def load_source(name: str) -> ReIDDataset:
         return load_dataset(name, keep_missing=skip, labelled=True, options=options)

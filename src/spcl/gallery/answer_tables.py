@@ -6,7 +6,6 @@ then its identity. What is said of images that were found stands in columns of o
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -16,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from spcl.data.one_image import kept_path
+from spcl.data.table_files import write_table
 from spcl.engine.whole_files import written_aside
 from spcl.gallery.columns import TIME, path_text
 from spcl.gallery.result import Hit, SearchResult
@@ -123,12 +123,9 @@ def write_answers(path: Path, table: pa.Table, *, excel: bool = False) -> None:
         if path.suffix.lower() == ".parquet":
             pq.write_table(table, aside)
             return
-        encoding = "utf-8-sig" if excel else "utf-8"
-        with aside.open("w", encoding=encoding, newline="") as file:
-            writer = csv.writer(file, lineterminator="\r\n" if excel else "\n")
-            writer.writerow(table.column_names)
-            columns = [column.to_pylist() for column in table.columns]
-            writer.writerows([_cell(value, excel) for value in row] for row in zip(*columns, strict=True))
+        rows = zip(*(column.to_pylist() for column in table.columns), strict=True)
+        cells = ([_cell(value, excel) for value in row] for row in rows)
+        write_table(aside, table.column_names, cells, mark=excel)
 
 
 def _found(hit: Hit) -> dict[str, Any]:

@@ -69,6 +69,8 @@ def load_torch_file(path: Path, what: str, *, mapped: bool = False) -> Any:
         with torch.serialization.safe_globals(_harmless_types()):
             # Only whole files of today's format can be mapped; of others torch says best what they are.
             return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped and zipfile.is_zipfile(path))
+    except InputError:
+        raise
     except pickle.UnpicklingError as error:
         # torch names what it refuses in one of several sentences; all have the word before the name.
         refused = re.search(r"(?:GLOBAL|global|class|Unsupported class) ([A-Za-z_]\w*(?:\.\w+)+)", str(error))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import Any
 from spcl.data.image_sources import images_of
 from spcl.data.one_image import image_keys, kept_path, shown_path
 from spcl.data.source_options import SourceOptions
+from spcl.data.table_files import write_table
 from spcl.engine.evaluate import EvaluationResult
 from spcl.engine.whole_files import written_aside
 from spcl.errors import InputError
@@ -200,11 +200,9 @@ def write_query_table(path: Path, results: Sequence[QueryResult]) -> Path:
         InputError: If it cannot be written.
     """
     most = max((len(result.hits) for result in results), default=0)
-    with written_aside(path) as aside, aside.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
-        rows = [_flat(result, most) for result in results]
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]) if rows else ["path"], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    rows = [_flat(result, most) for result in results]
+    with written_aside(path) as aside:
+        write_table(aside, list(rows[0]) if rows else ["path"], (list(row.values()) for row in rows))
     return path
 
 
