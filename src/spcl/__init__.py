@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from spcl.engine.adapt import Adaptation, adapt
     from spcl.engine.adaptation_settings import AdaptationSettings
     from spcl.engine.calibrate import calibrate
+    from spcl.engine.calibrate_images import CalibrationRequest, CalibrationResult, calibrate_images
     from spcl.engine.compare import Comparison, compare
+    from spcl.engine.compare_images import ComparisonRequest, compare_images
     from spcl.engine.encode_options import EncodeOptions, EncoderChoice
     from spcl.engine.encoder import Encoder, load_encoder
     from spcl.engine.evaluate import EvaluationResult
@@ -48,7 +50,10 @@ if TYPE_CHECKING:
 _HOMES = {
     "Adaptation": "spcl.engine.adapt",
     "AdaptationSettings": "spcl.engine.adaptation_settings",
+    "CalibrationRequest": "spcl.engine.calibrate_images",
+    "CalibrationResult": "spcl.engine.calibrate_images",
     "Comparison": "spcl.engine.compare",
+    "ComparisonRequest": "spcl.engine.compare_images",
     "EncodeOptions": "spcl.engine.encode_options",
     "Encoder": "spcl.engine.encoder",
     "EncoderChoice": "spcl.engine.encode_options",
@@ -76,8 +81,10 @@ _HOMES = {
     "TrainingResult": "spcl.engine.train",
     "adapt": "spcl.engine.adapt",
     "calibrate": "spcl.engine.calibrate",
+    "calibrate_images": "spcl.engine.calibrate_images",
     "cluster": "spcl.selfpaced.grouping",
     "compare": "spcl.engine.compare",
+    "compare_images": "spcl.engine.compare_images",
     "contrastive_loss": "spcl.selfpaced.contrastive_loss",
     "evaluate": "spcl.engine.evaluate_checkpoint",
     "export_onnx": "spcl.export.onnx_file",
@@ -100,7 +107,10 @@ _HOMES = {
 __all__ = [
     "Adaptation",
     "AdaptationSettings",
+    "CalibrationRequest",
+    "CalibrationResult",
     "Comparison",
+    "ComparisonRequest",
     "EncodeOptions",
     "Encoder",
     "EncoderChoice",
@@ -129,8 +139,10 @@ __all__ = [
     "__version__",
     "adapt",
     "calibrate",
+    "calibrate_images",
     "cluster",
     "compare",
+    "compare_images",
     "contrastive_loss",
     "evaluate",
     "export_onnx",

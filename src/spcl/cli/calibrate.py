@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
 import tyro
 
 from spcl.cli.encoder_flags import CheckpointWord
-from spcl.cli.options import FeatureOptions, at_least, checked_rate, parsed, say_notes
+from spcl.cli.options import FeatureOptions, at_least, checked_rate, parsed
 from spcl.data.source_options import IdentityFrom
+from spcl.engine.calibrate_images import CalibrationRequest, CalibrationResult, calibrate_images
 from spcl.engine.journal import ConsoleReporter, Reporter, SilentReporter
 from spcl.engine.whole_files import check_place
 from spcl.errors import InputError
-
-if TYPE_CHECKING:
-    from spcl.engine.calibrate import EncoderCalibration
-
-_RATES = (0.1, 0.01, 0.001, 0.0001)
 
 
 @dataclass(frozen=True)
@@ -66,92 +61,39 @@ class Calibrate(FeatureOptions):
                 "spcl compare and spcl identify take as --calibration"
             )
 
+    def request(self) -> CalibrationRequest:
+        """What is asked for."""
+        return CalibrationRequest(
+            self.images,
+            labelled=self.labels,
+            false_match_rate=self.false_match_rate,
+            seed=self.seed,
+            source=self.source(),
+            encoding=self.encoding(),
+        )
+
 
 def main(arguments: Sequence[str]) -> None:
     """Run ``spcl calibrate`` with these words."""
     options = parsed(Calibrate, arguments, "spcl calibrate")
-    run_calibration(options, SilentReporter() if options.json else ConsoleReporter())
-
-
-def run_calibration(options: Calibrate, report: Reporter) -> None:
-    """Embed, compare pairs, store, tell.
-
-    Raises:
-        InputError: If something cannot be used, before any image is encoded; if the images give too few pairs.
-    """
-    from spcl.data.image_sources import images_of
-
-    images = images_of(options.images, options.source(), labelled=options.labels)
-    say_notes(report, images.notes)
-    written = {} if options.labels else images.columns
-
-    from spcl.engine.calibrate import calibrate, moments_of, store_calibration, write_calibration
-    from spcl.engine.encoder_choice import chosen_encoder
-    from spcl.runtime import Runtime
-
-    checkpoint = options.named_checkpoint
-    runtime = Runtime(options.device, options.precision)
-    encoder = chosen_encoder(options.choice(), lambda: images.records, report=report)
-    if checkpoint and not os.access(Path(checkpoint).parent, os.W_OK):
-        raise InputError(
-            f"the calibration is stored in {checkpoint}, whose folder cannot be written; copy it elsewhere"
-        )
-    found = calibrate(
-        encoder,
-        images.records,
-        labelled=options.labels,
-        moments=moments_of(written.get("camera"), written.get("time"), len(images)),
-        seed=options.seed,
-        runtime=runtime,
-        report=report,
-        num_threads=options.workers,
-        flip=options.flip,
-    )
-    # Told before it is written: what was found is not lost with the file.
+    report: Reporter = SilentReporter() if options.json else ConsoleReporter()
+    request = options.request()
+    request.check_places(options.output or None)
+    result = calibrate_images(request, report=report)
+    # Printed before it is written: what was found is not lost with the file.
     if options.json:
-        print(json.dumps(figures_of(found, options.false_match_rate)))
+        print(json.dumps(result.to_dict()))
     else:
-        _tell(found, options, report)
-    if checkpoint:
-        store_calibration(checkpoint, found, arch=options.arch or None)
-    if options.output:
-        write_calibration(Path(options.output), found, encoder.origin)
-    report.say(f"stored in {' and '.join(place for place in (checkpoint, options.output) if place)}")
+        print_calibration(result, report)
+    report.say(f"stored in {' and '.join(result.store(options.output or None))}")
 
 
-def figures_of(found: EncoderCalibration, false_match_rate: float) -> dict[str, Any]:
-    """The figures of a calibration, plain values."""
-    rates = sorted({*_RATES, false_match_rate}, reverse=True)
-    thresholds = [found.threshold(rate) for rate in rates]
-    return {
-        "origin": found.origin,
-        "num_images": found.num_images,
-        "num_groups": found.num_groups,
-        "num_same_pairs": found.calibration.same.num_scores,
-        "num_different_pairs": found.calibration.different.num_scores,
-        "false_match_rate": false_match_rate,
-        "threshold": found.calibration.threshold(false_match_rate).similarity,
-        "different_below": found.calibration.lower_threshold(false_match_rate),
-        "least_rate_kept": found.calibration.least_rate(),
-        "thresholds": [
-            {
-                "false_match_rate": threshold.false_match_rate,
-                "similarity": threshold.similarity,
-                "true_match_rate": threshold.true_match_rate,
-                "factor_on_others": found.calibration.factor(threshold.false_match_rate),
-                "warning": threshold.warning,
-            }
-            for threshold in thresholds
-        ],
-        "fingerprint": found.fingerprint,
-        "notes": list(found.notes),
-    }
-
-
-def _tell(found: EncoderCalibration, options: Calibrate, report: Reporter) -> None:
+def print_calibration(result: CalibrationResult, report: Reporter) -> None:
+    """Print the threshold, a table of rarer rates, and how far they hold on other objects."""
     from spcl.retrieval.rate_spread import factor_in_words, rounded_up
 
-    figures, calibration = figures_of(found, options.false_match_rate), found.calibration
+    figures, found = result.to_dict(), result.calibration
+    calibration = found.calibration
     kind = "identities" if found.origin == "labels" else "reliable clusters, without labels"
     report.say(
         f"{found.num_images} images, {found.num_groups} {kind}: {figures['num_same_pairs']} pairs of one object, "
@@ -159,7 +101,7 @@ def _tell(found: EncoderCalibration, options: Calibrate, report: Reporter) -> No
     )
     for note in found.notes:
         report.say(f"note: {note}")
-    rate, threshold = options.false_match_rate, figures["threshold"]
+    rate, threshold = result.false_match_rate, figures["threshold"]
     report.say(
         f"Two images count as one object from a similarity of {threshold:.3f} on: {percent(rate)} of the pairs of "
         f"different objects are expected to reach it, and {percent(calibration.threshold(rate).true_match_rate)} of "

@@ -12,6 +12,7 @@ import tyro
 
 from spcl.cli.encoder_flags import CheckpointWord, EncoderOptions
 from spcl.cli.options import checked_rate, parsed
+from spcl.engine.compare_images import ComparisonRequest, compare_images
 from spcl.engine.journal import ConsoleReporter, Reporter, SilentReporter
 from spcl.errors import InputError
 
@@ -57,37 +58,31 @@ class Compare(EncoderOptions):
             if Path(given).is_dir():
                 raise InputError(f"{given} is a folder; give one image")
 
+    def request(self) -> ComparisonRequest:
+        """What is asked for."""
+        return ComparisonRequest(
+            self.first,
+            self.second,
+            false_match_rate=self.false_match_rate,
+            calibration=self.calibration or None,
+            encoder=self.choice(),
+            device=self.device,
+        )
+
 
 def main(arguments: Sequence[str]) -> None:
     """Run ``spcl compare`` with these words."""
     options = parsed(Compare, arguments, "spcl compare")
-    images = [Path(options.first), Path(options.second)]
-
-    from spcl.engine.calibrate import read_calibration, use_calibration
-    from spcl.engine.compare import compare
-    from spcl.engine.encoder_choice import chosen_encoder
-    from spcl.records import Record
-    from spcl.runtime import Runtime
-
-    device = Runtime(options.device).device
-    report = SilentReporter() if options.json else ConsoleReporter()
-    file = Path(options.calibration) if options.calibration else None
-    encoder = chosen_encoder(
-        options.choice(),
-        lambda: [Record(image) for image in images],
-        remembered=None if file is None else read_calibration(file)[1],
-        report=report,
-    ).to(device)
-    if file is not None:
-        use_calibration(encoder, file)
-    found = compare(encoder, images[0], images[1], false_match_rate=options.false_match_rate)
+    report: Reporter = SilentReporter() if options.json else ConsoleReporter()
+    found = compare_images(options.request(), report=report)
     if options.json:
-        print(json.dumps(found.to_row()))
-        return
-    _print(found, options, report)
+        print(json.dumps(found.to_dict()))
+    else:
+        print_comparison(found, report, has_checkpoint=bool(options.named_checkpoint))
 
 
-def _print(found: Comparison, options: Compare, report: Reporter) -> None:
+def print_comparison(found: Comparison, report: Reporter, *, has_checkpoint: bool) -> None:
+    """Print similarity, probability and verdict, or how to make the calibration that they need."""
     report.say(f"similarity   {found.similarity:.3f}")
     if found.verdict is not None and found.probability is not None and found.threshold is not None:
         report.say(f"probability  {found.probability:.3f} that both show one object, if that is as likely as not")
@@ -99,12 +94,8 @@ def _print(found: Comparison, options: Compare, report: Reporter) -> None:
     if found.warning is not None:
         report.warn(found.warning)
     if found.verdict is None:
+        words = "CHECKPOINT IMAGES" if has_checkpoint else "IMAGES -o calibration.json"
         report.say(
-            f"What that means is not known for this encoder yet: spcl calibrate {_calibration_words(options)} finds it "
-            "out, from images like these that it was not trained on."
+            f"What that means is not known for this encoder yet: spcl calibrate {words} finds it out, from images like "
+            "these that it was not trained on."
         )
-
-
-def _calibration_words(options: Compare) -> str:
-    """What spcl calibrate needs for the same encoder."""
-    return "CHECKPOINT IMAGES" if options.named_checkpoint else "IMAGES -o calibration.json"

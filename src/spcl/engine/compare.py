@@ -33,7 +33,7 @@ class Comparison:
     origin: str | None = None
     warning: str | None = None
 
-    def to_row(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Give the result as plain values by name, for a table or a file."""
         return asdict(self)
 
