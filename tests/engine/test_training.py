@@ -256,8 +256,8 @@ def test_each_domain_weighs_the_same_and_the_memory_moves_after_the_step(data, t
 
 def test_bfloat16_trains(data, tmp_path):
     _, target = data
-    # Larger: on maps of 2 x 1 the gradient of torch's own bf16 convolution of stride 2 is no number (2.14, CPU).
-    changed = {"run": {"precision": "bf16"}, "data": {"height": 64, "width": 32}}
+    # Larger: where a map becomes 2 x 1, torch's bf16 convolution of stride 2 now and then gives NaN (2.14, CPU).
+    changed = {"run": {"precision": "bf16"}, "data": {"height": 128, "width": 64}}
     run = trained(small_config(target, tmp_path / "run", **changed))
     assert run.parts.memory.features.dtype == torch.float32
     assert np.isfinite(run.state.history[-1].loss)
