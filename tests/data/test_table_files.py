@@ -143,3 +143,15 @@ def test_what_is_written_is_read(tmp_path, mark):
     assert table.columns == {"path": names, "group": [None, *map(str, range(1, len(names)))]}
     assert not table.notes
     assert (tmp_path / "a.csv").read_bytes().startswith(b"\xef\xbb\xbf") == mark
+
+
+def test_remarks_before_the_names_and_single_quotes(tmp_path):
+    (tmp_path / "r.csv").write_text("# made by a camera\n# 2026, 3 gates\n\npath,identity\na.jpg,ann\n")
+    table = read_table(tmp_path / "r.csv")
+    assert table.columns == {"path": ["a.jpg"], "identity": ["ann"]}
+    assert table.place(0) == "line 5"
+    (tmp_path / "q.csv").write_text("'path', 'identity'\n'a, b.jpg', 'ann'\n")
+    assert read_table(tmp_path / "q.csv").columns == {"path": ["a, b.jpg"], "identity": ["ann"]}
+    (tmp_path / "n.csv").write_text("my table\na.jpg,ann,1\n")
+    with pytest.raises(InputError, match="has no column 'path'; it has my table"):
+        read_table(tmp_path / "n.csv")

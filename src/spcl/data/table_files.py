@@ -26,6 +26,8 @@ SUFFIXES = (".csv", ".tsv", ".txt", ".parquet")
 
 _SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 _LIKELY_PATHS = ("file", "filename", "file_name", "filepath", "file_path", "image", "image_path", "img", "img_path")
+_MOST_BEFORE = 50
+"""Lines that are looked at for the names of the columns."""
 _END = "\x02end of the table"
 
 
@@ -137,23 +139,48 @@ def _plain_column(column: Any) -> list[Any]:
 
 def _read_text_table(path: Path, renamed: dict[str, str]) -> _Read:
     text, notes = read_text(path)
-    beginning = list(islice(filter(str.strip, io.StringIO(text, newline=None)), 2))
-    separator, is_named = "", len(beginning) > 1 and re.fullmatch(r"(?i)sep=(.)\s*", beginning[0])
-    if is_named:
-        # A spreadsheet's own first line.
-        separator, beginning = is_named[1], beginning[1:]
-    header, path_column = "".join(beginning[:1]), renamed.get("path", "path")
+    path_column = renamed.get("path", "path")
+    header, separator, skipped = _header(text, path_column)
     separator = separator or _separator(header, path_column)
     if path.suffix.lower() == ".txt" and not _has(header, separator, path_column):
         return _list_of_paths(text, notes)
     if separator not in (",", "\t" if path.suffix.lower() == ".tsv" else ","):
         notes += (f"{path}: columns are separated by {_SEPARATORS.get(separator, repr(separator))}",)
-    names, rows, lines = _rows(path, text, separator, skipped=1 if is_named else 0)
+    names, rows, lines = _rows(path, text, _Form(separator, _quote(header, separator), skipped, path_column))
     columns: list[list[Any]] = [[] for _ in names]
     for row in rows:
         for at, column in enumerate(columns):
             column.append(row[at] if at < len(row) and row[at].strip() else None)
     return names, columns, lines, notes
+
+
+@dataclass(frozen=True)
+class _Form:
+    """How a text table is written: what separates and quotes its cells, and how many lines are before the names."""
+
+    separator: str
+    quote: str
+    skipped: int
+    path_column: str
+
+
+def _header(text: str, path_column: str) -> tuple[str, str, int]:
+    """The line of the names, the separator that a line before it gives (else empty), and how many lines are before."""
+    separator = ""
+    for before, line in enumerate(islice(filter(str.strip, io.StringIO(text, newline=None)), _MOST_BEFORE)):
+        # A spreadsheet's own first line; remarks of the program that wrote the table.
+        named = re.fullmatch(r"(?i)sep=(.)\s*", line)
+        is_remark = line.startswith("#") and not any(_has(line, mark, path_column) for mark in _SEPARATORS)
+        if not (named or is_remark):
+            return line, separator, before
+        separator = named[1] if named else separator
+    return "", "", 0
+
+
+def _quote(header: str, separator: str) -> str:
+    """What quotes cells: single quotes where all names stand in them."""
+    names = [name.strip() for name in header.split(separator)]
+    return "'" if all(len(name) > 2 and name[0] == name[-1] == "'" for name in names) else '"'
 
 
 def _list_of_paths(text: str, notes: tuple[str, ...]) -> _Read:
@@ -168,7 +195,7 @@ def _separator(header: str, path_column: str) -> str:
 
 
 def _has(header: str, separator: str, name: str) -> bool:
-    return name.strip().lower() in (cell.strip().lower() for cell in _cells(header, separator))
+    return name.strip().lower() in (cell.strip().strip("'").lower() for cell in _cells(header, separator))
 
 
 def _cells(line: str, separator: str) -> list[str]:
@@ -177,10 +204,12 @@ def _cells(line: str, separator: str) -> list[str]:
     return []
 
 
-def _rows(path: Path, text: str, separator: str, skipped: int) -> tuple[list[str], list[list[str]], list[int]]:
+def _rows(path: Path, text: str, form: _Form) -> tuple[list[str], list[list[str]], list[int]]:
     """The names of the columns, the rows that hold something, and the line of each."""
     # Where a quote is not closed, the end is inside the last cell.
-    reader = csv.reader(chain(io.StringIO(text, newline=""), [_END]), delimiter=separator, skipinitialspace=True)
+    lines_of_file = chain(io.StringIO(text, newline=""), [_END])
+    reader = csv.reader(lines_of_file, delimiter=form.separator, quotechar=form.quote, skipinitialspace=True)
+    skipped = form.skipped
     names: list[str] | None = None
     rows: list[list[str]] = []
     lines: list[int] = []
@@ -201,9 +230,11 @@ def _rows(path: Path, text: str, separator: str, skipped: int) -> tuple[list[str
                 names = row
                 continue
             if any(cell.strip() for cell in row[len(names) :]):
+                if not _has(form.separator.join(names), form.separator, form.path_column):
+                    raise _no_path_column(path, [name.strip().lower() for name in names])
                 raise InputError(
                     f"the table {path} has {len(row)} cells in line {line} and {len(names)} columns; quote texts "
-                    f"that hold {_SEPARATORS.get(separator, repr(separator))}"
+                    f"that hold {_SEPARATORS.get(form.separator, repr(form.separator))}"
                 )
             rows.append(row)
             lines.append(line)
@@ -246,14 +277,18 @@ def _named(
     kept = {name: column for name, column in by_name.items() if name not in (*given, *given.values())}
     result = {ours: by_name[theirs] for ours, theirs in given.items()} | kept
     if "path" not in result:
-        likely = next((name for name in by_name if name in _LIKELY_PATHS), "NAME")
-        raise InputError(
-            f"the table {path} has no column 'path'; it has {', '.join(by_name)}. Expected path and, where they are "
-            f"known, identity, camera, time, split; columns of other names are given with --columns path={likely}"
-        )
+        raise _no_path_column(path, list(by_name))
     return {
         name: column if name == "path" else [_plain(cell) for cell in column] for name, column in result.items()
     }, notes
+
+
+def _no_path_column(path: Path, names: Sequence[str]) -> InputError:
+    likely = next((name for name in names if name in _LIKELY_PATHS), "NAME")
+    return InputError(
+        f"the table {path} has no column 'path'; it has {', '.join(names)}. Expected path and, where they "
+        f"are known, identity, camera, time, split; columns of other names are given with --columns path={likely}"
+    )
 
 
 def _plain(cell: Any) -> Any:
