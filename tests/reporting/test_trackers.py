@@ -8,8 +8,10 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from torch.distributed.run import get_args_parser
 
 import spcl
+from spcl.cli.train import parsed_recipe
 from spcl.config import overlay
 from spcl.engine.assemble import prepare, run_training
 from spcl.engine.journal import ReporterListener, SilentReporter
@@ -62,7 +64,7 @@ def test_tensorboard_has_figures_settings_and_pictures(tracked):
     assert "labels.k1: 6\n" in settings.read_text()
 
 
-def test_mlflow_has_one_finished_run_with_all_of_it(tracked, monkeypatch):
+def test_mlflow_has_one_finished_run_with_all_of_it(tracked, tmp_path):
     import mlflow
 
     client = mlflow.MlflowClient()
@@ -79,11 +81,28 @@ def test_mlflow_has_one_finished_run_with_all_of_it(tracked, monkeypatch):
         files = [file.path for file in client.list_artifacts(run.info.run_id, f"pictures/{name}")]
         assert files == [f"pictures/{name}/{name}-0001.png", f"pictures/{name}/{name}-0002.png"]
     assert mlflow.active_run() is None
+    # One that is stopped is no finished one, and the caller's own run stays open around it.
+    with mlflow.start_run(experiment_id=experiment.experiment_id, run_name="mine") as mine:
+        listener = ExperimentTracker("mlflow")
+        (tmp_path / "stopped").mkdir()
+        listener.on(RunStarted(tmp_path / "stopped", {}, 2, (), None))
+        listener.on(RunEnded(finished=False))
+        assert mlflow.active_run().info.run_id == mine.info.run_id
+    kept = client.search_runs([experiment.experiment_id])
+    assert {run.info.run_name: run.info.status for run in kept} == {
+        "run": "FINISHED",
+        "stopped": "KILLED",
+        "mine": "FINISHED",
+    }
 
 
 def test_names_and_packages_are_checked_before_anything_else(monkeypatch):
     assert tracker_names(" TensorBoard,mlflow, tensorboard") == NAMES
     assert tracker_names("") == ()
+    # torchrun reads the words of the program, too.
+    words = ["market1501", "--trackers", "tensorboard"]
+    assert parsed_recipe(words)[0].log == "tensorboard"
+    assert get_args_parser().parse_args(["-m", "spcl", "train", *words]).training_script_args == ["train", *words]
     with pytest.raises(InputError, match="no tracker 'tensorbord'; did you mean 'tensorboard'"):
         ExperimentTracker("tensorbord")
     with pytest.raises(InputError, match="expected one or several of tensorboard, mlflow, wandb, trackio"):
@@ -165,7 +184,8 @@ def test_what_the_other_trackers_are_given(name, tmp_path, monkeypatch):
     """Stand-ins for packages that need a server or an account; a second run of the folder goes on in the first."""
     calls = []
     run = SimpleNamespace(
-        log=lambda values, step=None: calls.append(("log", step, values)), finish=lambda: calls.append(("finish",))
+        log=lambda values, step=None: calls.append(("log", step, values)),
+        finish=lambda exit_code=0: calls.append(("finish", exit_code)),
     )
 
     def init(**given):
@@ -189,4 +209,6 @@ def test_what_the_other_trackers_are_given(name, tmp_path, monkeypatch):
     assert first["project"] == "spcl"
     assert first["resume"] == "allow"
     assert [call[1] for call in calls if call[0] == "log"] == [1, 2]
+    # Weights & Biases tells a stopped run from a finished one.
+    assert [call[1] for call in calls if call[0] == "finish"] == [int(name == "wandb")] * 2
     assert calls[1][1]["data.height"] == 32

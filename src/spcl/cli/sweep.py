@@ -44,7 +44,7 @@ class Sweep(ComputingOptions):
     """Each run has a folder of its own in it; table.csv, table.md and table.tex lie beside them."""
     devices: tuple[str, ...] = ()
     """One run at a time on each: cuda:0 cuda:1. Without: one run after the other, where the recipe says."""
-    log: str = ""
+    log: Annotated[str, tyro.conf.arg(aliases=["--trackers"])] = ""
     """Send figures and pictures to experiment trackers: tensorboard, mlflow, wandb, trackio; several as a,b."""
     json: bool = False
     """Print the table as JSON, and nothing else."""

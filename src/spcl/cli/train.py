@@ -41,7 +41,8 @@ class Train(ComputingOptions):
     """Continue the run in the log folder."""
     resume_or_start: bool = False
     """Continue the run in the log folder; where there is none, start it. For job files that run more than once."""
-    log: str = ""
+    # torchrun takes --log for one of its own flags, cut short, wherever it stands.
+    log: Annotated[str, tyro.conf.arg(aliases=["--trackers"])] = ""
     """Send figures and pictures to experiment trackers: tensorboard, mlflow, wandb, trackio; several as a,b."""
     settings: Annotated[Flags, tyro.conf.arg(name="")] = field(default_factory=Flags)
 

@@ -130,7 +130,9 @@ def run_sweep(planned: Sequence[PlannedRun], logs_dir: Path, options: SweepOptio
     check_trackers(options.log)
     waiting = [(number, run) for number, run in enumerate(planned, start=1) if not is_finished(run)]
     done = len(planned) - len(waiting)
-    report.say(f"{len(planned)} runs in {logs_dir}" + (f", {done} of them finished" if done else ""))
+    report.say(
+        f"{len(planned)} run{'s' * (len(planned) > 1)} in {logs_dir}" + (f", {done} of them finished" if done else "")
+    )
     if len(options.devices) > 1:
         from spcl.experiments.one_a_device import run_on_devices
 

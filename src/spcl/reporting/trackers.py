@@ -9,13 +9,11 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-import uuid
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,18 +21,13 @@ from numpy.typing import NDArray
 from spcl.engine.journal import Reporter, ReporterListener
 from spcl.engine.whole_files import written_aside
 from spcl.errors import InputError
+from spcl.reporting.opened_trackers import OpenedTracker, open_tracker
 from spcl.settings import flat_values
 from spcl.training.epoch_report import EpochReport
 from spcl.training.events import Emitter, EpochEnded, Evaluated, Event, Guarded, Labelled, RunEnded, RunStarted
 
-if TYPE_CHECKING:
-    from accelerate.tracking import GeneralTracker
-
 TRACKERS = ("tensorboard", "mlflow", "wandb", "trackio")
 """The names of the trackers, which are those of their packages."""
-
-PROJECT = "spcl"
-"""What a run belongs to in MLflow (experiment), Weights & Biases and trackio (project)."""
 
 IDS_FILE = "trackers.json"
 """In the folder of a run: which run it is in each tracker, so that a run that is resumed goes on there."""
@@ -94,7 +87,7 @@ class ExperimentTracker:
         """
         check_trackers([name])
         self.name, self.num_hits = name, _NUM_HITS
-        self._opened: _Opened | None = None
+        self._opened: OpenedTracker | None = None
         self._run: RunStarted | None = None
         self._labels: NDArray[np.int64] | None = None
         self._evaluated: Evaluated | None = None
@@ -111,20 +104,19 @@ class ExperimentTracker:
             case EpochEnded(report=report) if self._opened is not None:
                 self._opened.tracker.log(figures_of(report), step=report.epoch)
                 self._send_pictures(report.epoch)
-            case RunEnded() if self._opened is not None:
+            case RunEnded(finished) if self._opened is not None:
                 opened, self._opened = self._opened, None
-                opened.tracker.finish()
+                if finished or opened.stop is None:
+                    opened.tracker.finish()
+                else:
+                    opened.stop()
             case _:
                 pass
 
     def _start(self, run: RunStarted) -> None:
-        from accelerate import PartialState
-
-        # Accelerate's messages ask it for the process; where there are several, it is there already.
-        PartialState()
         ids = _read_ids(run.folder)
         self._run, earlier = run, ids.get(self.name)
-        self._opened = opened = _OPEN[self.name](run.folder, earlier)
+        self._opened = opened = open_tracker(self.name, run.folder, earlier)
         if opened.run_id == earlier:
             return
         opened.tracker.store_init_configuration(flat_values(run.settings))
@@ -204,93 +196,6 @@ def figures_of(report: EpochReport) -> dict[str, float]:
         for name, value in figures.items()
         if isinstance(value, int | float) and not isinstance(value, bool)
     }
-
-
-@dataclass(frozen=True)
-class _Opened:
-    """A tracker that keeps a run.
-
-    Attributes:
-        tracker: Accelerate's.
-        run_id: Which of its runs.
-        send_picture: Takes a name, a PNG file and the epoch.
-    """
-
-    tracker: GeneralTracker
-    run_id: str
-    send_picture: Callable[[str, Path, int], None]
-
-
-def _started(tracker: GeneralTracker) -> GeneralTracker:
-    # Only the main process has listeners, so that Accelerate need not look for it.
-    tracker.main_process_only = False
-    tracker.start()
-    return tracker
-
-
-def _tensorboard(folder: Path, run_id: str | None) -> _Opened:
-    from accelerate.tracking import TensorBoardTracker
-
-    tracker = _started(TensorBoardTracker("tensorboard", logging_dir=folder))
-
-    def send(name: str, picture: Path, epoch: int) -> None:
-        tracker.log_images({name: _pixels(picture)[None]}, step=epoch, dataformats="NHWC")
-
-    return _Opened(tracker, "tensorboard", send)
-
-
-def _mlflow(folder: Path, run_id: str | None) -> _Opened:
-    import mlflow
-    from accelerate.tracking import MLflowTracker
-
-    # A run of the caller's own that is active holds this one.
-    nested = mlflow.active_run() is not None
-    tracker = _started(MLflowTracker(PROJECT, run_id=run_id, run_name=folder.absolute().name, nested_run=nested))
-    return _Opened(
-        tracker,
-        tracker.tracker.info.run_id,
-        lambda name, picture, epoch: tracker.log_artifact(str(picture), f"pictures/{name}"),
-    )
-
-
-def _wandb(folder: Path, run_id: str | None) -> _Opened:
-    from accelerate.tracking import WandBTracker
-
-    run_id = run_id or uuid.uuid4().hex[:12]
-    project = os.environ.get("WANDB_PROJECT", PROJECT)
-    name = folder.absolute().name
-    tracker = _started(WandBTracker(project, name=name, id=run_id, resume="allow", dir=str(folder)))
-    return _Opened(
-        tracker, run_id, lambda name, picture, epoch: tracker.log_images({name: [_pixels(picture)]}, step=epoch)
-    )
-
-
-def _trackio(folder: Path, run_id: str | None) -> _Opened:
-    import trackio
-    from accelerate.tracking import TrackioTracker
-
-    project = os.environ.get("TRACKIO_PROJECT", PROJECT)
-    # A name is all that trackio knows a run by.
-    run_id = run_id or f"{folder.absolute().name}-{uuid.uuid4().hex[:6]}"
-    tracker = _started(TrackioTracker(project, name=run_id, resume="allow"))
-    return _Opened(
-        tracker, run_id, lambda name, picture, epoch: tracker.log({name: trackio.Image(str(picture))}, step=epoch)
-    )
-
-
-_OPEN: Mapping[str, Callable[[Path, str | None], _Opened]] = {
-    "tensorboard": _tensorboard,
-    "mlflow": _mlflow,
-    "wandb": _wandb,
-    "trackio": _trackio,
-}
-
-
-def _pixels(picture: Path) -> NDArray[np.uint8]:
-    from PIL import Image
-
-    with Image.open(picture) as image:
-        return np.asarray(image.convert("RGB"))
 
 
 def _read_ids(folder: Path) -> dict[str, str]:
