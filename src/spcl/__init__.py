@@ -16,6 +16,7 @@ prepare_libraries()
 if TYPE_CHECKING:
     from spcl.config import Recipe, load_recipe
     from spcl.data.catalogue import load_dataset
+    from spcl.data.known_datasets import KnownDatasets, describe_datasets
     from spcl.data.source_options import SourceOptions
     from spcl.engine.adapt import Adaptation, adapt
     from spcl.engine.adaptation_settings import AdaptationSettings
@@ -66,6 +67,7 @@ _HOMES = {
     "Groups": "spcl.selfpaced.grouping",
     "HybridMemory": "spcl.selfpaced.hybrid_memory",
     "InputError": "spcl.errors",
+    "KnownDatasets": "spcl.data.known_datasets",
     "PseudoLabels": "spcl.selfpaced.pseudo_labels",
     "RankingResult": "spcl.retrieval.ranking",
     "ReIDDataset": "spcl.records",
@@ -86,6 +88,7 @@ _HOMES = {
     "compare": "spcl.engine.compare",
     "compare_images": "spcl.engine.compare_images",
     "contrastive_loss": "spcl.selfpaced.contrastive_loss",
+    "describe_datasets": "spcl.data.known_datasets",
     "evaluate": "spcl.engine.evaluate_checkpoint",
     "export_onnx": "spcl.export.onnx_file",
     "export_weights": "spcl.export.weights",
@@ -123,6 +126,7 @@ __all__ = [
     "Groups",
     "HybridMemory",
     "InputError",
+    "KnownDatasets",
     "PseudoLabels",
     "RankingResult",
     "ReIDDataset",
@@ -144,6 +148,7 @@ __all__ = [
     "compare",
     "compare_images",
     "contrastive_loss",
+    "describe_datasets",
     "evaluate",
     "export_onnx",
     "export_weights",

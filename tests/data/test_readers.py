@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from spcl.data.catalogue import REGISTERED, describe_datasets, load_dataset
+import spcl
+from spcl.data.catalogue import REGISTERED, load_dataset
 from spcl.data.from_folders import split_for_evaluation
 from spcl.data.from_lists import vehicleid_draw
 from spcl.data.image_sources import images_of
@@ -91,15 +93,22 @@ def test_names_that_tell_nothing_are_named(tmp_path):
         load_dataset("market1501", tmp_path)
 
 
-def test_describe_lists_all_and_says_why(tmp_path):
+def test_describe_lists_all_and_says_why(tmp_path, capsys):
     write_fake("veri", tmp_path)
     (tmp_path / "personx/PersonX").mkdir(parents=True)
-    statuses = {status.name: status for status in describe_datasets(tmp_path)}
+    found = spcl.describe_datasets(tmp_path)
+    statuses = {status.name: status for status in found}
     assert set(statuses) == set(REGISTERED)
     assert statuses["market1501"].problem == "not found"
     assert "bounding_box_train" in statuses["personx"].problem
     assert statuses["veri"].problem is None
     assert statuses["veri"].counts["train"] == (3, 18)
+    plain = json.loads(json.dumps(found.to_dict()))
+    assert plain["data_dir"] == str(tmp_path)
+    veri = next(row for row in plain["datasets"] if row["name"] == "veri")
+    assert (veri["problem"], veri["counts"]["train"]) == (None, [3, 18])
+    assert veri["published"]["train"] == [[575, 576], [37746, 37778]]
+    assert capsys.readouterr() == ("", "")
 
 
 def test_any_folder_in_the_market_layout(tmp_path):

@@ -179,7 +179,8 @@ def test_labelled_data_measures_and_decides_nothing(tmp_path, crops):
     assert (without.after, without.verdict) == (with_labels.after, with_labels.verdict)
 
 
-def test_broken_crops_are_left_out_and_named(tmp_path, crops):
+def test_broken_crops_are_left_out_and_named(tmp_path, crops, capsys):
+    (crops / "raw.cr2").write_bytes(b"II*")
     (crops / "003_c1.png").write_bytes(b"broken")
     report = SilentReporter()
     path = written(used_encoder("target"), tmp_path / "c.pth.tar")
@@ -187,6 +188,11 @@ def test_broken_crops_are_left_out_and_named(tmp_path, crops):
     assert outcome.num_trained == 23
     assert [entry[0].name for entry in outcome.broken] == ["003_c1.png"]
     assert any("1 crop(s) cannot be read and are left out: " in warning for warning in report.warnings)
+    assert list(outcome.warnings) == report.warnings
+    assert any(note.startswith("not read: 1 .cr2") for note in outcome.notes)
+    plain = json.loads((tmp_path / "run" / "adaptation.json").read_text())
+    assert (plain["notes"], plain["warnings"]) == (list(outcome.notes), report.warnings)
+    assert capsys.readouterr() == ("", "")
 
 
 def refused(words, capsys) -> str:

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 import tyro
 
-if TYPE_CHECKING:
-    from spcl.data.catalogue import DatasetStatus
+from spcl.data.known_datasets import DatasetStatus, KnownDatasets, describe_datasets
 
 
 @dataclass(frozen=True)
@@ -24,10 +21,12 @@ class Datasets:
 def main(arguments: Sequence[str]) -> None:
     """Run ``spcl datasets`` with these words."""
     options = tyro.cli(Datasets, args=list(arguments), prog="spcl datasets")
+    print_datasets(describe_datasets(options.data_dir))
 
-    from spcl.data.catalogue import describe_datasets
 
-    for status in describe_datasets(Path(options.data_dir)):
+def print_datasets(found: KnownDatasets) -> None:
+    """Print where each data set was looked for and its counts, and how other data is given."""
+    for status in found:
         print("\n".join(_lines(status)))
     print("\nAny other data is given by its path: Market-1501 layout, a folder per identity, a flat folder of crops,")
     print("or a CSV / Parquet manifest (path, identity, camera, split). docs/data.md says more.")

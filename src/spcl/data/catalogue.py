@@ -17,7 +17,6 @@ from spcl.data.from_filenames import LAYOUTS, is_market_layout, load_by_filename
 from spcl.data.from_folders import check_unused, load_folder
 from spcl.data.from_lists import MSMT17_FOLDER, VEHICLEID_FOLDER, VEHICLEID_SIZES, load_msmt17, load_vehicleid
 from spcl.data.from_manifest import (
-    SPLITS,
     SUFFIXES,
     dataset_of,
     manifests_of_prefix,
@@ -28,9 +27,9 @@ from spcl.data.image_formats import is_image_file
 from spcl.data.listed_images import ListedImages, listed_images
 from spcl.data.one_image import image_keys, kept_path, named_path
 from spcl.data.same_images import each_image_once
-from spcl.data.source_options import DATA_DIR, SourceOptions, note_of_no_table
+from spcl.data.source_options import SourceOptions, note_of_no_table
 from spcl.data.table_identities import as_asked_for
-from spcl.errors import InputError, first_line
+from spcl.errors import InputError
 from spcl.records import Record, ReIDDataset
 
 Counts = dict[str, tuple[tuple[int, ...], tuple[int, ...]]]
@@ -48,25 +47,6 @@ class Entry:
 
     folder: str
     load: Callable[[Path], ReIDDataset]
-    published: Counts
-
-
-@dataclass(frozen=True)
-class DatasetStatus:
-    """What was found of a registered data set.
-
-    Attributes:
-        name: Its name.
-        folder: Where it was looked for.
-        problem: Why it cannot be used; None when it can.
-        counts: Identities and images found, by split.
-        published: Identities and images published, by split; several where publications differ.
-    """
-
-    name: str
-    folder: Path
-    problem: str | None
-    counts: dict[str, tuple[int, int]]
     published: Counts
 
 
@@ -205,27 +185,9 @@ def is_registered(source: str | Path, data_dir: str | Path) -> bool:
     return not Path(source).exists() or (Path(data_dir) / REGISTERED[name].folder).exists()
 
 
-def describe_datasets(root: str | Path | None = None) -> list[DatasetStatus]:
-    """What is found of each registered data set, counts against the published ones."""
-    folder = Path(root if root is not None else DATA_DIR)
-    return [_status(name, entry, folder) for name, entry in REGISTERED.items()]
-
-
 def count(records: tuple[Record, ...]) -> tuple[int, int]:
     """Identities and images; the distractors of a gallery (identity 0 of Market-1501) count as one identity."""
     return len({record.identity for record in records if record.identity is not None}), len(records)
-
-
-def _status(name: str, entry: Entry, folder: Path) -> DatasetStatus:
-    where = folder / entry.folder
-    if not where.exists():
-        return DatasetStatus(name, where, "not found", {}, entry.published)
-    try:
-        dataset = entry.load(folder)
-    except InputError as error:
-        return DatasetStatus(name, where, first_line(error), {}, entry.published)
-    counts = {split: count(records) for split in SPLITS if (records := getattr(dataset, split))}
-    return DatasetStatus(name, where, None, counts, entry.published)
 
 
 def _with_count_notes(dataset: ReIDDataset, published: Counts) -> ReIDDataset:

@@ -31,7 +31,7 @@ from spcl.engine.checkpoint import checkpoint_of, load_facts, save_atomically
 from spcl.engine.embed import Encoder
 from spcl.engine.evaluate import evaluate_encoder
 from spcl.engine.extract import extract_features
-from spcl.engine.journal import Reporter, SilentReporter, duration
+from spcl.engine.journal import Reporter, ReporterListener, SilentReporter, duration
 from spcl.engine.run_files import stops_in_order
 from spcl.engine.starting_point import find_start
 from spcl.engine.training_sets import make_store
@@ -44,6 +44,7 @@ from spcl.runtime import Runtime
 from spcl.selfpaced.adaptation_verdict import Verdict, judge
 from spcl.selfpaced.label_free_quality import LabelFreeQuality, label_free_quality
 from spcl.selfpaced.suggestion import PAPER_EPS
+from spcl.training.events import Emitter, Event, Warned
 from spcl.training.self_paced_labels import SelfPacedLabelSettings
 
 ADAPTED_FILE, REPORT_FILE = "adapted.pth.tar", "adaptation.json"
@@ -78,6 +79,8 @@ class Adaptation:
         broken: Path and reason of each crop that could not be read.
         seconds: Duration of the whole adaptation.
         settings: The settings of the adaptation.
+        notes: What is to be known of the source of the crops, in sentences.
+        warnings: What the run has warned of, in sentences; of a continued run, since it was continued.
     """
 
     path: Path
@@ -92,11 +95,14 @@ class Adaptation:
     broken: tuple[tuple[Path, str], ...]
     seconds: float
     settings: AdaptationSettings
+    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Give the result as plain values, for a JSON file."""
         plain = asdict(self) | {"path": str(self.path), "verdict": self.verdict.to_dict()}
-        return plain | {"broken": [[str(path), reason] for path, reason in self.broken]}
+        broken = [[str(path), reason] for path, reason in self.broken]
+        return plain | {"broken": broken, "notes": list(self.notes), "warnings": list(self.warnings)}
 
 
 def adapt(
@@ -122,11 +128,26 @@ def adapt(
     Raises:
         InputError: If the checkpoint, the crops or the labelled data cannot be used; before any training.
     """
-    settings, report = settings or AdaptationSettings(), report or SilentReporter()
+    settings, heard = settings or AdaptationSettings(), _WarningsHeard()
+    report = report or SilentReporter()
+    # The typed events of the run reach the listeners of an ``Emitter``.
+    report = Emitter((*(report.listeners if isinstance(report, Emitter) else (ReporterListener(report),)), heard))
     runtime = Runtime(settings.device, settings.precision)
     # The network's random numbers have a separate seed: the caller's random numbers do not depend on the adaptation.
     with runtime.own_draws(), stops_in_order(Path(settings.logs_dir), report):
-        return _adapt(checkpoint, images, settings, resume, report, runtime)
+        return _adapt(checkpoint, images, settings, resume, report, heard, runtime)
+
+
+class _WarningsHeard:
+    """A listener that keeps the warnings of a run for its result."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+    def on(self, event: Event) -> None:
+        """Keep a warning."""
+        if isinstance(event, Warned):
+            self.texts.append(event.text)
 
 
 def _adapt(
@@ -135,6 +156,7 @@ def _adapt(
     settings: AdaptationSettings,
     resume: bool,
     report: Reporter,
+    heard: _WarningsHeard,
     runtime: Runtime,
 ) -> Adaptation:
     started = time.monotonic()
@@ -161,6 +183,8 @@ def _adapt(
         broken=crops.broken,
         seconds=time.monotonic() - started,
         settings=settings,
+        notes=crops.notes,
+        warnings=tuple(heard.texts),
     )
     runtime.on_main(lambda: _write(outcome, run, old))
     return outcome
@@ -173,6 +197,7 @@ class _Crops:
     trained: tuple[Record, ...]
     rated: tuple[Record, ...]
     broken: tuple[tuple[Path, str], ...]
+    notes: tuple[str, ...]
 
     @property
     def are_held_back(self) -> bool:
@@ -345,4 +370,4 @@ def _find_crops(images: str | Path | Sequence[str | Path], settings: AdaptationS
     rows = held_back(len(crops), settings.seed)
     rated = set(rows.tolist()) if len(rows) < len(crops) else set()
     trained = tuple(record for row, record in enumerate(crops) if row not in rated)
-    return _Crops(trained, tuple(crops[row] for row in rows), broken)
+    return _Crops(trained, tuple(crops[row] for row in rows), broken, table.notes)
