@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from spcl import IdentificationRequest, identify_images
 from spcl.cli.main import main
 from spcl.engine.embed import load_encoder
 from spcl.errors import InputError
@@ -76,6 +77,14 @@ def test_identify(folder, capsys):
     main(["identify", "c.pth.tar", "g", "crops/03", "strangers", "--false-match-rate", "0.05", "--json", *FAST])
     found = json.loads(capsys.readouterr().out)
     assert (found["num_identities"], found["basis"], len(found["queries"])) == (12, "gallery", 8)
+    request = IdentificationRequest("g", ("crops/03", "strangers"), false_match_rate=0.05)
+    named = identify_images(request)  # by the encoder that the gallery remembers
+    assert capsys.readouterr() == ("", "")
+    assert named.to_dict() == found
+    assert {hit.identity for hit in named.nearest[:5]} == {"03"}
+    assert named.to_table().column("identity").to_pylist() == [answer.identity for answer in named.answers]
+    with pytest.raises(InputError, match="false-match rate is 1; expected above 0"):
+        IdentificationRequest("g", "strangers", false_match_rate=1)
     assert {row["nearest"] for row in found["queries"][:5]} == {"03"}
     for row in found["queries"]:
         assert row["identity"] == (row["nearest"] if row["similarity"] >= found["threshold"] else None)

@@ -15,7 +15,16 @@ import pytest
 import torch
 from PIL import Image
 
-from spcl import Gallery, load_encoder
+from spcl import (
+    EmbeddingRequest,
+    EncodeOptions,
+    EncoderChoice,
+    Gallery,
+    SearchRequest,
+    embed_images,
+    load_encoder,
+    search_images,
+)
 from spcl.cli.main import main
 from spcl.engine.checkpoint import checkpoint_of, save_atomically
 from spcl.errors import InputError
@@ -368,3 +377,37 @@ def test_answers_as_tables(folder, capsys):
     # A table of names is a table of images.
     main(["embed", "0.pth.tar", "names.parquet", "--gallery", "named", "--device", "cpu"])
     assert Gallery.open("named").remove(paths=[query]) == 1
+
+
+def test_a_search_from_python_gives_what_the_command_prints(folder, capsys):
+    query = "crops/0001_c2_5.jpg"
+    encoding = EncodeOptions(encoder=EncoderChoice(checkpoint="0.pth.tar"), device="cpu")
+    request = SearchRequest("g", (query, "crops/broken_c3.jpg"), top=3, camera_not=("no such",), encoding=encoding)
+    result = search_images(request)
+    assert capsys.readouterr() == ("", "")
+    printed = searched("g", query, "crops/broken_c3.jpg", "--top", "3", "--camera-not", "no such", capsys=capsys)
+    assert result.to_dict() == printed
+    assert (result.queries, len(result.hits[0]), result.num_images) == ((folder / query,), 3, 10)
+    assert [path.name for path, _ in result.broken] == ["broken_c3.jpg"]
+    assert "no image of the gallery is of such a camera" in result.warnings[0]
+    assert result.to_table().column("found_path").to_pylist() == [hit.path for hit in result.hits[0]]
+    with pytest.raises(InputError, match="top is 0; expected at least 1"):
+        SearchRequest("g", query, top=0)
+    with pytest.raises(InputError, match="there are no images at q"):
+        search_images(SearchRequest("g", "q.jpg"))
+
+
+def test_embedding_from_python_gives_what_the_command_prints(folder, capsys):
+    encoding = EncodeOptions(encoder=EncoderChoice(checkpoint="0.pth.tar"), device="cpu")
+    result = embed_images(EmbeddingRequest("crops", output="p.parquet", gallery="p", encoding=encoding))
+    assert capsys.readouterr() == ("", "")
+    main(["embed", "0.pth.tar", "crops", "-o", "c.parquet", "--gallery", "c", "--device", "cpu", "--json"])
+    printed = json.loads(capsys.readouterr().out)
+    assert result.to_dict() | {"output": "c.parquet"} == printed | {"gallery": printed["gallery"] | {"path": "p"}}
+    assert (result.num_images, len(result.broken), result.gallery.added) == (20, 1, 20)
+    python, command = pd.read_parquet("p.parquet"), pd.read_parquet("c.parquet")
+    assert python["path"].tolist() == command["path"].tolist()
+    with pytest.raises(InputError, match="is there already"):
+        embed_images(EmbeddingRequest("crops", output="p.parquet", encoding=encoding))
+    with pytest.raises(InputError, match="where to"):
+        EmbeddingRequest("crops")

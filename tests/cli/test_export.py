@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from spcl import EncoderChoice, ExportRequest, export_encoder
 from spcl.cli.export import Export
 from spcl.cli.main import main
 from spcl.cli.options import parsed
@@ -49,6 +50,17 @@ def test_onnx_and_what_is_told(checkpoint, tmp_path, capsys):
     assert 0.999 < row["least_cosine"] <= 1.000001
     assert "own_preparation" in row
     assert "does not know b.onnx" in row["warnings"][0]
+    choice = EncoderChoice(checkpoint=checkpoint, domain="source")
+    request = ExportRequest("b.onnx", choice, opset=17, float16=True, for_tracker=True, overwrite=True)
+    written = export_encoder(request)
+    assert capsys.readouterr() == ("", "")
+    assert written.to_dict().keys() == row.keys()
+    assert {name: row[name] for name in ("path", "fingerprint", "least_cosine", "warnings")} == {
+        "path": str(written.path),
+        "fingerprint": written.fingerprint,
+        "least_cosine": written.onnx.agreement.least_cosine,
+        "warnings": list(written.warnings),
+    }
 
 
 def test_weights_serve_as_a_checkpoint(checkpoint, tmp_path, capsys):

@@ -5,24 +5,20 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import tyro
 
 from spcl.cli.encoder_flags import CheckpointWord, EncoderOptions
-from spcl.cli.options import parsed, say_notes
+from spcl.cli.options import parsed
 from spcl.data.checked_tables import check_tables
 from spcl.data.source_options import DATA_DIR, SourceOptions
 from spcl.engine.journal import ConsoleReporter, Reporter, SilentReporter
-from spcl.errors import InputError
-from spcl.export.files import DEFAULT_OPSET, refuse_existing
+from spcl.export.export_encoder import ExportRequest, ExportResult, export_encoder
+from spcl.export.files import DEFAULT_OPSET
 
 if TYPE_CHECKING:
-    from spcl.engine.embed import Encoder
     from spcl.export.onnx_file import OnnxFile
-
-_ONNX, _WEIGHTS = ".onnx", ".safetensors"
 
 
 @dataclass(frozen=True)
@@ -63,86 +59,42 @@ class Export(EncoderOptions):
         """How the images of ``--images`` are found."""
         return SourceOptions(data_dir=self.data_dir, columns=self.columns, time_format=self.time_format)
 
+    def request(self) -> ExportRequest:
+        """What is asked for."""
+        return ExportRequest(
+            self.output,
+            self.choice(),
+            opset=self.opset,
+            float16=self.float16,
+            for_tracker=self.for_tracker,
+            images=self.images,
+            overwrite=self.overwrite,
+            source=self.source(),
+        )
+
 
 def main(arguments: Sequence[str]) -> None:
     """Run ``spcl export`` with these words."""
     options = parsed(Export, arguments, "spcl export")
-    output = Path(options.output)
-    _check(options, output)
-    refuse_existing(output, overwrite=options.overwrite)
+    report: Reporter = SilentReporter() if options.json else ConsoleReporter()
+    request = options.request()
     if options.images:
-        check_tables(options.images, options=options.source().table)
+        check_tables(options.images, options=request.source.table)
+    written = export_encoder(request, report=report)
+    if options.json:
+        print(json.dumps(written.to_dict()))
+    else:
+        print_export(written, report, float16=options.float16)
 
-    from spcl.data.image_sources import images_of
-    from spcl.engine.encoder_choice import chosen_encoder
-    from spcl.export.onnx_file import export_onnx
-    from spcl.export.weights import export_weights
 
-    report = SilentReporter() if options.json else ConsoleReporter()
-    encoder = chosen_encoder(
-        options.choice(), lambda: images_of(options.images, options.source()).records, report=report
-    )
-    if output.suffix.lower() == _WEIGHTS:
-        card = export_weights(encoder, output, overwrite=options.overwrite)
-        row = {"path": str(output), "card": str(card), "bytes": output.stat().st_size} | _facts(encoder)
-        _tell(row, [f"weights: {output} ({_size(output.stat().st_size)})", f"model card: {card}"], report, options.json)
+def print_export(written: ExportResult, report: Reporter, *, float16: bool) -> None:
+    """Print what was written, and how well an ONNX file agrees with torch."""
+    if written.onnx is None:
+        report.say(f"weights: {written.path} ({_size(written.num_bytes)})")
+        report.say(f"model card: {written.card}")
         return
-    written = export_onnx(
-        encoder,
-        output,
-        opset=options.opset,
-        float16=options.float16,
-        for_tracker=options.for_tracker,
-        images=_images(options, report) if options.images else None,
-        overwrite=options.overwrite,
-        report=report,
-    )
-    row = {"path": str(output), "bytes": written.num_bytes} | written.metadata | written.agreement.to_row()
-    if written.own_preparation is not None:
-        row["own_preparation"] = written.own_preparation
-    warnings = {"warnings": report.warnings} if isinstance(report, SilentReporter) and report.warnings else {}
-    _tell(row | warnings, _lines(written, float16=options.float16), report, options.json)
-
-
-def _images(options: Export, report: Reporter) -> list[Path]:
-    from spcl.data.image_sources import images_of
-
-    found = images_of(options.images, options.source())
-    say_notes(report, found.notes)
-    return [record.path for record in found.records]
-
-
-def _check(options: Export, output: Path) -> None:
-    """Do the ending and the flags go together?"""
-    suffix = output.suffix.lower()
-    if suffix not in (_ONNX, _WEIGHTS):
-        raise InputError(f"{output} ends in {suffix or 'nothing'}; expected {_ONNX} or {_WEIGHTS}")
-    if not options.named_checkpoint and not options.images:
-        raise InputError(
-            "which encoder? Give a checkpoint first, or --encoder imagenet with --images FOLDER, whose shape decides "
-            "the size of the images"
-        )
-    if suffix == _ONNX:
-        return
-    given = {
-        "--float16": options.float16,
-        "--for-tracker": options.for_tracker,
-        "--images": bool(options.images and options.named_checkpoint),
-        "--opset": options.opset != DEFAULT_OPSET,
-    }
-    unfit = [flag for flag, is_given in given.items() if is_given]
-    if unfit:
-        raise InputError(f"{', '.join(unfit)} is for {_ONNX} files; {output} is none")
-
-
-def _facts(encoder: Encoder) -> dict[str, Any]:
-    return {
-        "arch": encoder.network.settings.arch,
-        "domain": encoder.domain,
-        "fingerprint": encoder.fingerprint,
-        "feature_length": encoder.feature_dim,
-        "size": list(encoder.size),
-    }
+    for line in _lines(written.onnx, float16=float16):
+        report.say(line)
 
 
 def _lines(written: OnnxFile, *, float16: bool) -> list[str]:
@@ -165,14 +117,6 @@ def _lines(written: OnnxFile, *, float16: bool) -> list[str]:
             "features of Encoder.embed (how the tracker itself resizes is not in this figure)"
         )
     return lines
-
-
-def _tell(row: dict[str, Any], lines: Sequence[str], report: Reporter, as_json: bool) -> None:
-    if as_json:
-        print(json.dumps(row))
-        return
-    for line in lines:
-        report.say(line)
 
 
 def _size(num_bytes: int) -> str:

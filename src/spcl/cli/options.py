@@ -7,9 +7,9 @@ without torch. What computes is imported by the functions that run it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import tyro
 
@@ -17,18 +17,10 @@ from spcl.cli.computing import ComputingOptions
 from spcl.cli.encoder_flags import EncoderOptions, with_words_in_place
 from spcl.data.source_options import DATA_DIR, Duplicates, Layout, SourceOptions
 from spcl.engine.encode_options import EncodeOptions
-from spcl.engine.journal import say_notes as say_notes
 from spcl.engine.whole_files import check_place
 from spcl.errors import InputError
 from spcl.launched import is_main_process
 from spcl.threads import use_threads
-
-if TYPE_CHECKING:
-    from spcl.data.image_table import ImageTable
-    from spcl.engine.embed import EmbeddedImages, Encoder
-    from spcl.engine.journal import Reporter
-    from spcl.records import Record
-    from spcl.runtime import Runtime
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -205,47 +197,3 @@ def checked_rate(rate: float) -> None:
     """Raise an ``InputError`` for a false-match rate that is none."""
     if not 0 < rate < 1:
         raise InputError(f"the false-match rate is {rate:g}; expected above 0 and below 1, 0.01 say")
-
-
-def embedded_queries(
-    encoder: Encoder, records: Sequence[Record], options: FeatureOptions, *, runtime: Runtime, report: Reporter
-) -> EmbeddedImages:
-    """Features of the images that a command was asked about, made as its options say."""
-    from spcl.engine.embed import embed_records
-
-    return embed_records(
-        encoder,
-        records,
-        runtime=runtime,
-        report=report,
-        num_threads=options.workers,
-        flip=options.flip,
-        name="queries",
-    )
-
-
-def found_queries(queries: Sequence[str], options: SourceOptions, *, purpose: str) -> ImageTable:
-    """The images of all queries, each once, in their order.
-
-    Args:
-        queries: Files, folders, tables or registered names.
-        options: How they are found; their identities are not read.
-        purpose: What is to be done with them, for the error: ``named``, say.
-
-    Raises:
-        InputError: If there is none.
-    """
-    from spcl.data.files import what_is_there
-    from spcl.data.image_formats import is_image_name
-    from spcl.data.image_sources import images_of
-    from spcl.data.table_files import SUFFIXES
-
-    if not queries:
-        raise InputError(f"which images are to be {purpose}? Give one, several, or a folder, after the gallery")
-    for query in queries:
-        if is_image_name(query) and not Path(query).exists():
-            raise InputError(f"there are no images at {query}: {what_is_there(Path(query))}")
-    # Settings of tables may be meant for the gallery's.
-    if not any(Path(query).suffix.lower() in SUFFIXES for query in queries):
-        options = replace(options, columns="", time_format="")
-    return images_of(queries, replace(options, identity_from="auto"))

@@ -12,20 +12,18 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 import tyro
 
 from spcl.cli.encoder_flags import CheckpointWord
-from spcl.cli.options import AnswerOptions, at_least, embedded_queries, found_queries, parsed, say_notes
+from spcl.cli.options import AnswerOptions, at_least, parsed
 from spcl.data.checked_tables import check_tables
-from spcl.data.one_image import kept_path, shown_path
+from spcl.data.one_image import shown_path
 from spcl.data.source_options import IdentityFrom
 from spcl.engine.journal import ConsoleReporter, Reporter, SilentReporter
 from spcl.engine.whole_files import check_place
 from spcl.errors import InputError
+from spcl.gallery.search_images import ImageSearchResult, SearchRequest, search_images
 
 if TYPE_CHECKING:
-    from spcl.engine.embed import EmbeddedImages, Encoder
-    from spcl.gallery.gallery import Gallery
-    from spcl.gallery.result import Hit, SearchResult
+    from spcl.gallery.result import Hit
 
-_MOST_IN_A_PICTURE = 12
 _MOST_NAMED = 20
 
 
@@ -74,125 +72,56 @@ class Search(AnswerOptions):
         if self.save_picture:
             check_place(Path(self.save_picture))
 
+    def request(self) -> SearchRequest:
+        """What is asked for."""
+        return SearchRequest(
+            self.gallery,
+            self.query,
+            top=self.top,
+            camera_not=self.camera_not,
+            where=self.where,
+            exact=self.exact,
+            rerank=self.rerank,
+            source=self.source(),
+            encoding=self.encoding(),
+        )
+
 
 def main(arguments: Sequence[str]) -> None:
     """Run ``spcl search`` with these words."""
     options = parsed(Search, arguments, "spcl search")
-    run_search(options, SilentReporter() if options.json else ConsoleReporter())
-
-
-def run_search(options: Search, report: Reporter) -> None:
-    """Search, print, draw.
-
-    Raises:
-        InputError: If something cannot be used: gallery and filter before queries are embedded, these before a folder
-            of images is.
-    """
-    wanted = found_queries(options.query, options.source(), purpose="searched for")
-
-    check_tables(options.gallery, options=options.source().table)
-
-    from spcl.data.image_sources import images_of
-    from spcl.gallery.answer_tables import search_table, write_answers
-    from spcl.gallery.filters import both, not_cameras
-    from spcl.gallery.remembered import encoder_to_search
-    from spcl.gallery.sources import searchable
-    from spcl.runtime import Runtime
-
-    runtime = Runtime(options.device, options.precision)
-    encoder = encoder_to_search(
-        options.choice(), options.gallery, lambda: images_of(options.gallery, options.source()).records, report
-    )
-    where = both(not_cameras(options.camera_not), options.where or None)
-    with searchable(
-        options.gallery,
-        encoder,
-        where=where,
-        options=options.source(),
-        flip=options.flip,
-        runtime=runtime,
-        report=report,
-        num_threads=options.workers,
-    ) as source:
-        notes = tuple(dict.fromkeys((*wanted.notes, *source.notes)))
-        say_notes(report, notes)
-        queries = embedded_queries(encoder, wanted.records, options, runtime=runtime, report=report)
-        source.fill()
-        _warn_of_unknown_cameras(source.gallery, options.camera_not, report)
-        result = source.gallery.search(
-            queries.features,
-            options.top,
-            where=where,
-            exact=True if options.exact else None,
-            rerank=options.rerank,
-            without=[record.path for record in queries.records],
-            report=report,
-        )
-        num_images = len(source.gallery)
-    broken = queries.broken + source.broken
+    report: Reporter = SilentReporter() if options.json else ConsoleReporter()
+    request = options.request()
+    check_tables(options.gallery, options=request.source.table)
+    searched = search_images(request, report=report)
     if options.json:
-        warnings = {"warnings": report.warnings} if isinstance(report, SilentReporter) and report.warnings else {}
-        print(json.dumps(_to_json(result, queries, num_images, broken) | {"notes": list(notes)} | warnings))
+        print(json.dumps(searched.to_dict()))
     else:
-        _tell(result, queries, num_images, broken, report, filtered=where is not None)
-        if re.search(r"\bpath\b", options.where, re.IGNORECASE) and not any(result):
+        print_search(searched, report, filtered=request.has_filter)
+        if re.search(r"\bpath\b", options.where, re.IGNORECASE) and not any(searched.hits):
             report.say("paths of files are absolute in a gallery: write path like '%/gate/%', say")
     # Last: what was found is printed already if it cannot be written or drawn.
     if options.output:
-        table = search_table(result, [record.path for record in queries.records])
-        write_answers(Path(options.output), table, excel=options.excel)
+        searched.write_table(options.output, excel=options.excel)
         report.say(f"table: {options.output}")
     if options.save_picture:
-        _draw(Path(options.save_picture), encoder, queries, result, options)
+        searched.save_picture(options.save_picture)
         report.say(f"picture: {options.save_picture}")
 
 
-def _warn_of_unknown_cameras(gallery: Gallery, cameras: Sequence[str], report: Reporter) -> None:
-    unknown = gallery.unknown_cameras(cameras)
-    if not unknown:
-        return
-    known = gallery.cameras()
-    there = ", ".join(known[:_MOST_NAMED]) + (f" and {len(known) - _MOST_NAMED} more" if known[_MOST_NAMED:] else "")
-    report.warn(
-        f"--camera-not {' '.join(unknown)}: no image of the gallery is of such a camera, so nothing is left out by it; "
-        + (f"its cameras are {there}" if known else "its images have no cameras")
-    )
-
-
-def _to_json(
-    result: SearchResult, queries: EmbeddedImages, num_images: int, broken: Sequence[tuple[Path, str]]
-) -> dict[str, object]:
-    return {
-        "engine": result.engine,
-        "recall": result.recall,
-        "num_images": num_images,
-        "queries": [
-            {"query": str(kept_path(record.path)), "hits": [hit.to_row() for hit in hits]}
-            for record, hits in zip(queries.records, result, strict=True)
-        ],
-        "broken": [{"path": str(path), "reason": reason} for path, reason in broken],
-    }
-
-
-def _tell(
-    result: SearchResult,
-    queries: EmbeddedImages,
-    num_images: int,
-    broken: Sequence[tuple[Path, str]],
-    report: Reporter,
-    *,
-    filtered: bool,
-) -> None:
-    for path, reason in broken[:_MOST_NAMED]:
+def print_search(searched: ImageSearchResult, report: Reporter, *, filtered: bool) -> None:
+    """Print what was left out, what was found for each query, and how."""
+    for path, reason in searched.broken[:_MOST_NAMED]:
         report.warn(f"{shown_path(path)} is left out: {reason}")
-    if len(broken) > _MOST_NAMED:
-        report.warn(f"and {len(broken) - _MOST_NAMED} more images are left out; --json lists them all")
-    for record, hits in zip(queries.records, result, strict=True):
-        report.say(f"query {shown_path(record.path)}")
+    if len(searched.broken) > _MOST_NAMED:
+        report.warn(f"and {len(searched.broken) - _MOST_NAMED} more images are left out; --json lists them all")
+    for query, hits in zip(searched.queries, searched.hits, strict=True):
+        report.say(f"query {shown_path(query)}")
         for line in _table(hits, filtered=filtered):
             report.say(f"  {line}")
-    how = "every image compared" if result.engine == "exact" else f"by the index, recall {100 * result.recall:.1f} %"
-    report.say(f"searched in {num_images} images, {how}")
+    found = searched.found
+    how = "every image compared" if found.engine == "exact" else f"by the index, recall {100 * found.recall:.1f} %"
+    report.say(f"searched in {searched.num_images} images, {how}")
 
 
 def _table(hits: Sequence[Hit], *, filtered: bool) -> list[str]:
@@ -220,29 +149,3 @@ def _table(hits: Sequence[Hit], *, filtered: bool) -> list[str]:
 
 def _shown(value: object) -> str:
     return "-" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value)
-
-
-def _draw(path: Path, encoder: Encoder, queries: EmbeddedImages, result: SearchResult, options: Search) -> None:
-    # Imported here: loading matplotlib takes longer than a search.
-    from spcl.data.one_image import shown_path
-    from spcl.report.ranked import Ranking, ShownImage, lines_under, picture_of, ranked_picture
-
-    shown = slice(0, _MOST_IN_A_PICTURE)
-    title = "most similar" + (", re-ranked" if options.rerank else "")
-    found = [
-        [
-            ShownImage(
-                picture_of(Path(hit.path), encoder.size),
-                lines=lines_under(
-                    shown_path(hit.path), similarity=hit.similarity, identity=hit.identity, camera=hit.camera
-                ),
-            )
-            for hit in row[:_MOST_IN_A_PICTURE]
-        ]
-        for row in result.hits[shown]
-    ]
-    asked = [
-        ShownImage(picture_of(record.path, encoder.size), lines=lines_under(shown_path(record.path)))
-        for record in queries.records[shown]
-    ]
-    ranked_picture(path, asked, [Ranking(title, found)])

@@ -1,0 +1,196 @@
+"""Export as a function: from an encoder to a file for other programs, checked before it is kept.
+
+What computes is imported by the functions: a wrong path or value is reported before torch is loaded.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from spcl.data.source_options import SourceOptions
+from spcl.engine.encode_options import EncoderChoice
+from spcl.engine.journal import Reporter, WarningsKept, say_notes
+from spcl.errors import InputError
+from spcl.export.files import DEFAULT_OPSET, refuse_existing
+
+if TYPE_CHECKING:
+    from spcl.engine.embed import Encoder
+    from spcl.export.onnx_file import OnnxFile
+
+ONNX, WEIGHTS = ".onnx", ".safetensors"
+
+
+@dataclass(frozen=True)
+class ExportRequest:
+    """Which encoder to write, and how.
+
+    Attributes:
+        output: The file to write; its ending decides: ``.onnx`` (onnxruntime, trackers) or ``.safetensors`` (timm,
+            torch; a model card is written beside it).
+        encoder: Which encoder; without a checkpoint, ``images`` decide the size.
+        opset: Version of ONNX's operators (``.onnx``).
+        float16: Weights and arithmetic of the trunk in half precision (``.onnx``).
+        for_tracker: Take what trackers give: images of the size that the file's name means to them, already normalised
+            (``.onnx``).
+        images: Images to compare onnxruntime with torch on, 128 at most (``.onnx``); empty: rendered ones.
+        overwrite: Replace a file that is there.
+        source: How ``images`` are found.
+    """
+
+    output: str | Path
+    encoder: EncoderChoice
+    opset: int = DEFAULT_OPSET
+    float16: bool = False
+    for_tracker: bool = False
+    images: str | Path = ""
+    overwrite: bool = False
+    source: SourceOptions = field(default_factory=SourceOptions)
+
+    def __post_init__(self) -> None:
+        """Raise an ``InputError`` where the ending and the settings do not go together."""
+        output, suffix = Path(self.output), self.suffix
+        if suffix not in (ONNX, WEIGHTS):
+            raise InputError(f"{output} ends in {suffix or 'nothing'}; expected {ONNX} or {WEIGHTS}")
+        if not self.encoder.checkpoint and not self.images:
+            raise InputError(
+                "which encoder? Give a checkpoint first, or --encoder imagenet with --images FOLDER, whose shape "
+                "decides the size of the images"
+            )
+        if suffix == ONNX:
+            return
+        given = {
+            "--float16": self.float16,
+            "--for-tracker": self.for_tracker,
+            "--images": bool(self.images and self.encoder.checkpoint),
+            "--opset": self.opset != DEFAULT_OPSET,
+        }
+        unfit = [flag for flag, is_given in given.items() if is_given]
+        if unfit:
+            raise InputError(f"{', '.join(unfit)} is for {ONNX} files; {output} is none")
+
+    @property
+    def suffix(self) -> str:
+        """The ending of the file, in small letters."""
+        return Path(self.output).suffix.lower()
+
+
+@dataclass(frozen=True)
+class ExportResult:
+    """What was written.
+
+    Attributes:
+        path: The file.
+        num_bytes: Its size.
+        arch: The network.
+        domain: Whose batch norm was folded in.
+        fingerprint: Of the encoder.
+        feature_length: ``D``.
+        image_size: Height and width in pixels of the images that the encoder sees.
+        card: The model card beside a ``.safetensors`` file; None for ``.onnx``.
+        onnx: Input, metadata and agreement with torch of an ``.onnx`` file; None for ``.safetensors``.
+        warnings: What a reader should look at, in sentences.
+    """
+
+    path: Path
+    num_bytes: int
+    arch: str
+    domain: str
+    fingerprint: str
+    feature_length: int
+    image_size: tuple[int, int]
+    card: Path | None = None
+    onnx: OnnxFile | None = None
+    warnings: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON: for ``.onnx`` the file's metadata and the figures of its comparison with torch."""
+        plain: dict[str, Any] = {"path": str(self.path)}
+        if self.onnx is None:
+            plain |= {
+                "card": str(self.card),
+                "bytes": self.num_bytes,
+                "arch": self.arch,
+                "domain": self.domain,
+                "fingerprint": self.fingerprint,
+                "feature_length": self.feature_length,
+                "size": list(self.image_size),
+            }
+        else:
+            plain |= {"bytes": self.num_bytes} | self.onnx.metadata | self.onnx.agreement.to_row()
+            if self.onnx.own_preparation is not None:
+                plain["own_preparation"] = self.onnx.own_preparation
+        return plain | ({"warnings": list(self.warnings)} if self.warnings else {})
+
+
+def export_encoder(request: ExportRequest, *, report: Reporter | None = None) -> ExportResult:
+    """Write an encoder for other programs: ``.onnx`` for onnxruntime and trackers, ``.safetensors`` for timm and torch.
+
+    Args:
+        request: Which encoder, and how.
+        report: Shows progress, notes and warnings; None: nothing is shown.
+
+    Returns:
+        ExportResult.
+
+    Raises:
+        InputError: If something cannot be used, a file is there already, or the ONNX file does not give the encoder's
+            features; then there is no file.
+
+    Example::
+
+        choice = spcl.EncoderChoice(checkpoint="runs/mine/model_best.pth.tar")
+        written = spcl.export_encoder(spcl.ExportRequest("encoder.onnx", choice, images="my_crops"))
+        print(written.path, written.onnx.agreement.least_cosine)
+    """
+    output = Path(request.output)
+    refuse_existing(output, overwrite=request.overwrite)
+
+    from spcl.data.image_sources import images_of
+    from spcl.engine.encoder_choice import chosen_encoder
+
+    kept = WarningsKept(report)
+    encoder = chosen_encoder(
+        request.encoder, lambda: images_of(str(request.images), request.source).records, report=kept
+    )
+    card, onnx = None, None
+    if request.suffix == WEIGHTS:
+        from spcl.export.weights import export_weights
+
+        card = export_weights(encoder, output, overwrite=request.overwrite)
+    else:
+        onnx = _onnx(request, encoder, kept)
+    return ExportResult(
+        path=output,
+        num_bytes=output.stat().st_size,
+        arch=encoder.network.settings.arch,
+        domain=encoder.domain,
+        fingerprint=encoder.fingerprint,
+        feature_length=encoder.feature_dim,
+        image_size=encoder.size,
+        card=card,
+        onnx=onnx,
+        warnings=tuple(kept.warnings),
+    )
+
+
+def _onnx(request: ExportRequest, encoder: Encoder, report: Reporter) -> OnnxFile:
+    from spcl.data.image_sources import images_of
+    from spcl.export.onnx_file import export_onnx
+
+    images: list[Path] | None = None
+    if request.images:
+        found = images_of(str(request.images), request.source)
+        say_notes(report, found.notes)
+        images = [record.path for record in found.records]
+    return export_onnx(
+        encoder,
+        request.output,
+        opset=request.opset,
+        float16=request.float16,
+        for_tracker=request.for_tracker,
+        images=images,
+        overwrite=request.overwrite,
+        report=report,
+    )

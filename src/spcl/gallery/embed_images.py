@@ -1,0 +1,253 @@
+"""Embedding as a function: from images to features in a file, in a gallery, or in both.
+
+What computes is imported by the functions: a wrong path or value is reported before torch is loaded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from spcl.data.source_options import SourceOptions
+from spcl.engine.encode_options import EncodeOptions
+from spcl.engine.journal import Reporter, WarningsKept, say_notes
+from spcl.engine.whole_files import check_place
+from spcl.errors import InputError
+from spcl.gallery.result import Added
+
+if TYPE_CHECKING:
+    from spcl.engine.embed import Encoder
+    from spcl.gallery.features_file import FeaturesWriter
+    from spcl.gallery.gallery import Gallery
+    from spcl.gallery.intake import EmbeddedRows
+
+
+@dataclass(frozen=True)
+class EmbeddingRequest:
+    """Which images to embed, and where their features go: a file, a gallery, or both.
+
+    Attributes:
+        images: An image, a folder with all below it, a table of paths (CSV, Parquet) or a registered data set.
+        output: A file that ends in ``.parquet`` (path, what is known of the image, vector) or in ``.npy`` (the matrix
+            alone, paths beside it); None: none.
+        gallery: Folder of a gallery to add the images to, made where there is none; None: none.
+        key: What one image is, for a new gallery: one file (``path``) or equal bytes (``content``); None: as the
+            gallery has it, ``path`` for a new one.
+        overwrite: Replace a features file that is there already.
+        source: How images are found, and what is read about them.
+        encoding: Which encoder, and how it encodes; by default the encoder that the gallery remembers, else a network
+            with ImageNet weights.
+    """
+
+    images: str | Path
+    output: str | Path | None = None
+    gallery: str | Path | None = None
+    key: Literal["path", "content"] | None = None
+    overwrite: bool = False
+    source: SourceOptions = field(default_factory=SourceOptions)
+    encoding: EncodeOptions = field(default_factory=EncodeOptions)
+
+    def __post_init__(self) -> None:
+        """Raise an ``InputError`` if the features have nowhere to go."""
+        if not self.output and not self.gallery:
+            raise InputError("where to? Give -o features.parquet, --gallery FOLDER, or both")
+
+
+@dataclass(frozen=True)
+class FilledGallery:
+    """A gallery after images were added to it.
+
+    Attributes:
+        path: Its folder.
+        added: New images.
+        replaced: Images that were there: the new vector took the place of the old.
+        kept: For each column, how many of the replaced kept the value that was there, for the source has none.
+        num_images: Images in all.
+        recall: Share of the ten nearest images that the index finds; None: there is no index, search is exact.
+    """
+
+    path: Path
+    added: int
+    replaced: int
+    kept: Mapping[str, int]
+    num_images: int
+    recall: float | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return {
+            "path": str(self.path),
+            "added": self.added,
+            "replaced": self.replaced,
+            "kept": dict(self.kept),
+            "num_images": self.num_images,
+            "recall": self.recall,
+        }
+
+
+@dataclass(frozen=True)
+class EmbeddingResult:
+    """What was embedded, and where it is.
+
+    Attributes:
+        num_images: Images whose features were computed.
+        feature_length: ``D``, the length of a feature; features are unit vectors.
+        fingerprint: Of the encoder.
+        output: The features file; None: none was asked for.
+        gallery: The gallery after the images were added; None: none was asked for.
+        broken: Path and reason of each image that could not be read; it was left out.
+        notes: What a reader should know of the source, in sentences.
+        warnings: What a reader should look at, in sentences.
+    """
+
+    num_images: int
+    feature_length: int
+    fingerprint: str
+    output: Path | None = None
+    gallery: FilledGallery | None = None
+    broken: tuple[tuple[Path, str], ...] = ()
+    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON; ``output``, ``gallery`` and ``warnings`` only where there are any."""
+        plain: dict[str, Any] = {
+            "num_images": self.num_images,
+            "dim": self.feature_length,
+            "fingerprint": self.fingerprint,
+            "broken": [{"path": str(path), "reason": reason} for path, reason in self.broken],
+        }
+        if self.output is not None:
+            plain["output"] = str(self.output)
+        if self.gallery is not None:
+            plain["gallery"] = self.gallery.to_dict()
+        plain["notes"] = list(self.notes)
+        return plain | ({"warnings": list(self.warnings)} if self.warnings else {})
+
+
+def embed_images(request: EmbeddingRequest, *, report: Reporter | None = None) -> EmbeddingResult:
+    """Turn images into features with an encoder: into a file, a gallery to search in, or both.
+
+    Images that cannot be read are left out and listed. Images that the gallery holds already are replaced; what is
+    known of them stays where the new source does not say anything else.
+
+    Args:
+        request: Which images, and where their features go.
+        report: Shows progress, notes and warnings; None: nothing is shown.
+
+    Returns:
+        EmbeddingResult.
+
+    Raises:
+        InputError: If something cannot be used, before any image is encoded; if no image can be read.
+
+    Cost: one pass over the images; memory for 4096 of them, whatever their number.
+
+    Example::
+
+        done = spcl.embed_images(spcl.EmbeddingRequest("my_crops", gallery="my.gallery"))
+        print(done.num_images, "images,", len(done.broken), "could not be read")
+    """
+    output = _checked_output(request)
+
+    from spcl.gallery.features_file import features_writer
+    from spcl.gallery.intake import embedded_rows, find_images
+    from spcl.gallery.opening import gallery_to_fill
+    from spcl.gallery.remembered import encoder_to_search
+
+    kept = WarningsKept(report)
+    encoding = request.encoding
+    runtime = encoding.runtime()
+    found = find_images(request.images, request.source)
+    say_notes(kept, found.notes)
+    encoder = encoder_to_search(encoding.encoder, request.gallery or "", lambda: found.records, kept)
+    with ExitStack() as stack:
+        gallery, writer = None, None
+        if request.gallery:
+            to_fill = gallery_to_fill(Path(request.gallery), encoder, flip=encoding.flip, key=request.key)
+            gallery = stack.enter_context(to_fill)
+            gallery.check_rows(found.table)
+        total = _Total()
+        with ExitStack() as file:
+            if output is not None:
+                facts = _facts(encoder, encoding)
+                writer = file.enter_context(features_writer(output, encoder.feature_dim, facts))
+            for part in embedded_rows(
+                encoder, found, flip=encoding.flip, runtime=runtime, report=kept, num_threads=encoding.workers
+            ):
+                total.take(part, writer, gallery)
+        filled = None if gallery is None else _filled(gallery, total.added, kept)
+    return EmbeddingResult(
+        num_images=total.num_images,
+        feature_length=encoder.feature_dim,
+        fingerprint=encoder.fingerprint,
+        output=output,
+        gallery=filled,
+        broken=total.added.broken,
+        notes=found.notes,
+        warnings=tuple(kept.warnings),
+    )
+
+
+def _checked_output(request: EmbeddingRequest) -> Path | None:
+    if not request.output:
+        return None
+
+    from spcl.gallery.features_file import check_suffix, paths_file, there_already
+
+    output = Path(request.output)
+    check_suffix(output)
+    for file in (output, paths_file(output)) if output.suffix == ".npy" else (output,):
+        check_place(file)
+    taken = there_already(output)
+    if taken is not None and not request.overwrite:
+        raise InputError(f"{taken} is there already; give another name, or --overwrite to replace it")
+    return output
+
+
+def _facts(encoder: Encoder, encoding: EncodeOptions) -> dict[str, Any]:
+    """What a features file says of its encoder."""
+    from spcl.engine.encoder_origin import FACT
+
+    return {
+        "fingerprint": encoder.fingerprint,
+        "checkpoint": encoding.encoder.checkpoint,
+        "domain": encoder.domain,
+        "flip": encoding.flip,
+        FACT: None if encoder.origin is None else encoder.origin.to_dict(),
+    }
+
+
+class _Total:
+    """The parts so far."""
+
+    def __init__(self) -> None:
+        self.num_images, self.added = 0, Added(0, 0)
+
+    def take(self, part: EmbeddedRows, writer: FeaturesWriter | None, gallery: Gallery | None) -> None:
+        """Write a part to the file and to the gallery, and count it."""
+        self.num_images += len(part.table)
+        self.added += Added(0, 0, part.broken)
+        if writer is not None:
+            writer.write(part.table, part.features)
+        if gallery is not None:
+            self.added += gallery.add_table(part.table, part.features)
+
+
+def _filled(gallery: Gallery, added: Added, report: Reporter) -> FilledGallery:
+    """Bring the gallery's index up to date, and describe it."""
+    if added.note:
+        report.warn(added.note)
+    gallery.tidy(report)
+    index = gallery.index
+    return FilledGallery(
+        path=gallery.path,
+        added=added.num_added,
+        replaced=added.num_replaced,
+        kept=added.kept,
+        num_images=len(gallery),
+        recall=None if index is None else index.recall,
+    )

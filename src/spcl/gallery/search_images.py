@@ -1,0 +1,226 @@
+"""Search as a function: from images and a gallery to the most similar images of the gallery.
+
+What computes is imported by the functions: a wrong path or value is reported before torch is loaded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from spcl.data.one_image import kept_path
+from spcl.data.source_options import SourceOptions
+from spcl.engine.encode_options import EncodeOptions
+from spcl.engine.journal import Reporter, WarningsKept, say_notes
+from spcl.errors import require
+from spcl.gallery.queries import Queries, embedded_queries, found_queries
+from spcl.gallery.result import Hit, SearchResult
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from spcl.gallery.gallery import Gallery
+
+MOST_CAMERAS_NAMED = 20
+
+
+@dataclass(frozen=True)
+class SearchRequest:
+    """What to search for, and where.
+
+    Attributes:
+        gallery: A gallery's folder, a features file (Parquet), or images of any kind, which are embedded first.
+        queries: The images to search for: a path, or several; an image, a folder, a table or a registered name.
+        top: Images to find for each query, at least 1.
+        camera_not: Leave out the images of these cameras, as file names or tables call them.
+        where: Only images that pass a filter: ``time >= '2026-01-01 08:00' and identity is not null``; empty: all.
+        exact: Compare every image, also where the gallery has an index.
+        rerank: Order the 100 (or 4 x ``top``) most similar images of each query by k-reciprocal re-ranking.
+        source: How images are found, and what is read about them.
+        encoding: Which encoder, and how it encodes; by default the encoder that the gallery remembers.
+    """
+
+    gallery: str | Path
+    queries: Queries
+    top: int = 10
+    camera_not: tuple[str, ...] = ()
+    where: str = ""
+    exact: bool = False
+    rerank: bool = False
+    source: SourceOptions = field(default_factory=SourceOptions)
+    encoding: EncodeOptions = field(default_factory=EncodeOptions)
+
+    def __post_init__(self) -> None:
+        """Raise an ``InputError`` for a number of images that is too small."""
+        require(self.top >= 1, "top", self.top, "at least 1")
+
+    @property
+    def has_filter(self) -> bool:
+        """Whether images of the gallery are left out by camera or by a filter."""
+        return bool(self.camera_not or self.where)
+
+
+@dataclass(frozen=True)
+class ImageSearchResult:
+    """What was found.
+
+    Attributes:
+        queries: Paths of the ``Q`` queries that could be read, in their order, absolute.
+        found: The hits of each query, nearest first, how they were found, and the recall.
+        num_images: Images in the gallery.
+        image_size: Height and width in pixels of the images that the encoder sees.
+        reranked: Whether the hits are in the order of re-ranking.
+        broken: Path and reason of each image that could not be read, of the queries and of a gallery of images.
+        notes: What a reader should know of the sources, in sentences.
+        warnings: What a reader should look at, in sentences.
+    """
+
+    queries: tuple[Path, ...]
+    found: SearchResult
+    num_images: int
+    image_size: tuple[int, int]
+    reranked: bool = False
+    broken: tuple[tuple[Path, str], ...] = ()
+    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def hits(self) -> tuple[tuple[Hit, ...], ...]:
+        """The images found for each query, nearest first; fewer than asked for where no more pass the filter."""
+        return self.found.hits
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON; ``warnings`` only where there are any."""
+        plain: dict[str, Any] = {
+            "engine": self.found.engine,
+            "recall": self.found.recall,
+            "num_images": self.num_images,
+            "queries": [
+                {"query": str(query), "hits": [hit.to_row() for hit in hits]}
+                for query, hits in zip(self.queries, self.found, strict=True)
+            ],
+            "broken": [{"path": str(path), "reason": reason} for path, reason in self.broken],
+            "notes": list(self.notes),
+        }
+        return plain | ({"warnings": list(self.warnings)} if self.warnings else {})
+
+    def to_table(self) -> pa.Table:
+        """One row for each hit: see ``answer_tables.search_table`` for the columns."""
+        from spcl.gallery.answer_tables import search_table
+
+        return search_table(self.found, self.queries)
+
+    def write_table(self, path: str | Path, *, excel: bool = False) -> None:
+        """Write ``to_table`` as CSV or Parquet, by the ending of the path.
+
+        Args:
+            path: Ends in ``.csv`` or ``.parquet``; a file that is there is replaced.
+            excel: The CSV is for a spreadsheet.
+
+        Raises:
+            InputError: If it cannot be written.
+        """
+        from spcl.gallery.answer_tables import write_answers
+
+        write_answers(Path(path), self.to_table(), excel=excel)
+
+    def save_picture(self, path: str | Path) -> None:
+        """Draw the first twelve queries with their first twelve hits.
+
+        Args:
+            path: Ends in ``.png``; a file that is there is replaced.
+
+        Raises:
+            InputError: If it cannot be written.
+        """
+        from spcl.gallery.search_picture import search_picture
+
+        search_picture(Path(path), self)
+
+
+def search_images(request: SearchRequest, *, report: Reporter | None = None) -> ImageSearchResult:
+    """Find the images of a gallery that are most similar to others; a query's own file is not listed.
+
+    Args:
+        request: What to search for, and where.
+        report: Shows progress, notes and warnings; None: nothing is shown.
+
+    Returns:
+        ImageSearchResult; similarities are cosines, -1 to 1.
+
+    Raises:
+        InputError: If something cannot be used: gallery and filter before queries are embedded, these before a folder
+            of images is.
+
+    Cost: one pass over the queries (and over a gallery of images), and queries x gallery similarities without an index.
+
+    Example::
+
+        found = spcl.search_images(spcl.SearchRequest("my.gallery", "query.jpg", top=5))
+        for hit in found.hits[0]:
+            print(f"{hit.similarity:.3f}", hit.path)
+    """
+    wanted = found_queries(request.queries, request.source, purpose="searched for")
+
+    from spcl.data.image_sources import images_of
+    from spcl.gallery.filters import both, not_cameras
+    from spcl.gallery.remembered import encoder_to_search
+    from spcl.gallery.sources import searchable
+
+    kept = WarningsKept(report)
+    options, encoding = request.source, request.encoding
+    runtime = encoding.runtime()
+    encoder = encoder_to_search(
+        encoding.encoder, request.gallery, lambda: images_of(request.gallery, options).records, kept
+    )
+    where = both(not_cameras(request.camera_not), request.where or None)
+    with searchable(
+        request.gallery,
+        encoder,
+        where=where,
+        options=options,
+        flip=encoding.flip,
+        runtime=runtime,
+        report=kept,
+        num_threads=encoding.workers,
+    ) as source:
+        notes = tuple(dict.fromkeys((*wanted.notes, *source.notes)))
+        say_notes(kept, notes)
+        queries = embedded_queries(encoder, wanted.records, encoding, runtime=runtime, report=kept)
+        source.fill()
+        _warn_of_unknown_cameras(source.gallery, request.camera_not, kept)
+        paths = [record.path for record in queries.records]
+        found = source.gallery.search(
+            queries.features,
+            request.top,
+            where=where,
+            exact=True if request.exact else None,
+            rerank=request.rerank,
+            without=paths,
+            report=kept,
+        )
+        return ImageSearchResult(
+            queries=tuple(Path(kept_path(path)) for path in paths),
+            found=found,
+            num_images=len(source.gallery),
+            image_size=encoder.size,
+            reranked=request.rerank,
+            broken=queries.broken + source.broken,
+            notes=notes,
+            warnings=tuple(kept.warnings),
+        )
+
+
+def _warn_of_unknown_cameras(gallery: Gallery, cameras: Sequence[str], report: Reporter) -> None:
+    unknown = gallery.unknown_cameras(cameras)
+    if not unknown:
+        return
+    known = gallery.cameras()
+    more = f" and {len(known) - MOST_CAMERAS_NAMED} more" if known[MOST_CAMERAS_NAMED:] else ""
+    there = ", ".join(known[:MOST_CAMERAS_NAMED]) + more
+    report.warn(
+        f"--camera-not {' '.join(unknown)}: no image of the gallery is of such a camera, so nothing is left out by it; "
+        + (f"its cameras are {there}" if known else "its images have no cameras")
+    )
