@@ -15,7 +15,7 @@ from spcl.experiments import sweep as program
 from spcl.experiments.one_a_device import run_on_devices
 from spcl.experiments.plan import plan
 from spcl.experiments.sweep import SweepOptions
-from spcl.training.events import EpochEnded
+from spcl.training.events import EpochEnded, Noted
 from tests.engine.small_runs import small_config
 from tests.experiments.written_runs import make_by_writing
 from tests.fakes import write_fake
@@ -32,8 +32,11 @@ class _StopsAfter:
 
     def __init__(self, epochs):
         self.left = epochs
+        self.lines = []
 
     def on(self, event):
+        if isinstance(event, Noted):
+            self.lines.append(event.text)
         if isinstance(event, EpochEnded):
             self.left -= 1
             if self.left == 0:
@@ -45,14 +48,16 @@ def test_a_stopped_sweep_goes_on_and_a_finished_one_is_not_made_again(tmp_path, 
     monkeypatch.chdir(tmp_path)
     words = ["spcl", str(data), "--seed", "1", "2", "--set", "labels.eps=0.5,0.6", "--set", *SMALL]
     recipe = small_config(data, tmp_path / "unused", schedule={"epochs": 2, "iters": 1}, data={"workers": 0})
+    stops = _StopsAfter(4)
     with pytest.raises(KeyboardInterrupt):
         spcl.sweep(
             data,
             recipe=recipe,
             seeds=[1, 2],
             settings={"labels.eps": [0.5, 0.6], "schedule.eval_step": 10},
-            options=SweepOptions(listeners=(_StopsAfter(4),)),
+            options=SweepOptions(listeners=(stops,)),
         )
+    assert "the same spcl sweep, which needs no --resume, goes on" in stops.lines[-1]
     # The second run was stopped before its last epoch was saved.
     made = sorted(path.name for path in (tmp_path / "runs/sweep").iterdir())
     assert made == ["eps-0.5_seed-1", "eps-0.5_seed-2"]

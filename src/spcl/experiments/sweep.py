@@ -133,24 +133,36 @@ def run_sweep(planned: Sequence[PlannedRun], logs_dir: Path, options: SweepOptio
     report.say(
         f"{len(planned)} run{'s' * (len(planned) > 1)} in {logs_dir}" + (f", {done} of them finished" if done else "")
     )
-    if len(options.devices) > 1:
-        from spcl.experiments.one_a_device import run_on_devices
+    try:
+        if len(options.devices) > 1:
+            from spcl.experiments.one_a_device import run_on_devices
 
-        failed = run_on_devices([run for _, run in waiting], options, report)
-    else:
-        failed = {}
-        for number, run in waiting:
-            report.say(f"run {number} of {len(planned)}: {run.words}")
-            outcome = make_run(on_device(run, *options.devices), options.log, report)
-            if outcome is not None:
-                failed[run.folder] = accepted(run, outcome)
-                report.warn(f"{run.folder} failed: {outcome.error}")
+            failed = run_on_devices([run for _, run in waiting], options, report)
+        else:
+            failed = _one_after_the_other(waiting, len(planned), options, report)
+    except KeyboardInterrupt:
+        report.say("the sweep is stopped; the same spcl sweep, which needs no --resume, goes on from here")
+        raise
     finished = [read_run(run.folder) for run in planned if run.folder not in failed]
     table = table_of(finished) if finished else None
     if table is not None:
         for name in TABLE_NAMES:
             table.write(logs_dir / name)
     return SweepResult(table, logs_dir, failed)
+
+
+def _one_after_the_other(
+    waiting: Sequence[tuple[int, PlannedRun]], num_planned: int, options: SweepOptions, report: Reporter
+) -> dict[Path, str]:
+    """Make runs, each with its number, in this process; what ended each that failed."""
+    failed = {}
+    for number, run in waiting:
+        report.say(f"run {number} of {num_planned}: {run.words}")
+        outcome = make_run(on_device(run, *options.devices), options.log, report)
+        if outcome is not None:
+            failed[run.folder] = accepted(run, outcome)
+            report.warn(f"{run.folder} failed: {outcome.error}")
+    return failed
 
 
 def make_run(run: PlannedRun, log: Sequence[str], report: Reporter) -> Outcome | None:
