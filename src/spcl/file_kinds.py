@@ -36,7 +36,7 @@ def what_it_is(path: Path) -> str | None:
     if not head:
         return "an empty file: the download or the copy of it failed; fetch it again"
     if head.startswith(b"PK\x03\x04"):
-        return None if zipfile.is_zipfile(path) else "cut short (its end is missing): fetch or copy the file again"
+        return _kind_of_zip(path)
     if head[_TAR_MARK] == b"ustar":
         return "a tar archive: unpack it"
     if is_safetensors(path):
@@ -49,6 +49,32 @@ def is_safetensors(path: Path) -> bool:
     with path.open("rb") as file:
         head = file.read(9)
     return len(head) == 9 and head[8:] == b"{" and 2 <= int.from_bytes(head[:8], "little") < 2**27
+
+
+def _kind_of_zip(path: Path) -> str | None:
+    """The kind of a zip archive; None where it may be one of torch."""
+    if not zipfile.is_zipfile(path):
+        return "cut short (its end is missing): fetch or copy the file again"
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except (zipfile.BadZipFile, ValueError, OSError):
+        return None
+    # torch keeps everything in one folder.
+    parts = {name.partition("/")[2] for name in names}
+    if "constants.pkl" in parts:
+        return (
+            "a TorchScript program. Save its tensors alone: "
+            f'torch.save(torch.jit.load("{path.name}").state_dict(), "weights.pth")'
+        )
+    if "data.pkl" in parts:
+        return None
+    if names and all(name.endswith(".npy") for name in names):
+        return (
+            "a file of NumPy arrays. Save them as tensors: torch.save({name: torch.as_tensor(array) for name, array in "
+            f'np.load("{path.name}").items()}}, "weights.pth")'
+        )
+    return f"a zip archive of {', '.join(names[:3]) or 'nothing'}{' and more' if len(names) > 3 else ''}: unpack it"
 
 
 def _kind_of_text(head: bytes) -> str | None:

@@ -169,7 +169,8 @@ def test_suggest_tells_and_draws(crops, capsys):
     main(["suggest", "crops", *SMALL, "--json"])
     plain = json.loads(capsys.readouterr().out)
     assert f"eps {plain['eps']:g}, k1 {plain['k1']}, k2 {plain['k2']} (min-samples 4), because" in printed
-    assert plain["command"].startswith("spcl train crops --recipe person --height 128 --width 64 --eps ")
+    network = "--arch timm/test_resnet --pretrained none"
+    assert plain["command"].startswith(f"spcl train crops --recipe person --height 128 --width 64 {network} --eps ")
     assert plain["command"] in printed
     for reason in plain["reasons"]:
         assert reason in printed
@@ -203,6 +204,8 @@ def test_the_suggested_command_is_complete_and_says_what_it_would_not_read(crops
     printed = capsys.readouterr().out
     assert "--min-samples 3 --data-dir elsewhere\n" in printed
     assert "warning" not in printed
+    # The network that was looked with, where one was named.
+    assert " --arch timm/test_resnet --pretrained none " in printed
     draw(crops / "crops" / "day0" / "old" / "1.jpg", 1)
     main(["suggest", "crops", *SMALL, "--json"])
     plain = json.loads(capsys.readouterr().out)

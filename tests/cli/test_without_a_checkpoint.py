@@ -125,7 +125,8 @@ def test_evaluate_and_export(folder, capsys, tmp_path):
     assert "which encoder? Give a checkpoint first, or --encoder imagenet with --images" in refused(
         ["export", "e.onnx"], capsys
     )
-    main(["export", out, "--encoder", "imagenet", "--images", "crops", *OTHERS])
+    # The only word is the file to write, though checkpoints may be called so.
+    main(["export", out, "--images", "crops", *OTHERS])
     assert load_encoder(out).fingerprint == Gallery.open("g").fingerprint
 
 
@@ -148,11 +149,32 @@ def test_the_encoder_has_one_place(folder, capsys):
         (["search", "c.pth.tar", "g"], "which images are to be searched for?"),
         (["embed", "crops/00", "crops", "-o", "x.npy"], "crops/00 is no checkpoint (crops/00 holds 00_0.png"),
         (["embed", "no.pth.tar", "crops", "-o", "x.npy"], "there is no checkpoint no.pth.tar"),
+        (["embed", "--checkpoint", "no.pth.tar", "crops", "-o", "x.npy"], "there is no checkpoint no.pth.tar"),
+        (
+            ["compare", "--checkpoint=c.pth.tar", "--encoder", "imagenet", QUERY, QUERY],
+            "two encoders: --checkpoint and --encoder",
+        ),
+        (["compare", "--encoder", "none", QUERY, QUERY], "no checkpoint none; --encoder is imagenet or a checkpoint"),
+        (
+            ["compare", "--encoder", "timm/test_resnet", "--pretrained", "none", QUERY, QUERY],
+            "is named by --arch timm/test_resnet",
+        ),
         (["embed", "crops", "--domain", "source", "-o", "x.npy"], "--domain source is for a checkpoint"),
         (["embed", "w.pth", "crops", "-o", "x.npy"], "give it to --pretrained, with --arch"),
         (["embed", "", "crops", "-o", "x.npy"], "an empty word is given where"),
     ):
         assert message in refused(words, capsys), words
+
+
+def test_other_spellings_of_the_encoder(folder, capsys):
+    def similarity(*words):
+        main(["compare", *words, QUERY, "crops/01/01_0.png", "--json", "--device", "cpu"])
+        return json.loads(capsys.readouterr().out)["similarity"]
+
+    right = similarity("c.pth.tar")
+    for words in (["--checkpoint", "c.pth.tar"], ["--checkpoint=c.pth.tar"], ["--encoder", "c.pth.tar"]):
+        assert similarity(*words) == right
+    assert similarity("--encoder", "ImageNet", *OTHERS) == similarity("--encoder", "imagenet", *OTHERS)
 
 
 def test_what_is_not_remembered_or_has_changed_is_said(folder, capsys, tmp_path):

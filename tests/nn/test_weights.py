@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import io
+import pickle
+import zipfile
 from argparse import Namespace
-from collections import Counter
+from collections import Counter, defaultdict
+from datetime import datetime, timezone
+from pathlib import Path
 from urllib.error import URLError
 
 import numpy as np
@@ -139,6 +144,14 @@ def test_a_safetensors_file_of_ours(tmp_path):
     assert used.unused == ("reid.neck.weight",)
 
 
+def zipped(*names: str) -> bytes:
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        for name in names:
+            archive.writestr(name, "x")
+    return content.getvalue()
+
+
 NOT_WEIGHTS = {
     "lfs.pth": (
         b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n",
@@ -153,7 +166,11 @@ NOT_WEIGHTS = {
     "packed.pth": (b"\x1f\x8b" + bytes(40), "a gzip archive: unpack it"),
     "keras.h5": (b"\x89HDF\r\n" + bytes(40), "an HDF5 file"),
     "archive.pth": (bytes(257) + b"ustar" + bytes(300), "a tar archive"),
-    "noise.pth": (bytes(range(200, 256)), "cannot be read"),
+    "noise.pth": (bytes(range(200, 256)), "no file that torch.save wrote"),
+    "zeros.pth": (bytes(4096), "no file that torch.save wrote; is it whole"),
+    "pickled.pkl": (pickle.dumps({"model": {"conv1.weight": np.ones(3)}}, 4), "another program pickled it"),
+    "packed.zip": (zipped("a.pth", "b/c.txt"), r"a zip archive of a\.pth, b/c\.txt: unpack it"),
+    "arrays.npz": (zipped("conv1.weight.npy"), r"a file of NumPy arrays.*torch\.save"),
 }
 
 
@@ -164,7 +181,7 @@ def test_what_is_no_file_of_weights_is_called_what_it_is(tmp_path, name):
     for read in (lambda: find_weights("resnet18", str(tmp_path / name)), lambda: load_safely(tmp_path / name)):
         with pytest.raises(InputError, match=message) as caught:
             read()
-        assert str(tmp_path / name) in str(caught.value)
+        assert str(caught.value).count(str(tmp_path / name)) == 1
 
 
 @pytest.mark.parametrize("kind", ["zip", "safetensors"])
@@ -183,7 +200,7 @@ def test_a_pickled_network_is_refused_with_the_next_step(tmp_path, content):
         find_weights("resnet18", str(tmp_path / "whole.pth"))
 
 
-@pytest.mark.filterwarnings("ignore")
+@pytest.mark.filterwarnings("ignore:.*torch.jit")
 def test_a_program_of_torchscript_is_refused_with_the_next_step(tmp_path):
     torch.jit.script(torch.nn.Linear(2, 2)).save(str(tmp_path / "script.pt"))
     with pytest.raises(InputError, match=r"TorchScript program.*torch\.jit\.load"):
@@ -235,6 +252,9 @@ def test_another_networks_weights_are_refused(tmp_path):
     torch.save({"state_dict": wrapped(torchvision.models.resnet18().state_dict(), "module.")}, tmp_path / "18.pth")
     with pytest.raises(InputError, match=r"77 of its 265 tensors.*weights of resnet18: give --arch resnet18"):
         load_weights(build_trunk("resnet50"), find_weights("resnet50", str(tmp_path / "18.pth")))
+    torch.save(torchvision.models.resnet50().state_dict(), tmp_path / "50.pth")
+    with pytest.raises(InputError, match=r"of another shape layer1.*weights of resnet50: give --arch resnet50"):
+        load_weights(build_trunk("resnet18"), find_weights("resnet18", str(tmp_path / "50.pth")))
     state = timm.create_model("test_vit").state_dict()
     torch.save({"arch": "test_vit", "state_dict": state}, tmp_path / "vit.pth")
     with pytest.raises(InputError, match=r"They are weights of timm/test_vit"):
@@ -243,6 +263,43 @@ def test_another_networks_weights_are_refused(tmp_path):
     torch.save(wide | {"conv1.0.weight": torch.zeros(1)}, tmp_path / "shape.pth")
     with pytest.raises(InputError, match=r"of another shape conv1\.0\.weight"):
         load_weights(build_trunk("timm/resnet10t"), find_weights("timm/resnet10t", str(tmp_path / "shape.pth")))
+
+
+@pytest.mark.parametrize("prefix", ["", "module.base.", "_orig_mod."])
+def test_weights_of_a_deeper_network_are_refused(tmp_path, prefix):
+    """All tensors of the shallower one have a name and a shape in it; the features would be wrong in silence."""
+    state = torchvision.models.resnet34().state_dict()
+    torch.save({"state_dict": wrapped(state, prefix)}, tmp_path / "34.pth")
+    with pytest.raises(InputError, match=r"deeper network.*layer1\.2\.conv1\.weight.*give --arch resnet34"):
+        load_weights(build_trunk("resnet18"), find_weights("resnet18", str(tmp_path / "34.pth")))
+    vit = timm.create_model("test_vit", num_classes=0).state_dict()
+    block = {name.replace(".0.", ".11."): value for name, value in vit.items() if name.startswith("blocks.0.")}
+    torch.save(vit | block, tmp_path / "vit.pth")
+    trunk, weights = (
+        build_trunk("timm/test_vit", size=(160, 160)),
+        find_weights("timm/test_vit", str(tmp_path / "vit.pth")),
+    )
+    with pytest.raises(InputError, match=r"deeper network.*blocks\.11\."):
+        load_weights(trunk, weights)
+
+
+def test_plain_values_beside_the_weights_are_read(tmp_path):
+    state = torchvision.models.resnet18().state_dict()
+    others = {"path": Path("a/b"), "time": datetime.now(timezone.utc), "counts": defaultdict(int), "names": {"a"}}
+    torch.save({"state_dict": state} | others, tmp_path / "w.pth")
+    assert load_weights(build_trunk("resnet18"), find_weights("resnet18", str(tmp_path / "w.pth"))).num_given == 122
+    # torch reads it where it is empty only.
+    torch.save({"state_dict": state, "counts": defaultdict(int, a=1)}, tmp_path / "w.pth")
+    with pytest.raises(InputError, match=r"it holds collections\.defaultdict"):
+        find_weights("resnet18", str(tmp_path / "w.pth"))
+
+
+def test_whole_numbers_are_no_weights(tmp_path):
+    state = torchvision.models.resnet18().state_dict()
+    torch.save({name: value.to(torch.int8) for name, value in state.items()}, tmp_path / "w.pth")
+    with pytest.raises(InputError, match="of int8") as caught:
+        load_weights(build_trunk("resnet18"), find_weights("resnet18", str(tmp_path / "w.pth")))
+    assert "give --arch" not in str(caught.value)
 
 
 def test_a_missing_or_broken_file_is_named(tmp_path):

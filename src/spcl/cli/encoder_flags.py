@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, TypeVar
@@ -53,6 +55,12 @@ class EncoderOptions(ComputingOptions):
         if self.checkpoint and self.encoder not in ("", self.checkpoint):
             raise InputError(f"two encoders: {self.checkpoint} and --encoder {self.encoder}; give one of both")
         PixelRange.parse(self.range)
+        if self.named_checkpoint == self.encoder != "" and not _may_be_checkpoint(self.encoder):
+            arch = self.encoder if self.encoder.startswith("timm/") else "NAME"
+            raise InputError(
+                f"there is no checkpoint {self.encoder}; --encoder is {IMAGENET} or a checkpoint. A network without a "
+                f"checkpoint is named by --arch {arch}, and weights that are no checkpoint by --pretrained FILE"
+            )
         if self.named_checkpoint and self.range != "auto":
             raise InputError(
                 f"--range {self.range} is for a network without a checkpoint, and {self.named_checkpoint} keeps the "
@@ -67,13 +75,18 @@ class EncoderOptions(ComputingOptions):
     @property
     def named_checkpoint(self) -> str:
         """The checkpoint that is named, as a word or after a flag; empty: none."""
-        return self.checkpoint or ("" if self.encoder == IMAGENET else self.encoder)
+        return self.checkpoint or ("" if self.is_imagenet else self.encoder)
+
+    @property
+    def is_imagenet(self) -> bool:
+        """Whether a network that has seen ImageNet only is asked for by name, however it is spelt."""
+        return self.encoder.lower() == IMAGENET
 
     def choice(self) -> EncoderChoice:
         """The encoder that is asked for."""
         return EncoderChoice(
             checkpoint=self.named_checkpoint,
-            imagenet=self.encoder == IMAGENET,
+            imagenet=self.is_imagenet,
             arch=self.arch,
             pretrained=self.pretrained,
             domain=self.domain,
@@ -101,7 +114,8 @@ def with_words_in_place(options: Options, prog: str) -> Options:
     takes_many = isinstance(values[-1], tuple)
     usage = f"{prog} [CHECKPOINT] {' '.join(names).upper()}"
     is_called_one = bool(words) and names_checkpoint(words[0])
-    is_first = is_called_one if takes_many else len(words) > len(names) or (is_called_one and not options.encoder)
+    has_other = options.encoder or options.pretrained != "auto"
+    is_first = is_called_one if takes_many else len(words) > len(names) or (is_called_one and not has_other)
     if is_first and options.encoder not in ("", words[0]):
         raise InputError(f"two encoders: {words[0]} and --encoder {options.encoder}; give one of both")
     if is_first and not is_called_one and Path(words[0]).is_dir():
@@ -117,6 +131,22 @@ def with_words_in_place(options: Options, prog: str) -> Options:
     if takes_many:
         placed[names[-1]] = tuple(rest[len(fixed) :])
     return replace(options, checkpoint=words[0] if is_first else "", **placed)  # type: ignore[arg-type]
+
+
+def with_flag_for_checkpoint(kind: type[EncoderOptions], words: Sequence[str]) -> list[str]:
+    """``--checkpoint FILE`` as ``--encoder FILE``, where a checkpoint is the first of the positional words.
+
+    Raises:
+        InputError: If both flags are given.
+    """
+    flags = {word.partition("=")[0] for word in words}
+    if kind.other_words and {"--checkpoint", "--encoder"} <= flags:
+        raise InputError("two encoders: --checkpoint and --encoder; give one of both")
+    return [re.sub(r"^--checkpoint(?==|$)", "--encoder", word) if kind.other_words else word for word in words]
+
+
+def _may_be_checkpoint(word: str) -> bool:
+    return Path(word).exists() or names_checkpoint(word)
 
 
 def names_checkpoint(word: str) -> bool:

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import tyro
 
 from spcl.cli.computing import ComputingOptions
-from spcl.cli.encoder_flags import EncoderOptions, with_words_in_place
+from spcl.cli.encoder_flags import EncoderOptions, with_flag_for_checkpoint, with_words_in_place
 from spcl.data.source_options import DATA_DIR, Duplicates, Layout, SourceOptions
 from spcl.engine.encode_options import EncodeOptions
 from spcl.engine.whole_files import check_place
@@ -137,6 +137,8 @@ def parsed(
     Raises:
         InputError: If a value cannot be used.
     """
+    if issubclass(kind, EncoderOptions):
+        arguments = with_flag_for_checkpoint(kind, arguments)
     refuse_repeated(arguments)
     refuse_empty(arguments)
     given: dict[str, Any] = {} if default is None else {"default": default}

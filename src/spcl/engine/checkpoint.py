@@ -85,7 +85,7 @@ def load_network(
     Raises:
         InputError: If it is no checkpoint, or of another network than asked for; names the keys.
     """
-    content, state = _content(path)
+    content, state = _content(path, arch)
     settings = _settings(content, state, path, arch, size)
     if features is not None and features != settings.features:
         raise InputError(f"{path} has an embedding layer of {settings.features}, not {features} (0: none)")
@@ -100,7 +100,7 @@ def load_network(
 
 def settings_of(path: Path, *, arch: str | None = None) -> EncoderSettings:
     """What the encoder of a checkpoint is, without building it; arguments and errors as ``load_network``."""
-    content, state = _content(path)
+    content, state = _content(path, arch)
     return _settings(content, state, path, arch, None)
 
 
@@ -134,21 +134,25 @@ def add_facts(path: Path, facts: Mapping[str, Any], *, arch: str | None = None) 
     save_atomically(told, path, next_step="free some space, then try again: the checkpoint is as it was")
 
 
-def _content(path: Path) -> tuple[dict[str, Any], Mapping[str, torch.Tensor]]:
-    """A checkpoint and the weights in it."""
+def _content(path: Path, arch: str | None) -> tuple[dict[str, Any], Mapping[str, torch.Tensor]]:
+    """A checkpoint and the weights in it; ``arch`` is what the user calls its network."""
     content = _read(path)
     state = content.get("state_dict", content)
     is_state = isinstance(state, Mapping) and all(
         isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in state.items()
     )
     if "spcl" not in content:
-        _require_official(content, state if is_state else {}, path)
+        _require_official(content, state if is_state else {}, path, arch)
     if not is_state or not len(state):
-        raise InputError(f"{path} holds no state_dict of tensors; it has the keys {', '.join(map(str, content))}")
+        keys = f"it has the keys {some_names([str(key) for key in content])}" if content else "it is empty"
+        empty = ", and nothing is in its state_dict" if is_state and content else ""
+        raise InputError(f"{path} holds no state_dict of tensors; {keys}{empty}")
     return content, state
 
 
-def _require_official(content: Mapping[str, Any], state: Mapping[str, torch.Tensor], path: Path) -> None:
+def _require_official(
+    content: Mapping[str, Any], state: Mapping[str, torch.Tensor], path: Path, arch: str | None
+) -> None:
     """Refuse what holds tensors and is no official checkpoint; says what can be done with it."""
     if {"state", "config", "images"} <= set(content):
         raise InputError(
@@ -162,8 +166,9 @@ def _require_official(content: Mapping[str, Any], state: Mapping[str, torch.Tens
         names = list(next(iter(weights.dictionaries.values())))
         raise InputError(
             f"{path} holds weights of a network ({some_names(names)}) and does not say what its encoder is, as "
-            f"checkpoints of spcl and of the official scripts do: give it to --pretrained, with --arch "
-            f"{known_arch(weights) or 'NAME of its network'} (in Python: imagenet_encoder(arch, pretrained=FILE))"
+            "checkpoints of spcl and of the official scripts do: give it to --pretrained, with --arch "
+            f"{known_arch(weights) or arch or 'NAME of its network'} "
+            "(in Python: imagenet_encoder(arch, pretrained=FILE))"
         )
 
 

@@ -73,8 +73,10 @@ def read_weights_file(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
         with safe_open(path, framework="pt") as file:
             header = dict(file.metadata() or {})
             tensors: dict[str, torch.Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except InputError:
+        raise
     except (SafetensorError, OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read as safetensors: {first_line(error)}") from error
+        raise InputError(f"{path} cannot be read as safetensors: {first_line(error)}; is it whole?") from error
     header.pop("format", None)
     try:
         facts = json.loads(header.pop(_FACTS))

@@ -170,6 +170,8 @@ def _training_command(request: SettingsRequest, found: Suggestion, shape: CropSh
         words += ["--arch", encoder.arch] if encoder.arch else []
     else:
         words += ["--height", str(shape.size[0]), "--width", str(shape.size[1])]
+        words += ["--arch", encoder.arch] if encoder.arch else []
+        words += ["--pretrained", encoder.pretrained] if encoder.pretrained != "auto" else []
     words += ["--eps", f"{found.eps:g}", "--k1", str(found.k1), "--k2", str(found.k2)]
     usual = _flags_of_training(SettingsRequest(request.images))
     for flag, value in _flags_of_training(request).items():

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import collections
+import datetime
 import pickle
 import re
 import struct
+import warnings
 import zipfile
-from pathlib import Path
+from pathlib import Path, PosixPath, PurePosixPath, PureWindowsPath
 from typing import Any
 
 import numpy as np
@@ -32,6 +35,14 @@ _UNREADABLE = (
     MemoryError,
     struct.error,
 )
+# Values that scripts save beside tensors, and what a defaultdict may be made with.
+_PLAIN = [
+    argparse.Namespace,
+    collections.defaultdict,
+    *(bool, int, float, str, list, dict, set),
+    *(datetime.date, datetime.datetime, datetime.timedelta, datetime.timezone),
+    *(PurePosixPath, PureWindowsPath, PosixPath),
+]
 _NUMBERS = [
     "bool",
     "int8",
@@ -66,16 +77,22 @@ def load_torch_file(path: Path, what: str, *, mapped: bool = False) -> Any:
             raise InputError(f"{path} cannot be read as {what}: it is {kind}")
         if is_safetensors(path):
             return dict(load_file(path))
-        with torch.serialization.safe_globals(_harmless_types()):
+        with torch.serialization.safe_globals(_harmless_types()), warnings.catch_warnings():
+            # Of pickles of other protocols, which may be read or not: the error says it.
+            warnings.simplefilter("ignore")
             # Only whole files of today's format can be mapped; of others torch says best what they are.
             return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped and zipfile.is_zipfile(path))
     except InputError:
         raise
     except pickle.UnpicklingError as error:
         # torch names what it refuses in one of several sentences; all have the word before the name.
-        refused = re.search(r"(?:GLOBAL|global|class|Unsupported class) ([A-Za-z_]\w*(?:\.\w+)+)", str(error))
+        refused = re.search(r"(?:GLOBAL|global|class|Unsupported class) '?([A-Za-z_]\w*(?:\.\w+)+)", str(error))
         if refused is None:
-            raise InputError(f"{path} cannot be read as {what}; is it one?") from error
+            raise InputError(
+                f"{path} cannot be read as {what}: it is no file that torch.save wrote, or a damaged one. Fetch it "
+                "again, or, if another program pickled it and you trust it, load it there and save its tensors with "
+                "torch.save"
+            ) from error
         raise InputError(
             f"{path} is refused: it holds {refused[1]}. {what[0].upper()}{what[1:]} may hold tensors and plain values "
             f"only; anything else could run code when it is loaded. {_next_step(path)}"
@@ -83,12 +100,11 @@ def load_torch_file(path: Path, what: str, *, mapped: bool = False) -> Any:
     except SafetensorError as error:
         raise InputError(f"{path} cannot be read as {what}: {first_line(error)}; is it whole?") from error
     except _UNREADABLE as error:
-        if "TorchScript" in str(error):
-            raise InputError(
-                f"{path} cannot be read as {what}: it is a TorchScript program. Save its tensors alone: "
-                f'torch.save(torch.jit.load("{path.name}").state_dict(), "weights.pth")'
-            ) from error
-        raise InputError(f"{path} cannot be read as {what}: {first_line(error)}") from error
+        # torch's own advice, to load it without a check, is not ours.
+        reason = "it is no file that torch.save wrote" if "weights_only" in str(error) else first_line(error)
+        raise InputError(
+            f"{path} cannot be read as {what}: {reason.rstrip('.')}; is it whole? Fetch it again"
+        ) from error
 
 
 def _next_step(path: Path) -> str:
@@ -101,10 +117,10 @@ def _next_step(path: Path) -> str:
 
 
 def _harmless_types() -> list[Any]:
-    """What rebuilding NumPy's numbers and arrays needs, under NumPy 1's names and NumPy 2's, and a Namespace."""
+    """What rebuilding NumPy's numbers and arrays needs, under NumPy 1's names and NumPy 2's, and other plain values."""
     scalar = np.float64(0).__reduce__()[0]
     rebuild = np.zeros(1).__reduce__()[0]
-    types: list[Any] = [np.dtype, np.ndarray, argparse.Namespace, *{type(np.dtype(name)) for name in _NUMBERS}]
+    types: list[Any] = [np.dtype, np.ndarray, *_PLAIN, *{type(np.dtype(name)) for name in _NUMBERS}]
     for module in ("numpy.core.multiarray", "numpy._core.multiarray"):
         types += [(scalar, f"{module}.scalar"), (rebuild, f"{module}._reconstruct")]
     return types

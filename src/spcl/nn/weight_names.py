@@ -36,12 +36,15 @@ class UsedWeights:
         unused: Names of those that the network has no place for: a classifier, mostly.
         where: The dictionary's name inside the file; empty: the file is the dictionary.
         prefix: What the names of the used ones begin with, beside the network's own names.
+        deeper: Those of ``unused`` that are further layers in a row of the network's own: ``layer1.2`` where it has
+            ``layer1.0`` and ``layer1.1``. They are a deeper network's.
     """
 
     num_given: int = 0
     unused: tuple[str, ...] = ()
     where: str = ""
     prefix: str = ""
+    deeper: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         """In words: ``318 of 320 tensors used; not used: fc.weight, fc.bias``."""
@@ -150,12 +153,23 @@ def _beginnings(
 def _found(
     given: Mapping[str, Tensor], own_names: Mapping[str, str], where: str, prefix: str, num_fitting: int
 ) -> FoundTensors:
-    values, unused = {}, []
+    values, unused, deeper = {}, [], []
+    layers = {layer for name in own_names for layer in _numbered_layers(name)}
+    rows = {row for row, _ in layers}
     for name, value in given.items():
         plain = plain_name(name)
         own = own_names.get(plain.removeprefix(prefix)) if plain.startswith(prefix) else None
         if own is None:
             unused.append(name)
+            beyond = _numbered_layers(plain.removeprefix(prefix)) if plain.startswith(prefix) else []
+            if any(row in rows and (row, number) not in layers for row, number in beyond):
+                deeper.append(name)
         else:
             values[own] = value
-    return FoundTensors(values, UsedWeights(len(given), tuple(unused), where, prefix), num_fitting)
+    return FoundTensors(values, UsedWeights(len(given), tuple(unused), where, prefix, tuple(deeper)), num_fitting)
+
+
+def _numbered_layers(name: str) -> list[tuple[str, str]]:
+    """The rows of layers that a tensor lies in, and the number of its layer in each: ``blocks`` and ``3``."""
+    parts = name.split(".")
+    return [(".".join(parts[:at]), parts[at]) for at in range(1, len(parts) - 1) if parts[at].isdigit()]

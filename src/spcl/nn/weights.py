@@ -110,6 +110,12 @@ def load_weights(trunk: ResNetTrunk | TimmTrunk, weights: Weights) -> UsedWeight
     if not missing and isinstance(trunk, TimmTrunk):
         values = _resampled(values, _unfit(wanted, values), trunk)
     unfit = _unfit(wanted, values)
+    if used.deeper and not missing and not unfit:
+        fitting = known_arch(weights)
+        raise InputError(
+            f"the weights in {weights.source} are of a deeper network than this one, which has no place for "
+            f"{some_names(used.deeper)}: " + (f"give --arch {fitting}" if fitting else "give its --arch")
+        )
     if missing or unfit:
         raise InputError(_misfit(wanted, values, missing, unfit, weights))
     values = {name: value.to(wanted[name].dtype) for name, value in values.items() if name in wanted}
@@ -165,7 +171,9 @@ def _misfit(
     if any(".BN_T." in name for name in given):
         hint = ". It is a checkpoint of two domains: give it as a checkpoint (--from-checkpoint, for a training)"
     else:
-        fitting = known_arch(weights) if missing else ""
+        # Tensors of its own shapes that hold whole numbers are not another network's.
+        is_other = missing or any(values[name].shape != wanted[name].shape for name in unfit)
+        fitting = known_arch(weights) if is_other else ""
         hint = f". They are weights of {fitting}: give --arch {fitting}" if fitting else ""
     return f"the weights in {weights.source} are not those of this network: {'; '.join(what)}{hint}"
 
@@ -183,7 +191,8 @@ def known_arch(weights: Weights) -> str:
         with torch.device("meta"):
             wanted = ResNetTrunk(arch, 1).state_dict()
         num_wanted = sum(not name.endswith(COUNTER) for name in wanted)
-        if best_fit(wanted, weights.dictionaries, [_numbered(wanted)]).num_fitting == num_wanted:
+        found = best_fit(wanted, weights.dictionaries, [_numbered(wanted)])
+        if found.num_fitting == num_wanted and not found.used.deeper:
             return arch
     return ""
 
@@ -218,7 +227,8 @@ def _numbered(wanted: Mapping[str, Tensor]) -> dict[str, str]:
 
 def _read(path: Path) -> Weights:
     if not path.is_file():
-        raise InputError(f"there is no weights file {path}; give --pretrained a file, auto, or none for random weights")
+        what = f"{path} is a folder" if path.is_dir() else f"there is no weights file {path}"
+        raise InputError(f"{what}; give --pretrained a file, auto, or none for random weights")
     content = load_torch_file(path, "weights")
     weights = weights_in(content, path)
     if not weights.dictionaries:
