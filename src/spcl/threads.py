@@ -57,7 +57,7 @@ def decoding_threads(workers: NumThreads) -> int:
 def use_threads(number: NumThreads = "auto") -> int:
     """Let torch, numba and the decoding use so many threads from now on.
 
-    Libraries that are not loaded yet read it from the environment, which is changed; those that are loaded are told.
+    It is set in the libraries that are loaded, and in the environment for those that will be.
 
     Args:
         number: How many; more than ``usable_cores()`` are as many as these. ``auto``: as the environment says.

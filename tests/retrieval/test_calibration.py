@@ -90,7 +90,7 @@ def test_few_objects_are_told():
 
     few, many = warning_of(4), warning_of(40)
     assert few[1] > 2 * many[1]
-    assert "times the 0.001 asked for (no rate is sure to a factor of 2)" in few[0]
+    assert "times the 0.001 asked for (no rate is estimated within a factor of 2)" in few[0]
 
 
 def of_labels(features, identities):
@@ -200,7 +200,7 @@ def test_plain_values_and_back(fitted):
         (np.ones(20), np.zeros(0), "0 different-object pairs"),
         (np.full(20, 3.0), np.zeros(20), "must lie between -1 and 1: are the features of unit length"),
         (np.full(20, np.nan), np.zeros(20), "must lie between -1 and 1"),
-        (np.zeros(20), np.full(20, 0.5), "their similarity tells nothing"),
+        (np.zeros(20), np.full(20, 0.5), "similarity does not separate them"),
     ],
 )
 def test_refusals(same, different, message):

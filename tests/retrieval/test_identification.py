@@ -157,7 +157,7 @@ def test_few_who_are_enrolled_are_told():
 def test_images_under_two_names_are_told():
     features, identities = mixture(num_identities=15, per_identity=1, seed=3)
     twice = Enrolled.from_features(np.concatenate([features] * 2), [f"{i} {n}" for n in "ab" for i in identities])
-    with pytest.raises(ValueError, match="most enrolled images have an equal under another identity"):
+    with pytest.raises(ValueError, match="most enrolled images have an identical image under another identity"):
         twice.threshold(0.01)
 
 
@@ -220,10 +220,10 @@ def test_one_shot_of_each_gives_a_threshold_and_no_probability():
 def test_few_identities_without_a_calibration_are_told_or_refused():
     features, identities = mixture(num_identities=4, per_identity=5, seed=0)
     assert (
-        "4 enrolled identities are few" in Enrolled.from_features(features, identities.tolist()).threshold(0.1).warning
+        "4 enrolled identities are too few" in Enrolled.from_features(features, identities.tolist()).threshold(0.1).warning
     )
     one = Enrolled.from_features(features[:5], [0] * 5)
-    with pytest.raises(ValueError, match=r"0 images of 1 enrolled identities cannot tell .*spcl calibrate"):
+    with pytest.raises(ValueError, match=r"0 images of 1 enrolled identities are too few .*spcl calibrate"):
         one.identify(features)
     many, groups = mixture(num_identities=50, per_identity=5, seed=3)
     alone = Enrolled.from_features(features[:5], [0] * 5, pairs=pairs_of(many, groups)).identify(features[:1])[0]

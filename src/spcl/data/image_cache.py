@@ -98,9 +98,9 @@ def _key(paths: Sequence[Path], height: int, width: int, pixel_range: str) -> st
     for path in paths:
         try:
             state = path.stat()
-            told = f"{state.st_size}\0{state.st_mtime_ns}"
+            state_text = f"{state.st_size}\0{state.st_mtime_ns}"
         except OSError:
-            told = "missing"
+            state_text = "missing"
         # A path may be bytes that are no text.
-        digest.update(os.fsencode(path.absolute()) + f"\0{told}\0".encode())
+        digest.update(os.fsencode(path.absolute()) + f"\0{state_text}\0".encode())
     return digest.hexdigest()[:20]

@@ -73,7 +73,7 @@ class AdaptationSettings:
         # Imported here because it needs torch, and the help text reads these settings without torch.
         from spcl.engine.starting_point import settings_from_checkpoint
 
-        told = settings_from_checkpoint(checkpoint, arch=self.arch or None)
+        stored = settings_from_checkpoint(checkpoint, arch=self.arch or None)
         given: dict[str, dict[str, Any]] = {
             "data": {"target": target, **self._reading(), "workers": self.workers, "on_broken": "skip"},
             "network": {"from_checkpoint": str(checkpoint), "from_domain": self.domain},
@@ -94,5 +94,5 @@ class AdaptationSettings:
             },
         }
         given["data"] |= {name: side for name, side in (("height", self.height), ("width", self.width)) if side}
-        config = overlay(Recipe(), told, f"checkpoint {checkpoint}")
+        config = overlay(Recipe(), stored, f"checkpoint {checkpoint}")
         return overlay(config, given, "adapt")

@@ -130,8 +130,8 @@ def add_facts(path: Path, facts: Mapping[str, Any], *, arch: str | None = None) 
         ours = checkpoint_of(network, epoch=0, best_mean_ap=None, facts={})["spcl"]
         state = content.get("state_dict", content)
         content = (content if "state_dict" in content else {"state_dict": state}) | {"spcl": ours}
-    told = content | {"spcl": content["spcl"] | dict(facts)}
-    save_atomically(told, path, next_step="free some space, then try again: the checkpoint is as it was")
+    completed = content | {"spcl": content["spcl"] | dict(facts)}
+    save_atomically(completed, path, next_step="free some space, then try again: the checkpoint is as it was")
 
 
 def _content(path: Path, arch: str | None) -> tuple[dict[str, Any], Mapping[str, torch.Tensor]]:

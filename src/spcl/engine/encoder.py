@@ -75,9 +75,9 @@ class Encoder(nn.Module):
         It is computed again when the weights have changed.
         """
         state = self.network.state_dict()
-        told = (self.size, tuple(self.network.mean), tuple(self.network.std))
+        prepared = (self.size, tuple(self.network.mean), tuple(self.network.std))
         pixel_range = self.network.settings.pixel_range
-        preparation = repr(told if pixel_range == "auto" else (*told, pixel_range))
+        preparation = repr(prepared if pixel_range == "auto" else (*prepared, pixel_range))
         now = (weights_checksum(state), preparation)
         if self._known_fingerprint is None or self._known_fingerprint[0] != now:
             self._known_fingerprint = now, weights_fingerprint(state, preparation)

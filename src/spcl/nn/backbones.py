@@ -37,7 +37,7 @@ RESNETS: dict[str, Callable[..., models.ResNet]] = {
     "resnet_ibn101a": models.resnet101,
 }
 TIMM_PREFIX = "timm/"
-# What timm's models raise for what they cannot be built for, or cannot take.
+# Errors that timm's models raise for settings or inputs that they do not accept.
 _TIMM_ERRORS = (NotImplementedError, TypeError, AssertionError, ValueError, RuntimeError, AttributeError, IndexError)
 
 
@@ -66,7 +66,7 @@ class ResNetTrunk(nn.Module):
 
 
 class TimmTrunk(nn.Module):
-    """Any timm model: its feature map where it has one, otherwise its own pooled feature."""
+    """Any timm model: its feature map if it has one, otherwise its pooled feature."""
 
     # timm's models share an interface that has no type: forward_features, forward_head, num_features.
     model: Any
@@ -104,9 +104,9 @@ class TimmTrunk(nn.Module):
 
     @torch.enable_grad()
     def _look_at_features(self, size: tuple[int, int]) -> None:
-        """Encode two images: are these maps, how long is a feature, and which parameters take part in it?
+        """Encode two images to find whether the output is a map, the feature length, and which parameters are used.
 
-        Those that take none, of a head say, are frozen: several processes would wait for their gradients.
+        Unused parameters (of a head, for example) are frozen: several processes would wait for their gradients.
         """
         self.model.eval()
         features: Tensor = self.model.forward_features(torch.zeros(2, 3, *size))
@@ -122,7 +122,7 @@ class TimmTrunk(nn.Module):
 
 
 def _unfit(name: str, size: tuple[int, int], error: Exception) -> InputError:
-    """What is said of a timm model that cannot encode images of a size."""
+    """Describe the error of a timm model that does not accept an image size."""
     settings = timm.get_pretrained_cfg(name)
     own = "" if settings is None else f", such as its own, {settings.input_size[1]} x {settings.input_size[2]}"
     return InputError(
@@ -132,10 +132,10 @@ def _unfit(name: str, size: tuple[int, int], error: Exception) -> InputError:
 
 
 def check_arch(arch: str) -> None:
-    """Is this a network that can be built?
+    """Check that an architecture can be built.
 
     Raises:
-        InputError: If not, with the nearest names.
+        InputError: If it cannot be built; the message gives the nearest names.
     """
     if arch in RESNETS:
         return
@@ -159,16 +159,16 @@ def check_arch(arch: str) -> None:
 
 
 def build_trunk(arch: str, *, last_stride: int = 0, size: tuple[int, int] = (256, 128)) -> ResNetTrunk | TimmTrunk:
-    """A trunk with random weights.
+    """Build a trunk with random weights.
 
     Args:
         arch: A name in ``RESNETS``, or ``timm/NAME``.
-        last_stride: Stride of the last stage: 1 keeps its resolution; 2 is the network's own; 0: 1 for the ResNets
-            (as in the paper), the network's own for timm.
-        size: Height and width of the images, for networks that must know them.
+        last_stride: Stride of the last stage: 1 keeps the resolution; 2 is the stride of the original network; 0: 1 for
+            ResNets (as in the paper), the original network's for timm.
+        size: Height and width of the images in pixels, for networks that depend on them.
 
     Raises:
-        InputError: If there is no such network, or it cannot be built so.
+        InputError: If there is no such network, or it cannot be built with these settings.
     """
     check_arch(arch)
     if arch.startswith(TIMM_PREFIX):
@@ -177,7 +177,7 @@ def build_trunk(arch: str, *, last_stride: int = 0, size: tuple[int, int] = (256
 
 
 def _keep_resolution(block: Any) -> None:
-    """Set the strides of a stage's first block to 1: its strided convolution's and its shortcut's."""
+    """Set the strides of a stage's first block to 1, in its strided convolution and its shortcut."""
     if isinstance(block, Bottleneck):
         block.conv2.stride = (1, 1)
     elif isinstance(block, BasicBlock):
@@ -187,7 +187,7 @@ def _keep_resolution(block: Any) -> None:
 
 
 def takes_image_size(name: str) -> bool:
-    """Whether a timm model has to know the size of its images (transformers do)."""
+    """Whether a timm model depends on the size of its images (transformers do)."""
     entry = timm.model_entrypoint(name)
     module = inspect.getmodule(entry)
     return module is not None and any(

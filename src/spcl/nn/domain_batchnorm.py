@@ -5,7 +5,7 @@ affine parameters of its own. In training, statistics are taken over groups of a
 result does not depend on how many devices share a batch; the official code sees 16 images of a domain at a time only
 because four GPUs split the batch. In evaluation, and after ``fold``, it is plain batch norm of one domain.
 
-How a batch splits into domains is told by the encoder, through one ``DomainRouting`` that all layers of a network hold.
+The encoder sets how a batch splits into domains, in one ``DomainRouting`` that all layers of a network share.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
 _AS_SEEN = 1.0
-"""A momentum that leaves a group's own mean and unbiased variance where the running ones would be kept."""
+"""A momentum with which the running statistics become the group's own mean and unbiased variance."""
 
 
 @dataclass
 class DomainRouting:
-    """Which part of a batch belongs to which domain; one object for all the layers of a network.
+    """The parts of a batch that belong to each domain; one object for all the layers of a network.
 
     Attributes:
-        domains: Their names, in the order of their parts in a batch.
-        sizes: Images of each in the batch at hand.
+        domains: Names of the domains, in the order of their parts in a batch.
+        sizes: Number of images of each domain in the current batch.
         evaluation: The domain whose statistics are used in evaluation mode.
-        part: Which part of the step's batch is at hand, from 1, and of how many: of several parts that are encoded one
-            after the other, the running statistics see the mean, as they do of one.
+        part: Number of the current part of the step's batch, from 1, and the number of parts. Parts are encoded one
+            after the other, and the running statistics move by the mean over them, as with one part.
     """
 
     domains: tuple[str, ...]
@@ -42,10 +42,10 @@ class DomainRouting:
 
 
 class Groups(NamedTuple):
-    """How a batch is cut into images that share statistics.
+    """The groups of a batch; images of a group share statistics.
 
     Attributes:
-        lengths: Images of each group, in the order of the batch.
+        lengths: Number of images in each group, in the order of the batch.
         domains: Number of each group's domain, ascending.
     """
 
@@ -53,7 +53,7 @@ class Groups(NamedTuple):
     domains: list[int]
 
     def of_domain(self, domain: int) -> slice:
-        """The groups of a domain, which stand side by side."""
+        """Give the groups of a domain, which are adjacent."""
         start = self.domains.index(domain) if domain in self.domains else 0
         return slice(start, start + self.domains.count(domain))
 
@@ -122,7 +122,7 @@ class _GroupNorms(torch.autograd.Function):
 def _group_by_group(
     inputs: Tensor, groups: Groups, statistics: Tensor, eps: float, *parameters: Tensor | None
 ) -> Tensor:
-    """The same from ordinary operations, which ``torch.compile`` can fuse.
+    """Compute the same with ordinary operations, which ``torch.compile`` can fuse.
 
     The batch is split at once: the gradient of a slice of its own would be as large as the batch, for each group.
     """
@@ -145,7 +145,7 @@ def _group_by_group(
 
 
 def _lengths(size: int, count: int) -> list[int]:
-    """Sizes of ``count`` nearly equal groups."""
+    """Give the sizes of ``count`` nearly equal groups."""
     return [size // count + (at < size % count) for at in range(count)]
 
 
@@ -153,10 +153,10 @@ class DomainBatchNorm(nn.Module):
     """Batch norm with parameters and statistics per domain, over groups of images in training.
 
     Args:
-        norm: The plain layer that it replaces: its values start every domain, its activation (timm) is kept.
-        routing: Which images belong to which domain.
-        group_size: Images of a group in training; 0: the domain's whole part of the batch. A part that does not divide
-            is cut into nearly equal groups, none smaller than this.
+        norm: The plain layer that is replaced: every domain starts from its values, its activation (timm) is kept.
+        routing: The parts of a batch that belong to each domain.
+        group_size: Number of images in a group in training; 0: the domain's whole part of the batch. A part that does
+            not divide is cut into nearly equal groups, none smaller than this.
     """
 
     def __init__(self, norm: _BatchNorm, routing: DomainRouting, group_size: int = 0) -> None:
@@ -164,19 +164,19 @@ class DomainBatchNorm(nn.Module):
         self.routing = routing
         self.group_size = group_size
         self.norms = nn.ModuleDict({domain: _plain(norm) for domain in routing.domains})
-        # timm fuses dropout and activation into its batch norm: they follow ours.
+        # timm fuses dropout and activation into its batch norm: here they are applied after it.
         self.after = nn.Sequential(*[getattr(norm, name) for name in ("drop", "act") if hasattr(norm, name)])
-        # A tuple, so that the layer is not registered: it only says what ``folded`` has to give back.
+        # A tuple, so that the layer is not registered: it only gives the kind of layer that ``folded`` returns.
         self._original = (norm,)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """``[B, C, ...]`` to the same shape: each domain's part by its own layer."""
+        """Normalise ``[B, C, ...]``, each domain's part by its layer; the shape is kept."""
         if not self.training:
             return self._after(self._norm(self.routing.evaluation)(inputs))
         return self._after(self._in_groups(inputs))
 
     def folded(self, domain: str) -> nn.Module:
-        """The plain layer of one domain, of the kind that was replaced."""
+        """Give the plain layer of one domain, of the kind that was replaced."""
         plain = copy.deepcopy(self._original[0]).to(self._norm(domain).weight.device)
         plain.load_state_dict(self._norm(domain).state_dict(), strict=False)
         return plain.train(self.training)
@@ -189,7 +189,7 @@ class DomainBatchNorm(nn.Module):
         # Means and unbiased variances of all groups, written by the forward pass.
         statistics = running_mean.new_zeros(2, len(groups.lengths), len(running_mean))
         parameters = [parameter for norm in norms for parameter in (norm.weight, norm.bias)]
-        # The function of its own was measured on the host; elsewhere, and compiled, ordinary operations do.
+        # The custom function is faster on the host; on devices, and compiled, ordinary operations are used.
         if torch.compiler.is_compiling() or inputs.device.type != "cpu":
             outputs = _group_by_group(inputs, groups, statistics, norms[0].eps, *parameters)
         else:
@@ -200,7 +200,7 @@ class DomainBatchNorm(nn.Module):
         return outputs
 
     def _groups(self, rows: int) -> Groups:
-        """The groups of a layer's input, whose rows are images, or equally many tokens or windows of each in turn."""
+        """Give the groups of a layer's input, whose rows are images, or equally many tokens or windows of each."""
         sizes = self._sizes(rows)
         of_an_image = rows // max(1, sum(sizes))
         groups = Groups([], [])
@@ -213,13 +213,13 @@ class DomainBatchNorm(nn.Module):
 
     @torch.no_grad()
     def _move_running(self, norm: _BatchNorm, statistics: Tensor) -> None:
-        """The running statistics move once a step, towards the mean of the groups': one group is plain batch norm.
+        """Move the running statistics once a step, towards the mean over the groups: one group is plain batch norm.
 
-        Where a step has A parts, part p moves them by ``w / (A - (A - p) w)``: after the last, each part has weighed
+        In a step of A parts, part p moves them by ``w / (A - (A - p) w)``: after the last one, each part has the weight
         ``w / A`` and the old value ``1 - w``.
 
         Args:
-            norm: Whose.
+            norm: The layer whose running statistics are moved.
             statistics: ``[2, G, C]``, mean and unbiased variance of each of its groups.
         """
         part, of = self.routing.part
@@ -231,7 +231,7 @@ class DomainBatchNorm(nn.Module):
             running.lerp_(seen, weight)
 
     def _sizes(self, rows: int) -> tuple[int, ...]:
-        """Images of each domain."""
+        """Give the number of images of each domain."""
         domains, sizes = self.routing.domains, self.routing.sizes
         if len(domains) == 1 and not sizes:
             return (rows,)
@@ -280,7 +280,7 @@ def fold(module: nn.Module, domain: str) -> nn.Module:
         The module itself, or its replacement where it is a ``DomainBatchNorm``.
 
     Raises:
-        KeyError: If a layer does not know the domain.
+        KeyError: If a layer has no such domain.
     """
     if isinstance(module, DomainBatchNorm):
         return module.folded(domain)
@@ -290,7 +290,7 @@ def fold(module: nn.Module, domain: str) -> nn.Module:
 
 
 def running_statistics(module: nn.Module) -> list[Tensor]:
-    """Running means and variances of every batch norm of a network."""
+    """Give the running means and variances of every batch norm of a network."""
     norms = [layer for layer in module.modules() if isinstance(layer, _BatchNorm)]
     return [buffer for norm in norms if norm.running_mean is not None for buffer in _running(norm)]
 

@@ -23,19 +23,19 @@ from spcl.nn.weights import Weights, load_weights
 
 @dataclass(frozen=True)
 class EncoderSettings:
-    """What an encoder is, beside its weights: enough to build it again and to prepare images for it.
+    """The settings of an encoder without its weights: enough to build it again and to prepare images for it.
 
     Attributes:
-        arch: The trunk: a name in ``backbones.RESNETS`` or ``timm/NAME``.
+        arch: Architecture of the trunk: a name in ``backbones.RESNETS`` or ``timm/NAME``.
         height: Image height in pixels.
         width: Image width in pixels.
         features: Length of the embedding layer; 0: no such layer.
-        dropout: On the normalised feature, in training.
-        pooling: ``avg`` or ``gem``.
-        last_stride: See ``backbones.build_trunk``.
+        dropout: Share of the normalised feature's values that are dropped in training.
+        pooling: Pooling of the feature map: ``avg`` or ``gem``.
+        last_stride: Stride of the last stage, as in ``backbones.build_trunk``.
         domains: Names of the domains, in the order of their parts in a batch.
-        group_size: Images of a batch-norm group; 0: all of a domain's.
-        pixel_range: Which values of images of more than 8 bits are black and white: ``pixel_range.py``.
+        group_size: Number of images in a batch-norm group; 0: all of a domain's part of the batch.
+        pixel_range: Values of black and white in images of more than 8 bits, as in ``pixel_range.py``.
     """
 
     arch: str = "resnet50"
@@ -50,34 +50,35 @@ class EncoderSettings:
     pixel_range: str = "auto"
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, for a checkpoint."""
+        """Give the settings as plain values, for a checkpoint."""
         return asdict(self) | {"domains": list(self.domains)}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> EncoderSettings:
-        """From what ``to_dict`` gave."""
+        """Build the settings from the values that ``to_dict`` gave."""
         return cls(**(values | {"domains": tuple(values["domains"])}))
 
 
 class Encoder(nn.Module):
-    """Images to unit-length features.
+    """The network that maps images to unit-length features.
 
     Attributes:
-        settings: Settings of the part.
+        settings: Settings of the encoder.
         feature_dim: D, the length of a feature.
-        mean, std: How images are normalised, per channel.
-        used_weights: Which tensors of the given weights the trunk took; None: it was given none.
+        mean, std: Mean and standard deviation of the image normalisation, for each channel.
+        used_weights: The tensors of the given weights that the trunk took; None: no weights were given.
     """
 
     def __init__(self, settings: EncoderSettings, weights: Weights | None = None) -> None:
-        """Build it.
+        """Build the network.
 
         Args:
-            settings: Settings of the part.
-            weights: Of the trunk; None: random ones.
+            settings: Settings of the encoder.
+            weights: Weights of the trunk; None: random ones.
 
         Raises:
-            InputError: If there is no such trunk, it does not go with these settings, or the weights are another's.
+            InputError: If there is no such trunk, it does not fit these settings, or the weights are of another
+                network.
         """
         super().__init__()
         self.settings = settings
@@ -103,7 +104,7 @@ class Encoder(nn.Module):
 
     @property
     def domains(self) -> tuple[str, ...]:
-        """Names of the domains."""
+        """The names of the domains."""
         return self.routing.domains
 
     @property
@@ -124,14 +125,14 @@ class Encoder(nn.Module):
 
         Args:
             images: ``[B, 3, H, W]`` normalised images; in training, the domains' parts one after the other.
-            domain_sizes: Images of each domain, in training; None: equal parts. Not needed in evaluation.
-            part: In training, which part of a step's batch this is, from 1, and of how many.
+            domain_sizes: Number of images of each domain, in training; None: equal parts. Not needed in evaluation.
+            part: In training, the number of this part of a step's batch, from 1, and the number of parts.
 
         Returns:
             ``[B, D]`` unit rows (before dropout, in training).
 
         Raises:
-            InputError: If a domain's part holds one image, of which batch norm can take no statistics.
+            InputError: If a domain's part is a single image, which gives batch norm no statistics.
         """
         if self.training:
             self.routing.sizes = self._split(len(images), domain_sizes)
@@ -143,7 +144,7 @@ class Encoder(nn.Module):
         return features
 
     def folded(self, domain: str | None = None) -> Encoder:
-        """A copy with the plain batch norm of one domain (None: the evaluation domain), for use."""
+        """Give a copy with the plain batch norm of one domain (None: the evaluation domain)."""
         chosen = domain or self.evaluation_domain
         if chosen not in self.domains:
             raise InputError(f"the encoder has no domain {chosen!r}; it has {', '.join(self.domains)}")

@@ -1,4 +1,4 @@
-"""A network as it is used: in evaluation mode, with the floating type of its own weights."""
+"""Use of a network after training: in evaluation mode, with the floating-point type of its weights."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ def evaluation_mode(module: nn.Module) -> Iterator[None]:
 
 
 def encoded_rows(network: nn.Module, images: Tensor) -> Tensor:
-    """Features of normalised images by a network whose weights may be of any floating type.
+    """Encode normalised images with a network whose weights may be of any floating-point type.
 
     Args:
-        network: Gives unit rows; used in the mode it is in.
-        images: ``[B, 3, H, W]``; brought to the type and the device of the weights.
+        network: Network that gives unit rows; its mode is not changed.
+        images: ``[B, 3, H, W]`` normalised images; converted to the type and the device of the weights.
 
     Returns:
         ``[B, D]`` float32, unit rows.
     """
     weight = next(network.parameters())
     is_single = weight.dtype == torch.float32
-    # A chosen precision is for weights of single precision: others say themselves what is computed in.
+    # A chosen precision applies to weights of single precision; other weights compute in their own type.
     with nullcontext() if is_single else torch.autocast(weight.device.type, enabled=False):
         features: Tensor = network(images.to(weight.device, weight.dtype))
-    # Half precision leaves lengths that differ from one by a thousandth.
+    # In half precision, lengths differ from 1 by a thousandth.
     is_coarse = features.dtype in (torch.float16, torch.bfloat16)
     return F.normalize(features.float(), dim=1) if is_coarse else features.float()

@@ -1,4 +1,4 @@
-"""The fingerprint of a network's weights, and a quick way to see whether they have changed."""
+"""The fingerprint of a network's weights, and a fast check of whether they have changed."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _INTEGERS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
 def weights_fingerprint(state: Mapping[str, Tensor], preparation: str) -> str:
-    """16 hex digits over weights and the preparation of images.
+    """Give 16 hex digits of weights and image preparation.
 
     Weights of double precision that hold the values of single ones have the same fingerprint, and so has a network
     that ``torch.compile`` was given. Cost: 0.1 s for a ResNet-50.
 
     Args:
         state: A ``state_dict``.
-        preparation: Whatever else decides the features, as text.
+        preparation: Text of all other settings that determine the features.
     """
     digest = hashlib.sha256(preparation.encode())
     for name, value in sorted((plain_name(name), value) for name, value in state.items()):
@@ -36,7 +36,7 @@ def weights_fingerprint(state: Mapping[str, Tensor], preparation: str) -> str:
 def weights_checksum(state: Mapping[str, Tensor]) -> tuple[object, ...]:
     """What differs as soon as a weight differs, however it was written (``load_state_dict``, ``.data``, ``half()``).
 
-    A third of the time of the fingerprint; it says nothing beyond this process.
+    It takes a third of the time of the fingerprint, and is valid in this process only.
     """
     values = [value.detach() for name, value in state.items() if not name.endswith(COUNTER)]
     sums = tuple(_checksum(value) for value in values)

@@ -1,4 +1,4 @@
-"""From a feature map ``[B, C, h, w]`` to one vector ``[B, C]`` an image."""
+"""Pooling of a feature map ``[B, C, h, w]`` to one vector ``[B, C]`` for each image."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class GeneralisedMeanPooling(nn.Module):
     """GeM: the power mean over all places with a learnt exponent (Radenovic et al., TPAMI 2019).
 
     Args:
-        exponent: Where it starts; 1 is the average, large values approach the maximum.
-        least: Values are raised to at least this, so that the power has a gradient.
+        exponent: Initial exponent; 1 is the average, large values approach the maximum.
+        least: Lower bound that values are clamped to, so that the power has a gradient.
     """
 
     def __init__(self, exponent: float = 3.0, least: float = 1e-6) -> None:

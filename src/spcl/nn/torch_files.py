@@ -1,4 +1,4 @@
-"""Files of torch, read without executing anything: one place for what they may hold and what a broken one raises."""
+"""Reading of torch files without executing code: which types they may hold, and the errors of broken files."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from safetensors.torch import load_file
 from spcl.errors import InputError, first_line
 from spcl.file_kinds import is_safetensors, what_it_is
 
-# What torch raises for files that are cut, altered or something else altogether.
+# Errors that torch raises for files that are truncated, altered or of another kind.
 _UNREADABLE = (
     RuntimeError,
     EOFError,
@@ -63,13 +63,13 @@ def load_torch_file(path: Path, what: str, *, mapped: bool = False) -> Any:
     """Load a file: tensors, plain values, NumPy's numbers and arrays, and the arguments that scripts save with them.
 
     Args:
-        path: The file; safetensors are read too, whatever its name.
-        what: It should be, for the error: ``a checkpoint``, say.
-        mapped: Tensors lie in the file and are read as they are used: for what is larger than the part that is needed.
-            Copy what is kept.
+        path: Path of the file; safetensors are recognised whatever the name.
+        what: What the file should be, for error messages, for example ``a checkpoint``.
+        mapped: Whether tensors stay in the file and are read when they are used, for large files of which a part is
+            needed. Copy the tensors that are kept.
 
     Raises:
-        InputError: If it cannot be read, or holds anything else; says what it is and what to do.
+        InputError: If the file cannot be read, or holds other types; the message says what it is and what to do.
     """
     try:
         kind = what_it_is(path)
@@ -108,7 +108,7 @@ def load_torch_file(path: Path, what: str, *, mapped: bool = False) -> Any:
 
 
 def _next_step(path: Path) -> str:
-    """What can be done about a file that holds objects: where its source is trusted, its tensors can be saved alone."""
+    """Describe the next step for a file that holds objects: if its source is trusted, save its tensors alone."""
     return (
         "If you trust where it comes from, save its tensors alone, where the program that wrote it is installed: "
         f'net = torch.load("{path.name}", weights_only=False), then torch.save(net.state_dict(), "weights.pth") where '

@@ -1,8 +1,8 @@
-"""Weights as other projects save them: which dictionary of a file, and which beginning of its names, fit a network.
+"""Weights of other projects: which dictionary of a file, and which prefix of its names, fits a network.
 
 A file may hold one dictionary of tensors or several (``state_dict``, ``model``, ``state_dict_ema``) beside other
-things, and its names may begin with what the network was wrapped in (``module.``, ``model.``, ``backbone.``).
-Nothing of that is known beforehand: what fits most of the network's tensors, in name and shape, is taken.
+things, and its names may have the prefix of a wrapping module (``module.``, ``model.``, ``backbone.``). The dictionary
+and the prefix that fit most of the network's tensors, in name and shape, are taken.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from torch import Tensor
 COUNTER = "num_batches_tracked"
 
 _DEEPEST = 4
-# What torch puts inside the names of a network that is compiled, or spread over devices.
+# Parts that torch inserts into the names of a network that is compiled, or spread over devices.
 _WRAPPERS = re.compile(r"_(?:orig_mod|fsdp_wrapped_module|checkpoint_wrapped_module)\.")
 # Averaged weights are the better ones; timm's own loader prefers them too.
 _AVERAGED = re.compile(r"ema|teacher|averag|swa", re.IGNORECASE)
@@ -29,7 +29,7 @@ _NAMED = 4
 
 @dataclass(frozen=True)
 class UsedWeights:
-    """Which of the tensors that a file holds a network took.
+    """The tensors of a file that a network took.
 
     Attributes:
         num_given: Tensors in the dictionary that was taken.
@@ -47,7 +47,7 @@ class UsedWeights:
     deeper: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        """In words: ``318 of 320 tensors used; not used: fc.weight, fc.bias``."""
+        """Describe as text: ``318 of 320 tensors used; not used: fc.weight, fc.bias``."""
         origin = [f"of its {self.where!r}"] if self.where else []
         origin += [f"under names that begin with {self.prefix!r}"] if self.prefix else []
         used = f"{self.num_given - len(self.unused)} of {self.num_given} tensors used"
@@ -57,12 +57,12 @@ class UsedWeights:
 
 @dataclass(frozen=True)
 class FoundTensors:
-    """The tensors of a file that have a network's names, its own shapes or not.
+    """The tensors of a file that have a network's names, with its shapes or other ones.
 
     Attributes:
-        values: Under the network's names.
-        used: What the file holds, and where these were found.
-        num_fitting: How many have the network's shapes as well.
+        values: The tensors by the network's names.
+        used: The tensors of the file, and where they were found.
+        num_fitting: Number of tensors that also have the network's shapes.
     """
 
     values: dict[str, Tensor]
@@ -71,17 +71,17 @@ class FoundTensors:
 
 
 def plain_name(name: str) -> str:
-    """A tensor's name without what torch puts inside it for a network that is compiled, or spread over devices."""
+    """Give a tensor's name without the parts that torch inserts for a compiled or distributed network."""
     return _WRAPPERS.sub("", name)
 
 
 def some_names(names: Sequence[str]) -> str:
-    """The first names of many, and how many more there are."""
+    """List the first names of many, and the number of the others."""
     return ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
 
 
 def dictionaries_of_tensors(content: Any) -> dict[str, dict[str, Tensor]]:
-    """All dictionaries of tensors in a file's content, by their place in it (``model``, ``ema/state_dict``)."""
+    """Collect all dictionaries of tensors in a file's content, by their place in it (``model``, ``ema/state_dict``)."""
     return dict(_dictionaries(content, "", 0))
 
 
@@ -107,16 +107,16 @@ def best_fit(
     dictionaries: Mapping[str, Mapping[str, Tensor]],
     other_names: Sequence[Mapping[str, str]] = (),
 ) -> FoundTensors:
-    """The tensors of a file that fit a network best.
+    """Find the tensors of a file that fit a network best.
 
     Args:
         wanted: The network's ``state_dict``.
-        dictionaries: Of the file, from ``dictionaries_of_tensors``.
-        other_names: Further names that the network's tensors may have in a file: network's name to other name.
+        dictionaries: The dictionaries of the file, from ``dictionaries_of_tensors``.
+        other_names: Other names that the network's tensors may have in a file, by the network's names.
 
     Returns:
-        FoundTensors; none where nothing has a name of the network. Of equally good dictionaries the averaged weights
-        are taken (EMA, teacher), else the first.
+        FoundTensors; empty if no tensor has a name of the network. Of equally good dictionaries, averaged weights
+            (EMA, teacher) are taken, otherwise the first.
     """
     everything = tuple(name for given in dictionaries.values() for name in given)
     best, best_key = FoundTensors({}, UsedWeights(len(everything), everything), 0), (0, 0, False)
@@ -134,7 +134,7 @@ def best_fit(
 def _beginnings(
     wanted: Mapping[str, Tensor], given: Mapping[str, Tensor], own_names: Mapping[str, str]
 ) -> tuple[Counter[str], Counter[str]]:
-    """For each beginning of the names: tensors that fit in name and shape, and tensors that fit in name."""
+    """Give for each prefix the tensors that fit in name and shape, and those that fit in name only."""
     fitting: Counter[str] = Counter()
     named: Counter[str] = Counter()
     for name, value in given.items():

@@ -1,4 +1,4 @@
-"""Pretrained weights for a trunk: found, downloaded and verified, or an error. Never random in silence.
+"""Pretrained weights for a trunk: found, or downloaded and verified, or an error; never random without notice.
 
 ``auto`` looks, in this order: in ``logs/pretrained`` (where the official README puts IBN weights), in an installed
 package that carries them, and on the net, where torch and timm verify what they download.
@@ -51,11 +51,11 @@ class Weights:
     """Weights that were found.
 
     Attributes:
-        source: Where they come from, for the report.
+        source: Origin of the weights, for the report.
         dictionaries: Dictionaries of tensors, by their place in the source (empty: the source is the dictionary),
             under the names of the source. Without any: random weights, on purpose.
-        by_order: The names are another project's; tensors correspond by their order.
-        arch: The network that the source says they are of; empty: it does not say.
+        by_order: Whether names are those of another project, so that tensors correspond by their order.
+        arch: Architecture that the source names; empty: it names none.
     """
 
     source: str
@@ -65,15 +65,15 @@ class Weights:
 
 
 def find_weights(arch: str, pretrained: str = "auto", search_dir: Path = SEARCH_DIR) -> Weights:
-    """Resolve the weights of a trunk, before anything else is done; may download.
+    """Find the weights of a trunk before anything is computed; may download.
 
     Args:
         arch: A name in ``backbones.RESNETS`` or ``timm/NAME``.
         pretrained: ``auto``, ``none`` (random weights, on purpose) or a file, of torch or ``.safetensors``.
-        search_dir: Where ``auto`` looks first.
+        search_dir: Folder that ``auto`` searches first.
 
     Raises:
-        InputError: If there are none: says what was looked for and what to do.
+        InputError: If there are no weights; the message says what was searched for and what to do.
     """
     check_arch(arch)
     if pretrained == "none":
@@ -90,16 +90,16 @@ def find_weights(arch: str, pretrained: str = "auto", search_dir: Path = SEARCH_
 
 
 def load_weights(trunk: ResNetTrunk | TimmTrunk, weights: Weights) -> UsedWeights:
-    """Put weights into a trunk: all of its tensors, from the dictionary of the source that fits it best.
+    """Load all tensors of a trunk from the dictionary of the source that fits it best.
 
-    The names may begin with what the network was wrapped in, and tensors may be of another floating type.
+    Names may have the prefix of a wrapping module, and tensors may be of another floating-point type.
 
     Returns:
-        Which tensors of the source were used. Not used is what the trunk has no place for: its classifier.
+        UsedWeights: which tensors of the source were used. Those that the trunk lacks (a classifier) are not used.
 
     Raises:
-        InputError: If they are another network's: names what is missing, what does not fit, and what the source has.
-            If a value is not finite.
+        InputError: If the weights are of another network (the message names missing and misfitting tensors), or a value
+            is NaN or infinite.
     """
     if not weights.dictionaries:
         return UsedWeights()
@@ -125,9 +125,9 @@ def load_weights(trunk: ResNetTrunk | TimmTrunk, weights: Weights) -> UsedWeight
 
 
 def check_values(values: Mapping[str, Tensor], source: str | Path) -> None:
-    """Raise an ``InputError`` for weights that no network can have; names the tensors.
+    """Raise an ``InputError`` that names tensors with impossible values.
 
-    That is a value that is not finite, or the variance of a batch norm below zero.
+    These are NaN, infinity, and a batch norm's variance below zero.
     """
     broken = [name for name, value in values.items() if value.is_floating_point() and not value.isfinite().all()]
     if broken:
@@ -158,7 +158,7 @@ def _misfit(
     unfit: Sequence[str],
     weights: Weights,
 ) -> str:
-    """What is said of weights that are another network's: the names of both sides, and what they may be of."""
+    """Describe weights of another network: parameter names of both, and which network they may belong to."""
     given = [name for dictionary in weights.dictionaries.values() for name in dictionary]
     what = [f"missing {some_names(missing)}"] if missing else []
     if unfit:
@@ -184,7 +184,7 @@ def _shape(value: Tensor) -> str:
 
 
 def known_arch(weights: Weights) -> str:
-    """The network that weights are of, where their source or, for a ResNet, their shapes say it; empty: not known."""
+    """Give the architecture of weights, from their source or, for a ResNet, their shapes; empty: unknown."""
     if weights.arch:
         return weights.arch
     for arch in RESNETS:
@@ -198,9 +198,9 @@ def known_arch(weights: Weights) -> str:
 
 
 def _resampled(values: dict[str, Tensor], unfit: Sequence[str], trunk: TimmTrunk) -> dict[str, Tensor]:
-    """The weights with what timm knows of positions brought from their image size to the trunk's."""
+    """Resample position embeddings and the like, as timm does, from the weights' image size to the trunk's."""
     resample = getattr(inspect.getmodule(type(trunk.model)), "checkpoint_filter_fn", None)
-    # Any other difference of shapes is another network's.
+    # Any other difference of shapes means another network.
     if not unfit or resample is None or not all("pos" in name for name in unfit):
         return values
     resampled: dict[str, Tensor] = resample({name: value.float() for name, value in values.items()}, trunk.model)
@@ -221,7 +221,7 @@ def _matched(
 
 
 def _numbered(wanted: Mapping[str, Tensor]) -> dict[str, str]:
-    """The names of a ResNet's tensors where it was made a list of its parts: ``layer1.0`` is ``4.0``."""
+    """Give the names of a ResNet's tensors as a sequence of its parts: ``layer1.0`` is ``4.0``."""
     return {name: re.sub(r"^[^.]+", lambda found: _NUMBERS.get(found[0], found[0]), name) for name in wanted}
 
 
@@ -237,7 +237,7 @@ def _read(path: Path) -> Weights:
 
 
 def weights_in(content: Any, path: Path) -> Weights:
-    """All dictionaries of tensors in the content of a file; none where it holds no tensors."""
+    """Collect all dictionaries of tensors in the content of a file."""
     return Weights(str(path), dictionaries_of_tensors(content), arch=_arch_in(content))
 
 
@@ -248,7 +248,7 @@ def _what_is_there(content: Any) -> str:
 
 
 def _arch_in(content: Any) -> str:
-    """The network that a file of timm's training scripts names; empty: none that can be built."""
+    """Give the architecture that a file of timm's training scripts names; empty: none that can be built."""
     named = content.get("arch") if isinstance(content, Mapping) else None
     if not isinstance(named, str):
         return ""
@@ -256,7 +256,7 @@ def _arch_in(content: Any) -> str:
 
 
 def _packaged(arch: str) -> Path | None:
-    """Weights that an installed package carries: the optional extra ``spcl[demo]``."""
+    """Give the weights of an installed package, the optional extra ``spcl[demo]``."""
     if arch != TIMM_PREFIX + "tf_efficientnet_lite0":
         return None
     try:

@@ -1,1 +1,1 @@
-"""Arrays in, arrays out: neighbours, k-reciprocal encoding, Jaccard distance, ranking. Imports nothing of ours."""
+"""Arrays in, arrays out: neighbours, k-reciprocal encoding, Jaccard distance, ranking. Imports nothing else of spcl."""

@@ -2,12 +2,11 @@
 
 An inverted file, as in Jegou et al., *Product Quantization for Nearest Neighbor Search*, TPAMI 2011: k-means cuts the
 set into regions, and a row is compared with all rows of the regions whose centres lie nearest to it. The products are
-dense matrix products (all the rows that visit a region against all that live in it), so that they run at the
-hardware's speed.
+dense matrix products (all rows that visit a region times all rows of that region), which are fast on the hardware.
 
-How many regions a row visits is not guessed. The true neighbours of a sample are found first; where they live says
-which recall each number of visits gives. The smallest that suffices is taken, and the recall that is reported is
-measured on the finished answer, on rows that took no part in the choice.
+The number of regions that a row visits is measured. The true neighbours of a sample are found first; their regions
+give the recall for each number of visits. The smallest number with enough recall is taken, and the reported recall is
+measured on the result, on rows that were not used for the choice.
 """
 
 from __future__ import annotations
@@ -24,14 +23,14 @@ from spcl.retrieval.compiled import PARALLEL
 from spcl.retrieval.exact_search import insert
 
 WANTED_RECALL = 0.97
-"""What the number of visits is chosen for; above the 0.95 that is promised, because the sample is a sample."""
+"""Recall for which the number of visits is chosen; above the promised 0.95, because it is estimated on a sample."""
 
 _SAMPLE = 512
 _TRAINING_ROWS_PER_REGION = 64
 _ROUNDS = 8
 _ROWS_AT_ONCE = 16384
 VISITS_AT_ONCE = 2**25
-"""Visits of rows to regions that are listed at a time: 0.3 GB."""
+"""Largest number of visits of rows to regions that are listed at a time, 0.3 GB."""
 
 _BLOCK_BYTES = 64 * 2**20
 _FEWEST_ROWS = 4096
@@ -46,19 +45,19 @@ def search(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Neighbours:
-    """The ``k`` rows that lie nearest to each row, most of them.
+    """Find most of the ``k`` nearest rows of each row.
 
     Args:
-        database: ``[N, D]`` float32, on any device.
-        k: At most N.
+        database: ``[N, D]`` float32 rows to search in, on any device.
+        k: Number of neighbours, at most N.
         rows: The rows to search for.
-        wanted_recall: Share of the true neighbours to find, in the mean over rows.
-        seed: Of the k-means and the samples.
-        progress: Called with (rows compared, in all).
+        wanted_recall: Share of the true neighbours to find, averaged over rows.
+        seed: Seed of the k-means and the samples.
+        progress: Called with (rows compared, all rows).
 
     Returns:
-        Neighbours with the recall measured on a sample of their own; -1 where a row met fewer than ``k`` others. A set
-        too small, or too shapeless, for regions to help is searched exactly.
+        Neighbours, with the recall measured on a separate sample; -1 where a row was compared with fewer than ``k``
+        others. A set that is too small or too unstructured for regions is searched exactly.
     """
     num_rows = len(database)
     if num_rows < _FEWEST_ROWS:
@@ -86,7 +85,7 @@ def _exactly(database: torch.Tensor, k: int, rows: range, progress: Progress | N
 
 
 def _centres(database: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
-    """``[R, D]`` unit rows: spherical k-means on a sample, about as many regions as rows in each."""
+    """Compute ``[R, D]`` unit rows by spherical k-means on a sample, about as many regions as rows in each."""
     count = 2 ** int(np.log2(np.sqrt(len(database))))
     size = min(len(database), _TRAINING_ROWS_PER_REGION * count)
     sample = database[torch.from_numpy(np.sort(rng.choice(len(database), size=size, replace=False)))]
@@ -96,14 +95,14 @@ def _centres(database: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
         members = torch.from_numpy(nearest[:, 0].astype(np.int64)).to(database.device)
         sums = torch.zeros_like(centres).index_add_(0, members, sample)
         empty = torch.bincount(members, minlength=count) == 0
-        # A region that nobody lives in starts again at a row of its own.
+        # An empty region is initialised again, at a random row.
         sums[empty] = sample[torch.from_numpy(rng.choice(size, size=int(empty.sum()), replace=False))]
         centres = F.normalize(sums, dim=1)
     return centres
 
 
 def _nearest_centres(rows: torch.Tensor, centres: torch.Tensor, count: int) -> NDArray[np.int32]:
-    """The nearest centres of each row, ``[M, count]`` int32, nearest first."""
+    """Find the nearest centres of each row, ``[M, count]`` int32, nearest first."""
     found = np.empty((len(rows), count), dtype=np.int32)
     for at in range(0, len(rows), _ROWS_AT_ONCE):
         top = torch.topk(rows[at : at + _ROWS_AT_ONCE] @ centres.T, count, dim=1)
@@ -118,14 +117,14 @@ def _visits_needed(
     truth: NDArray[np.int64],
     wanted_recall: float,
 ) -> int | None:
-    """How many regions a row must visit; None when it is so many that an exact search is as fast."""
+    """Give the number of regions that a row must visit; None if an exact search is as fast."""
     order = torch.argsort(rows @ centres.T, dim=1, descending=True)
     place = torch.empty_like(order)
     place.scatter_(1, order, torch.arange(len(centres), device=order.device).expand_as(order).contiguous())
-    # The visit at which each true neighbour is met.
+    # The visit at which each true neighbour is found.
     met = np.take_along_axis(place.cpu().numpy(), home[truth].astype(np.int64), axis=1)
     needed = int(np.quantile(met, wanted_recall, method="higher")) + 1
-    # The exact search of a whole set needs half of all products, and no gathering.
+    # The exact search of a whole set needs half of all products, and does not gather rows.
     return needed if needed <= len(centres) // 4 else None
 
 
@@ -141,7 +140,7 @@ def _search_regions(
     living_bounds, living = _by_region(home[:, None], len(centres))
     best = np.full((len(rows), k), -np.inf, dtype=np.float32)
     indices = np.full((len(rows), k), -1, dtype=np.int64)
-    # Each row is its own first neighbour, wherever it lives.
+    # Each row is its own first neighbour, in whichever region it is.
     best[:, 0], indices[:, 0] = np.inf, np.arange(rows.start, rows.stop)
     together = max(_ROWS_AT_ONCE, VISITS_AT_ONCE // visits)
     for start in range(0, len(rows), together):
@@ -166,7 +165,7 @@ def _search_regions(
 
 
 def _by_region(regions: NDArray[np.int32], count: int) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-    """Row numbers ordered by region: region r has ``rows[bounds[r] : bounds[r + 1]]``."""
+    """Order row numbers by region: region r has ``rows[bounds[r] : bounds[r + 1]]``."""
     flat = regions.reshape(-1)
     bounds = np.concatenate([[0], np.cumsum(np.bincount(flat, minlength=count))]).astype(np.int64)
     ordered = np.empty(len(flat), dtype=np.int32)
@@ -184,7 +183,7 @@ def _counting_sort(flat, place, columns, ordered):  # type: ignore[no-untyped-de
 
 @njit(cache=True, parallel=PARALLEL)
 def _offer(product, guests, members, first_row, best, indices):  # type: ignore[no-untyped-def]
-    """Offer each visiting row the rows that live in a region; no pair is met twice."""
+    """Compare each visiting row with the rows of a region; each pair is compared once."""
     k = best.shape[1]
     num_columns = product.shape[1]
     for at in prange(len(guests)):

@@ -1,9 +1,9 @@
-"""What the steps share: the kinds of arrays they take, how these are checked, and the form of a search's answer.
+"""Checks of feature arrays, shared by all steps, and the result type of a search.
 
-Every public function of features checks them here, where they enter, and always in the same way. Cosine similarity is
-what all of them go by, so that the direction of a row counts and its length does not: rows that are not of unit length
-are normalised, with a warning where they are far from it. A row without a direction (zeros, NaN, infinity) is refused
-with its number. Settings are checked in ``settings_checks.py``.
+Every public function that takes features checks them here, in the same way. All of them use cosine similarity, so the
+direction of a row counts and its length does not: rows that are not of unit length are normalised, with a warning if
+they are far from it. A row without a direction (zeros, NaN, infinity) raises an error with its number. Settings are
+checked in ``settings_checks.py``.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ Features = NDArray[np.floating] | torch.Tensor
 Progress = Callable[[int, int], None]
 
 ROUNDING = 1e-5
-"""Rows whose length is so near to 1 are left as they are: normalising in single precision gives no better."""
+"""Rows whose length differs from 1 by less are not changed: normalising in single precision gives no better."""
 
 UNIT_TOLERANCE = 1e-2
-"""Rows whose length is so near to 1 are normalised in silence: half precision rounds that much."""
+"""Rows whose length differs from 1 by less are normalised without a warning: half precision rounds by this much."""
 
 _ROWS_AT_ONCE = 16384
 _ROWS_TO_NORMALISE = 2048
@@ -38,8 +38,8 @@ class Neighbours(NamedTuple):
         indices: ``[Q, k]`` int64, row numbers of the searched set; ties go to the smaller row number. -1 where an
             approximate search found fewer.
         similarities: ``[Q, k]`` float32, inner products.
-        engine: What searched: ``torch``, ``faiss`` or ``approximate``.
-        recall: Share of the true neighbours that were found: 1 for an exact search, measured on a sample otherwise.
+        engine: Engine of the search: ``torch``, ``faiss`` or ``approximate``.
+        recall: Share of the true neighbours that were found: 1 for an exact search, otherwise measured on a sample.
     """
 
     indices: NDArray[np.int64]
@@ -49,19 +49,19 @@ class Neighbours(NamedTuple):
 
 
 def unit_rows(features: Features, name: str = "features", *, warns: bool = True) -> torch.Tensor:
-    """Features as unit rows: checked, and normalised where they are not of unit length.
+    """Check features, and normalise those that are not of unit length.
 
     Args:
-        features: ``[N, D]`` real numbers, NumPy or torch, of any precision, byte order and layout; never changed.
-        name: What an error calls them.
-        warns: Warn of rows that are far from unit length.
+        features: ``[N, D]`` real numbers, NumPy or torch, of any precision, byte order and layout; not changed.
+        name: Name of the features in error messages.
+        warns: Whether to warn of rows that are far from unit length.
 
     Returns:
-        ``[N, D]`` float32, contiguous, where the features lie: the array itself where nothing is to be done.
+        ``[N, D]`` float32, contiguous, on the device of the features; the given array if nothing has to be changed.
 
     Raises:
-        ValueError: If they are not two-dimensional, not real numbers, or rows are zero, NaN or infinite; names the
-            rows.
+        ValueError: If the features are not two-dimensional, not real numbers, or rows are zero, NaN or infinite; the
+            message names the rows.
 
     Warns:
         UserWarning: If a length differs from 1 by more than ``UNIT_TOLERANCE``.
@@ -70,7 +70,7 @@ def unit_rows(features: Features, name: str = "features", *, warns: bool = True)
     """
     given = _as_tensor(features, name)
     rows = given.to(torch.float32).contiguous()
-    # Written so that NaN counts as wrong.
+    # Written so that NaN is an error.
     is_wrong = ~((_squared_lengths(rows) - 1).abs() <= 2 * ROUNDING)
     if not bool(is_wrong.any()):
         return rows
@@ -87,11 +87,11 @@ def unit_rows(features: Features, name: str = "features", *, warns: bool = True)
 
 
 def finite_rows(features: Features, name: str = "features") -> torch.Tensor:
-    """Features for inner products, whose lengths count: ``[N, D]`` float32, contiguous, else as ``unit_rows``.
+    """Check features without normalising them, for inner products: ``[N, D]`` float32, contiguous.
 
     Raises:
-        ValueError: If they are not two-dimensional, not real numbers, not finite, or so large that inner products are
-            not.
+        ValueError: If the features are not two-dimensional, not real numbers, NaN or infinite, or so large that inner
+            products overflow.
     """
     given = _as_tensor(features, name)
     rows = given.to(torch.float32).contiguous()
@@ -102,7 +102,7 @@ def finite_rows(features: Features, name: str = "features") -> torch.Tensor:
 
 
 def _as_tensor(features: Features, name: str) -> torch.Tensor:
-    """``[N, D]`` real numbers as a tensor, over the same memory where torch allows it."""
+    """Convert ``[N, D]`` real numbers to a tensor, on the same memory if torch allows it."""
     tensor = _checked_tensor(features, name) if isinstance(features, torch.Tensor) else _from_numpy(features, name)
     if tensor.ndim != 2:
         raise ValueError(f"{name} have shape {tuple(tensor.shape)}; expected [rows, columns]")
@@ -140,22 +140,23 @@ def _from_numpy(features: object, name: str) -> torch.Tensor:
     if array.flags.writeable:
         return torch.from_numpy(array)
     with warnings.catch_warnings():
-        # That writing to it would be undefined: nothing here writes to what was given.
+        # torch warns that writing to a read-only array is undefined: nothing is written to it here.
         warnings.filterwarnings("ignore", message=".*not writable.*")
         return torch.from_numpy(array)
 
 
 def _squared_lengths(rows: torch.Tensor) -> torch.Tensor:
-    """``[N]`` float32: some rows at a time, so that nothing of the size of the array is made."""
+    """Compute ``[N]`` float32 in blocks of rows, so that no array of the size of the input is made."""
     parts = [torch.linalg.vecdot(part, part) for part in torch.split(rows, _ROWS_AT_ONCE)]
     return torch.cat(parts) if parts else rows.new_zeros(0)
 
 
 def _normalise(given: torch.Tensor, rows: torch.Tensor, places: torch.Tensor, name: str) -> str | None:
-    """Write the unit rows of some of the given ones, worked out in double precision, into ``rows``.
+    """Write the unit rows of some of the given rows, computed in double precision, into ``rows``.
 
     Returns:
-        The row whose length differs most from 1, in words; None where none does by more than ``UNIT_TOLERANCE``.
+        A description of the row whose length differs most from 1; None if none differs by more than
+        ``UNIT_TOLERANCE``.
     """
     largest = torch.empty(len(places), dtype=torch.float64)
     lengths = torch.empty(len(places), dtype=torch.float64)
@@ -164,7 +165,7 @@ def _normalise(given: torch.Tensor, rows: torch.Tensor, places: torch.Tensor, na
         # Not every device has double precision.
         some = given[places[part]].cpu().double()
         largest[part] = some.abs().amax(dim=1)
-        # By the largest value first: squares of very large or small ones are out of range.
+        # Divided by the largest value first: squares of very large or small values are out of range.
         some /= largest[part].unsqueeze(1)
         lengths[part] = torch.linalg.vector_norm(some, dim=1)
         rows[places[part]] = (some / lengths[part].unsqueeze(1)).to(rows)
@@ -180,7 +181,7 @@ def _normalise(given: torch.Tensor, rows: torch.Tensor, places: torch.Tensor, na
 
 
 def _refuse(is_wrong: torch.Tensor, what: str, places: torch.Tensor | None = None) -> None:
-    """Raise a ValueError that names the wrong rows, if there are any."""
+    """Raise a ``ValueError`` that names the wrong rows, if there are any."""
     wrong = is_wrong.nonzero()[:, 0].cpu()
     if not len(wrong):
         return
@@ -191,7 +192,7 @@ def _refuse(is_wrong: torch.Tensor, what: str, places: torch.Tensor | None = Non
 
 
 def _callers_level() -> int:
-    """How many calls up the first line outside of this package and torch is: a warning names the user's line, once."""
+    """Count the calls up to the first line outside this package and torch, so that a warning names the user's line."""
     level, frame = 1, sys._getframe(1)
     while frame.f_back is not None and str(frame.f_globals.get("__name__", "")).split(".")[0] in ("spcl", "torch"):
         level, frame = level + 1, frame.f_back

@@ -1,7 +1,7 @@
 """Beta calibration: the log odds of a match as a monotone function of the similarity (Kull, Silva Filho, Flach 2017).
 
-Three numbers: ``offset - to_one * log((1 - similarity) / 2) + from_minus_one * log((1 + similarity) / 2)``. What
-probabilities and thresholds come of it is in ``calibration.py``.
+It has three parameters: ``offset - to_one * log((1 - similarity) / 2) + from_minus_one * log((1 + similarity) / 2)``.
+Probabilities and thresholds are computed from it in ``calibration.py``.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ _RIDGE = 1e-6
 
 
 def logarithms(similarities: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """What the log odds are made of: ``-log((1 - s) / 2)`` and ``log((1 + s) / 2)``, a little inside the ends."""
+    """Compute ``-log((1 - s) / 2)`` and ``log((1 + s) / 2)``, with s kept a little inside -1 and 1."""
     share = np.clip((1 + similarities) / 2, _LEAST_GAP, 1 - _LEAST_GAP)
     return -np.log1p(-share), np.log(share)
 
 
 def fit_beta_calibration(same: NDArray[np.float64], different: NDArray[np.float64]) -> tuple[float, float, float]:
-    """Growth toward 1, growth from -1, offset: the likeliest with growths that are not negative.
+    """Fit ``to_one``, ``from_minus_one`` and ``offset`` by maximum likelihood, the first two not negative.
 
     Args:
         same: ``[n]`` similarities of images of one object.
-        different: ``[m]`` of two; both kinds weigh the same, whatever their numbers.
+        different: ``[m]`` similarities of images of two objects; both kinds have the same total weight.
     """
     same, different = _thinned(same), _thinned(different)
     both = np.concatenate([same, different])
@@ -42,7 +42,7 @@ def fit_beta_calibration(same: NDArray[np.float64], different: NDArray[np.float6
         shrinking = _RIDGE * parameters * [1, 1, 0]
         return float(weights @ loss + 0.5 * shrinking @ parameters), terms.T @ slope + shrinking
 
-    # Loading it takes a second, and a comparison of two images fits nothing.
+    # Imported here because it takes a second to load, and comparing two images fits nothing.
     from scipy.optimize import minimize
 
     found = minimize(
@@ -53,7 +53,7 @@ def fit_beta_calibration(same: NDArray[np.float64], different: NDArray[np.float6
 
 
 def _thinned(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """At most some thousands of values, evenly spaced among the sorted ones: the same distribution."""
+    """Take some thousands of values, evenly spaced among the sorted ones, which have the same distribution."""
     if len(values) <= _MOST_FITTED:
         return values
     places = (np.arange(_MOST_FITTED) + 0.5) * len(values) / _MOST_FITTED

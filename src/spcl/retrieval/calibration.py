@@ -1,12 +1,12 @@
-"""What a similarity means: the probability that two images show one object, and the threshold at a false-match rate.
+"""Calibration of similarities: the probability that two images show one object, and thresholds at false-match rates.
 
 The probability is a monotone function of the similarity, fitted to pairs of one object and pairs of different objects
-as if both were equally frequent (a balanced prior): ``beta_calibration.py``, three numbers, which unlike plain logistic
-calibration follow similarities that crowd near 1. The threshold at a false-match rate is the height that only this
-share of the different-object pairs reach (``score_tails.py``); how far it holds for other objects is in
-``rate_spread.py``.
+as if both were equally frequent (a prior of 0.5). The fit is a beta calibration (``beta_calibration.py``), which unlike
+logistic calibration follows similarities close to 1. The threshold at a false-match rate is the similarity that this
+share of the different-object pairs reaches (``score_tails.py``); ``rate_spread.py`` estimates its error for other
+objects.
 
-Where the pairs come from is in ``engine/calibration_pairs.py``; from pairs to names is in ``identification.py``.
+The pairs are chosen in ``engine/calibration_pairs.py``; identities are named in ``identification.py``.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ from spcl.retrieval.stranger_scores import StrangerScores
 Verdict = Literal["same", "different", "unsure"]
 
 FEWEST_OBJECTS = 20
-"""Objects below which no rate is called sure: too few to tell how much they differ."""
+"""Number of objects from which the error of a rate is estimated; fewer do not show how much objects differ."""
 
 SURE_WITHOUT_LABELS = 0.01
-"""Rates below it are not sure where different objects are known from clusters, however many these are."""
+"""Lowest rate that is trusted without labels, however many clusters there are."""
 
 MOST_SIMILAR = 1 - 1e-6
-"""Thresholds are never above it."""
+"""Largest threshold."""
 
 _MOST_LOG_ODDS = 30.0
 
@@ -49,11 +49,12 @@ class Threshold:
     """The similarity from which two images count as one object.
 
     Attributes:
-        similarity: The least; below 1 always, so that equal images are one object whatever the rounding.
-        false_match_rate: Share of different-object pairs that are expected to reach it; of those it was fitted to fewer
-            do, where they are of few objects.
-        true_match_rate: Share of same-object pairs that reach it; None where it is not known.
-        warning: What to know about it, in a sentence; None: nothing.
+        similarity: Least similarity that counts as one object; always below 1, so that equal images are one object
+            whatever the rounding.
+        false_match_rate: Expected share of different-object pairs that reach the threshold; of the pairs that it was
+            fitted to fewer reach it, if they are of few objects.
+        true_match_rate: Share of same-object pairs that reach the threshold; None if it is unknown.
+        warning: Limits of the threshold, in a sentence; None: there are none.
     """
 
     similarity: float
@@ -64,19 +65,19 @@ class Threshold:
 
 @dataclass(frozen=True)
 class Calibration:
-    """What similarities of one encoder mean.
+    """Maps similarities of one encoder to probabilities and false-match rates.
 
     Attributes:
-        to_one: How much the log odds grow with ``-log((1 - similarity) / 2)``; not negative.
-        from_minus_one: How much they grow with ``log((1 + similarity) / 2)``; not negative.
-        offset: The log odds without either.
+        to_one: Coefficient of ``-log((1 - similarity) / 2)`` in the log odds; not negative.
+        from_minus_one: Coefficient of ``log((1 + similarity) / 2)`` in the log odds; not negative.
+        offset: Constant term of the log odds.
         different: Distribution of the similarities of different objects.
         same: Distribution of the negated similarities of images of one object.
-        spreads: Relative standard error of each rate of ``SPREAD_RATES``, for other objects than these were fitted
-            to; None where the objects of the pairs are not known.
-        labelled: Whether the objects are known from labels; thresholds are then made stricter for this error.
-        num_objects: How many objects, or clusters that stand for them, it was fitted to; None where it is not known.
-        strangers: Best similarities of strangers to enrolled identities; None where they were not measured.
+        spreads: Relative standard error of each rate of ``SPREAD_RATES`` for objects that were not in the fit; None if
+            the objects of the pairs are unknown.
+        labelled: Whether objects are known from labels; thresholds are then made stricter by this error.
+        num_objects: Number of objects, or of clusters in their place, in the fit; None if it is unknown.
+        strangers: Best similarities of strangers to enrolled identities; None if they were not measured.
     """
 
     to_one: float
@@ -101,28 +102,28 @@ class Calibration:
         labelled: bool = True,
         strangers: StrangerScores | None = None,
     ) -> Calibration:
-        """From similarities of pairs.
+        """Fit a calibration to similarities of pairs.
 
         Args:
             same: ``[n]`` similarities of two images of one object, -1 to 1.
-            different: ``[m]`` similarities of images of two objects.
-            different_groups: ``[m, 2]`` numbers of these objects, from 0: how many there are, not how many pairs,
-                decides how far a rate holds for others. None: not known.
-            num_same: How many of ``same`` are of their own, where some are there twice; None: all.
-            num_objects: How many objects these numbers stand for, where it is not as many as there are numbers.
-            labelled: The objects are known from labels: thresholds are made stricter where they are few. Without labels
-                pairs of one object among ``different`` do so already.
-            strangers: Measured on the same images, for thresholds of enrolled identities.
+            different: ``[m]`` similarities of images of two objects, -1 to 1.
+            different_groups: ``[m, 2]`` numbers of the two objects of each pair, from 0. The error of a rate for other
+                objects depends on the number of objects, not of pairs. None: unknown.
+            num_same: Number of independent values in ``same``, if some are repeated; None: all.
+            num_objects: Number of objects behind these numbers, if it differs from the number of numbers.
+            labelled: Whether objects are known from labels; thresholds are then made stricter if objects are few.
+                Without labels, pairs of one object among ``different`` have the same effect.
+            strangers: Scores of strangers, measured on the same images, for thresholds of enrolled identities.
 
         Raises:
-            ValueError: If there are fewer than ten of either, one is not finite or not a similarity, or images of one
-                object are not more similar than others.
+            ValueError: If there are fewer than ten values of either kind, a value is no similarity, or images of one
+                object are not more similar than images of two.
         """
         alike, unlike = _checked(same, "same-object"), _checked(different, "different-object")
         if np.median(alike) <= np.median(unlike):
             raise ValueError(
                 f"images of one object are not more similar (median {np.median(alike):.3f}) than images of different "
-                f"objects (median {np.median(unlike):.3f}): their similarity tells nothing"
+                f"objects (median {np.median(unlike):.3f}): similarity does not separate them"
             )
         to_one, from_minus_one, offset = fit_beta_calibration(alike, unlike)
         tail = ScoreTail.from_scores(unlike)
@@ -144,20 +145,20 @@ class Calibration:
         )
 
     def probability(self, similarities: ArrayLike) -> NDArray[np.float64]:
-        """Probability that the two images show one object, if that is as likely as not beforehand.
+        """Give the probability that two images show one object, for a prior of 0.5.
 
         Args:
-            similarities: Of any shape.
+            similarities: Cosine similarities, of any shape.
 
         Returns:
-            Values in (0, 1) of the same shape, growing with the similarity.
+            Values in (0, 1) of the same shape, increasing with the similarity.
         """
         to_one, from_minus_one = logarithms(np.asarray(similarities, dtype=np.float64))
         log_odds = self.offset + self.to_one * to_one + self.from_minus_one * from_minus_one
         return np.asarray(1 / (1 + np.exp(-np.clip(log_odds, -_MOST_LOG_ODDS, _MOST_LOG_ODDS))), dtype=np.float64)
 
     def threshold(self, false_match_rate: float = 0.01) -> Threshold:
-        """The similarity that this share of the different-object pairs reach.
+        """Give the similarity that this share of the different-object pairs reaches.
 
         Raises:
             ValueError: If the rate is not between 0 and 1.
@@ -168,40 +169,40 @@ class Calibration:
         return Threshold(similarity, false_match_rate, true_rate, self.warning(false_match_rate))
 
     def lower_threshold(self, false_match_rate: float = 0.01) -> float:
-        """The similarity below which two images count as different objects: this share of same-object pairs lie there.
+        """Give the similarity below which two images count as different objects, with this share of same-object pairs.
 
-        Never above ``threshold``.
+        It is never above ``threshold``.
         """
         return min(-self.same.height(false_match_rate), self.threshold(false_match_rate).similarity)
 
     def verdict(self, similarity: float, false_match_rate: float = 0.01) -> Verdict:
-        """``same`` from ``threshold`` on, ``different`` below ``lower_threshold``, ``unsure`` between the two."""
+        """Give ``same`` from ``threshold`` on, ``different`` below ``lower_threshold``, otherwise ``unsure``."""
         if similarity >= self.threshold(false_match_rate).similarity:
             return "same"
         return "different" if similarity < self.lower_threshold(false_match_rate) else "unsure"
 
     def careful_rate(self, false_match_rate: float) -> float:
-        """The rate to take on these objects, so that others do not exceed the one asked for on average."""
-        # A quantile of few objects is exceeded more often by others, on average by the square of its relative error.
+        """Give the stricter rate for these objects with which other objects meet the requested rate on average."""
+        # Other objects exceed a quantile of few objects more often, on average by the square of its relative error.
         spread = (self.spread(false_match_rate) or 0.0) if self.labelled else 0.0
         return false_match_rate / (1 + spread**2)
 
     def spread(self, false_match_rate: float) -> float | None:
-        """Relative standard error of a rate for other objects; None where it is not known."""
+        """Give the relative standard error of a rate for other objects; None if it is unknown."""
         return None if self.spreads is None else spread_at(false_match_rate, self.spreads)
 
     def factor(self, false_match_rate: float) -> float | None:
-        """By what factor a rate can well differ on as many other objects: two standard errors of both together.
+        """Give the factor by which a rate may differ on as many other objects: two standard errors of both together.
 
-        None where the objects of the pairs are not known.
+        None if the objects of the pairs are unknown.
         """
         spread = self.spread(false_match_rate)
         return None if spread is None else float(np.exp(2 * np.sqrt(2) * spread))
 
     def least_rate(self) -> float | None:
-        """The false-match rate from which on rates are kept within a factor of two on other objects.
+        """Give the smallest false-match rate that holds within a factor of two for other objects.
 
-        None where none is, or where the objects of the pairs are not known. At most 0.1.
+        None if no rate does, or the objects of the pairs are unknown. At most 0.1.
         """
         least = None
         for rate in np.geomspace(SPREAD_RATES[0], SPREAD_RATES[-1], 61).tolist():
@@ -211,20 +212,20 @@ class Calibration:
         return least
 
     def is_kept(self, false_match_rate: float) -> bool:
-        """Whether a rate is kept within a factor of two on other objects, as far as these tell."""
+        """Whether a rate is estimated to hold within a factor of two for other objects."""
         is_shown = not self.different.is_extrapolated(self.careful_rate(false_match_rate))
         return self._differs_little(false_match_rate) and is_shown and not self._is_rare_for_clusters(false_match_rate)
 
     def warnings(self, rate: float) -> dict[str, str]:
-        """What to know about the threshold at a false-match rate: sentences, by their kinds."""
-        told = {}
+        """Give the limits of the threshold at a false-match rate, as sentences by kind."""
+        found = {}
         if self.different.is_extrapolated(self.careful_rate(rate)):
-            told["extrapolated"] = (
+            found["extrapolated"] = (
                 f"{self.different.num_scores} similarities of different objects are too few to show a false-match rate "
                 f"of {rate:.3g}: the threshold is extrapolated from the largest of them"
             )
         if self.same.is_extrapolated(rate):
-            told["few pairs of one object"] = (
+            found["few pairs of one object"] = (
                 f"{self.same.num_scores} pairs of one object are too few to show which similarity all but {rate:.3g} "
                 "of them reach: where images count as different is extrapolated"
             )
@@ -232,22 +233,23 @@ class Calibration:
         if factor is not None and not self._differs_little(rate):
             least = self.least_rate()
             count = "" if self.num_objects is None else f" ({self.num_objects})"
-            surer = "no rate is sure to a factor of 2"
+            known_from = "no rate is estimated within a factor of 2"
             if least is not None:
-                surer = f"from {rounded_up(least):g} on it is within a factor of 2"
-            told["few objects"] = (
+                known_from = f"from {rounded_up(least):g} on it is within a factor of 2"
+            found["few objects"] = (
                 f"the threshold comes from few objects{count}, or some look very much alike: on others the false-match "
-                f"rate can well be {factor_in_words(factor)} times the {rate:.3g} asked for ({surer})"
+                f"rate can well be {factor_in_words(factor)} times the {rate:.3g} asked for ({known_from})"
             )
         if self._is_rare_for_clusters(rate):
-            told["no labels"] = (
+            found["no labels"] = (
                 f"made without labels: a false-match rate below {SURE_WITHOUT_LABELS:g} may be twice as high as asked "
-                "for, where similar objects share clusters, or far lower, where an object has several; labels make sure"
+                "for if similar objects share clusters, or far lower if an object has several; calibrate with labels "
+                "to be sure"
             )
-        return told
+        return found
 
     def warning(self, rate: float) -> str | None:
-        """``warnings`` in one line; None: nothing."""
+        """Join ``warnings`` to one line; None: there are none."""
         return "; ".join(self.warnings(rate).values()) or None
 
     def _is_rare_for_clusters(self, rate: float) -> bool:
@@ -259,7 +261,7 @@ class Calibration:
         return factor is not None and factor <= KEPT_FACTOR and many
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, for a checkpoint or a file."""
+        """Give the calibration as plain values, for a checkpoint or a file."""
         spreads = None if self.spreads is None else list(self.spreads)
         return asdict(self) | {
             "different": self.different.to_dict(),
@@ -270,7 +272,7 @@ class Calibration:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Calibration:
-        """From what ``to_dict`` gave.
+        """Build a calibration from the values that ``to_dict`` gave.
 
         Raises:
             ValueError: If a value is missing or unknown.
@@ -290,10 +292,10 @@ class Calibration:
 
 
 def check_rate(rate: float) -> None:
-    """Is it a rate?
+    """Check that a false-match rate is in range.
 
     Raises:
-        ValueError: If it is not above 0 and below 1.
+        ValueError: If the rate is not above 0 and below 1.
     """
     if not 0 < rate < 1:
         raise ValueError(f"the false-match rate is {rate:g}; expected above 0 and below 1, 0.01 say")

@@ -1,7 +1,7 @@
 """The exact search on a GPU: blocks of rows against blocks of columns, with the device's own top-k.
 
-The blocks reach a row in the order of their columns, so that of equal similarities the first column stays first. It
-runs on any device; on the CPU ``exact_search.py`` is faster.
+A row receives its blocks in the order of their columns, so that of equal similarities the first column stays first.
+It runs on any device; on the CPU ``exact_search.py`` is faster.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ _COLUMNS_AT_ONCE = 65536
 def search_itself(
     database: torch.Tensor, k: int, block_bytes: int, progress: Progress | None, lowest: NDArray[np.float32] | None
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """The ``k`` nearest rows of each row, itself first, infinitely similar: each pair of blocks is multiplied once.
+    """Find the ``k`` nearest rows of each row, itself first with infinite similarity; each pair of blocks is used once.
 
     Args:
-        database: ``[N, D]`` float32.
-        k: At most N.
-        block_bytes: The most memory a product and its transpose may take.
+        database: ``[N, D]`` float32 rows to search in.
+        k: Number of neighbours, at most N.
+        block_bytes: Largest memory of a product and its transpose, in bytes.
         progress: Called with (pairs of blocks done, all pairs of blocks).
-        lowest: ``[N]`` float32 to write each row's smallest similarity to, where that is wanted.
+        lowest: ``[N]`` float32 that receives each row's smallest similarity; None: not computed.
 
     Returns:
         Similarities and row numbers, ``[N, k]``.
@@ -69,16 +69,16 @@ def search_queries(
     progress: Progress | None,
     own_from: int | None,
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """The ``k`` nearest rows of each query.
+    """Find the ``k`` nearest rows of each query.
 
     Args:
-        database: ``[N, D]`` float32.
+        database: ``[N, D]`` float32 rows to search in.
         queries: ``[Q, D]`` float32, on the same device.
-        k: At most N.
-        block_bytes: The most memory a product may take.
+        k: Number of neighbours, at most N.
+        block_bytes: Largest memory of a product, in bytes.
         progress: Called with (queries done, all queries).
-        own_from: Where the queries are rows of the database, the number of the first; each then finds itself first,
-            with infinite similarity.
+        own_from: Row number of the first query, if the queries are rows of the database; each then finds itself first,
+            with infinite similarity. None: they are other rows.
 
     Returns:
         Similarities and row numbers, ``[Q, k]``.
@@ -108,13 +108,13 @@ def _blocks(num_rows: int, num_columns: int, block_bytes: int) -> Iterator[tuple
 
 
 def _offer(product: torch.Tensor, start: int, best: torch.Tensor, indices: torch.Tensor) -> None:
-    """Offer each row of the block its columns, which are the rows ``start ...`` of the database, as neighbours.
+    """Insert the columns of a block, the rows from ``start`` on of the database, into each row's neighbours.
 
     Args:
-        product: ``[rows, columns]``.
-        start: Above all row numbers in the lists.
-        best: ``[rows, k]``, similarities found so far; changed.
-        indices: ``[rows, k]``, their row numbers; changed.
+        product: ``[rows, columns]`` similarities of the block.
+        start: Row number of the first column, above all row numbers in the lists.
+        best: ``[rows, k]`` largest similarities so far; changed.
+        indices: ``[rows, k]`` row numbers of ``best``; changed.
     """
     k = best.shape[1]
     top, at = _stable_topk(product, min(k, product.shape[1]))
@@ -131,9 +131,9 @@ def _mark_own(product: torch.Tensor, rows: slice, columns: slice, own_from: int)
 
 
 def _stable_topk(values: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Top-k with ties in order of position, which the device's own top-k does not promise."""
+    """Compute the top k with ties in order of position, which the device's top-k does not guarantee."""
     top, at = torch.topk(values, k, dim=1)
-    # Ties at the border may have been cut anywhere: take the first positions among those equal to the k-th value.
+    # Ties at the k-th value are cut arbitrarily by topk: take the first positions among values equal to it.
     border = top[:, -1:]
     tied = (values == border).sum(dim=1) > (top == border).sum(dim=1)
     if bool(tied.any()):

@@ -1,7 +1,7 @@
-"""The exact search, with torch: every pair is compared, block by block.
+"""Exact search with torch: every pair is compared, in blocks.
 
-A set is searched in itself with each pair of blocks multiplied once: the product serves the rows of both. Here is the
-search on the CPU, where compiled code picks the nearest; on other devices, ``device_search.py``.
+A set is searched in itself with each pair of blocks multiplied once: the product is used for the rows of both. This
+is the search on the CPU, where compiled code selects the nearest; for other devices see ``device_search.py``.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from spcl.retrieval.arrays import Neighbours, Progress
 from spcl.retrieval.compiled import PARALLEL
 
 BLOCK_BYTES = 64 * 2**20
-"""The most memory a block of similarities takes, unless told otherwise."""
+"""Default of the largest memory of a block of similarities, in bytes."""
 
 _BLOCK_ROWS = 2048
 _NEVER = -(2**62)
-"""An own column that no block has."""
+"""Shift to the row's own column if the block does not contain it."""
 
 
 def search(
@@ -35,16 +35,18 @@ def search(
     own_from: int | None = None,
     lowest: NDArray[np.float32] | None = None,
 ) -> Neighbours:
-    """The ``k`` nearest rows of each query.
+    """Find the ``k`` nearest rows of each query.
 
     Args:
-        database: ``[N, D]`` float32.
+        database: ``[N, D]`` float32 rows to search in.
         queries: ``[Q, D]`` float32, on the same device.
-        k: At most N.
-        block_bytes: The most memory one block of similarities may take.
+        k: Number of neighbours, at most N.
+        block_bytes: Largest memory of a block of similarities, in bytes.
         progress: Called with (steps done, all steps).
-        own_from: Where the queries are rows of the database, the number of the first; each then finds itself first.
-        lowest: ``[N]`` float32 to write each row's smallest similarity to, where that is wanted of a set in itself.
+        own_from: Row number of the first query, if the queries are rows of the database; each then finds itself first.
+            None: they are other rows.
+        lowest: ``[N]`` float32 that receives each row's smallest similarity, for a set searched in itself; None: not
+            computed.
     """
     itself = own_from == 0 and len(queries) == len(database)
     on_host = database.device.type == "cpu"
@@ -69,7 +71,7 @@ def _empty_lists(num_rows: int, num_columns: int, k: int) -> tuple[NDArray[np.fl
 def _search_itself(
     database: torch.Tensor, k: int, block_bytes: int, progress: Progress | None, lowest: NDArray[np.float32] | None
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Each pair of blocks once: its product serves the rows of both."""
+    """Multiply each pair of blocks once, and use the product for the rows of both."""
     num_rows = len(database)
     block = max(1, min(_BLOCK_ROWS, num_rows, math.isqrt(max(1, block_bytes // 4))))
     best, indices = _empty_lists(num_rows, num_rows, k)
@@ -126,7 +128,7 @@ def _lower(lowest: NDArray[np.float32], seen: torch.Tensor) -> None:
 
 @njit(cache=True, inline="always")
 def insert(best, indices, similarity, index):  # type: ignore[no-untyped-def]
-    """Put a candidate in its place in a list ordered by similarity, then by row number."""
+    """Insert a candidate into a list ordered by similarity, then by row number."""
     place = len(best) - 1
     while place > 0 and (
         best[place - 1] < similarity or (best[place - 1] == similarity and indices[place - 1] > index)
@@ -140,7 +142,7 @@ def insert(best, indices, similarity, index):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, parallel=PARALLEL)
 def _offer_rows(product, second, own_shift, best, indices):  # type: ignore[no-untyped-def]
-    """Offer each row of the block its columns, which are the rows ``second ...`` of the database, as neighbours.
+    """Insert the columns of a block, the rows from ``second`` on of the database, into each row's neighbours.
 
     The column ``row + own_shift``, if there is one, is the row itself: it comes first.
     """
@@ -152,7 +154,7 @@ def _offer_rows(product, second, own_shift, best, indices):  # type: ignore[no-u
         worst = best[row, k - 1]
         for start in range(0, num_columns, 64):
             stop = min(start + 64, num_columns)
-            # Few blocks of 64 hold a candidate: a plain maximum is vectorised, a loop with a branch is not.
+            # Few blocks of 64 contain a candidate: a plain maximum is vectorised, a loop with a branch is not.
             highest = np.float32(-np.inf)
             for column in range(start, stop):
                 highest = max(highest, values[column])
@@ -170,7 +172,7 @@ def _offer_rows(product, second, own_shift, best, indices):  # type: ignore[no-u
 
 @njit(cache=True, parallel=PARALLEL)
 def _offer_columns(product, first, second, best, indices):  # type: ignore[no-untyped-def]
-    """Offer each column of the block its rows as neighbours: the other half of the symmetric product."""
+    """Insert the rows of a block into each column's neighbours: the other half of the symmetric product."""
     k = best.shape[1]
     num_rows, num_columns = product.shape
     stripe = 64

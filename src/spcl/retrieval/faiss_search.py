@@ -1,4 +1,4 @@
-"""The exact search by faiss, where it is installed (``pip install "spcl[faiss]"``)."""
+"""Exact search by faiss, if it is installed (``pip install "spcl[faiss]"``)."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ def is_installed() -> bool:
 def search(
     database: torch.Tensor, queries: torch.Tensor, k: int, own_from: int | None, progress: Progress | None
 ) -> Neighbours:
-    """The ``k`` nearest rows of each query, as ``exact_search.search``.
+    """Find the ``k`` nearest rows of each query, as ``exact_search.search`` does.
 
-    Ties inside the answer go to the smaller row number; which of several rows tied for the last place comes is faiss's
-    choice.
+    Ties inside the result go to the smaller row number; faiss decides which of several rows tied for the last place is
+    returned.
 
     Raises:
         ModuleNotFoundError: If faiss is not installed.

@@ -1,11 +1,11 @@
-"""Whose image is it, or nobody's: names from several shots of each identity, and "unknown" below a threshold.
+"""Open-set identification: the nearest enrolled identity of a probe, or "unknown" below a threshold.
 
-An identity is the unit-length mean of its shots. A false match is a probe of somebody who is not enrolled that is given
-a name; its rate grows with the number of identities, so the threshold of two images does not do. It comes from the
-gallery itself: the best similarity of each enrolled image to the means of the *other* identities is what a probe of a
-stranger reaches. Where the identities are too few for that, it comes from the calibration of the encoder: from what
-strangers reached when so many identities were enrolled (``stranger_scores.py``), or, where that was not measured, from
-pairs as if the identities were independent. How pairs are calibrated is in ``calibration.py``.
+An identity is the unit-length mean of its shots (enrolled images). A stranger is an object that is not enrolled; a
+false match is a stranger's probe that is given an identity. Its rate grows with the number of identities, so a
+threshold for two images is too low. The threshold comes from the gallery: the best similarity of each enrolled image
+to the means of the *other* identities is taken as a stranger's score. With too few identities it comes from the
+encoder's calibration: from scores of strangers against as many identities (``stranger_scores.py``), or, if these were
+not measured, from pairs as if the identities were independent. Pairs are calibrated in ``calibration.py``.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from spcl.retrieval.rate_spread import KEPT_FACTOR, factor_in_words
 from spcl.retrieval.score_tails import FEWEST_SCORES
 
 FEWEST_IDENTITIES = 20
-"""Identities from which a gallery sets its own threshold."""
+"""Number of identities from which the threshold comes from the gallery."""
 
 MOST_SCORED = 20_000
-"""Enrolled images whose scores are taken, at most."""
+"""Largest number of enrolled images whose scores are computed."""
 
 _SURE_WITHOUT_LABELS = 0.1
 
@@ -40,13 +40,13 @@ class Identification:
     """The answer for one probe.
 
     Attributes:
-        identity: Whose image it is; None: nobody's that is enrolled.
+        identity: Identity of the probe; None: unknown, no enrolled identity is similar enough.
         similarity: Cosine similarity to the mean of the nearest identity.
-        probability: That it shows the nearest identity, if half of all probes are of enrolled ones; None where neither
-            several shots of an identity nor a calibration tell it.
-        nearest: The nearest identity, also where it is too far.
-        runner_up: The second nearest; None where one identity is enrolled.
-        runner_up_similarity: To its mean.
+        probability: Probability that the probe shows the nearest identity, if half of all probes are of enrolled
+            identities; None without a calibration and without several shots of an identity.
+        nearest: The nearest identity, also if it is not similar enough.
+        runner_up: The second nearest identity; None if one identity is enrolled.
+        runner_up_similarity: Cosine similarity to the mean of the second nearest identity.
     """
 
     identity: Hashable | None
@@ -59,16 +59,16 @@ class Identification:
 
 @dataclass(frozen=True)
 class Enrolled:
-    """Identities to name probes by.
+    """Enrolled identities, by which probes are named.
 
     Attributes:
-        identities: ``M`` of them.
-        means: ``[M, D]`` float32, unit rows.
-        counts: ``[M]`` shots of each.
-        lengths: ``[M]`` length of the mean before it was normalised: 1 where all shots are equal.
-        genuine: Similarity of enrolled images to the mean of the other shots of their own identity.
-        impostor: Best similarity of enrolled images to the means of other identities.
-        impostor_rows: Place in ``identities`` of the identity of each of ``impostor``.
+        identities: The ``M`` identities.
+        means: ``[M, D]`` float32 unit rows, the mean of each identity's shots.
+        counts: ``[M]`` int, number of shots of each identity.
+        lengths: ``[M]`` length of the mean before it was normalised: 1 if all shots are equal.
+        genuine: Similarities of enrolled images to the mean of the other shots of their identity.
+        impostor: Best similarity of each enrolled image to the means of other identities.
+        impostor_rows: Row in ``identities`` of the identity of each image of ``impostor``.
         pairs: Calibration of the encoder's pairs; None: there is none.
     """
 
@@ -89,11 +89,11 @@ class Enrolled:
 
         Args:
             features: ``[N, D]`` rows; normalised here where they are not of unit length.
-            identities: ``N``, numbers or text.
-            pairs: Calibration of the encoder's pairs, for where the gallery is small.
+            identities: ``N`` identities, numbers or text.
+            pairs: Calibration of the encoder's pairs, which gives the threshold of a small gallery.
 
         Raises:
-            ValueError: If there is no image, numbers differ, or rows are zero, NaN or infinite.
+            ValueError: If there is no image, lengths differ, or rows are zero, NaN or infinite.
         """
         rows = unit_rows(features).cpu().numpy()
         if len(rows) != len(identities):
@@ -103,10 +103,10 @@ class Enrolled:
         return sums.enrolled(rows, identities, pairs=pairs)
 
     def basis(self, false_match_rate: float = 0.01) -> Basis:
-        """Where the threshold comes from: the gallery's own images, or the calibration.
+        """Decide whether the threshold comes from the gallery's images or from the calibration.
 
-        The calibration, where the gallery is small, or where a calibration with labels is sure of the rate and the
-        gallery, which has fewer images than that, is not.
+        It comes from the calibration if the gallery is small, or if a calibration with labels estimates the rate within
+        a factor of two and the gallery does not.
         """
         if self.pairs is None:
             return "gallery"
@@ -118,65 +118,66 @@ class Enrolled:
         return "calibration" if is_surer else "gallery"
 
     def threshold(self, false_match_rate: float = 0.01) -> Threshold:
-        """The similarity to a mean from which a probe is given a name.
+        """Give the similarity to a mean from which a probe is given an identity.
 
         Args:
-            false_match_rate: Share of probes of strangers that are given one.
+            false_match_rate: Share of probes of strangers that are given an identity.
 
         Raises:
-            ValueError: If the rate is out of range, or neither the gallery nor a calibration can tell a threshold.
+            ValueError: If the rate is out of range, or neither the gallery nor a calibration gives a threshold.
         """
         check_rate(false_match_rate)
         count = len(self.identities)
         if self.basis(false_match_rate) == "gallery":
-            # Each of them met one identity fewer than a stranger will.
+            # Each enrolled image is compared with one identity fewer than a stranger's image will be.
             found = self._own.threshold(false_match_rate * (count - 1) / count)
             true_rate = found.true_match_rate if self._knows_own else None
-            told = self._own.warnings(false_match_rate)
-            told.pop("few pairs of one object", None)  # which this threshold does not depend on
-            warning = "; ".join(told.values()) or None
+            limits = self._own.warnings(false_match_rate)
+            limits.pop("few pairs of one object", None)  # this threshold does not depend on it
+            warning = "; ".join(limits.values()) or None
             if count < FEWEST_IDENTITIES:
-                warning = f"{count} enrolled {_identities(count)} few to tell strangers from"
+                warning = f"{count} enrolled {_identities(count)} too few to estimate how similar strangers are"
             return Threshold(found.similarity, false_match_rate, true_rate, warning)
         if self.pairs is None:
             raise AssertionError("the basis is a calibration only where there is one")
         length = max(1e-3, float(np.median(self.lengths)))
-        told = self.pairs.warnings(false_match_rate)
-        told.pop("few pairs of one object", None)  # which this threshold does not depend on
+        limits = self.pairs.warnings(false_match_rate)
+        limits.pop("few pairs of one object", None)  # this threshold does not depend on it
         if not self.pairs.labelled and false_match_rate < _SURE_WITHOUT_LABELS:
-            # Images of the enrolled that fell into other clusters counted as strangers (docs/results.md).
-            told["no labels"] = (
+            # Images of enrolled identities that fell into other clusters counted as strangers (docs/results.md).
+            limits["no labels"] = (
                 f"the calibration was made without labels: below {_SURE_WITHOUT_LABELS:g} strangers may be named less "
-                "than half as often as asked for, and your own less often, too; labels make sure"
+                "than half as often as asked for, and enrolled identities less often, too; calibrate with labels to be "
+                "sure"
             )
         strangers = self.pairs.strangers
         if strangers is not None:
             rate = self.pairs.careful_rate(false_match_rate)
             similarity = strangers.height(rate, count=count, shots=float(np.median(self.counts)), length=length)
-            # One shot of one identity is a pair. Where the measured ones were clusters, which lie where images are
-            # dense, strangers came nearer to them than to most images: pairs know better.
+            # One shot of one identity is a pair. If clusters were enrolled for the measurement, strangers were nearer
+            # to them than to most images, because clusters are dense: the scores of pairs correct this.
             similarity += self.pairs.different.height(rate) - strangers.height(rate, count=1, shots=1, length=1)
             factor = strangers.factor(false_match_rate, count=count)
             if factor > KEPT_FACTOR:
-                told["few enrolled"] = (
-                    f"how often strangers are named depends on who is enrolled, and {count} {_identities(count)} few: "
-                    f"in a single gallery it can well be {factor_in_words(factor)} times the {false_match_rate:.3g} "
-                    "asked for"
+                limits["few enrolled"] = (
+                    f"how often strangers are named depends on which identities are enrolled, and {count} "
+                    f"{_identities(count)} few: in a single gallery it can well be {factor_in_words(factor)} times the "
+                    f"{false_match_rate:.3g} asked for"
                 )
         else:
             # A mean is more similar to everything than its shots are on average, by its lost length.
             similarity = self.pairs.threshold(1 - (1 - false_match_rate) ** (1 / count)).similarity / length
-        return Threshold(min(MOST_SIMILAR, similarity), false_match_rate, None, "; ".join(told.values()) or None)
+        return Threshold(min(MOST_SIMILAR, similarity), false_match_rate, None, "; ".join(limits.values()) or None)
 
     def identify(self, queries: Features, false_match_rate: float = 0.01) -> list[Identification]:
-        """Name probes.
+        """Name the identity of each probe, or unknown.
 
         Args:
             queries: ``[Q, D]`` rows; normalised here where they are not of unit length.
-            false_match_rate: Share of probes of strangers that may be given a name.
+            false_match_rate: Share of probes of strangers that may be given an identity.
 
         Raises:
-            ValueError: If shapes do not fit, or there is no threshold (see ``threshold``).
+            ValueError: If shapes do not fit, or ``threshold`` raises one.
         """
         least = self.threshold(false_match_rate).similarity
         if not len(queries):
@@ -205,16 +206,16 @@ class Enrolled:
 
     @cached_property
     def _own(self) -> Calibration:
-        """The calibration of the gallery's own scores; without several shots, its threshold alone means something."""
+        """The calibration of the gallery's scores; if no identity has several shots, only its threshold is valid."""
         if len(self.impostor) < FEWEST_SCORES:
             raise ValueError(
-                f"{len(self.impostor)} images of {len(self.identities)} enrolled identities cannot tell how similar a "
-                "stranger is: enrol more identities, or calibrate the encoder (spcl calibrate)"
+                f"{len(self.impostor)} images of {len(self.identities)} enrolled identities are too few to estimate "
+                "how similar strangers are: enrol more identities, or calibrate the encoder (spcl calibrate)"
             )
         if float(np.median(self.impostor)) >= MOST_SIMILAR:
             raise ValueError(
-                "most enrolled images have an equal under another identity: nobody could be told from them. Is each "
-                "image enrolled under one name?"
+                "most enrolled images have an identical image under another identity, so that identities cannot be "
+                "separated. Is each image enrolled under one name?"
             )
         groups = np.unique(self.impostor_rows, return_inverse=True)[1].reshape(-1, 1)
         same = self.genuine if self._knows_own else np.ones(FEWEST_SCORES)
@@ -229,8 +230,8 @@ class Enrolled:
     ) -> NDArray[np.float64] | None:
         if self._is_large or self.pairs is None:
             return self._own.probability(similarities[:, 0]) if self._knows_own else None
-        # Bayes: each identity as likely as another, all together as likely as a stranger. The identities beyond the
-        # second are as strangers: their expected likelihood ratio is 1.
+        # Bayes: all identities are equally likely, and together as likely as a stranger. Identities beyond the second
+        # count as strangers: their expected likelihood ratio is 1.
         chances = self.pairs.probability(similarities * self.lengths[places])
         ratios = chances / (1 - chances)
         count = len(self.identities)
@@ -242,7 +243,7 @@ def _identities(count: int) -> str:
 
 
 class IdentitySums:
-    """The sum of the features of each identity, gathered batch by batch.
+    """The sum of the features of each identity, accumulated over batches.
 
     Args:
         dim: D, the length of a feature.
@@ -254,7 +255,7 @@ class IdentitySums:
         self._counts = np.zeros(0, dtype=np.int64)
 
     def add(self, features: NDArray[np.float32], identities: Sequence[Hashable]) -> None:
-        """Add images: ``[n, D]`` unit rows and the identity of each."""
+        """Add ``[n, D]`` unit rows with the identity of each."""
         places = np.array(
             [self._places.setdefault(identity, len(self._places)) for identity in identities], dtype=np.int64
         )
@@ -268,15 +269,15 @@ class IdentitySums:
     def enrolled(
         self, sample: NDArray[np.float32], identities: Sequence[Hashable], *, pairs: Calibration | None = None
     ) -> Enrolled:
-        """The identities, with scores of some of the images that were added.
+        """Give the enrolled identities, with scores of some of the images that were added.
 
         Args:
-            sample: ``[n, D]`` of these images; beyond ``MOST_SCORED``, evenly spaced ones of them count.
-            identities: Of each.
+            sample: ``[n, D]`` features of images to score; of more than ``MOST_SCORED``, evenly spaced ones are used.
+            identities: Identity of each image of ``sample``.
             pairs: Calibration of the encoder's pairs.
 
         Raises:
-            ValueError: If nothing was added.
+            ValueError: If no image was added.
         """
         if not self._places:
             raise ValueError("no image with an identity is enrolled")
@@ -299,7 +300,7 @@ class IdentitySums:
     def _scores(
         self, images: NDArray[np.float32], places: NDArray[np.int64], means: NDArray[np.float32]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Similarity to the own identity without the image itself, and the best to another."""
+        """Compute the similarity to the own identity without the image itself, and the best to another identity."""
         several = self._counts[places] > 1
         others = self._sums[places[several]] - images[several]
         lengths = np.linalg.norm(others, axis=1)

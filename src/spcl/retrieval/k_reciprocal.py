@@ -1,4 +1,4 @@
-"""k-reciprocal encoding: each image as a sparse vector over the images it is mutually near to.
+"""k-reciprocal encoding: each image as a sparse vector over its k-reciprocal neighbours.
 
 Paper: the distance of step 1 of each epoch; Zhong et al., *Re-ranking Person Re-identification with k-reciprocal
 Encoding*, CVPR 2017, equations 1 to 8. Here: the sets R(k), their expansion R*(k), the weights over them and the
@@ -27,11 +27,11 @@ _BUFFER_BYTES = 128 * 2**20
 
 
 class NearEncoding(NamedTuple):
-    """Encodings whose rows stand in an order in which near ones are close in memory.
+    """Encodings whose rows are in near order (``near_order.py``): neighbours are close in memory.
 
     Attributes:
         rows: ``[N, N]`` float32 csr array: rows and columns are places; the entries of a row ascend by their names.
-        names: ``[N]`` int64, the row that stands at each place.
+        names: ``[N]`` int64, the original row at each place.
         places: ``[N]`` int32, the place of each row.
     """
 
@@ -43,13 +43,13 @@ class NearEncoding(NamedTuple):
 def k_reciprocal_encoding(
     features: Features, neighbours: NDArray[np.integer], *, k1: int = 30, k2: int = 6
 ) -> csr_array:
-    """The k-reciprocal encoding of each row.
+    """Compute the k-reciprocal encoding of each row.
 
     Args:
         features: ``[N, D]`` rows; normalised here where they are not of unit length.
         neighbours: ``[N, k]`` int, nearest first, the row itself among them; -1 where there is none.
-        k1: Neighbours that count; at most ``k1 + 1`` columns of ``neighbours`` are read, as the reference does.
-        k2: Each encoding becomes the mean of those of its first ``k2`` neighbours; 1: it stays as it is.
+        k1: Number of neighbours; at most ``k1 + 1`` columns of ``neighbours`` are read, as in the reference.
+        k2: Number of first neighbours whose encodings are averaged into each encoding; 1: no averaging.
 
     Returns:
         ``[N, N]`` float32 csr array, sorted columns; each row sums to 1 (to 0 where a row has no mutual neighbour).
@@ -61,7 +61,7 @@ def k_reciprocal_encoding(
 
 
 def near_encoding(features: Features, neighbours: NDArray[np.integer], *, k1: int = 30, k2: int = 6) -> NearEncoding:
-    """``k_reciprocal_encoding``, left in the order that it was worked out in, which what follows is faster on."""
+    """Compute ``k_reciprocal_encoding`` in near order, in which the next steps are faster."""
     k1, k2 = check_count(k1, "k1"), check_count(k2, "k2")
     rows = unit_rows(features).cpu().numpy()
     if len(neighbours) != len(rows):
@@ -80,15 +80,15 @@ def near_encoding(features: Features, neighbours: NDArray[np.integer], *, k1: in
 def reciprocal_sets(
     neighbours: NDArray[np.integer] | torch.Tensor, *, k1: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-    """The expanded k-reciprocal sets R*, equation 2 of the re-ranking paper.
+    """Compute the expanded k-reciprocal sets R*, equation 2 of the re-ranking paper.
 
-    R(i) holds the neighbours of i that have i among theirs. A member's half-size set joins R(i) when more than two
-    thirds of it lie in R(i) already.
+    R(i) holds the neighbours of i that have i among their neighbours. A member's half-size set is added to R(i) if more
+    than two thirds of it are in R(i).
 
     Args:
         neighbours: ``[N, k]`` int, nearest first; -1 where there is none.
-        k1: R uses the first ``min(k1 + 1, k)`` columns, the half sets the first ``round(k1 / 2) + 1`` (halves to
-            even, as the reference).
+        k1: Number of neighbours: R uses the first ``min(k1 + 1, k)`` columns, the half-size sets the first ``round(k1 /
+            2) + 1`` (halves to even, as in the reference).
 
     Returns:
         ``indptr [N + 1]`` int64 and ``indices`` int32, ascending within a row.
@@ -98,7 +98,7 @@ def reciprocal_sets(
 
 
 def _sets(table: NDArray[np.int32], names: NDArray[np.int64], k1: int) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-    """``reciprocal_sets`` of a checked table; the members are called by their names, and ascend by them."""
+    """Compute ``reciprocal_sets`` of a checked table; members are given by their names, ascending."""
     num_rows, num_columns = table.shape
     full = min(k1 + 1, num_columns)
     half = min(round(k1 / 2) + 1, num_columns)
@@ -122,13 +122,13 @@ def _sets(table: NDArray[np.int32], names: NDArray[np.int64], k1: int) -> tuple[
 
 
 def average_over_neighbours(encoding: csr_array, neighbours: NDArray[np.integer], *, k2: int) -> csr_array:
-    """Local query expansion: each row becomes the mean of the rows of its first ``k2`` neighbours.
+    """Expand queries locally: each row becomes the mean of the rows of its first ``k2`` neighbours.
 
     Args:
         encoding: ``[N, N]`` float32 csr array.
         neighbours: ``[N, k]`` int, nearest first; -1 where there is none.
-        k2: How many; 1 leaves the encoding as it is, which differs from averaging over the first neighbour where
-            that is not the row itself.
+        k2: Number of neighbours; 1 returns the encoding unchanged, which differs from averaging over the first
+            neighbour if that is not the row itself.
 
     Returns:
         ``[N, N]`` float32 csr array with sorted columns.
@@ -139,10 +139,10 @@ def average_over_neighbours(encoding: csr_array, neighbours: NDArray[np.integer]
     present = table >= 0
     old_indptr = encoding.indptr.astype(np.int64, copy=False)
     old_indices = encoding.indices.astype(np.int32, copy=False)
-    # A mean has at most as many entries as the rows it is made of.
+    # A mean has at most as many entries as its rows together.
     most = np.where(present, np.diff(old_indptr)[table], 0).sum(axis=1)
     counts = np.zeros(len(table), dtype=np.int64)
-    # Room for the most that there can be; what is never written takes no memory.
+    # Allocated for the largest possible size; pages that are never written take no memory.
     columns, weights = np.empty(int(most.sum()), dtype=np.int32), np.empty(int(most.sum()), dtype=np.float32)
     written = 0
     for start in range(0, len(table), _ROWS_AT_ONCE):
@@ -179,7 +179,7 @@ def _checked_neighbours(neighbours: NDArray[np.integer] | torch.Tensor) -> NDArr
 
 @njit(cache=True, parallel=PARALLEL)
 def _pack(values, starts, ends, packed):  # type: ignore[no-untyped-def]
-    """Rows that stand with gaps, from ``starts`` on, written one after the other: row i ends at ``ends[i]``."""
+    """Copy rows that have gaps between them, from ``starts`` on, one after the other: row i ends at ``ends[i]``."""
     for row in prange(len(ends)):
         first = ends[row - 1] if row > 0 else 0
         for at in range(ends[row] - first):
@@ -188,7 +188,7 @@ def _pack(values, starts, ends, packed):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, parallel=PARALLEL)
 def _mutual(table, num_columns):  # type: ignore[no-untyped-def]
-    """``[N, num_columns]`` bool: is the row among the neighbours of its neighbour?"""
+    """Give ``[N, num_columns]`` bool: whether the row is among the neighbours of its neighbour."""
     mutual = np.zeros((table.shape[0], num_columns), dtype=np.bool_)
     for row in prange(table.shape[0]):
         for place in range(num_columns):
@@ -211,7 +211,7 @@ def _expand(table, names, mutual, mutual_half, first, out, counts):  # type: ign
         size *= 2
     for offset in prange(out.shape[0]):
         row = first + offset
-        # Open addressing over a table that fits the first cache: membership without an array of N marks.
+        # Membership by open addressing in a table that fits into the first cache, in place of an array of N marks.
         seen = np.full(size, -1, dtype=np.int32)
         found = out[offset]
         num_found = 0
@@ -289,7 +289,7 @@ def _average(indptr, indices, data, table, offsets, columns, weights, counts):  
 
 @njit(cache=True, inline="always")
 def _slot(slots, found, value):  # type: ignore[no-untyped-def]
-    """Where a value is in a hash table of places in ``found``, or where it would be."""
+    """Find the slot of a value in a hash table of indices of ``found``, or the free slot for it."""
     mask = len(slots) - 1
     at = (value * np.int32(-1640531527)) & mask
     while slots[at] != -1 and found[slots[at]] != value:
@@ -299,7 +299,7 @@ def _slot(slots, found, value):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, parallel=PARALLEL, fastmath={"reassoc", "contract"})
 def _softmax_weights(features, names, indptr, indices):  # type: ignore[no-untyped-def]
-    """Softmax of ``-(2 - 2 cos)`` over each set, which is that of the row of this name."""
+    """Compute the softmax of ``-(2 - 2 cos)`` over each set, which belongs to the row of this name."""
     weights = np.empty(len(indices), dtype=np.float32)
     length = features.shape[1]
     for row in prange(len(indptr) - 1):
@@ -310,7 +310,7 @@ def _softmax_weights(features, names, indptr, indices):  # type: ignore[no-untyp
             product = np.float32(0.0)
             for column in range(length):
                 product += features[names[row], column] * features[other, column]
-            # The reference's -(2 - 2 cos), rounded in the same places.
+            # The reference's -(2 - 2 cos), with the same rounding steps.
             weights[place] = -(np.float32(2.0) - np.float32(2.0) * product)
             highest = max(highest, weights[place])
         total = np.float32(0.0)

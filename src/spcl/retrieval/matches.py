@@ -1,4 +1,4 @@
-"""Which gallery images count for a query under a protocol, and where in its ranking the true matches stand."""
+"""The gallery images that count for a query under a protocol, and the ranks of its true matches."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ gallery image counts."""
 _UNKNOWN = -1
 
 _NO_IDENTITY = int(np.iinfo(np.int64).min)
-"""Stands for the identity of a query where it is not known: no gallery image has it."""
+"""Replaces the unknown identity of a query: no gallery image has it."""
 
 
 @dataclass(frozen=True)
 class RankingLabels:
-    """Identities and cameras as arrays; without cameras, those that leave nothing out.
+    """Identities and cameras as arrays; without cameras, numbers with which no image is left out.
 
-    An unknown identity (-1) is no identity: a query of one has no match, a gallery image of one matches no query.
+    Unknown identities (-1) never match: such a query has no match, and such a gallery image matches no query.
     """
 
     query: NDArray[np.int64]
@@ -43,7 +43,7 @@ class RankingLabels:
         gallery_cameras: ArrayLike | None,
         protocol: str,
     ) -> RankingLabels:
-        """From a user's arguments.
+        """Check and convert a user's arguments.
 
         Raises:
             ValueError: If the protocol is unknown, or needs cameras that are not known, or lengths differ.
@@ -53,7 +53,7 @@ class RankingLabels:
         query, gallery = _integers(query_ids, "query_ids"), _integers(gallery_ids, "gallery_ids")
         query[query == _UNKNOWN] = _NO_IDENTITY
         if protocol != "market1501":
-            # Cameras that never agree: nothing is left out.
+            # Cameras that never agree: no image is left out.
             return cls(query, gallery, np.zeros_like(query), np.ones_like(gallery))
         if query_cameras is None or gallery_cameras is None:
             raise ValueError('the protocol market1501 compares cameras; give them, or use protocol="no-camera"')
@@ -68,7 +68,7 @@ class RankingLabels:
         return cls(query, gallery, *cameras)
 
     def num_matches(self) -> NDArray[np.int64]:
-        """``[Q]``: how many gallery images of each query's identity count, those of its own camera left out."""
+        """Count the gallery images of each query's identity, ``[Q]``, without those of its camera."""
         ordered = np.sort(self.gallery)
         of_identity = np.searchsorted(ordered, self.query, "right") - np.searchsorted(ordered, self.query, "left")
         pairs = np.concatenate(
@@ -91,11 +91,11 @@ def _integers(values: ArrayLike, name: str) -> NDArray[np.int64]:
 def places_of_matches(  # type: ignore[no-untyped-def]
     distance, query_cameras, gallery_cameras, by_identity, starts, stops, precision, first_match
 ):
-    """Average precision and place of the first match of each query of a block, written into the last two arrays.
+    """Write average precision and rank of the first match of each query of a block into the last two arrays.
 
-    Gallery images of the query's identity and camera are skipped. A gallery image stands before a match when it is
-    nearer, or as near and earlier in the gallery. For many images and few matches, each image is put between two
-    matches by a binary search over the ordered matches.
+    Gallery images of the query's identity and camera are skipped. A gallery image is ranked before a match if it is
+    nearer, or equally near and earlier in the gallery. Each image is placed between two matches by a binary search over
+    the ordered matches, because images are many and matches few.
     """
     num_gallery = distance.shape[1]
     for query in prange(distance.shape[0]):
@@ -105,7 +105,7 @@ def places_of_matches(  # type: ignore[no-untyped-def]
         num_matches = len(kept)
         if num_matches == 0:
             continue
-        # Stable sort of matches in gallery order: by distance, then by place in the gallery.
+        # Stable sort of matches in gallery order: by distance, then by row in the gallery.
         matches = kept[np.argsort(row[kept], kind="mergesort")]
         values = row[matches]
         skipped = np.zeros(num_gallery, dtype=np.bool_)
@@ -124,7 +124,7 @@ def places_of_matches(  # type: ignore[no-untyped-def]
                     low = middle + 1
                 else:
                     high = middle
-            # It stands before match number ``low`` and all later ones (a match, before itself as well).
+            # It is ranked before match number ``low`` and all later ones (a match before itself as well).
             before[low] += 1
         total = 0.0
         place = 0

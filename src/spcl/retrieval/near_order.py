@@ -1,8 +1,8 @@
-"""An order of rows in which near ones stand close in memory: the same work, at the speed of the cache.
+"""An order of rows in which neighbours are close in memory, so that the same work uses the cache.
 
-Beyond some hundred thousand rows what a row needs of its neighbours lies all over the memory, and fetching it takes
-longer than working on it. Steps that go from rows to their neighbours are therefore done on renumbered rows; what they
-add up they add in the old order, so that results are the same to the bit.
+Beyond some hundred thousand rows, the neighbours of a row are scattered over memory, and reading them takes longer than
+computing. Steps that go from rows to their neighbours therefore work on renumbered rows. Sums are added in the original
+order, so that results are equal to the bit.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ _MOST_PARTS = 8
 
 
 def near_order(indptr: NDArray[np.int64], indices: NDArray[np.int32]) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-    """An order of the rows of a graph.
+    """Compute an order of the rows of a graph.
 
     Args:
-        indptr: ``[N + 1]`` of compressed rows.
-        indices: The rows that each row names; -1 for none.
+        indptr: ``[N + 1]`` starts of compressed rows.
+        indices: Neighbours of each row; -1 for none.
 
     Returns:
-        ``names [N]`` int64, the row that stands at each place, and ``places [N]`` int32, the place of each row.
+        ``names [N]`` int64, the row at each place, and ``places [N]`` int32, the place of each row.
     """
     names = _walk(indptr, indices)
     places = np.empty(len(names), dtype=np.int32)
@@ -36,7 +36,7 @@ def near_order(indptr: NDArray[np.int64], indices: NDArray[np.int32]) -> tuple[N
 
 
 def renumbered(table: NDArray[np.int32], names: NDArray[np.int64], places: NDArray[np.int32]) -> NDArray[np.int32]:
-    """A table of neighbours ``[N, k]`` (-1: none) whose rows stand, and are called, by their places."""
+    """Renumber a table of neighbours ``[N, k]`` (-1: none): rows and values become places."""
     near = np.empty_like(table)
     _renumber(table, names, places, near)
     return near
@@ -45,13 +45,13 @@ def renumbered(table: NDArray[np.int32], names: NDArray[np.int64], places: NDArr
 def rows_in_order(
     array: csr_array, order: NDArray[np.integer], calls: NDArray[np.int32] | None = None, *, ascending: bool = False
 ) -> csr_array:
-    """Compressed rows in another order, and their columns called otherwise.
+    """Reorder compressed rows, and renumber their columns.
 
     Args:
-        array: ``[N, N]``.
-        order: ``[N]``, the row of ``array`` that stands at each place of the result.
-        calls: ``[N]``, what each column is called in the result; None: as it was.
-        ascending: Sort the columns of each row. Otherwise its entries stay in their order.
+        array: ``[N, N]`` csr array.
+        order: ``[N]`` int, the row of ``array`` at each place of the result.
+        calls: ``[N]`` int, the number of each column in the result; None: unchanged.
+        ascending: Whether to sort the columns of each row; otherwise entries keep their order.
     """
     indptr = array.indptr.astype(np.int64, copy=False)
     new_indptr = np.concatenate([[0], np.cumsum(np.diff(indptr)[order])]).astype(np.int64)
@@ -63,10 +63,10 @@ def rows_in_order(
 
 
 def by_column(array: csr_array) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[Any]]:
-    """``[N, N]`` by columns: starts ``[N + 1]``, rows (ascending) and values, as ``tocsc``, by all threads."""
+    """Convert ``[N, N]`` to columns as ``tocsc`` does, with all threads: starts ``[N + 1]``, ascending rows, values."""
     num_rows, num_columns = array.shape
     indptr = array.indptr.astype(np.int64, copy=False)
-    # Each thread counts for itself; more than a few would take more memory than time.
+    # Each thread has separate counters; many threads would cost more memory than they save time.
     num_parts = max(1, min(get_num_threads(), _MOST_PARTS))
     bounds = np.searchsorted(indptr, np.linspace(0, indptr[-1], num_parts + 1))
     bounds[0], bounds[-1] = 0, num_rows
@@ -120,7 +120,7 @@ def _transpose(indptr, indices, data, bounds, num_columns, rows, values):  # typ
 
 @njit(cache=True)
 def _walk(indptr, indices):  # type: ignore[no-untyped-def]
-    """A walk over the graph: the rows that a row names and that have no place yet follow it at once."""
+    """Walk over the graph: the neighbours of a row that have no place yet are placed directly after it."""
     num_rows = len(indptr) - 1
     order = np.empty(num_rows, dtype=np.int64)
     stack = np.empty(num_rows, dtype=np.int64)

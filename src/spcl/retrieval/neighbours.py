@@ -1,10 +1,9 @@
-"""Nearest neighbours by cosine similarity: one function, several engines.
+"""Nearest neighbours by cosine similarity: one function with several engines.
 
-The first step of every epoch (which images lie near which), and of re-ranking. The default engine is exact
-(``exact_search.py``); beyond a size at which comparing every pair takes too long, an approximate one is chosen
-(``approximate_search.py``), and its recall is measured and told. Memory beside the features and the answer is bounded,
-whatever the number of rows: by ``block_bytes``, of the approximate engine by some hundreds of megabytes. An N x N array
-never exists.
+This is the first step of every epoch, and of re-ranking. The default engine is exact (``exact_search.py``); for sets
+in which comparing every pair takes too long, an approximate one is chosen (``approximate_search.py``), and its recall
+is measured and reported. Memory beside the features and the result is bounded for any number of rows: by
+``block_bytes``, or by some hundreds of megabytes for the approximate engine. No N x N array is made.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from spcl.retrieval.settings_checks import check_count
 Engine = Literal["auto", "torch", "faiss", "approximate"]
 
 MOST_EXACT_PRODUCTS = {"cpu": 8e13, "cuda": 1e16, "mps": 1e15}
-"""Beyond so many multiplications (N x N x D) ``auto`` takes the approximate engine: some minutes of exact search."""
+"""Largest number of multiplications (N x N x D) for which ``auto`` searches exactly, some minutes of search."""
 
 
 def nearest_neighbours(
@@ -36,28 +35,28 @@ def nearest_neighbours(
     block_bytes: int = exact_search.BLOCK_BYTES,
     progress: Progress | None = None,
 ) -> Neighbours:
-    """The ``k`` rows of ``features`` with the largest inner product, for each query.
+    """Find the ``k`` rows of ``features`` with the largest inner product, for each query.
 
     Args:
-        features: ``[N, D]`` rows to search in, of unit length where cosine similarity is meant.
-        k: How many; ``min(k, N)`` columns come back.
-        queries: ``[Q, D]`` rows to search for. None: the set itself, and then each row's first neighbour is the
-            row itself, also where other rows are identical to it.
-        rows: For a set in itself, only these rows of it: how several processes share a search. None: all.
-        engine: ``torch``: exact, every pair. ``faiss``: exact, when faiss is installed. ``approximate``: compares rows
-            that lie in the same region of the set, with at least 95 % of the true neighbours found on a sample.
-            ``auto``: torch up to ``MOST_EXACT_PRODUCTS``, approximate beyond; for queries of their own, torch.
-        device: Where to multiply; None: where ``features`` lie.
-        block_bytes: The most memory one block of similarities may take.
+        features: ``[N, D]`` rows to search in, of unit length for cosine similarity.
+        k: Number of neighbours; the result has ``min(k, N)`` columns.
+        queries: ``[Q, D]`` rows to search for. None: the set itself; each row's first neighbour is then the row itself,
+            also if other rows are identical to it.
+        rows: The rows to search for if ``queries`` is None, so that several processes can share a search. None: all.
+        engine: ``torch``: exact, every pair. ``faiss``: exact, if faiss is installed. ``approximate``: compares rows in
+            the same regions of the set, and finds at least 95 % of the true neighbours, measured on a sample. ``auto``:
+            torch for ``queries``, and for sets up to ``MOST_EXACT_PRODUCTS``; approximate for larger sets.
+        device: Device of the multiplication; None: the device of ``features``.
+        block_bytes: Largest memory of a block of similarities, in bytes.
         progress: Called with (steps done, all steps).
 
     Returns:
         Neighbours; exact in float32 unless its ``recall`` is below 1.
 
     Raises:
-        ValueError: If shapes do not fit, ``k`` is not positive, a value is not finite, the engine is unknown, or the
-            approximate one is asked for queries of their own.
-        ModuleNotFoundError: If faiss is asked for and not installed.
+        ValueError: If shapes do not fit, ``k`` is not positive, a value is NaN or infinite, the engine is unknown, or
+            ``queries`` are given to the approximate engine.
+        ModuleNotFoundError: If the engine is ``faiss`` and it is not installed.
 
     Cost:
         ``N^2 D`` flops for a set in itself (half the plain product), ``2 Q N D`` for queries or some of its rows.
@@ -83,7 +82,7 @@ def nearest_neighbours(
         choose_engine(len(database), database.shape[1], where.type) if engine == "auto" and queries is None else engine
     )
     if chosen == "approximate":
-        # Compiled code that the exact engines do not need.
+        # Imported here because the exact engines do not need this compiled code.
         from spcl.retrieval import approximate_search
 
         return approximate_search.search(database, k, range(len(database)) if rows is None else rows, progress=progress)
@@ -95,7 +94,7 @@ def nearest_neighbours(
 def neighbours_and_lowest(
     features: torch.Tensor, k: int, *, block_bytes: int = exact_search.BLOCK_BYTES, progress: Progress | None = None
 ) -> tuple[Neighbours, NDArray[np.float32]]:
-    """Exact neighbours of a set in itself, and each row's smallest similarity ``[N]``, from the same products."""
+    """Find exact neighbours of a set in itself, and each row's smallest similarity ``[N]``, from the same products."""
     lowest = np.empty(len(features), dtype=np.float32)
     found = exact_search.search(
         features, features, min(k, len(features)), block_bytes, progress, own_from=0, lowest=lowest
@@ -104,7 +103,7 @@ def neighbours_and_lowest(
 
 
 def choose_engine(num: int, dim: int, device_type: str) -> Literal["torch", "approximate"]:
-    """What ``auto`` takes for a set of this size in itself. It looks at the size alone, so that a run repeats."""
+    """Choose the engine of ``auto`` for a set of this size. It depends on the size only, so that runs repeat."""
     limit = MOST_EXACT_PRODUCTS.get(device_type, MOST_EXACT_PRODUCTS["cpu"])
     return "torch" if float(num) * num * dim <= limit else "approximate"
 

@@ -1,6 +1,6 @@
 """Pairs of images, drawn from groups: two of one group, preferably of two cameras, and two of different groups.
 
-Groups are identities, or clusters that stand for them. The number of pairs is bounded whatever the number of images.
+Groups are identities, or clusters in their place. The number of pairs is bounded for any number of images.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 NO_GROUP = -1
-"""How an image without a group is written: it is in no pair. Unknown cameras are written so, too."""
+"""The group of an image without one, which is in no pair; also the value of an unknown camera."""
 
 
 _ENOUGH_ACROSS = 200
@@ -18,18 +18,18 @@ _ENOUGH_ACROSS = 200
 def same_pairs(
     groups: NDArray[np.int64], cameras: NDArray[np.int64], *, most: int, rng: np.random.Generator
 ) -> NDArray[np.int64]:
-    """Pairs of images of one group.
+    """Draw pairs of images of one group.
 
     Args:
-        groups: ``[N]`` group of each image, -1 none.
-        cameras: ``[N]`` camera of each image, -1 unknown.
-        most: Pairs at most.
-        rng: Of the draw.
+        groups: ``[N]`` int, group of each image, -1 none.
+        cameras: ``[N]`` int, camera of each image, -1 unknown.
+        most: Largest number of pairs.
+        rng: Generator of the random draw.
 
     Returns:
         ``[P, 2]`` int64 row numbers, each pair once, the smaller first. An image is drawn, then another of its group,
-        so large groups count by their images, not by their squares. Only pairs of two cameras, where these are 200 or
-        half of all: fewer would be a few images' tale.
+        so that large groups count by their images, not by their squares. Only pairs of two cameras are kept if these
+        are at least 200 or half of all; fewer would depend on too few images.
     """
     order = np.argsort(groups, kind="stable")
     order = order[groups[order] != NO_GROUP]
@@ -39,7 +39,7 @@ def same_pairs(
     places = np.flatnonzero(size > 1)
     if not len(places) or most < 1:
         return np.empty((0, 2), dtype=np.int64)
-    # Twice: of two cameras about half remain.
+    # Twice as many are drawn: about half are of two cameras.
     drawn = places[rng.integers(len(places), size=2 * most)]
     step = 1 + (rng.random(len(drawn)) * (size[drawn] - 1)).astype(np.int64)
     other = first_place[drawn] + (drawn - first_place[drawn] + step) % size[drawn]
@@ -50,12 +50,12 @@ def same_pairs(
 
 
 def different_pairs(groups: NDArray[np.int64], *, most: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Pairs of images of two groups, every such pair as likely as another.
+    """Draw pairs of images of two groups, every such pair with equal probability.
 
     Args:
-        groups: ``[N]`` group of each image, -1 none.
-        most: Pairs at most.
-        rng: Of the draw.
+        groups: ``[N]`` int, group of each image, -1 none.
+        most: Largest number of pairs.
+        rng: Generator of the random draw.
 
     Returns:
         ``[P, 2]`` int64 row numbers, each pair once, the smaller first.
@@ -69,7 +69,7 @@ def different_pairs(groups: NDArray[np.int64], *, most: int, rng: np.random.Gene
 
 
 def pair_similarities(features: NDArray[np.float32], pairs: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Similarity of the two images of each pair, ``[P]``, from ``[N, D]`` unit rows; in blocks."""
+    """Compute the similarity of the two images of each pair, ``[P]``, from ``[N, D]`` unit rows, in blocks."""
     similarities = np.empty(len(pairs), dtype=np.float32)
     for at in range(0, len(pairs), 16384):
         part = pairs[at : at + 16384]

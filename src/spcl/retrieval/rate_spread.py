@@ -1,4 +1,4 @@
-"""How far a false-match rate holds for other objects than it was fitted to: its spread, and the words for it.
+"""Error of a false-match rate for objects that it was not fitted to (its spread), and text that describes it.
 
 The spread is a standard error or deviation relative to the rate. Over objects it comes from the jackknife (Efron and
 Tibshirani 1993, chapter 11): pairs of one object are not independent, so objects are left out, not pairs.
@@ -17,39 +17,39 @@ SPREAD_RATES = (0.1, 0.03, 0.01, 0.003, 0.001, 0.0003, 0.0001)
 """False-match rates whose error is estimated; between them it is interpolated."""
 
 KEPT_FACTOR = 2.0
-"""A rate is kept on other objects if it is within this factor, with the certainty of two standard errors."""
+"""A rate holds for other objects if it is within this factor at two standard errors."""
 
 
 def spreads_over_objects(
     similarities: NDArray[np.float64], tail: ScoreTail, groups: NDArray[np.int64]
 ) -> tuple[float, ...]:
-    """The spread of each of ``SPREAD_RATES`` over other objects.
+    """Compute the spread of each of ``SPREAD_RATES`` over other objects.
 
     Args:
-        similarities: ``[m]`` of pairs of different objects.
-        tail: Their distribution.
-        groups: ``[m, 2]`` the objects of each pair, numbered from 0.
+        similarities: ``[m]`` similarities of pairs of different objects.
+        tail: Distribution of the similarities.
+        groups: ``[m, 2]`` int, the two objects of each pair, numbered from 0.
     """
     errors = [relative_error(similarities >= tail.height(rate), groups) for rate in SPREAD_RATES]
-    # Where hardly a pair is left the estimate falls again; a rarer rate is never surer.
+    # With very few pairs the estimate falls again; it is kept non-decreasing towards rarer rates.
     return tuple(np.maximum.accumulate(errors).tolist())
 
 
 def spread_at(rate: float, spreads: Sequence[float]) -> float:
-    """The spread of any rate, between those of ``SPREAD_RATES``; earlier versions estimated fewer of them."""
+    """Interpolate the spread of a rate between those of ``SPREAD_RATES``; earlier versions estimated fewer of them."""
     rates = SPREAD_RATES[: len(spreads)]
     return float(np.interp(-np.log(rate), -np.log(rates), spreads))
 
 
 def relative_error(hits: NDArray[np.bool_], groups: NDArray[np.int64]) -> float:
-    """Standard error of the share of hits over its size: the jackknife that leaves out one object after the other.
+    """Compute the relative standard error of the share of hits, by the jackknife over objects.
 
     Args:
-        hits: ``[m]`` which pairs reach a height.
-        groups: ``[m, 1]`` or ``[m, 2]`` numbers of the objects of each pair, from 0.
+        hits: ``[m]`` bool, whether each pair reaches the threshold.
+        groups: ``[m, 1]`` or ``[m, 2]`` int, numbers of the objects of each pair, from 0.
     """
     num = int(groups.max(initial=-1)) + 1
-    # A pair inside one group, of clusters say, is left out with it once.
+    # A pair inside one group (of a cluster, for example) is left out once, with the group.
     counted = np.ones(groups.shape, dtype=bool)
     counted[:, 1:] = groups[:, 1:] != groups[:, :1]
     pairs_of = np.bincount(groups[counted], minlength=num)
@@ -64,11 +64,11 @@ def relative_error(hits: NDArray[np.bool_], groups: NDArray[np.int64]) -> float:
 
 
 def factor_in_words(factor: float) -> str:
-    """``1.6``; beyond 10, of which nothing exact can be said, ``more than 10``."""
+    """Write a factor: ``1.6``, or ``more than 10`` beyond 10, where it is not exact."""
     return f"{factor:.1f}" if factor <= 10 else "more than 10"
 
 
 def rounded_up(rate: float) -> float:
-    """A rate as one would ask for it, of one digit and not below: 0.0032 -> 0.004."""
+    """Round a rate up to one digit: 0.0032 -> 0.004."""
     unit = 10.0 ** np.floor(np.log10(rate))
     return float(f"{np.ceil(rate / unit - 1e-6) * unit:.6g}")

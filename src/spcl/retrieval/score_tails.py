@@ -1,9 +1,9 @@
-"""How often similarities reach a height: from a sample of them, and beyond it.
+"""The distribution of similarities: quantiles from a sample, extrapolated beyond it.
 
-A false-match rate of 1 in 1000 asks for the similarity that one different-object pair in 1000 reaches. Where the sample
-holds enough pairs above that height, the answer is its empirical quantile; above, it is extrapolated by the generalised
-Pareto distribution, the limit of every well-behaved tail (Pickands 1975), fitted to the highest similarities by
-probability-weighted moments (Hosking and Wallis 1987). What similarities mean for a decision is in ``calibration.py``.
+A false-match rate of 1 in 1000 needs the similarity that one different-object pair in 1000 reaches. If the sample has
+enough pairs above it, this is an empirical quantile; beyond, it is extrapolated by the generalised Pareto
+distribution, the limit of every well-behaved tail (Pickands 1975), fitted to the highest similarities by
+probability-weighted moments (Hosking and Wallis 1987). Decisions are in ``calibration.py``.
 """
 
 from __future__ import annotations
@@ -16,29 +16,29 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 FEWEST_SCORES = 10
-"""Scores below which nothing is said about their distribution."""
+"""Smallest number of scores from which a distribution is estimated."""
 
 _FEWEST_ABOVE = 10
-"""A quantile is read off the sample as long as so many scores lie above it."""
+"""Number of scores above a quantile from which it is taken from the sample."""
 
 _TAIL_SHARE = 0.02
 _FEWEST_IN_TAIL = 50
 _NUM_KNOTS = 65
 _SHAPES = (-0.5, 0.25)
-"""Shapes that the fit may have: similarities end at 1, so their tail is bounded or nearly exponential."""
+"""Range of the fitted shape: similarities end at 1, so their tail is bounded or nearly exponential."""
 
 
 @dataclass(frozen=True)
 class ScoreTail:
-    """The share of scores at or above each height.
+    """The share of scores at or above each height (score).
 
     Attributes:
         shares: ``[M]`` descending from 1 to the smallest that the sample shows.
-        heights: ``[M]`` ascending: the height that so many reach.
+        heights: ``[M]`` ascending, the height that each share reaches.
         tail_scale: Scale of the generalised Pareto tail, in units of the scores; 0: the tail is one value.
-        tail_shape: Its shape; negative: it ends.
-        tail_share: Share of the scores it was fitted to.
-        num_scores: Size of the sample.
+        tail_shape: Shape of the tail; negative: it is bounded.
+        tail_share: Share of the scores that the tail was fitted to.
+        num_scores: Number of scores in the sample.
     """
 
     shares: tuple[float, ...]
@@ -50,14 +50,14 @@ class ScoreTail:
 
     @classmethod
     def from_scores(cls, scores: ArrayLike, *, num_own: int | None = None) -> ScoreTail:
-        """Describe a sample.
+        """Estimate the distribution from a sample.
 
         Args:
             scores: ``[n]`` finite numbers, n at least ``FEWEST_SCORES``.
-            num_own: How many of them are of their own, where some are drawn again to weigh more; None: all.
+            num_own: Number of independent scores, if some are repeated to give them more weight; None: all.
 
         Raises:
-            ValueError: If there are too few, or one is not finite.
+            ValueError: If there are too few scores, or one is NaN or infinite.
         """
         values = np.sort(np.asarray(scores, dtype=np.float64).reshape(-1))
         if len(values) < FEWEST_SCORES:
@@ -79,10 +79,10 @@ class ScoreTail:
         )
 
     def height(self, share: float) -> float:
-        """The height that a share of all scores reach.
+        """Give the height that a share of all scores reaches.
 
         Args:
-            share: Above 0, at most 1.
+            share: Share of the scores, above 0 and at most 1.
 
         Raises:
             ValueError: If the share is out of range.
@@ -92,11 +92,11 @@ class ScoreTail:
         least = self.shares[-1]
         if share >= least:
             return float(np.interp(-np.log(share), -np.log(self.shares), self.heights))
-        # From where the sample ends, so that there is no step.
+        # Continued from the end of the sample, so that there is no step.
         return self.heights[-1] + self._above_tail_start(share) - self._above_tail_start(least)
 
     def share_above(self, heights: ArrayLike) -> NDArray[np.float64]:
-        """The share of all scores that reach each height: the inverse of ``height``, of the shape given."""
+        """Give the share of all scores that reach each height, the inverse of ``height``, in the same shape."""
         wanted = np.asarray(heights, dtype=np.float64)
         inside = np.exp(np.interp(wanted, self.heights, np.log(self.shares)))
         over = np.maximum(wanted - self.heights[-1], 0) + self._above_tail_start(self.shares[-1])
@@ -111,7 +111,7 @@ class ScoreTail:
         return np.where(wanted > self.heights[-1], beyond, inside)
 
     def is_extrapolated(self, share: float) -> bool:
-        """Whether the height of a share lies beyond what the sample shows."""
+        """Whether the height of a share is extrapolated beyond the sample."""
         return share < self.shares[-1]
 
     def to_dict(self) -> dict[str, Any]:
@@ -120,7 +120,7 @@ class ScoreTail:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> ScoreTail:
-        """From what ``to_dict`` gave.
+        """Build a distribution from the values that ``to_dict`` gave.
 
         Raises:
             ValueError: If a value is missing or unknown.
@@ -131,7 +131,7 @@ class ScoreTail:
             raise ValueError(f"not the description of a distribution of scores: {error}") from error
 
     def _above_tail_start(self, share: float) -> float:
-        """How far above the start of the fitted tail the height of a share lies."""
+        """Give the distance of a share's height from the start of the fitted tail."""
         ratio = min(1.0, share / self.tail_share)
         if abs(self.tail_shape) < 1e-9:
             return float(-self.tail_scale * np.log(ratio))
@@ -139,7 +139,7 @@ class ScoreTail:
 
 
 def _pareto_of(excesses: NDArray[np.float64]) -> tuple[float, float]:
-    """Scale and shape of the generalised Pareto distribution of excesses, ascending, by weighted moments."""
+    """Fit scale and shape of the generalised Pareto distribution to ascending excesses, by weighted moments."""
     mean = float(excesses.mean())
     if mean <= 0:
         return 0.0, 0.0
@@ -147,5 +147,5 @@ def _pareto_of(excesses: NDArray[np.float64]) -> tuple[float, float]:
     weighted = float(((1 - places) * excesses).mean())
     decay = mean - 2 * weighted
     shape = float(np.clip(2 - mean / decay, *_SHAPES)) if decay > 0 else _SHAPES[1]
-    # The scale that keeps the mean, also where the shape was bounded.
+    # The scale that keeps the mean, also if the shape was clamped.
     return mean * (1 - shape), shape

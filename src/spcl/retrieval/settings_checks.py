@@ -1,4 +1,4 @@
-"""Are settings in range? One check for whole numbers, one for real ones: the same words everywhere."""
+"""Range checks of settings, one for integers and one for real numbers, with the same messages everywhere."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from numbers import Integral, Real
 
 
 def check_count(value: object, name: str, least: int = 1) -> int:
-    """A whole number of at least ``least``, as ``int``.
+    """Check that a setting is an integer of at least ``least``, and give it as ``int``.
 
     Raises:
-        ValueError: If it is something else.
+        ValueError: If the value is not an integer, or too small.
     """
     if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
         raise ValueError(f"{name} is {value!r}; it must be a whole number of at least {least}")
@@ -18,17 +18,17 @@ def check_count(value: object, name: str, least: int = 1) -> int:
 
 
 def check_range(value: object, name: str, least: float, most: float, *, below: bool = False) -> float:
-    """A number from ``least`` to ``most``, as ``float``.
+    """Check that a setting is a number from ``least`` to ``most``, and give it as ``float``.
 
     Args:
-        value: The setting.
-        name: What an error calls it.
-        least: The smallest that is allowed.
-        most: The largest that is allowed.
-        below: ``most`` itself is not allowed.
+        value: Value of the setting.
+        name: Name of the setting in error messages.
+        least: Smallest allowed value.
+        most: Largest allowed value.
+        below: Whether ``most`` itself is excluded.
 
     Raises:
-        ValueError: If it is something else; NaN is.
+        ValueError: If the value is no number, NaN, or out of range.
     """
     number = math.nan if isinstance(value, bool) or not isinstance(value, Real) else float(value)
     # Written so that NaN is out of range.
@@ -39,7 +39,7 @@ def check_range(value: object, name: str, least: float, most: float, *, below: b
 
 
 def check_scales(eps: object, eps_gap: object) -> tuple[float, float]:
-    """The three scales of the clustering, ``eps - eps_gap``, ``eps`` and ``eps + eps_gap``, as numbers in range.
+    """Check the three scales of the clustering, ``eps - eps_gap``, ``eps`` and ``eps + eps_gap``.
 
     Raises:
         ValueError: If ``eps`` or ``eps_gap`` is no number, or a scale is out of range.

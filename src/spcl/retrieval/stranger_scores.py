@@ -1,10 +1,10 @@
-"""How similar strangers are to the nearest of some enrolled identities: measured by enrolling some, again and again.
+"""Similarity of strangers to the nearest of several enrolled identities, measured over many random enrolments.
 
-A probe is compared with the mean of several shots of each identity, and the best counts. Neither follows from pairs of
-images: a mean varies less than its shots do, and the stranger who resembles one identity resembles those like it, too.
-So identities are enrolled with 1, 2, 4 and 8 shots, 1 to 16 of them at a time, and all others are strangers (a cohort,
-as in speaker verification: Auckenthaler, Carey, Lloyd-Thomas 2000). ``identification.py`` uses it where a gallery is
-too small to tell its own threshold.
+A probe is compared with the mean of several shots of each identity, and the best similarity counts. Neither follows
+from pairs of images: a mean varies less than its shots, and a stranger who resembles one identity also resembles
+similar ones. So identities are enrolled with 1, 2, 4 and 8 shots, 1 to 16 of them at a time, and all others are
+strangers (a cohort, as in speaker verification: Auckenthaler, Carey, Lloyd-Thomas 2000). ``identification.py`` uses the
+scores if a gallery is too small to estimate its threshold.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ class StrangerScores:
     """Best similarity of strangers to the means of enrolled identities.
 
     Attributes:
-        shots: ``[S]`` shots of each identity, ascending from 1.
-        lengths: ``[S]`` median length of a mean of so many shots before it was normalised; 1 for one shot.
-        counts: For each of ``shots``, how many identities were enrolled at a time, ascending from 1.
-        tails: For each of ``shots`` and its ``counts``, the scores.
-        spreads: For each of them and each of ``SPREAD_RATES``, how much single galleries differ: the standard deviation
-            of their rates, relative to the rate.
+        shots: ``[S]`` numbers of shots of each identity, ascending from 1.
+        lengths: ``[S]`` median length of a mean of this number of shots before it was normalised; 1 for one shot.
+        counts: Numbers of identities that were enrolled at a time, ascending from 1, for each of ``shots``.
+        tails: Distribution of the scores, for each of ``shots`` and its ``counts``.
+        spreads: Relative standard deviation of the rate over single galleries, for each distribution of ``tails`` and
+            each of ``SPREAD_RATES``.
     """
 
     shots: tuple[int, ...]
@@ -54,17 +54,18 @@ class StrangerScores:
         objects: NDArray[np.int64],
         rng: np.random.Generator,
     ) -> StrangerScores | None:
-        """Enrol groups and compare the others with them.
+        """Enrol groups at random and compare the others with them.
 
         Args:
             features: ``[N, D]`` unit rows.
-            groups: ``[N]`` what is enrolled: identities, or clusters that are surely of one object; -1: nothing.
-            objects: ``[N]`` who is a stranger: images of none of the objects that are enrolled; -1: never. A group may
-                have images of several numbers: none of these is a stranger to it.
-            rng: Of the draws.
+            groups: ``[N]`` int, the group that an image is enrolled with: an identity, or a cluster that is reliably of
+                one object; -1: not enrolled.
+            objects: ``[N]`` int, the object of each image. An image is a stranger if its object is none of those that
+                are enrolled; -1: never. A group may have images of several objects: none of these is a stranger to it.
+            rng: Generator of the random draws.
 
         Returns:
-            The scores; None where there are fewer than four groups, or hardly any stranger.
+            The scores; None with fewer than four groups, or too few strangers.
         """
         strangers = np.flatnonzero(objects != NO_GROUP)
         if len(strangers) > _MOST_STRANGERS:
@@ -76,7 +77,7 @@ class StrangerScores:
             large = enrolled.with_images(shots)
             found = []
             lengths: list[NDArray[np.float32]] = []
-            # Half of the groups at most: the others have to be strangers.
+            # At most half of the groups are enrolled: the others are needed as strangers.
             for count in (count for count in _COUNTS if 2 * count <= len(large) and len(large) >= _FEWEST_GROUPS):
                 scores, strange, drawn_lengths = _enrolments(enrolled, cohort, large, count, shots, rng)
                 lengths.append(drawn_lengths)
@@ -88,7 +89,7 @@ class StrangerScores:
                 break
             length = 1.0 if shots == 1 else float(np.median(np.concatenate(lengths)))
             if rows and length >= rows[-1][1]:
-                # Only tracks of nearly equal images are so long: they tell nothing of other shots.
+                # Only tracks of nearly equal images are this long: they do not represent other shots.
                 break
             rows.append((shots, length, found))
         if not rows:
@@ -102,23 +103,23 @@ class StrangerScores:
         )
 
     def height(self, rate: float, *, count: int, shots: float, length: float) -> float:
-        """The similarity that a share of the strangers reach.
+        """Give the similarity that a share of the strangers reaches.
 
         Args:
-            rate: Above 0, at most 1.
-            count: Identities enrolled.
-            shots: Of each.
-            length: Of the mean of an identity's shots before it was normalised.
+            rate: Share of the strangers, above 0 and at most 1.
+            count: Number of enrolled identities.
+            shots: Number of shots of each identity.
+            length: Length of the mean of an identity's shots before it was normalised.
         """
         row_heights = [self._of_row(row, rate, count) for row in range(len(self.shots))]
         return float(np.interp(np.log(self._worth(shots, length)), np.log(self.shots), row_heights))
 
     def factor(self, rate: float, *, count: int) -> float:
-        """How many times the rate asked for a single gallery of so many identities can well have.
+        """Give the factor by which the rate of a single gallery of ``count`` identities may exceed the requested rate.
 
-        Two standard deviations more: which identities are enrolled decides it, the more the fewer they are.
+        It is two standard deviations: the rate depends on which identities are enrolled, more so if they are few.
         """
-        # The shots change it little.
+        # The number of shots changes it little.
         of_counts = [spread_at(rate, spreads) for spreads in self.spreads[0]]
         counts = self.counts[0]
         spread = np.interp(np.log(count), np.log(counts), of_counts) * min(1.0, counts[-1] / count) ** 0.5
@@ -126,7 +127,7 @@ class StrangerScores:
 
     @property
     def most_identities(self) -> int:
-        """Identities up to which heights are trusted: four times as many as were enrolled, whatever their shots."""
+        """The largest number of identities for which heights are valid: four times the largest that was enrolled."""
         return 4 * min(counts[-1] for counts in self.counts)
 
     def to_dict(self) -> dict[str, Any]:
@@ -141,7 +142,7 @@ class StrangerScores:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> StrangerScores:
-        """From what ``to_dict`` gave.
+        """Build the scores from the values that ``to_dict`` gave.
 
         Raises:
             ValueError: If a value is missing or unknown.
@@ -158,7 +159,7 @@ class StrangerScores:
             raise ValueError(f"not the scores of strangers: {error}") from error
 
     def _worth(self, shots: float, length: float) -> float:
-        """How many shots of those measured so many are worth: shots that are nearly equal are worth one."""
+        """Convert a number of shots to an equivalent number of measured ones: nearly equal shots count as one."""
         by_length = float(np.exp(np.interp(-length, -np.array(self.lengths), np.log(self.shots))))
         return max(1.0, min(shots, by_length))
 
@@ -166,14 +167,14 @@ class StrangerScores:
         counts, tails = self.counts[row], self.tails[row]
         most = counts[-1]
         if count >= most:
-            # Beyond what was enrolled, chances add up as if the further identities were independent.
+            # Beyond the enrolled numbers, rates add as if the further identities were independent.
             return tails[-1].height(1 - (1 - rate) ** (most / count))
         return float(np.interp(np.log(count), np.log(counts), [tail.height(rate) for tail in tails]))
 
 
 @dataclass(frozen=True)
 class _Cohort:
-    """Images that are compared with the enrolled: ``[n, D]`` and the object of each."""
+    """Images that are compared with the enrolled identities: ``[n, D]`` and the object of each."""
 
     features: NDArray[np.float32]
     objects: NDArray[np.int64]
@@ -181,7 +182,7 @@ class _Cohort:
 
 @dataclass(frozen=True)
 class _Enrollable:
-    """Images by group: ``[N, D]``, and for each group its rows and the objects that they are of."""
+    """Images by group: ``[N, D]``, and for each group its rows and their objects."""
 
     features: NDArray[np.float32]
     rows: list[NDArray[np.int64]]
@@ -196,20 +197,20 @@ class _Enrollable:
         return cls(features, rows, [np.unique(objects[members]) for members in rows])
 
     def with_images(self, least: int) -> NDArray[np.int64]:
-        """Numbers of the groups of so many images."""
+        """Give the groups of at least ``least`` images."""
         return np.flatnonzero([len(members) >= least for members in self.rows])
 
 
 def _enrolments(
     enrolled: _Enrollable, cohort: _Cohort, large: NDArray[np.int64], count: int, shots: int, rng: np.random.Generator
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.float32]]:
-    """Over enrolments of other groups: ``[n, draws]`` scores, and whether of strangers; lengths of the means."""
+    """Score random enrolments: ``[n, draws]`` scores, whether each is of a stranger, and lengths of the means."""
     draws = max(_FEWEST_DRAWS, _ENROLLED // count)
     order: list[int] = []
     sums, own = [], []
     for _ in range(draws):
         if len(order) < count:
-            # Each group as often as another.
+            # Each group is enrolled equally often.
             order = rng.permutation(large).tolist()
         chosen, order = order[:count], order[count:]
         taken = np.stack([rng.choice(enrolled.rows[one], size=shots, replace=False) for one in chosen])
@@ -224,9 +225,9 @@ def _enrolments(
 
 
 def _spread_of_galleries(scores: NDArray[np.float32], strange: NDArray[np.bool_], height: float, rate: float) -> float:
-    """Relative standard deviation over the enrolments of the share of strangers above a height."""
+    """Compute the relative standard deviation, over enrolments, of the share of strangers above a height."""
     met = strange.sum(axis=0)
     named = ((scores >= height) & strange).sum(axis=0)[met > 0] / met[met > 0]
-    # What counting so many strangers varies by itself is not the galleries' doing.
+    # The sampling variance of counting strangers is subtracted: it is not a difference of galleries.
     variance = float(named.var()) - rate * (1 - rate) / float(met[met > 0].mean())
     return float(np.sqrt(max(0.0, variance))) / rate

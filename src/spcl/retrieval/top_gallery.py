@@ -1,4 +1,4 @@
-"""The gallery images that a query finds first, among those that count under a protocol: for tables and pictures."""
+"""The first gallery images of each query, among those that count under a protocol, for tables and pictures."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ def top_gallery(
     k: int = 10,
     protocol: str = "market1501",
 ) -> TopGallery:
-    """The ``k`` nearest gallery images of each query that count under a protocol.
+    """Find the ``k`` nearest gallery images of each query that count under a protocol.
 
     Returns:
-        TopGallery.
+        TopGallery: rows and similarities of the nearest images.
 
     The arguments and errors are those of ``rank_features``.
     """
     labels = RankingLabels.checked(query_ids, gallery_ids, query_cameras, gallery_cameras, protocol)
-    # As many more as any query can have to leave out.
+    # More are searched, by the largest number that a query's camera can exclude.
     pairs = np.stack([labels.gallery, labels.gallery_cameras])
     most = int(np.unique(pairs, axis=1, return_counts=True)[1].max(initial=0)) if protocol == "market1501" else 0
     nearest = nearest_neighbours(gallery, k + most, queries=query)

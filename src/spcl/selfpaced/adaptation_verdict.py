@@ -1,7 +1,7 @@
-"""Is the new encoder worse than the old one? One rule, by figures that need no labels.
+"""Verdict on an adaptation: whether the new encoder is worse than the old one, by figures that need no labels.
 
-The figures are in ``label_free_quality.py``; ``docs/adapt.md`` says on what runs the rule was tried, with labels for
-measurement, and where it failed.
+The figures are in ``label_free_quality.py``; ``docs/adapt.md`` lists the runs on which the rule was tested with labels,
+and those on which it failed.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from spcl.selfpaced.label_free_quality import LabelFreeQuality
 LEAST_SHARE_OF_DIMENSIONS = 0.5
 LEAST_SHARE_ACROSS_CAMERAS = 0.85
 NOTICEABLE_ERRORS = 1.0
-"""Standard errors of ``found_again`` by which it must fall."""
+"""Decrease of ``found_again``, in standard errors, from which the new encoder counts as worse."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """Which encoder to keep.
+    """The verdict on an adaptation.
 
     Attributes:
-        keeps_new: Whether nothing says that the new one is worse.
-        reasons: What says that it is worse, a sentence each; empty where it is kept.
-        words: The verdict in one line.
+        keeps_new: Whether the new encoder is kept, because no figure shows that it is worse.
+        reasons: The figures that show that it is worse, a sentence for each; empty if it is kept.
+        words: The verdict in one line of text.
     """
 
     keeps_new: bool
@@ -38,17 +38,17 @@ class Verdict:
 
 
 def judge(before: LabelFreeQuality, after: LabelFreeQuality) -> Verdict:
-    """The new encoder is worse when one of three figures says so, and is kept otherwise.
+    """Decide between two encoders: the new one is worse if one of three figures shows it, and is kept otherwise.
 
-    1. ``found_again`` fell by more than its standard error: it recognises altered copies of crops less often.
-    2. ``effective_dimensions`` fell to less than half: it is collapsing.
-    3. ``across_cameras`` fell by more than 15 % (where cameras are known): it goes by the camera more than before.
+    1. ``found_again`` fell by more than its standard error: augmented copies of crops are retrieved less often.
+    2. ``effective_dimensions`` fell to less than half: the encoder is collapsing.
+    3. ``across_cameras`` fell by more than 15 % (if cameras are known): similarity depends more on the camera.
 
-    Cluster figures decide nothing: training makes clusters tight, right or wrong.
+    Cluster figures are not used: training makes clusters tight whether they are right or wrong.
 
     Args:
-        before: Of the old encoder.
-        after: Of the new one, on the same images.
+        before: Figures of the old encoder.
+        after: Figures of the new encoder, on the same images.
     """
     checks = (_recognition, _collapse, _cameras)
     reasons = tuple(reason for check in checks if (reason := check(before, after)) is not None)
@@ -60,7 +60,7 @@ def judge(before: LabelFreeQuality, after: LabelFreeQuality) -> Verdict:
 def _recognition(before: LabelFreeQuality, after: LabelFreeQuality) -> str | None:
     if before.found_again is None or after.found_again is None:
         return None
-    # Of the difference of two shares of the same images; their correlation only makes it smaller.
+    # Standard error of the difference of two shares of the same images; their correlation only makes it smaller.
     error = sqrt(sum(share * (1 - share) for share in (before.found_again, after.found_again)) / after.num_images)
     if before.found_again - after.found_again <= NOTICEABLE_ERRORS * error:
         return None

@@ -1,8 +1,8 @@
 """DBSCAN at three scales on one sparse graph.
 
 Paper: section 3.3, the clusters of each epoch: normal (eps), tight (eps - gap), loose (eps + gap). One stored graph
-serves the three. Labels are those of scikit-learn's DBSCAN on the dense distance, numbering and border points
-included. What the three say about reliability is in ``reliability.py``.
+serves the three. Labels equal those of scikit-learn's DBSCAN on the dense distance, numbering and border points
+included. Reliability, which compares the scales, is in ``reliability.py``.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ class Scales(NamedTuple):
 
 
 def cluster_at_three_scales(distance: csr_array, *, eps: float, eps_gap: float, min_samples: int) -> Scales:
-    """DBSCAN at ``eps - eps_gap``, ``eps`` and ``eps + eps_gap``.
+    """Cluster by DBSCAN at ``eps - eps_gap``, ``eps`` and ``eps + eps_gap``.
 
     Args:
         distance: ``[N, N]`` csr array that stores every pair at distance ``eps + eps_gap`` or less.
-        eps: The largest distance of two neighbours, inclusive.
-        eps_gap: How far the tight and the loose scale lie from it.
-        min_samples: A sample with so many neighbours, itself among them, is a core sample.
+        eps: DBSCAN's largest distance of two neighbours at the normal scale, inclusive.
+        eps_gap: Difference of eps to the tight and the loose scale.
+        min_samples: Neighbours, the sample itself included, that make a core sample.
     """
     return Scales(
         tight=dbscan(distance, eps=eps - eps_gap, min_samples=min_samples),
@@ -46,7 +46,7 @@ def cluster_at_three_scales(distance: csr_array, *, eps: float, eps_gap: float, 
 
 
 def dbscan(distance: csr_array, *, eps: float, min_samples: int) -> NDArray[np.int64]:
-    """DBSCAN on stored distances.
+    """Cluster by DBSCAN on stored distances.
 
     Args:
         distance: ``[N, N]`` csr array, symmetric; a pair that is not stored is farther than ``eps``. A sample is its
@@ -89,7 +89,7 @@ def _core_samples(indptr, data, limit, min_samples):  # type: ignore[no-untyped-
 @njit(cache=True)
 def _grow_clusters(indptr, indices, data, limit, core):  # type: ignore[no-untyped-def]
     labels = np.full(len(core), -1, dtype=np.int64)
-    # Each sample enters at most once, when it gets its label: the stack never outgrows N.
+    # Each sample is pushed at most once, when it gets its label: the stack holds at most N.
     stack = np.empty(len(core), dtype=np.int32)
     label = 0
     for seed in range(len(core)):

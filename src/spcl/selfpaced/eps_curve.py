@@ -1,4 +1,4 @@
-"""What each eps gives on one k1: a step of suggesting settings (``suggestion.py``).
+"""Clusters over a range of eps at one k1: a step of suggesting settings (``suggestion.py``).
 
 A setting is rated by its clusters' *coherence*: the share of links from an image to its nearest neighbours that stay
 inside a cluster, less ``2 s / (1 + s)``, where s is the share of all pairs of images that share a cluster. The first
@@ -23,30 +23,31 @@ from spcl.selfpaced.reliability import cluster_agreement, singletons_for_noise
 PAPER_EPS = 0.6
 
 _PAIRS_WEIGHT = 2.0
-"""How much the share of pairs in one cluster counts against that of links: 1 merges more, 3 tears more apart."""
+"""Weight of the share of pairs in one cluster against the share of links: 1 merges more, 3 splits more."""
 
 _MOST_K1_OF_IMAGES = 1.25
-"""k1 may exceed the images of an object by so much: the neighbours beyond are other objects'."""
+"""Largest ratio of k1 to the images of an object: neighbours beyond these are of other objects."""
 
 _ALIKE = 1e-9
 
 
 @dataclass(frozen=True)
 class EpsCurve:
-    """What each eps gives for one k1. Arrays are ``[E]``, by ascending eps.
+    """Figures of the clusters at each eps for one k1. Arrays are ``[E]``, by ascending eps.
 
     Attributes:
         k1: Neighbours in the k-reciprocal encoding.
         k2: Neighbours in the local query expansion.
-        eps: The distances that were tried.
-        num_clusters: Clusters.
-        share_clustered: Share of the images that are in one.
-        largest_share: Share of the images in the largest.
+        eps: The values of eps that were tried.
+        num_clusters: Number of clusters at each eps.
+        share_clustered: Share of the images that are in a cluster.
+        largest_share: Share of the images in the largest cluster.
         stability: Mean over the clustered images of the IoU of their clusters at this and the next smaller and larger
-            eps; 0 where nothing clusters.
-        coherence: See the module; the mean over an eps and those beside it, because training uses three scales.
-        best: Where coherence is highest; of equals, the one nearest to the paper's eps.
-        images_per_cluster: There, how many images share a cluster with the median clustered one; 0 without clusters.
+            eps; 0 without clusters.
+        coherence: Coherence as defined in the module docstring, averaged over each eps and its two neighbours, because
+            training uses three scales.
+        best: Index of the highest coherence; of equal values, the one nearest to the paper's eps.
+        images_per_cluster: Size of the cluster of the median clustered image at ``best``; 0 without clusters.
     """
 
     k1: int
@@ -62,7 +63,7 @@ class EpsCurve:
 
     @property
     def k1_is_too_large(self) -> bool:
-        """Whether k1 exceeds the images of an object, as far as the clusters tell it."""
+        """Whether k1 exceeds the number of images of an object, estimated from the clusters."""
         return 0 < _MOST_K1_OF_IMAGES * self.images_per_cluster < self.k1
 
 
@@ -75,7 +76,7 @@ def eps_curve(
     eps: NDArray[np.float64],
     min_samples: int,
 ) -> EpsCurve:
-    """Cluster at each eps, on one distance.
+    """Cluster at each eps on one Jaccard distance, and rate the clusters.
 
     Args:
         rows: ``[N, D]`` unit rows.
@@ -83,8 +84,9 @@ def eps_curve(
             where there are so many rows.
         k1: Neighbours in the k-reciprocal encoding.
         k2: Neighbours in the local query expansion.
-        eps: ``[E]`` ascending, from 0 to below 1.
-        min_samples: Of DBSCAN; coherence looks at the links to so many nearest, the image itself among them.
+        eps: ``[E]`` values to try, ascending, from 0 to below 1.
+        min_samples: Neighbours that make a core sample of DBSCAN; coherence counts the links to this number of nearest
+            neighbours, the image itself included.
 
     Cost: one label stage, and ``E`` times DBSCAN.
     """
@@ -95,7 +97,7 @@ def eps_curve(
     raw = np.array([coherence(row, neighbours[:, :min_samples]) for row in labels])
     beside = np.pad(raw, 1, mode="edge")
     smooth = (beside[:-2] + beside[1:-1] + beside[2:]) / 3
-    # A plateau of equals is what clear groups give: its middle is as good as its ends, and the paper's eps is known.
+    # Clearly separated groups give a plateau of equal values; of these the one nearest to the paper's eps is taken.
     equals = np.flatnonzero(smooth >= smooth.max() - _ALIKE)
     best = int(equals[np.argmin(np.abs(eps[equals] - PAPER_EPS))])
     clustered = labels[best][labels[best] != NOISE]
@@ -114,14 +116,14 @@ def eps_curve(
 
 
 def coherence(labels: NDArray[np.int64], neighbours: NDArray[np.integer]) -> float:
-    """Share of links to nearest neighbours that stay inside a cluster, less a rising function of the share of pairs.
+    """Share of links to nearest neighbours inside a cluster, minus an increasing function of the share of pairs.
 
     Args:
         labels: ``[N]`` int, -1 noise; a noise image is a cluster of itself alone.
         neighbours: ``[N, k]`` int; the row itself and -1 are no links.
 
     Returns:
-        A value from -1 to 1: 0 where all images are one cluster, about 0 where none clusters.
+        A value from -1 to 1: 0 if all images are one cluster, about 0 without clusters.
 
     Examples:
         >>> pairs = np.array([[1], [0], [3], [2]])
@@ -138,7 +140,7 @@ def coherence(labels: NDArray[np.int64], neighbours: NDArray[np.integer]) -> flo
 
 
 def _stability(labels: NDArray[np.int64]) -> NDArray[np.float64]:
-    """``[E]``: mean agreement of the clustered images with the next scales, 0 where nothing clusters."""
+    """Give ``[E]`` mean agreement (IoU) of the clustered images with the next scales, 0 without clusters."""
     clustered = labels != NOISE
     if len(labels) == 1:
         return np.asarray(clustered.any(axis=1), dtype=np.float64)

@@ -1,7 +1,7 @@
-"""How good an encoder is on images of which nobody knows what they show: figures without labels.
+"""Quality of an encoder on unlabelled images: figures that need no identities.
 
-None of them is accuracy. Each says what it means and when it misleads; ``adaptation_verdict.py`` decides by them. They
-are used before and after an adaptation, on the same images, where what misleads one misleads the other as well.
+None of them is accuracy. The docstring of each gives its meaning and the cases in which it misleads. They are measured
+before and after an adaptation on the same images, so that both are misled alike; ``adaptation_verdict.py`` decides.
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ from spcl.selfpaced.silhouette import silhouette
 
 UNKNOWN_CAMERA = -1
 _LIKE_IT = 5
-"""Nearest neighbours among which those lie that may stand in for an image."""
+"""Number of nearest neighbours that are searched for mutual neighbours of an image."""
 
 
 @dataclass(frozen=True)
 class LabelFreeQuality:
-    """Figures of an encoder's features on a set of images; what each means stands at the function of its name.
+    """Figures of an encoder's features on a set of images; each is explained at the function of its name.
 
     Attributes:
         num_images: N, the number of images.
-        found_again: See ``found_again``; None where there are no altered copies.
-        num_clusters: Clusters at the normal scale.
-        share_clustered: Of the images.
-        scale_stability: See ``scale_stability``; None where nothing clusters.
-        silhouette: See ``silhouette``; None where there are not two clusters.
-        half_agreement: See ``half_agreement``.
-        mutual_neighbours: See ``mutual_neighbours``.
-        across_cameras: See ``mutual_neighbours``; None without cameras.
-        effective_dimensions: See ``effective_dimensions``.
+        found_again: Recall@1 of augmented copies; None without copies.
+        num_clusters: Number of clusters at the normal scale.
+        share_clustered: Share of the images that are in a cluster.
+        scale_stability: Stability of the clusters over the three scales; None without clusters.
+        silhouette: Mean silhouette of the clustered images; None with fewer than two clusters.
+        half_agreement: Agreement of the neighbours by the even and by the odd columns.
+        mutual_neighbours: Share of nearest neighbours that are mutual.
+        across_cameras: Share of mutual neighbours from another camera, relative to chance; None without cameras.
+        effective_dimensions: Effective number of directions of the features.
     """
 
     num_images: int
@@ -71,19 +71,19 @@ def label_free_quality(
     min_samples: int = 4,
     seed: int = 0,
 ) -> LabelFreeQuality:
-    """All the figures.
+    """Compute all the figures.
 
     Args:
         features: ``[N, D]`` rows, N at least 2; normalised here where they are not of unit length.
-        cameras: ``[N]`` int, -1 unknown; None: none is known.
-        altered: ``[N, D]`` unit rows of altered copies of the same images, in their order; None: there are none.
-        k: Neighbours that are asked about, the image itself not among them; fewer where there are fewer images.
-        k1: Of the clustering, as in ``pseudo_labels``.
-        k2: Likewise.
-        eps: Likewise.
-        eps_gap: Likewise.
-        min_samples: Likewise.
-        seed: Of the sample where there are too many images.
+        cameras: ``[N]`` int, the camera of each image, -1 unknown; None: all unknown.
+        altered: ``[N, D]`` unit rows of augmented copies of the same images, in the same order; None: no copies.
+        k: Number of neighbours of an image that are compared, without the image itself; at most N - 1.
+        k1: Neighbours in the k-reciprocal encoding, as in ``pseudo_labels``.
+        k2: Neighbours in the local query expansion, as in ``pseudo_labels``.
+        eps: DBSCAN's largest distance of two neighbours, as in ``pseudo_labels``.
+        eps_gap: Difference of eps to the tight and the loose scale, as in ``pseudo_labels``.
+        min_samples: Neighbours that make a core sample, as in ``pseudo_labels``.
+        seed: Seed of the random sample that the silhouette takes of many images.
 
     Cost: neighbour searches, ``4 N^2 D`` in all; memory O(N k).
     """
@@ -120,7 +120,7 @@ def label_free_quality(
 
 
 def _directions(features: Features, name: str) -> NDArray[np.float32]:
-    """Unit rows, those of zeros too: an encoder that gives zeros has collapsed, and is rated as such."""
+    """Give unit rows, also for rows of zeros: an encoder that gives zeros has collapsed, and is rated as such."""
     given = torch.as_tensor(features)
     if given.ndim == 2 and given.shape[1] and not bool((given != 0).any(dim=1).all()):
         given = given.clone()
@@ -129,20 +129,20 @@ def _directions(features: Features, name: str) -> NDArray[np.float32]:
 
 
 def found_again(features: NDArray[np.float32], altered: NDArray[np.float32], neighbours: NDArray[np.integer]) -> float:
-    """How often an altered copy of an image (mirrored, shifted, in other light) finds its original, or the like of it.
+    """Recall@1 of augmented copies of images (mirrored, shifted, relighted); mutual neighbours count as the original.
 
-    The most similar of all images must be the original or one of its mutual neighbours: frames of a video may stand in
-    for each other. It asks for both that an encoder must have: to ignore how an image was taken, and to tell objects
-    apart. A collapsed encoder finds nothing. Misleads as it knows only the alterations that were made: no other side of
-    the object, nothing in front of it, no camera with other colours.
+    The most similar of all images must be the original or one of its mutual neighbours, because frames of a video are
+    near duplicates. It measures both properties that an encoder needs: to ignore how an image was taken, and to
+    separate objects. A collapsed encoder finds no original. It misleads because it covers only these augmentations:
+    no other side of the object, no occlusion, no camera with other colours.
 
     Args:
         features: ``[N, D]`` unit rows.
-        altered: ``[N, D]`` unit rows, of the copies in the same order.
-        neighbours: ``[N, k]`` int, of the images themselves, without the image itself.
+        altered: ``[N, D]`` unit rows of the copies, in the same order.
+        neighbours: ``[N, k]`` int, nearest neighbours of the images, each without the image itself.
 
     Returns:
-        A share; by chance about the number of mutual neighbours, over N.
+        A share from 0 to 1; by chance about the number of mutual neighbours divided by N.
     """
     nearest = nearest_neighbours(features, 1, queries=altered).indices
     is_like_it = (_are_mutual(neighbours) & (neighbours == nearest)).any(axis=1)
@@ -150,14 +150,14 @@ def found_again(features: NDArray[np.float32], altered: NDArray[np.float32], nei
 
 
 def scale_stability(found: PseudoLabels) -> float | None:
-    """How little the clusters change when the clustering is made tighter or looser.
+    """Measure how stable the clusters are when the clustering is made tighter or looser.
 
     The mean over clustered images of the smaller of independence and compactness (IoU of an image's cluster at the
-    normal scale with its cluster at the loose and at the tight one): 1 where nothing changes. Misleads where few images
-    are clustered (the easiest few are stable), and where all fall into one cluster, which is perfectly stable.
+    normal scale with its cluster at the loose and at the tight one): 1 if nothing changes. It misleads if few images
+    are clustered (the easiest few are stable), and if all fall into one cluster, which is perfectly stable.
 
     Returns:
-        A value in (0, 1]; None where nothing clusters.
+        A value in (0, 1]; None without clusters.
     """
     clustered = found.scales.normal != NOISE
     if not clustered.any():
@@ -166,14 +166,14 @@ def scale_stability(found: PseudoLabels) -> float | None:
 
 
 def half_agreement(features: NDArray[np.float32], *, k: int = 10) -> float:
-    """How far two encoders made of one agree: the even and the odd columns of the features, each by itself.
+    """Measure the agreement of two encoders made of one: the even and the odd columns of the features.
 
-    The mean share of an image's ``k`` nearest neighbours by the one half that are so by the other, above what chance
-    would give: 0 for noise, 1 for the same neighbours. What both halves see is structure of the images and not of a
-    few columns. Misleads where both see something beside the point: all columns that follow the light agree well.
+    The mean share of an image's ``k`` nearest neighbours by one half that are also nearest by the other, corrected for
+    chance: 0 for noise, 1 for the same neighbours. Structure that both halves show is a property of the images, not of
+    a few columns. It misleads if both show the same irrelevant structure: columns that follow the light agree well.
 
     Returns:
-        A value of at most 1; about 0 for noise. 0 where there is only one column.
+        A value of at most 1; about 0 for noise. 0 if there is only one column.
     """
     if features.shape[1] < 2:
         return 0.0
@@ -185,7 +185,7 @@ def half_agreement(features: NDArray[np.float32], *, k: int = 10) -> float:
 
 
 def _neighbours_of(columns: NDArray[np.float32], k: int) -> NDArray[np.int64]:
-    """``[N, min(k, N - 1)]``: the nearest by cosine similarity, the image itself left out."""
+    """Give ``[N, min(k, N - 1)]`` nearest rows by cosine similarity, without the row itself."""
     lengths = np.linalg.norm(columns, axis=1, keepdims=True)
     unit = np.ascontiguousarray(columns / np.maximum(lengths, 1e-12), dtype=np.float32)
     return np.asarray(nearest_neighbours(unit, k + 1).indices[:, 1:], dtype=np.int64)
@@ -194,20 +194,20 @@ def _neighbours_of(columns: NDArray[np.float32], k: int) -> NDArray[np.int64]:
 def mutual_neighbours(
     neighbours: NDArray[np.integer], cameras: NDArray[np.int64] | None = None
 ) -> tuple[float, float | None]:
-    """Do neighbours agree that they are neighbours, and do they meet across cameras?
+    """Measure the share of neighbours that are mutual, and how often mutual neighbours are of different cameras.
 
-    The share of images' nearest neighbours that have them among theirs in turn. And, of these mutual ones, the share
-    from another camera, divided by the share that chance would give: 1 where cameras do not matter, 0 where an image
-    only finds its own camera, which is the usual failure of an encoder on new cameras. The second misleads where
-    objects are seen by one camera only (then it should be 0), and for noise, which ignores cameras as well (1): read it
-    beside the first.
+    The first is the share of nearest neighbours that have the image among their own nearest neighbours. The second is
+    the share of these mutual neighbours from another camera, divided by the share expected by chance: 1 if cameras do
+    not matter, 0 if an image only finds its own camera, the usual failure of an encoder on new cameras. The second
+    misleads if each object is seen by one camera (then it should be 0), and for noise, which also gives 1: read it
+    together with the first.
 
     Args:
-        neighbours: ``[N, k]`` int, without the image itself; k at least 1.
-        cameras: ``[N]`` int, -1 unknown; None: none is known.
+        neighbours: ``[N, k]`` int, nearest neighbours without the image itself; k at least 1.
+        cameras: ``[N]`` int, the camera of each image, -1 unknown; None: all unknown.
 
     Returns:
-        Both shares; the second is None unless images of two known cameras are there and a mutual pair is among them.
+        Both shares; the second is None without images of two known cameras or without a mutual pair among them.
     """
     mutual = _are_mutual(neighbours)
     if cameras is None:
@@ -219,14 +219,14 @@ def mutual_neighbours(
         return float(mutual.mean()), None
     share_other = np.zeros(len(cameras))
     share_other[known] = (known.sum() - counts[numbers.reshape(-1)]) / (known.sum() - 1)
-    # Each image weighs as many times as it has mutual neighbours, on both sides.
+    # Each image is weighted by the number of its mutual neighbours, on both sides.
     expected = float((counted.sum(axis=1) * share_other).sum())
     other = float((counted & (cameras[neighbours] != cameras[:, None])).sum())
     return float(mutual.mean()), other / expected
 
 
 def _are_mutual(neighbours: NDArray[np.integer]) -> NDArray[np.bool_]:
-    """``[N, k]``: whether each neighbour has the image among its own."""
+    """Give ``[N, k]`` bool: whether each neighbour has the image among its own neighbours."""
     mutual = np.zeros(neighbours.shape, dtype=np.bool_)
     for at in range(0, len(neighbours), 4096):
         block = neighbours[at : at + 4096]
@@ -236,14 +236,14 @@ def _are_mutual(neighbours: NDArray[np.integer]) -> NDArray[np.bool_]:
 
 
 def effective_dimensions(features: NDArray[np.float32]) -> float:
-    """How many directions the features use: the exponential of the entropy of their spectrum.
+    """Compute the effective number of directions of the features: the exponential of the entropy of their spectrum.
 
     From 1 (all images on one line: the encoder has collapsed) to the smaller of N and D. Garrido et al., *RankMe*,
-    ICML 2023, on features less their mean. Misleads as a measure of quality: noise uses all directions; only a fall
-    says something.
+    ICML 2023, on features minus their mean. It misleads as a measure of quality, because noise uses all directions;
+    only a decrease is meaningful.
 
     Returns:
-        A value of at least 1; 1 as well where all features are equal.
+        A value of at least 1; 1 if all features are equal.
 
     Cost: ``N D^2``.
     """

@@ -1,7 +1,7 @@
-"""From features to pseudo labels: what happens at the start of each epoch.
+"""Pseudo labels from features, at the start of each epoch.
 
-Paper: Algorithm 1, lines 4 to 6. Neighbours, Jaccard distance, clusters at three scales, reliability: each is a file
-of its own; this one puts them in order.
+Paper: Algorithm 1, lines 4 to 6. Neighbours, Jaccard distance, clusters at three scales and reliability each have a
+separate file; this one calls them in order.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ from spcl.selfpaced.reliability import (
 
 @dataclass(frozen=True)
 class PseudoLabels:
-    """The labels of one epoch.
+    """The pseudo labels of one epoch.
 
     Attributes:
-        labels: ``[N]`` int64, contiguous from 0; every un-clustered sample is a class of its own.
+        labels: ``[N]`` int64, contiguous from 0; every un-clustered sample is a separate class.
         scales: DBSCAN labels ``tight``, ``normal``, ``loose``, each ``[N]`` int64, -1 noise.
         independence: ``[N]`` float64 in (0, 1], IoU of the normal and the loose cluster: high is good.
         compactness: ``[N]`` float64 in (0, 1], IoU of the normal and the tight cluster: high is good.
-        independence_threshold: Pass it to the next epoch; None as long as no epoch had a cluster.
-        num_clusters: Classes of more than one sample in ``labels``.
-        num_unclustered: Samples that are a class of their own.
+        independence_threshold: Threshold to pass to the next epoch; None while no epoch had a cluster.
+        num_clusters: Number of classes in ``labels`` with more than one sample.
+        num_unclustered: Number of samples that are a class of one.
     """
 
     labels: NDArray[np.int64]
@@ -49,13 +49,13 @@ class PseudoLabels:
 
     @classmethod
     def from_labels(cls, labels: ArrayLike) -> PseudoLabels:
-        """The result of any clustering as pseudo labels: every cluster is kept whole.
+        """Make pseudo labels from any clustering; every cluster is kept whole.
 
         Args:
-            labels: ``[N]`` int, the cluster of each sample; -1: in none, a class of its own.
+            labels: ``[N]`` int, the cluster of each sample; -1: in no cluster, which gives a class of one.
 
         Raises:
-            ValueError: If it is no list of whole numbers from -1 on.
+            ValueError: If ``labels`` is no list of integers from -1 on.
 
         Examples:
             >>> found = PseudoLabels.from_labels([7, 7, -1, 3])
@@ -81,7 +81,7 @@ class PseudoLabels:
 
     @property
     def cluster_sizes(self) -> NDArray[np.int64]:
-        """Sizes of the clusters of more than one sample, ascending."""
+        """Give the sizes of the clusters of more than one sample, ascending."""
         sizes = np.bincount(self.labels) if len(self.labels) else np.empty(0, dtype=np.int64)
         return np.sort(sizes[sizes > 1])
 
@@ -97,21 +97,21 @@ def pseudo_labels(
     neighbours: NDArray[np.integer] | None = None,
     independence_threshold: float | None = None,
 ) -> PseudoLabels:
-    """Cluster features and keep what is reliable.
+    """Cluster features and keep the reliable clusters and members.
 
     Args:
         features: ``[N, D]`` rows, NumPy or torch; normalised here where they are not of unit length.
         k1: Neighbours in the k-reciprocal encoding, the sample itself included, at least 1; where there are fewer
             samples, all of them.
-        k2: Neighbours in the local query expansion, at least 1; 1: none.
+        k2: Neighbours in the local query expansion, at least 1; 1: no expansion.
         eps: DBSCAN's largest distance of two neighbours, at the normal scale, inclusive.
-        eps_gap: How far the tight and the loose scale lie from it, at least 0; all scales lie from 0 to below 1.
+        eps_gap: Difference of eps to the tight and the loose scale, at least 0; all scales lie from 0 to below 1.
         min_samples: Neighbours, the sample itself included, that make a core sample; at least 1.
         neighbours: ``[N, k1]`` int, nearest first, the row itself among them; None: computed exactly.
         independence_threshold: The threshold of an earlier epoch; None: set from these clusters.
 
     Returns:
-        PseudoLabels. No cluster at all is an answer too: every sample is then a class of its own.
+        PseudoLabels. If there is no cluster, every sample is a class of one.
 
     Raises:
         ValueError: If a setting is out of range, shapes do not fit, or rows are zero, NaN or infinite.
@@ -143,7 +143,7 @@ def pseudo_labels(
 
 
 def labels_of_scales(scales: Scales, threshold: float | None) -> PseudoLabels:
-    """What is reliable in given clusters.
+    """Keep the reliable clusters and members of given clusters.
 
     Args:
         scales: Cluster labels at the three scales.

@@ -1,4 +1,4 @@
-"""Which clusters, and which of their members, can be trusted.
+"""Reliability of clusters and of their members.
 
 Paper: section 3.3, equations 4 and 5. *Independence* of a sample: how much its cluster stays the same at the loose
 scale; *compactness*: at the tight scale; both as intersection over union, high is good. A cluster is kept when its
@@ -23,11 +23,11 @@ _ROUNDING = 2e-7
 
 
 def cluster_agreement(labels: NDArray[np.int64], others: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Intersection over union of each sample's cluster in one labelling and its cluster in another.
+    """Compute the intersection over union (IoU) of each sample's cluster in one labelling and its cluster in another.
 
     Args:
-        labels: ``[N]`` int, -1 noise; a noise sample is a cluster of itself alone.
-        others: ``[N]`` int, likewise.
+        labels: ``[N]`` int, one labelling; -1 noise: the sample is a cluster of one.
+        others: ``[N]`` int, the other labelling; -1 noise, treated in the same way.
 
     Returns:
         ``[N]`` float64 in (0, 1].
@@ -45,7 +45,7 @@ def cluster_agreement(labels: NDArray[np.int64], others: NDArray[np.int64]) -> N
 
 
 def singletons_for_noise(labels: NDArray[np.int64]) -> NDArray[np.int64]:
-    """``[N]`` int64: clusters keep their numbers, each noise sample gets one of its own above them, in order."""
+    """Give ``[N]`` int64 labels: clusters keep their numbers, each noise sample gets a new one above them, in order."""
     classes = np.array(labels, dtype=np.int64)
     noise = classes == NOISE
     classes[noise] = classes.max(initial=-1) + 1 + np.arange(int(noise.sum()))
@@ -53,11 +53,11 @@ def singletons_for_noise(labels: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def independence_threshold(labels: NDArray[np.int64], independence: NDArray[np.float64]) -> float | None:
-    """The threshold that keeps the 90 % most independent clusters; the first epoch's is frozen.
+    """Compute the threshold that keeps the 90 % most independent clusters; the first epoch's is used in all epochs.
 
     Args:
-        labels: ``[N]`` normal-scale labels, -1 noise.
-        independence: ``[N]`` of each sample.
+        labels: ``[N]`` labels at the normal scale, -1 noise.
+        independence: ``[N]`` independence of each sample.
 
     Returns:
         The independence of the cluster at place ``round(0.9 n)`` (halves to even, at most the last) of the n clusters
@@ -82,13 +82,13 @@ def reliable_labels(
     compactness: NDArray[np.float64],
     threshold: float | None,
 ) -> NDArray[np.int64]:
-    """Labels after the self-paced selection.
+    """Give the labels after the self-paced selection.
 
     Args:
         scales: Cluster labels at the three scales.
-        independence: ``[N]`` of each sample.
-        compactness: ``[N]`` of each sample.
-        threshold: The least independence of a cluster that is kept; None keeps all.
+        independence: ``[N]`` independence of each sample.
+        compactness: ``[N]`` compactness of each sample.
+        threshold: Least independence of a cluster that is kept; None keeps all.
 
     Returns:
         ``[N]`` int64, contiguous from 0: kept clusters in the order of their DBSCAN numbers, then the un-clustered.

@@ -1,10 +1,10 @@
 """A hybrid memory larger than one device: rows and class means are spread over the processes of a run.
 
-The same algorithm as ``hybrid_memory.py`` and ``contrastive_loss.py``, and the same numbers within rounding. Each
-process owns a part of the rows and a part of the class means. All rows come together on a process only while labels
-are made of them, and on the host of one process while a run is saved. The loss is a log-sum-exp whose partial sums are
-added up over the processes; its gradient with respect to the features is computed with it, so that the backward pass
-needs no communication.
+It is the algorithm of ``hybrid_memory.py`` and ``contrastive_loss.py``, with equal results within rounding. Each
+process owns a part of the rows and a part of the class means. All rows are gathered on a process only while labels are
+computed, and on the host of one process while a run is saved. The loss is a log-sum-exp whose partial sums are added
+over the processes; its gradient with respect to the features is computed with it, so that the backward pass needs no
+communication.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from spcl.selfpaced.hybrid_memory import check_rows, in_turns, normalised_into, 
 
 
 class ShardedMemory:
-    """A memory of ``num_slots`` unit rows of length ``dim`` over all processes; every method is called by all of them.
+    """A memory of ``num_slots`` unit rows of length ``dim`` over all processes; all of them call every method.
 
     Attributes:
         features: This process's rows, ``runtime.part(num_slots)`` of them.
@@ -42,9 +42,9 @@ class ShardedMemory:
         self.class_means = torch.zeros(0, dim, device=device)
 
     def rows(self) -> Tensor:
-        """All rows, ``[K, D]``, on every process, whose search for neighbours needs them: a copy, for a while.
+        """Give a copy of all rows, ``[K, D]``, on every process, for the neighbour search.
 
-        On the device where it has room for them, else on the host.
+        The copy is on the device if they fit, otherwise on the host.
         """
         num_rows, dim = len(self.labels), self.features.shape[1]
         own = self.features if self.runtime.has_room(4 * num_rows * dim) else self.features.cpu()
@@ -52,7 +52,7 @@ class ShardedMemory:
 
     @torch.no_grad()
     def fill(self, features: Tensor) -> None:
-        """As ``HybridMemory.fill``: ``[K, D]``, the same on every process."""
+        """Set all rows as ``HybridMemory.fill`` does: ``[K, D]``, the same on every process."""
         if features.shape != (len(self.labels), self.features.shape[1]):
             raise ValueError(
                 f"rows have shape {tuple(features.shape)}; the memory {(len(self.labels), self.features.shape[1])}"
@@ -62,7 +62,7 @@ class ShardedMemory:
 
     @torch.no_grad()
     def put(self, start: int, features: Tensor) -> None:
-        """As ``HybridMemory.put``: ``[n, D]``, the same on every process, which keeps what is its own."""
+        """Set rows as ``HybridMemory.put`` does: ``[n, D]``, the same on every process, which keeps its part."""
         check_rows(start, features, (len(self.labels), self.features.shape[1]))
         self.class_means, self.class_sizes = self.class_means[:0].clone(), self.class_sizes[:0].clone()
         first, stop = max(start, self._own.start), min(start + len(features), self._own.stop)
@@ -72,7 +72,7 @@ class ShardedMemory:
 
     @torch.no_grad()
     def relabel(self, labels: Tensor) -> None:
-        """As ``HybridMemory.relabel``: ``[K]``, the same on every process."""
+        """Set classes as ``HybridMemory.relabel`` does: ``[K]``, the same on every process."""
         labels = torch.as_tensor(labels).to(device=self.labels.device, dtype=torch.int64)
         if labels.shape != self.labels.shape:
             raise ValueError(
@@ -83,7 +83,7 @@ class ShardedMemory:
         num_classes = int(labels.max()) + 1 if len(labels) else 0
         self.labels = labels.clone()
         self.class_sizes = torch.bincount(labels, minlength=num_classes)
-        # The old means go before the new ones come.
+        # The old means are freed before the new ones are made, to keep memory low.
         self.class_means = self.class_means[:0].clone()
         mine = labels[self._own.start : self._own.stop]
         for rank in range(self.runtime.num_processes):
@@ -99,7 +99,7 @@ class ShardedMemory:
 
     @torch.no_grad()
     def update(self, inputs: Tensor, slots: Tensor) -> None:
-        """As ``HybridMemory.update``: features and slots of the whole batch, the same on every process."""
+        """Move rows as ``HybridMemory.update`` does; inputs and slots of the whole batch, the same on every process."""
         require_classes(self.class_sizes)
         device = self.features.device
         inputs = inputs.detach().to(device=device, dtype=self.features.dtype)
@@ -110,7 +110,7 @@ class ShardedMemory:
             old = self.features[own_rows]
             moved = F.normalize(self.momentum * old + (1.0 - self.momentum) * inputs[own_positions], dim=1)
             self.features[own_rows] = moved
-            # How far each row moved, from its owner to the owner of its class.
+            # The change of each row is sent from its owner to the owner of its class.
             shifts = torch.zeros(len(rows), inputs.shape[1], device=device)
             shifts[owned.to(device)] = moved - old
             self.runtime.sum(shifts)
@@ -120,9 +120,9 @@ class ShardedMemory:
             self.class_means.index_add_(0, classes[here] - classes_here.start, shifts[here] / sizes)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """The whole memory on the host of the main process, which saves it; nothing in the others.
+        """Give the whole memory on the host of the main process, which saves it; an empty dictionary in the others.
 
-        As ``HybridMemory.state_dict`` gives it: runs may continue on other numbers of devices.
+        It equals ``HybridMemory.state_dict``: a run may be resumed on another number of devices.
         """
         features = self.runtime.gather_to_main(self.features, len(self.labels))
         class_means = self.runtime.gather_to_main(self.class_means, len(self.class_sizes))
@@ -136,7 +136,7 @@ class ShardedMemory:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take this process's part of a whole memory: a copy, so that the rest of it, in a file say, can go."""
+        """Copy this process's part of a whole memory, so that the rest can be freed."""
         device = self.features.device
         classes = self.runtime.part(len(state["class_sizes"]))
         self.features.copy_(state["features"][self._own.start : self._own.stop])
@@ -148,7 +148,7 @@ class ShardedMemory:
 def sharded_contrastive_loss(
     inputs: Tensor, slots: Tensor, memory: ShardedMemory, *, temperature: float = 0.05
 ) -> Tensor:
-    """As ``contrastive_loss``: the loss ``[B]`` of this process's inputs ``[B, D]``, B the same on every process."""
+    """Compute ``contrastive_loss`` ``[B]`` of this process's inputs ``[B, D]``, with B equal on every process."""
     if not 0 < temperature < float("inf"):
         raise ValueError(f"temperature is {temperature}; it must be a positive number")
     require_classes(memory.class_sizes)

@@ -12,10 +12,10 @@ from spcl.randomness import generator
 from spcl.selfpaced.clustering import NOISE
 
 _MOST_PRODUCTS = 2e11
-"""Multiplications of a silhouette, beyond which images are sampled: some seconds."""
+"""Largest number of multiplications of a silhouette, some seconds; for more, images are sampled."""
 
 _BLOCK_BYTES = 16 * 2**20
-"""The most memory that the distances of some images to some clusters take."""
+"""Largest memory of a block of distances of images to clusters, in bytes."""
 
 _ROWS_AT_ONCE = 1024
 
@@ -23,21 +23,21 @@ _ROWS_AT_ONCE = 1024
 def silhouette(
     features: NDArray[np.float32], labels: NDArray[np.int64], *, max_products: float = _MOST_PRODUCTS, seed: int = 0
 ) -> float | None:
-    """How much nearer clustered images are to their own cluster than to the next one: scikit-learn's score.
+    """Compute scikit-learn's silhouette score: how much nearer clustered images are to their cluster than to the next.
 
-    Cosine distance; images without a cluster are left out. The mean distance to a cluster is one product with its mean,
-    so nothing is larger than a block of images times the clusters. Misleads after training: clusters that were trained
-    on are tight, right or wrong, which is why it is taken on images that were held back; and it is of the clusters
-    found, not of the objects: two persons in one tight cluster score well.
+    The distance is cosine; images without a cluster are left out. The mean distance to a cluster is one product with
+    its mean, so no array is larger than a block of images times the clusters. It misleads on images that were trained
+    on, whose clusters are tight whether right or wrong; use images that were held back. It rates clusters, not objects:
+    two identities in one tight cluster score well.
 
     Args:
         features: ``[N, D]`` unit rows.
-        labels: ``[N]`` int, -1 no cluster.
-        max_products: Images are sampled beyond so many multiplications.
+        labels: ``[N]`` int, the cluster of each image, -1 none.
+        max_products: Largest number of multiplications; for more, images are sampled.
         seed: Seed of the random sample.
 
     Returns:
-        A value in [-1, 1]; None where there are not two clusters.
+        A value in [-1, 1]; None with fewer than two clusters.
 
     Cost: ``N C D`` for C clusters, at most ``max_products``.
     """
@@ -60,16 +60,16 @@ def silhouettes(
     chosen: NDArray[np.integer] | None = None,
     block_bytes: int = _BLOCK_BYTES,
 ) -> NDArray[np.float64]:
-    """The silhouette of each clustered image, with cosine distance.
+    """Compute the silhouette of each clustered image, with cosine distance.
 
-    Where there is but one cluster, the next one is an unrelated direction.
+    With a single cluster, an unrelated direction takes the place of the next cluster.
 
     Args:
         features: ``[N, D]`` unit rows.
-        members: ``[M]`` the rows that are in a cluster, each once.
-        own: ``[M]`` the cluster of each, from 0.
-        chosen: ``[S]`` which of the M are wanted; None: all.
-        block_bytes: The most memory for the distances of some images to some clusters.
+        members: ``[M]`` int, the rows that are in a cluster, each once.
+        own: ``[M]`` int, the cluster of each member, from 0.
+        chosen: ``[S]`` int, the members to compute; None: all.
+        block_bytes: Largest memory of a block of distances, in bytes.
 
     Returns:
         ``[S]`` float64 in [-1, 1]; 0 for an image alone in its cluster.
@@ -98,7 +98,7 @@ def _of_a_block(
     block_bytes: int,
 ) -> NDArray[np.float64]:
     others = sizes[own] - 1
-    # The image's distance to itself is zero up to rounding, and no row is exactly of unit length: leave it out.
+    # The image's distance to itself is zero only up to rounding: leave it out.
     to_itself = 1 - np.einsum("bd,bd->b", rows, rows)
     to_own = sizes[own] - np.einsum("bd,bd->b", rows, sums[own])
     within = np.maximum(0, to_own - to_itself) / np.maximum(others, 1)

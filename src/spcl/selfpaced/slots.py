@@ -1,4 +1,4 @@
-"""Which memory row belongs to which source class or target instance.
+"""Slots of the memory: the row of each source class and each target instance.
 
 Paper: section 3.2, the hybrid memory. The first S rows are the source classes, in the order of their labels; the next
 N are the target instances, in the order of ``ReIDDataset.train``. Unsupervised learning is the case S = 0.
@@ -23,18 +23,18 @@ class Slots:
         return self.num_source_classes + self.num_target_instances
 
     def of_source(self, identities: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Memory rows of source images, from their identities ``[...]`` in ``0 .. S - 1``."""
+        """Give the memory rows of source images, from their identities ``[...]`` in ``0 .. S - 1``."""
         return identities
 
     def of_target(self, instances: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Memory rows of target images, from their instance ids ``[...]`` in ``0 .. N - 1``."""
+        """Give the memory rows of target images, from their instance ids ``[...]`` in ``0 .. N - 1``."""
         return self.num_source_classes + instances
 
     def class_of_each(self, target_labels: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The class of every memory row, ``[S + N]`` int64: each source row its own, the target's above them.
+        """Give the class of every memory row, ``[S + N]`` int64: one for each source row, the target's above them.
 
         Args:
-            target_labels: ``[N]`` pseudo labels, contiguous from 0.
+            target_labels: ``[N]`` pseudo labels of the target, contiguous from 0.
         """
         if len(target_labels) != self.num_target_instances:
             raise ValueError(f"{len(target_labels)} target labels for {self.num_target_instances} instances")

@@ -1,8 +1,8 @@
-"""Settings of the clustering from the features alone: eps, k1 and k2, with the reasons and the curves behind them.
+"""Suggested settings of the clustering from the features alone: eps, k1 and k2, with reasons and curves.
 
-No step of the paper, which fixes eps 0.6 and k1 30: on other data these merge everything or leave everything alone.
-One neighbour search serves all settings that are tried. No label is read. What the settings are used for is in
-``pseudo_labels.py`` (training) and ``grouping.py`` (groups for people).
+This is no step of the paper, which fixes eps 0.6 and k1 30: on other data these merge everything or cluster nothing.
+All tried settings share one neighbour search. No label is read. The settings are used in ``pseudo_labels.py``
+(training) and ``grouping.py`` (groups for users).
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ _EQUAL = 1e-6
 
 @dataclass(frozen=True)
 class Suggestion:
-    """Settings that fit some features.
+    """Suggested settings of the clustering, with the reasons.
 
     Attributes:
         eps: DBSCAN's largest distance of two neighbours.
         k1: Neighbours in the k-reciprocal encoding.
         k2: Neighbours in the local query expansion.
-        min_samples: As it was given.
-        reasons: Why, in sentences.
-        curves: One for each k1 that was tried, ascending; empty where there are too few images to try.
+        min_samples: Neighbours that make a core sample, as given.
+        reasons: Reasons for the settings, in sentences.
+        curves: One curve for each k1 that was tried, ascending; empty with too few images.
     """
 
     eps: float
@@ -71,13 +71,13 @@ def suggest(
 
     Args:
         features: ``[N, D]`` rows; normalised here where they are not of unit length.
-        eps: A value is kept; auto: ``TRIED_EPS`` are tried.
-        k1: A value is kept; auto: those of ``TRIED_K1`` up to half the images are tried.
-        k2: A value is kept; auto: ``k2_for(k1)``.
-        min_samples: Kept.
+        eps: DBSCAN's largest distance of two neighbours, which is kept; auto: ``TRIED_EPS`` are tried.
+        k1: Neighbours in the k-reciprocal encoding, which is kept; auto: ``TRIED_K1`` up to half the images are tried.
+        k2: Neighbours in the local query expansion, which is kept; auto: ``k2_for(k1)``.
+        min_samples: Neighbours, the image itself included, that make a core sample.
         neighbours: ``[N, k]`` int, nearest first, the row itself among them, ``searched(k1, min_samples)`` columns;
             None: computed exactly.
-        progress: Called with (values of k1 done, all values of k1); the rest is left out when one is too large.
+        progress: Called with (values of k1 done, all values of k1); values above one that is too large are not tried.
 
     Raises:
         ValueError: If a setting is out of range, shapes do not fit, or rows are zero, NaN or infinite.
@@ -101,7 +101,7 @@ def suggest(
         reason = f"{len(rows)} image(s) cannot form a cluster, which takes {min_samples}: nothing was tried"
         return _untried(reason, eps, tried_k1[0] if k1 == "auto" else k1, k2, min_samples)
     if bool((rows.amax(dim=0) - rows.amin(dim=0) < _EQUAL).all()):
-        # The order of equal neighbours is arbitrary, and so would be what every setting finds.
+        # The order of equal neighbours is arbitrary, and so the clusters of every setting would be.
         return _untried("all images are equal: one cluster", eps, PAPER_K1 if k1 == "auto" else k1, k2, min_samples)
     if neighbours is None:
         neighbours = nearest_neighbours(rows, searched(k1, min_samples)).indices
@@ -113,7 +113,7 @@ def suggest(
             progress(done + 1, len(tried_k1))
         if curves[-1].k1_is_too_large:
             break
-    # The last one may be too large; the first is taken in any case.
+    # The last k1 tried may be too large; the first is taken in any case.
     chosen = curves[-2] if len(curves) > 1 and curves[-1].k1_is_too_large else curves[-1]
     reasons = (
         _reason_of_k1(chosen, curves[-1], len(rows), is_given=k1 != "auto"),
@@ -123,12 +123,12 @@ def suggest(
 
 
 def searched(k1: int | Literal["auto"], min_samples: int = 4) -> int:
-    """How many nearest neighbours ``suggest`` needs."""
+    """Give the number of nearest neighbours that ``suggest`` needs."""
     return max(TRIED_K1[-1] if k1 == "auto" else k1, min_samples)
 
 
 def k2_for(k1: int) -> int:
-    """The query expansion that goes with a k1: 0.3 k1, at most the paper's 6."""
+    """Give the k2 for a k1: 0.3 k1, at most the paper's 6."""
     return max(1, min(PAPER_K2, math.ceil(0.3 * k1)))
 
 
@@ -140,7 +140,7 @@ def _check(
     for value, name in ((k1, "k1"), (k2, "k2")):
         if value != "auto":
             check_count(value, name)
-    # Links to neighbours are counted: an image and one neighbour at least.
+    # Coherence counts links, which need an image and one neighbour at least.
     check_count(min_samples, "min_samples", 2)
 
 
@@ -182,7 +182,7 @@ def _reasons_of_eps(chosen: EpsCurve, *, is_given: bool) -> tuple[str, ...]:
         )
     if is_given:
         return (f"eps = {eps[at]:g}: given; {found}",)
-    # As good as the best, to the eye.
+    # Values this near to the best count as equally good.
     good = np.flatnonzero(chosen.coherence >= chosen.coherence[at] - 0.02)
     others = f" ({eps[good[0]]:g} to {eps[good[-1]]:g} is about as good)" if len(good) > 1 else ""
     sentences = [
@@ -192,7 +192,7 @@ def _reasons_of_eps(chosen: EpsCurve, *, is_given: bool) -> tuple[str, ...]:
     if chosen.largest_share[at] > 0.5:
         sentences.append(
             "more than half of the images fall into one cluster at any good eps: they show one object, or these "
-            "features do not tell the objects apart"
+            "features do not separate the objects"
         )
         return tuple(sentences)
     merging = np.flatnonzero(chosen.largest_share[at:] > 0.5)

@@ -46,7 +46,7 @@ class Stateful(Protocol):
 
 @dataclass(frozen=True)
 class TargetView:
-    """What a labeller may know of the target's training images: not their identities.
+    """The data of the target's training images that a labeller may use, without their identities.
 
     Attributes:
         num_images: N, the number of images.
