@@ -98,9 +98,9 @@ class NetworkConfig:
     pretrained: str = "auto"
     """auto: ImageNet weights, found or downloaded; none: random weights; otherwise a file."""
     from_checkpoint: str = ""
-    """Start from the whole encoder of this checkpoint, which then tells arch, features, pooling and size."""
+    """Start from the whole encoder of this checkpoint, which then sets arch, features, pooling and size."""
     from_domain: Literal["auto", "target", "source"] = "auto"
-    """Whose batch norm of that checkpoint starts the target's; auto: its target's, or its only one."""
+    """Domain of that checkpoint whose batch norm the target starts from; auto: the target, or the only domain."""
     features: int = 0
     """Length of an embedding layer before the neck; 0: none."""
     dropout: float = 0.0

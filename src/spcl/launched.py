@@ -1,4 +1,4 @@
-"""Processes as their launcher tells them in the environment, before anything is set up: torchrun's, or MPI's."""
+"""World size and ranks from the environment variables of the launcher (torchrun or MPI), before processes join."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Launched(NamedTuple):
     Attributes:
         size: Processes in all; 1 where it was started alone.
         rank: Which of them it is, from 0.
-        local_rank: Which of those on its machine, from 0; its rank where the launcher does not tell.
+        local_rank: Rank among the processes of its machine, from 0; the global rank if the launcher does not set it.
     """
 
     size: int

@@ -59,7 +59,7 @@ class Processes:
         if not _has_others():
             return
         _require_devices(chosen)
-        # What Accelerate knows of processes, and nothing else of it: a caller's own Accelerator stays as it is.
+        # Only Accelerate's state of the processes is used: a caller's Accelerator is not changed.
         state = PartialState(cpu=chosen.type == "cpu")
         if state.num_processes == 1 and "LOCAL_RANK" not in os.environ:
             return  # side by side in one job, say of MPI, and each by itself
@@ -170,7 +170,8 @@ class Processes:
         """Call in every process, without collectives inside; an ``InputError`` of any reaches all of them.
 
         Raises:
-            InputError: In every process, so that one can tell it; says in which it arose where that was not all.
+            InputError: In every process, so that one of them can print it; it names the processes in which it arose, if
+                these were not all.
         """
         if self.num_processes == 1:
             return call()

@@ -89,7 +89,7 @@ def test_what_is_missing_is_named(tmp_path):
 def test_names_that_tell_nothing_are_named(tmp_path):
     folder = write_fake("market1501", tmp_path)
     draw(folder / "query" / "holiday.jpg", 1)
-    with pytest.raises(InputError, match=r"holiday.jpg does not tell identity and camera"):
+    with pytest.raises(InputError, match=r"holiday.jpg does not contain identity and camera"):
         load_dataset("market1501", tmp_path)
 
 
@@ -165,7 +165,7 @@ def test_images_outside_the_splits_and_junk_are_told(tmp_path):
 @pytest.mark.parametrize("name", ["2024-01-05_c1_001.jpg", "--5_c1s1_1.jpg", "-_c1s1_1.jpg"])
 def test_a_name_without_a_number_before_the_camera_is_named(tmp_path, name):
     draw(tmp_path / "bounding_box_train" / name, 1)
-    with pytest.raises(InputError, match=rf"{name} does not tell identity and camera"):
+    with pytest.raises(InputError, match=rf"{name} does not contain identity and camera"):
         load_dataset(tmp_path)
 
 

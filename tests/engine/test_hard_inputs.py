@@ -194,7 +194,7 @@ def test_a_folder_without_images(encoder, tmp_path):
         (
             "x.pth",
             lambda path: torch.save({"module.base.0.weight": torch.zeros(2)}, path),
-            r"does not tell its architecture; name it \(--arch\)",
+            r"does not contain its architecture; give it with --arch",
         ),
         ("x.pth", lambda path: path.write_text("version https://git-lfs.github.com/spec/v1"), "Git LFS pointer"),
         ("x.safetensors", lambda path: path.write_text("<html>"), "safetensors: it is a web page"),

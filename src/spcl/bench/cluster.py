@@ -58,15 +58,15 @@ def bench_cluster(
         num: N.
         dim: D.
         k1: As in ``pseudo_labels``.
-        k2: Likewise.
-        eps: Likewise.
-        eps_gap: Likewise.
-        min_samples: Likewise.
+        k2: Neighbours in the local query expansion.
+        eps: DBSCAN's largest distance of two neighbours.
+        eps_gap: Difference of eps to the tight and the loose scale.
+        min_samples: Neighbours that make a core sample.
         engine: Engine of the neighbour search.
         device: Where the search multiplies.
-        repeat: The best of so many is told.
+        repeat: Number of repetitions; the fastest is reported.
         with_full_product: Measure also the search that does not use the symmetry.
-        seed: Of the features.
+        seed: Seed of the features.
         report: Receives progress.
 
     Returns:

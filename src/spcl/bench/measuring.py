@@ -41,7 +41,7 @@ def tiny_numbers_as_zero() -> Iterator[None]:
 
 
 class PeakMemory:
-    """The largest resident memory of this process since it was made, bytes; None where the system does not tell."""
+    """Give the peak resident memory of this process in bytes; None if the system does not report it."""
 
     def __init__(self) -> None:
         self._status = Path("/proc/self/status")

@@ -59,7 +59,7 @@ def bench_train(
         num_slots: K, rows of the memory.
         group_size: Images of a batch-norm group.
         iters: Steps of a measurement.
-        repeat: The best of so many is told.
+        repeat: Number of repetitions; the fastest is reported.
         device: As in training.
         precision: As in training.
         compiled: Whether the network is compiled.

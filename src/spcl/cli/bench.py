@@ -36,7 +36,7 @@ class Cluster(ComputingOptions):
     device: str = "cpu"
     """Where the search multiplies: cpu, auto, cuda, cuda:N or mps."""
     repeat: int = 3
-    """The best of so many is told."""
+    """Number of repetitions; the fastest is reported."""
     no_full_product: bool = False
     """Leave out the search without symmetry, which the search is compared with."""
     json: bool = False
@@ -58,7 +58,7 @@ class Rank(ComputingOptions):
     device: str = "cpu"
     """Where products are made: cpu, auto, cuda, cuda:N or mps."""
     repeat: int = 1
-    """The best of so many is told."""
+    """Number of repetitions; the fastest is reported."""
     json: bool = False
     """Print JSON."""
 
@@ -84,7 +84,7 @@ class Train(ComputingOptions):
     iters: int = 20
     """Steps of a measurement."""
     repeat: int = 3
-    """The best of so many is told."""
+    """Number of repetitions; the fastest is reported."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:N or mps."""
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"

@@ -47,7 +47,7 @@ class Calibrate(FeatureOptions):
     """Print the figures as JSON, as fractions."""
 
     def check(self) -> None:
-        """As for all; and the rate, the seed, the place of the file."""
+        """Check the shared options, then the rate, the seed, the place of the file."""
         super().check()
         if self.identity_from != "auto" and not self.labels:
             raise InputError(f"--identity-from {self.identity_from} is for labels; add --labels, or leave it out")
@@ -111,7 +111,7 @@ def print_calibration(result: CalibrationResult, report: Reporter) -> None:
     report.say("false-match rate   threshold   pairs of one object above it   on other objects within a factor of")
     warnings: dict[str, str] = {}
     for row in figures["thresholds"]:
-        # One sentence of a kind is enough: the column tells the rest.
+        # One warning of each kind is enough: the column shows the others.
         warnings = calibration.warnings(row["false_match_rate"]) | warnings
         mark = " *" if row["warning"] else ""
         rates = percent(row["false_match_rate"]), percent(row["true_match_rate"])

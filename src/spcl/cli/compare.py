@@ -51,7 +51,7 @@ class Compare(EncoderOptions):
     """Print the answer as JSON."""
 
     def check(self) -> None:
-        """As for all; and the rate, and that there are two images."""
+        """Check the shared options, then the rate, and that there are two images."""
         super().check()
         checked_rate(self.false_match_rate)
         for given in (self.first, self.second):

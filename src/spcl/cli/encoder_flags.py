@@ -50,7 +50,7 @@ class EncoderOptions(ComputingOptions):
     """Whose batch norm is used, for a checkpoint that was trained with a source."""
 
     def check(self) -> None:
-        """As for all; and flags that contradict each other."""
+        """Check the shared options, then flags that contradict each other."""
         super().check()
         if self.checkpoint and self.encoder not in ("", self.checkpoint):
             raise InputError(f"two encoders: {self.checkpoint} and --encoder {self.encoder}; give one of both")

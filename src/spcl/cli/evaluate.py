@@ -62,7 +62,7 @@ class Evaluate(EncodingOptions):
     """Print the figures as JSON, as fractions, and the images that cannot be read."""
 
     def check(self) -> None:
-        """As for all; and the size of a batch, and the files to write."""
+        """Check the shared options, then the size of a batch, and the files to write."""
         super().check()
         at_least("--batch-size", self.batch_size, 1)
         at_least("--worst", self.worst, 0)

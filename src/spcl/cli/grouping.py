@@ -18,6 +18,6 @@ class GroupingOptions(EncodingOptions):
     """About the least number of images of a group."""
 
     def check(self) -> None:
-        """As for all; and the least number of images."""
+        """Check the shared options, then the least number of images."""
         super().check()
         at_least("--min-samples", self.min_samples, 2)

@@ -43,7 +43,7 @@ class Identify(AnswerOptions):
     identity_from: IdentityFrom = "auto"
     """Identities of a gallery of images: a table's column; the folder an image lies in; the number before _c."""
     false_match_rate: float = 0.01
-    """Share of images of strangers that may be given somebody's name."""
+    """Share of images of strangers (identities not enrolled) that may be given an identity."""
     calibration: str = ""
     """A file that spcl calibrate -o wrote, in place of the calibration in the checkpoint."""
     where: str = ""
@@ -52,7 +52,7 @@ class Identify(AnswerOptions):
     """Print the answers as JSON."""
 
     def check(self) -> None:
-        """As for all; and the rate."""
+        """Check the shared options, then the rate."""
         super().check()
         checked_rate(self.false_match_rate)
 

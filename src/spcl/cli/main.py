@@ -29,7 +29,7 @@ COMMANDS = {
     "search": "the images of a gallery that are most similar to others",
     "calibrate": "what similarities mean for images like yours, stored in a checkpoint",
     "compare": "do two images show one object",
-    "identify": "whose image is it, of the identities in a gallery, or nobody's",
+    "identify": "name the identity in an image, from those in a gallery, or answer unknown",
     "cluster": "groups of images that show one object, from a folder of crops",
     "suggest": "settings that fit a folder of crops, and why",
     "export": "an encoder for other programs: ONNX, or weights for timm and torch with a model card",
@@ -40,7 +40,7 @@ COMMANDS = {
 
 
 _PATIENCE = 10.0
-"""Seconds that a process waits for the first of its machine to tell an error that both have found."""
+"""Seconds that a process waits for the first process of its machine to print an error that both found."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -67,7 +67,7 @@ def _run(words: list[str]) -> None:
 def run_guarded(program: Callable[[], None]) -> None:
     """Run a program; the user's errors become a message and exit code 2, Ctrl-C becomes exit code 130.
 
-    A process of several that is told to end, or loses another, says so and how to go on.
+    If a process of a distributed run is terminated, or another process has ended, it prints how to resume.
     """
     size, rank, local_rank = launched()
     has_others = size > 1
@@ -88,10 +88,11 @@ def run_guarded(program: Callable[[], None]) -> None:
         if _are_joined():
             if error.is_shared and rank != 0:
                 raise SystemExit(2) from None
-            # What this process alone may have found is told by it, whichever it is.
+            # An error that only this process found is printed by this process, whatever its rank.
             alone = has_others and not error.is_shared
         else:
-            # Those of a machine mostly find the same: the first tells it, and the launcher ends the others.
+            # Processes of one machine usually find the same error: the first prints it, and the launcher ends the
+            # others.
             alone = local_rank != 0
             if alone:
                 _wait_to_be_ended()
@@ -174,4 +175,4 @@ def _fail(message: str) -> None:
 def _overview() -> str:
     lines = ["usage: spcl COMMAND ...", "", "Re-identification without identity labels.", ""]
     lines += [f"  {name:<10} {text}" for name, text in COMMANDS.items()]
-    return "\n".join([*lines, "", "spcl COMMAND --help says more; spcl --version tells the version."])
+    return "\n".join([*lines, "", "spcl COMMAND --help explains a command; spcl --version prints the version."])

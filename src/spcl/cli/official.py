@@ -115,7 +115,7 @@ class TrainUDA(_Shared):
     dataset_source: Annotated[str, _Short(aliases=["-ds"])] = ""
     """Labelled source: market1501, msmt17, personx, veri, vehicleid, vehiclex, or a path. Required."""
     dataset_target: Annotated[str, _Short(aliases=["-dt"])] = "market1501"
-    """Unlabelled target: likewise."""
+    """Unlabelled target: the name of a registered data set."""
 
 
 @dataclass(frozen=True)

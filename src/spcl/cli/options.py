@@ -45,7 +45,7 @@ class EncodingOptions(EncoderOptions):
     """Precision of the network."""
 
     def check(self) -> None:
-        """As for all; and the number of threads that decode."""
+        """Check the shared options, then the number of threads that decode."""
         super().check()
         if self.workers != "auto":
             at_least("--workers", self.workers, 0)
@@ -93,7 +93,7 @@ class AnswerOptions(FeatureOptions):
     """Replace a table that is there already."""
 
     def check(self) -> None:
-        """As for all; and the place of the table."""
+        """Check the shared options, then the place of the table."""
         super().check()
         if not self.output:
             if self.excel or self.overwrite:

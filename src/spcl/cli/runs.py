@@ -34,7 +34,7 @@ class Runs(ComputingOptions):
     """Print the table as JSON."""
 
     def check(self) -> None:
-        """As for all; and that there are folders, and the file's ending."""
+        """Check the shared options, then that there are folders, and the file's ending."""
         super().check()
         if not self.folders:
             raise InputError("which runs? Give their folders: spcl runs runs/*")

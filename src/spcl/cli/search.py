@@ -64,7 +64,7 @@ class Search(AnswerOptions):
     """Print what was found as JSON."""
 
     def check(self) -> None:
-        """As for all; and the number of images, and the place of the picture."""
+        """Check the shared options, then the number of images, and the place of the picture."""
         super().check()
         at_least("--top", self.top, 1)
         if self.save_picture and Path(self.save_picture).suffix != ".png":

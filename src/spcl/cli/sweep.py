@@ -50,7 +50,7 @@ class Sweep(ComputingOptions):
     """Print the table as JSON, and nothing else."""
 
     def check(self) -> None:
-        """As for all; and that there are a recipe and data, and the trackers."""
+        """Check the shared options, then that there are a recipe and data, and the trackers."""
         super().check()
         if not self.recipe or not self.data:
             raise InputError(

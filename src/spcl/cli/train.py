@@ -47,7 +47,7 @@ class Train(ComputingOptions):
     settings: Annotated[Flags, tyro.conf.arg(name="")] = field(default_factory=Flags)
 
     def check(self) -> None:
-        """As for all; and that the trackers are installed."""
+        """Check the shared options, then that the trackers are installed."""
         super().check()
         tracker_names(self.log)
 

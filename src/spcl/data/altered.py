@@ -1,8 +1,8 @@
-"""Crops as another camera might have taken them: mirrored, framed a little differently, in other light.
+"""Augmented copies of crops, as another camera might take them: mirrored, shifted, in other light.
 
-For rating an encoder without labels: it should find the original of an altered crop among many others. Training has
-augmentations of its own (``augment.py``); these change the light, which those do not, so that what is measured is not
-what was practised alone. The three colours change alike: objects are told apart by their colour.
+They rate an encoder without labels: it should retrieve the original of each copy among many crops. They differ from the
+training's augmentations (``augment.py``) by the change of light, so that the rating does not only measure what was
+trained. The three colour channels change equally, because colour identifies objects.
 """
 
 from __future__ import annotations

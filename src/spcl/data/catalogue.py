@@ -150,7 +150,7 @@ def load_source(
         with_times: Whether the column ``time`` of tables is read: a cell that is no time is an error then.
 
     Raises:
-        InputError: As ``load_dataset``.
+        InputError: For the same reasons as in ``load_dataset``.
     """
     folder = Path(options.data_dir)
     text = str(name_or_path)
@@ -191,7 +191,7 @@ def count(records: tuple[Record, ...]) -> tuple[int, int]:
 
 
 def _with_count_notes(dataset: ReIDDataset, published: Counts) -> ReIDDataset:
-    """People work on subsets: counts that differ from the published are told, not refused."""
+    """Add notes on counts that differ from the published ones; users work on subsets, so this is no error."""
     notes = list(dataset.notes)
     for split, (identities, images) in published.items():
         found = count(getattr(dataset, split))

@@ -184,7 +184,7 @@ def note_of_known(names: Sequence[object]) -> str:
 
 
 def _several_in_one_folder(files: Sequence[Path]) -> tuple[str, list[str]] | None:
-    """A folder whose file names tell several identities of several images each; None: there is none.
+    """Find a folder whose file names contain several identities with several images each; None: there is none.
 
     A number that no other image of the folder shares counts images, not identities.
     """

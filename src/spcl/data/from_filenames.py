@@ -1,4 +1,4 @@
-"""Data sets whose file names tell identity and camera: Market-1501, PersonX, VeRi-776, VehicleX.
+"""Data sets whose file names contain identity and camera: Market-1501, PersonX, VeRi-776, VehicleX.
 
 One table of patterns; what differs between them is a row of it. Identities of the training split are numbered from 0 in
 order; those of query and gallery stay as they are written, so that they agree with each other.
@@ -89,7 +89,7 @@ def load_by_filenames(name: str, folder: Path) -> ReIDDataset:
         folder: The data folder that holds it.
 
     Raises:
-        InputError: If a split is missing or empty, or a file name does not tell identity and camera.
+        InputError: If a split is missing or empty, or a file name does not contain identity and camera.
     """
     layout = LAYOUTS[name]
     return _load(name, layout, folder / layout.folder, layout.splits)
@@ -170,7 +170,7 @@ def _records(folder: Path, layout: FilenameLayout, name: str) -> tuple[Record, .
         found = pattern.search(path.name)
         if found is None:
             raise InputError(
-                f"{name}: the file name {path} does not tell identity and camera; expected something like "
+                f"{name}: the file name {path} does not contain identity and camera; expected something like "
                 f"0002_c1s1_000451_03.jpg. For other names use a manifest (path,identity,camera)"
             )
         identity, camera = int(found[1]), int(found[2])

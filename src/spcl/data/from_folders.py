@@ -27,7 +27,7 @@ def load_folder(folder: Path, options: SourceOptions | None = None, *, labelled:
     """A folder of images with all below it, or a folder of splits.
 
     Args:
-        folder: Which.
+        folder: The folder to read.
         options: Options of reading; None: the defaults.
         labelled: Whether labels are asked for: a source, an evaluation.
 

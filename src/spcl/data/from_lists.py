@@ -119,7 +119,7 @@ def _msmt17_camera(image: str, listed_in: Path) -> int:
     words = Path(image).name.split("_")
     if len(words) < 3 or not words[2].isdecimal():
         raise InputError(
-            f"{listed_in}: the file name {image} does not tell a camera; expected identity_number_camera_..."
+            f"{listed_in}: the file name {image} does not contain a camera; expected identity_number_camera_..."
         )
     return int(words[2])
 

@@ -47,8 +47,8 @@ def images_of(
         options: How it is read; None: as by default.
         labelled: Labels are asked for: records have identities, and a folder is read as a data set (a folder per
             identity, Market-1501's layout). Distractors, which are different objects under one number, have none.
-        columns: What the caller knows of the images: a value for each image that is given, in their order; they take
-            the place of the source's own columns of these names.
+        columns: Columns that the caller gives: a value for each image of ``source``, in order; they replace the
+            source's columns of these names.
 
     Returns:
         ImageTable: each image once, folders by path, lists in their order.

@@ -45,7 +45,7 @@ class UnreadableImageError(InputError):
     """An image file that cannot be used.
 
     Attributes:
-        path: Which.
+        path: Path of the image.
         reason: Why, without the path and the advice that the message adds.
     """
 

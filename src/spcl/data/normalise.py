@@ -18,7 +18,7 @@ def test_transform(images: Tensor, mean: Sequence[float], std: Sequence[float]) 
 
 
 def constant(values: Sequence[float], device: torch.device) -> Tensor:
-    """A value for each channel, ``[1, 3, 1, 1]``; made on the host, so that nobody waits for the device."""
+    """A value for each channel, ``[1, 3, 1, 1]``; made on the host, so that the host does not wait for the device."""
     return torch.tensor(list(values)).to(device, non_blocking=True).view(1, 3, 1, 1)
 
 

@@ -41,7 +41,7 @@ class Table:
             without blanks around them (those of ``path`` as they are), empty ones None; cells of Parquet are what
             Parquet holds.
         lines: The line of each row in the file, from 1; of Parquet, the row, from 1.
-        notes: What a reader should know of the reading, in sentences.
+        notes: Remarks about how the table was read, in sentences.
     """
 
     file: Path

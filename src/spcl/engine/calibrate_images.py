@@ -86,7 +86,7 @@ class CalibrationResult:
         checkpoint: The encoder's file; empty: a network without one.
         arch: The architecture, where it was given.
         encoder_origin: How the encoder was made; None: not known.
-        source_notes: What to know of the source of the images, in sentences.
+        source_notes: Remarks about the source of the images, in sentences.
     """
 
     calibration: EncoderCalibration

@@ -112,7 +112,7 @@ def unlabelled_pairs(
         images: Images and features.
         altered: ``[n]`` similarities of images to altered copies of themselves.
         moments: ``[N]``: equal numbers: taken by one camera at one time; -1 unknown. None: none known.
-        rng: Of the draws.
+        rng: Generator of the random draws.
     """
     features = images.features
     clusters = clusters_of(features)
@@ -129,7 +129,7 @@ def unlabelled_pairs(
     if len(different) and alike.mean() > _MOST_ALIKE:
         notes += (
             f"{alike.mean():.0%} of the pairs that one camera took at one time are in one narrow cluster: the times "
-            "are too coarse to tell objects apart, and are not used",
+            "are too coarse to show that two images are of different objects, and are not used",
         )
         different = different[:0]
     if len(different) >= _ENOUGH_PAIRS:

@@ -1,7 +1,7 @@
 """Files that survive a crash, and encoders that come back from them: ours and the official project's.
 
 A checkpoint (``checkpoint.pth.tar``, ``model_best.pth.tar``) is an official one, ``state_dict`` under its names with
-``epoch`` and ``best_mAP``, and beside them ``spcl``: what the encoder is, so that it loads without being told. The
+``epoch`` and ``best_mAP``, and beside them ``spcl``: the encoder's settings, so that it loads without arguments. The
 state of a run (``resume.pt``) is a file of its own, for it holds the memory and the optimiser.
 """
 
@@ -92,7 +92,7 @@ def load_network(
     encoder = Encoder(settings)
     values = from_official(state)
     if len(settings.domains) == 1:
-        # With one domain the official names tell none, and are read as the target's.
+        # With one domain, official names contain no domain; they are read as the target's.
         values = {name.replace(".norms.target.", f".norms.{settings.domains[0]}."): v for name, v in values.items()}
     _load_strictly(encoder, values, path, is_ours="spcl" in content)
     return encoder.eval()
@@ -193,7 +193,7 @@ def _settings(
     facts = official_facts(state)
     known = facts.arch or arch
     if known is None:
-        raise InputError(f"{path} does not tell its architecture; name it (--arch)")
+        raise InputError(f"{path} does not contain its architecture; give it with --arch")
     if arch is not None and arch != known:
         raise InputError(f"{path} is a checkpoint of {known}, not of {arch}")
     height, width = size or (256, 128)

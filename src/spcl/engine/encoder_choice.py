@@ -21,7 +21,7 @@ class RememberedEncoder:
 
     Attributes:
         holder: What holds the features, in words: ``the gallery g``.
-        fingerprint: Of the encoder.
+        fingerprint: Fingerprint of the encoder.
         origin: How it was made; None: an older version or another program does not say it.
     """
 

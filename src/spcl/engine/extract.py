@@ -154,7 +154,7 @@ def _read_ahead(store: ImageStore, rows: range, batch_size: int) -> Iterator[NDA
     def read(part: NDArray[np.int64]) -> NDArray[np.uint8]:
         pieces = [store.read(part[:_PIECE])]
         for at in range(_PIECE, len(part), _PIECE):
-            # Nobody waits for the rest, least of all a user who pressed Ctrl-C.
+            # Do not wait for pending reads: the user may have pressed Ctrl-C.
             if stopped.is_set():
                 break
             pieces.append(store.read(part[at : at + _PIECE]))

@@ -1,4 +1,4 @@
-"""What a run tells: progress with an estimate, one row an epoch, a file of metrics, warnings in plain words.
+"""Output of a run: progress with an estimate, one row for each epoch, a metrics file, warnings.
 
 On a terminal, bars that vanish when they are done; elsewhere (a log file, a job's output) a line now and then. Nothing
 is shown for what takes less than two seconds.

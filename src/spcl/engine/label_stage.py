@@ -68,7 +68,7 @@ def check_label_stage(
     spread: bool = False,
     flags: Sequence[str] = ("--features", "--k1"),
 ) -> None:
-    """Tell what labelling so many images takes where it takes long.
+    """Report the estimated time and memory of the label stage if it takes long.
 
     Args:
         num: Number of target images.
@@ -76,7 +76,7 @@ def check_label_stage(
         k1: Neighbours in the k-reciprocal encoding.
         engine: Engine of the neighbour search.
         runtime: Where the search multiplies; shares the machine's memory with how many processes.
-        report: Told the estimate.
+        report: Receives the estimate as a message.
         num_slots: Rows of the hybrid memory; 0: there is none.
         spread: Whether each process holds a part of the rows.
         flags: Those that the program has of ``--features`` and ``--k1``: no other is advised.

@@ -34,7 +34,7 @@ _BLOCKS: dict[tuple[str, tuple[int, ...]], str] = {
 
 @dataclass(frozen=True)
 class OfficialFacts:
-    """What the names and shapes of an official ``state_dict`` tell.
+    """The settings that follow from the names and shapes of an official ``state_dict``.
 
     Attributes:
         arch: The network; None where it is none of the official ones.

@@ -120,7 +120,7 @@ def check_readable(
         skipped_as: What becomes of images that cannot be read, as a sentence; None: they are an error.
         seed: Seed of the random sample.
         num_threads: Number of threads that decode; ``auto``: as many as compute; 0: the calling thread decodes.
-        report: Told which cannot be read.
+        report: Receives a warning that lists unreadable images.
 
     Returns:
         The images that cannot be read.

@@ -57,7 +57,7 @@ class RunIdentity:
     Attributes:
         settings: All settings, by section; plain values.
         images: A number for the training images of each domain.
-        defaults: All settings as they are where nobody sets them.
+        defaults: The default of every setting.
         read: Settings of an earlier version in the places that they have today.
     """
 
@@ -176,7 +176,7 @@ class RunFolder:
 
     Attributes:
         path: The folder.
-        identity: Of the run.
+        identity: Identity of the run.
         runtime: One process writes; all of them give their part.
         slots: Layout of the memory.
     """
@@ -192,7 +192,7 @@ class RunFolder:
         The state comes last: when it says that an epoch is done, that epoch's other files are there.
 
         Args:
-            state: Of the run.
+            state: State of the run.
             result: The encoder that the run is for: it goes into the checkpoints.
             epoch_ended: Whether checkpoints are written, too.
             is_best: Whether the best checkpoint is among them.

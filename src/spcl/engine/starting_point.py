@@ -131,7 +131,7 @@ def settings_from_checkpoint(path: Path, *, arch: str | None = None) -> dict[str
 
     Returns:
         Architecture, embedding length, pooling and last stride; the size of images, and the range of their values,
-        where the checkpoint tells it (official ones do not).
+        if the checkpoint contains it (official ones do not).
 
     Raises:
         InputError: If it is no checkpoint.

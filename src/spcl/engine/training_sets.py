@@ -1,4 +1,4 @@
-"""The images that a run trains on and is rated by: read, checked, without what nobody may see or nobody can read."""
+"""The training and test images of a run: read and checked, without target identities and unreadable images."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def load_sets(
 
     Args:
         config: Which, and what to do with images that cannot be read.
-        runtime: One process opens the images and tells the others.
+        runtime: Processes of the run; one of them opens the images and sends the result to the others.
         report: Receives progress and warnings.
         target: The target where it is no data set on disk; None: the one that the settings name.
 
@@ -45,7 +45,7 @@ def load_sets(
         source, target = (None if source is None else _without(source, broken)), _without(target, broken)
         left = source, target
         runtime.together(lambda: preflight.check_training_sets(*left, source_only=source_only))
-    # From here on nobody can read the target's identities.
+    # From here on the target's identities are removed.
     target = target.without_training_identities()
     return source, replace(target, train=()) if source_only else target
 

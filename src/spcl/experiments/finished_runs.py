@@ -27,7 +27,7 @@ class FinishedRun:
     """A run of which all epochs are done.
 
     Attributes:
-        folder: Of the run.
+        folder: Folder of the run.
         settings: All settings by dotted name: ``labels.eps``, ``losses.0.temperature``.
         epochs: A row for each epoch, as in ``metrics.jsonl``.
     """

@@ -35,7 +35,7 @@ class PlannedRun:
     """A run of a sweep.
 
     Attributes:
-        folder: Of the run.
+        folder: Folder of the run.
         recipe: All its settings.
         varied: The settings in which the runs of the sweep differ, by dotted name, the seed last.
     """

@@ -123,7 +123,7 @@ def run_sweep(planned: Sequence[PlannedRun], logs_dir: Path, options: SweepOptio
         report: Shows which run is made, and what happens in it.
 
     Raises:
-        InputError: As ``sweep``.
+        InputError: For the same reasons as in ``sweep``.
     """
     if launched().size > 1:
         raise InputError("a sweep is started once, not by torchrun: with --devices cuda:0 cuda:1 one run is on each")

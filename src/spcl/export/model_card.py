@@ -86,7 +86,7 @@ def loading_code(encoder: Encoder, file_name: str) -> str:
 
     Args:
         encoder: The encoder.
-        file_name: Of the weights.
+        file_name: File name of the weights.
 
     Returns:
         Lines; they leave ``features [1, D]`` behind.
@@ -187,7 +187,7 @@ def _training_in_words(facts: Mapping[str, Any]) -> str:
     """What the checkpoint says of its training."""
     config = facts.get("config")
     if not isinstance(config, Mapping):
-        return "The checkpoint does not tell (an official one, or an encoder that has seen ImageNet only)."
+        return "Not stored in the checkpoint (an official one, or an encoder trained on ImageNet only)."
     data, schedule = config.get("data", {}), config.get("schedule", {})
     source, target = (last_name(data.get(name)) for name in ("source", "target"))
     if schedule.get("source_only"):

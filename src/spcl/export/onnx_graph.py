@@ -43,8 +43,8 @@ class GraphInput:
         size: Height and width of the images, pixels.
         is_normalised: The images are normalised by ImageNet's mean and deviation, as trackers do; otherwise they are
             pixels from 0 to 255.
-        name: Of the input.
-        output_name: Of the output.
+        name: Name of the input.
+        output_name: Name of the output.
     """
 
     size: tuple[int, int]

@@ -1,4 +1,4 @@
-"""What a gallery knows of an image beside its vector, as Arrow columns: checked, and of one type each.
+"""Columns of a gallery beside the vector, as Arrow columns: checked, and of one type each.
 
 ``path``, ``identity`` and ``camera`` are text, as the user wrote them (a number becomes its digits, so that camera
 ``north gate`` may follow camera 3), ``time`` is a time without zone; every other column is text, a whole number, a

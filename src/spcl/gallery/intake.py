@@ -31,7 +31,7 @@ class FoundImages:
     Attributes:
         records: The images.
         table: Their columns, as ``columns.described`` makes them, a row for each record; paths are absolute.
-        notes: What a reader should know of the source, in sentences.
+        notes: Remarks about the source, in sentences.
     """
 
     records: tuple[Record, ...]

@@ -24,7 +24,7 @@ def with_keys(snapshot: Snapshot, folder: Path, schema: pa.Schema) -> tuple[pa.R
     """The rows of a gallery of format 1 with keys, one row for each image.
 
     Args:
-        snapshot: Of the gallery.
+        snapshot: Snapshot of the gallery.
         folder: Folder of the gallery.
         schema: Of the rows to be: the key, then the columns that there are.
 

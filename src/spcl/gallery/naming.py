@@ -23,7 +23,7 @@ def enrol(snapshot: Snapshot, condition: str, total: int, report: Reporter | Non
     """Enrol the images of one version of a gallery.
 
     Args:
-        snapshot: Of the gallery.
+        snapshot: Snapshot of the gallery.
         condition: A filter, as the store takes it, that only images with an identity pass.
         total: How many pass it, at least 1.
         report: Receives progress.

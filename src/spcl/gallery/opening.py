@@ -24,7 +24,7 @@ def gallery_to_fill(folder: Path, encoder: Encoder, *, flip: bool, key: KeyBy | 
     other's is opened.
 
     Args:
-        folder: Of the gallery.
+        folder: Folder of the gallery.
         encoder: Whose vectors it holds.
         flip: Whether they are averaged with those of mirror images.
         key: What one image is; None: as the gallery has it, ``path`` for a new one.

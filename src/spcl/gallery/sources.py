@@ -26,7 +26,7 @@ class Searchable:
     Attributes:
         gallery: As a gallery; of a file or of images, one that lasts as long as the ``with`` block.
         broken: Path and reason of each image that could not be read.
-        notes: What a reader should know of the source of images, in sentences.
+        notes: Remarks about the source of images, in sentences.
     """
 
     def __init__(

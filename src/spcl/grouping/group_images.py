@@ -76,7 +76,7 @@ class GroupingResult:
         broken: Path and reason of each image that could not be read.
         left_out: Path and reason of each file that was found and not used.
         odd: Copies and thumbnails among the images that were grouped.
-        notes: What to know of the source, in sentences.
+        notes: Remarks about the source, in sentences.
         checkpoint: The encoder's file; empty: a network without one.
         encoder: Fingerprint of the encoder.
         out: Folder that holds the results; None: nothing was written.

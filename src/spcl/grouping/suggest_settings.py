@@ -61,7 +61,7 @@ class SuggestedSettings:
         training_note: What that training reads otherwise than was looked at, in a sentence; empty: nothing.
         num_images: Images that were looked at.
         broken: Path and reason of each image that could not be read.
-        notes: What to know of the source, in sentences.
+        notes: Remarks about the source, in sentences.
     """
 
     suggestion: Suggestion

@@ -19,7 +19,7 @@ from spcl.engine.whole_files import written_aside
 
 matplotlib.use("Agg")
 
-# Colour, line and word all say the same, for readers who do not tell red from green and for prints in grey.
+# Colour, line and word show the same, for readers who cannot distinguish red and green and for prints in grey.
 _RIGHT, _WRONG, _UNKNOWN = "#1b7837", "#c0272d", "#555555"
 _DPI = 150
 # All lengths below are inches.

@@ -72,7 +72,7 @@ class ExperimentTracker:
     evaluation is due. A run that is resumed goes on in the tracker, too.
 
     Attributes:
-        name: Of the tracker.
+        name: Name of the tracker.
         num_hits: Gallery images of each query in a picture of rankings.
     """
 
@@ -153,7 +153,7 @@ def with_trackers(report: Reporter, names: Sequence[str]) -> Reporter:
         names: Of the trackers; none: the reporter as it is.
 
     Raises:
-        InputError: As ``ExperimentTracker``.
+        InputError: For the same reasons as in ``ExperimentTracker``.
     """
     if not names:
         return report
@@ -166,7 +166,7 @@ def tracker_names(text: str) -> tuple[str, ...]:
     """Names with commas between them: each once, in their order.
 
     Raises:
-        InputError: As ``check_trackers``.
+        InputError: For the same reasons as in ``check_trackers``.
     """
     names = tuple(dict.fromkeys(name for part in text.split(",") if (name := part.strip().lower())))
     check_trackers(names)

@@ -33,7 +33,7 @@ class RunStarted:
     """The first step is about to be made.
 
     Attributes:
-        folder: Of the run.
+        folder: Folder of the run.
         settings: All settings of the recipe, by section, plain values.
         epochs: Number of epochs.
         history: Reports of the epochs that are done, where the run is continued.

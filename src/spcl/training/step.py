@@ -35,7 +35,7 @@ class TrainingParts:
         runtime: Device, precision and processes.
         encoder: In training.
         network: The encoder as a step calls it: compiled, distributed over processes; the same weights.
-        optimisation: Of the encoder.
+        optimisation: Optimisation of the encoder.
         memory: Its rows, which the losses read.
         losses: The terms of the loss.
         label_features: Where the features come from of which labels are made.
@@ -69,7 +69,7 @@ def step(parts: TrainingParts, batch: Batch, accumulate: int = 1) -> Tensor:
     """One step: forward, loss, backward, optimiser, memory, teacher.
 
     Args:
-        parts: Of the run.
+        parts: Parts of the run.
         batch: This process's share of a batch.
         accumulate: Parts that the share is encoded in, one after the other; the result is that of one.
 

@@ -62,7 +62,7 @@ def surroundings(camera: Camera, size: tuple[int, int], shift: float, wide: bool
     """What a camera sees behind the object: its scene, at a place that moves a little from image to image.
 
     Args:
-        camera: Which.
+        camera: Number of the camera.
         size: Width and height, pixels.
         shift: From 0 to 1, where along its scene.
         wide: Whether the object stands on a road (a vehicle) instead of a pavement.
