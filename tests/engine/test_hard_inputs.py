@@ -109,7 +109,6 @@ def test_arrays_of_every_kind(encoder):
         (torch.zeros(3, 8, 4), "is a Tensor; expected a path"),
         (None, "is a NoneType; expected a path"),
         ("gone.jpg", "cannot read the image gone.jpg: there is no such file"),
-        (Image.fromarray(np.zeros((4, 4), np.float32)), "cannot be used: .*floating-point"),
     ],
 )
 def test_what_is_no_image_is_named(encoder, image, message):
@@ -180,7 +179,7 @@ def test_a_decoder_that_raises_what_it_likes(encoder, tmp_path, monkeypatch):
 
 def test_a_folder_without_images(encoder, tmp_path):
     (tmp_path / "notes.txt").write_text("no image")
-    with pytest.raises(InputError, match=r"no images in .* or below it: .* holds notes\.txt\. Images end in \.bmp"):
+    with pytest.raises(InputError, match=r"no images in .* or below it: .* holds notes\.txt\. Images end in \.avif"):
         encoder.embed(tmp_path)
 
 

@@ -12,7 +12,7 @@ from tests.gallery.features import unit_rows
 
 
 class FakeEncoder:
-    fingerprint, feature_dim = "x", 8
+    fingerprint, feature_dim, origin = "x", 8, None
 
 
 def run(folder, error=None, rows=0, **given):
