@@ -171,17 +171,17 @@ class Recipe:
     """All the settings of a training run.
 
     Attributes:
-        data: Which images, and how they are read.
+        data: The images and how they are read.
         network: The encoder.
         labels: The labeller: ``[labels] kind = "..."``.
-        label_features: Where the features come from of which labels are made.
+        label_features: Source of the features from which labels are computed.
         memory: The memory, which the losses read.
         losses: The terms of the loss, in TOML each one a table ``[[losses]]``. Two terms have two names.
         teacher: A second network that follows the encoder; None: there is none.
-        sampler: Which images make a batch.
+        sampler: Chooses the images of each batch.
         optimiser: The optimiser and its schedule.
         schedule: Batches and steps.
-        run: Where and how the run runs.
+        run: Log folder, seed, device and precision of the run.
     """
 
     data: DataConfig = field(default_factory=DataConfig)

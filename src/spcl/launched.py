@@ -19,7 +19,7 @@ class Launched(NamedTuple):
 
     Attributes:
         size: Processes in all; 1 where it was started alone.
-        rank: Which of them it is, from 0.
+        rank: Rank of this process, from 0.
         local_rank: Rank among the processes of its machine, from 0; the global rank if the launcher does not set it.
     """
 

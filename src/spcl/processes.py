@@ -39,9 +39,9 @@ class Processes:
 
     Attributes:
         device: This one's: what was chosen, or, with others, what falls to it.
-        num_processes: That share the run.
-        rank: Which of them this is, from 0.
-        processes_here: How many of them run on this machine.
+        num_processes: Number of processes of the run.
+        rank: Rank of this process, from 0.
+        processes_here: Number of the run's processes on this machine.
     """
 
     def __init__(self, chosen: torch.device) -> None:

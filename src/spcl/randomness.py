@@ -17,7 +17,7 @@ def generator(seed: int, purpose: str, *position: int) -> np.random.Generator:
 
     Args:
         seed: The run's seed.
-        purpose: What is drawn, in words.
+        purpose: Name of what is drawn, as text.
         position: Where: an epoch, an iteration, an image; non-negative.
     """
     return np.random.default_rng(np.random.SeedSequence((seed, crc32(purpose.encode()), *position)))

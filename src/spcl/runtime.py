@@ -40,7 +40,7 @@ class Runtime(Processes):
     """Device, precision and processes of a run.
 
     Attributes:
-        device: Where the network and the memory live.
+        device: Device of the network and the memory.
         precision: ``fp32``, ``bf16`` or ``fp16``, of the network's forward and backward pass.
         num_processes, rank, processes_here: See ``Processes``.
     """

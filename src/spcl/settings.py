@@ -32,7 +32,7 @@ def overlaid(base: T, values: Mapping[str, Any], where: str, *, kinds: Kinds, fo
         values: The new values; sections as nested mappings, several parts as a list of mappings.
         where: Name of the origin of the values in error messages.
         kinds: Names of the kinds; a kind may also be ``module:Name``.
-        folder: Where modules are looked for, beside the usual places.
+        folder: Folder that is searched for modules, beside the usual places.
 
     Raises:
         InputError: For an unknown name, a wrong type, a value out of range, or a kind that cannot be loaded.

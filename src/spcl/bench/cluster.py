@@ -57,13 +57,13 @@ def bench_cluster(
     Args:
         num: N.
         dim: D.
-        k1: As in ``pseudo_labels``.
+        k1: Neighbours in the k-reciprocal encoding.
         k2: Neighbours in the local query expansion.
         eps: DBSCAN's largest distance of two neighbours.
         eps_gap: Difference of eps to the tight and the loose scale.
         min_samples: Neighbours that make a core sample.
         engine: Engine of the neighbour search.
-        device: Where the search multiplies.
+        device: Device of the neighbour search.
         repeat: Number of repetitions; the fastest is reported.
         with_full_product: Measure also the search that does not use the symmetry.
         seed: Seed of the features.

@@ -60,8 +60,8 @@ def bench_train(
         group_size: Images of a batch-norm group.
         iters: Steps of a measurement.
         repeat: Number of repetitions; the fastest is reported.
-        device: As in training.
-        precision: As in training.
+        device: Device of the training steps.
+        precision: Precision of the network.
         compiled: Whether the network is compiled.
         report: Receives progress.
 

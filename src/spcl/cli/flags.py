@@ -76,7 +76,7 @@ def recipe_of(flags: Flags, recipe: Recipe) -> Recipe:
 
     Args:
         flags: After parsing, over ``flags_of(recipe)``.
-        recipe: What they began with.
+        recipe: The recipe before the changes.
 
     Raises:
         InputError: If a flag was given that belongs to a part which the recipe has of another kind.

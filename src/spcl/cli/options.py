@@ -130,7 +130,7 @@ def parsed(
     Args:
         kind: The options of the command.
         arguments: The words after its name.
-        prog: What the help text calls it.
+        prog: Name of the program in the help text.
         default: Values of the flags that are not given; None: those of ``kind``.
         flat: Flags of nested options have no prefix.
 

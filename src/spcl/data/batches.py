@@ -65,7 +65,7 @@ class Share:
     """Which part of every batch is wanted: one process's.
 
     Attributes:
-        rank: Its number.
+        rank: Rank of the process.
         of: Into how many equal parts each domain's images are cut.
     """
 
@@ -89,12 +89,12 @@ class DomainStream:
     """One domain's part of the batches.
 
     Attributes:
-        store: Its images.
-        batches: Which of them make a batch.
+        store: Images of the domain.
+        batches: Chooses the images of each batch.
         slots: ``[len(store)]`` int64, the memory row of each image.
         cameras: ``[len(store)]`` int64, the camera of each image, -1 unknown.
-        augmentation: Of its training images.
-        number: Of the domain: each has draws of its own.
+        augmentation: Augmentation of the domain's training images.
+        number: Number of the domain; each has separate random draws.
         seed: Seed of the run.
     """
 

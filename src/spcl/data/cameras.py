@@ -18,7 +18,7 @@ class FoundCameras:
     Attributes:
         written: The camera of each image as it is written, without leading zeros; None where none is.
         numbers: The camera of each image, numbered from 0; all None unless every image has one.
-        notes: What was read and not used, in sentences.
+        notes: Remarks on values that were read and not used, in sentences.
     """
 
     written: list[str | None]

@@ -40,7 +40,7 @@ class Entry:
     """A registered data set.
 
     Attributes:
-        folder: Where it is, under the data folder.
+        folder: Folder of the data set, below the data folder.
         load: Reads it from the data folder.
         published: Identities and images of each split; several where publications differ.
     """
@@ -143,10 +143,10 @@ def load_source(
     """As ``load_dataset``, with what the tables say that the data set was read from.
 
     Args:
-        name_or_path: As for ``load_dataset``.
-        options: How it is read.
-        keep_missing: As for ``load_dataset``.
-        labelled: As for ``load_dataset``.
+        name_or_path: Registered name or path, as for ``load_dataset``.
+        options: Options of reading.
+        keep_missing: Whether to keep listed images that are missing, as in ``load_dataset``.
+        labelled: Whether labels are needed, as in ``load_dataset``.
         with_times: Whether the column ``time`` of tables is read: a cell that is no time is an error then.
 
     Raises:

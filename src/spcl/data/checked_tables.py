@@ -23,7 +23,7 @@ def check_tables(
     Of a run of several processes nothing is read here: there one process reports for all.
 
     Args:
-        sources: What a command was given as images.
+        sources: Images as given to a command.
         options: Names of columns and the form of times.
         with_times: Whether the command uses times.
         keep_missing: Whether some listed images may be missing.

@@ -63,7 +63,7 @@ def thumbnails(sizes: NDArray[np.int64]) -> NDArray[np.int64]:
     Where that holds for more than a fifth of the images, they differ in size, and none is a thumbnail.
 
     Args:
-        sizes: As ``image_sizes`` gives them.
+        sizes: Sizes of the images, from ``image_sizes``.
     """
     areas = sizes.prod(axis=1)
     known = areas > 0

@@ -29,7 +29,7 @@ class CropShape:
     Attributes:
         height: Median, pixels, upright.
         width: Median, pixels, upright.
-        recipe: Of training: ``person`` or ``vehicle``.
+        recipe: Recipe of training: ``person`` or ``vehicle``.
         size: Height and width that an encoder should see, pixels.
         reason: Why, in a sentence.
     """
@@ -46,7 +46,7 @@ def crop_shape(records: Sequence[Record], *, sample: int = _SAMPLE, seed: int = 
 
     Args:
         records: Whose images; those that cannot be read do not count.
-        sample: How many are looked at, drawn at random.
+        sample: Number of images that are read, drawn at random.
         seed: Seed of the random draws.
     """
     rows = np.arange(len(records))

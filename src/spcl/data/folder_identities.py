@@ -34,7 +34,7 @@ class NamedImages:
         files: The image files that are used.
         names: The identity of each, as folders or names write it; None: not known.
         unused: The images that are not used.
-        notes: What a reader should know, in sentences.
+        notes: Remarks, in sentences.
     """
 
     files: list[Path]
@@ -63,9 +63,9 @@ def named_images(folder: Path, files: Sequence[Path], options: SourceOptions, *,
     """The identities of the images of a folder.
 
     Args:
-        folder: That was given.
+        folder: The given folder.
         files: All images below it, at least one.
-        options: Where identities come from, and the layout.
+        options: Options that set the origin of identities, and the layout.
         labelled: Whether labels are asked for.
 
     Raises:

@@ -29,7 +29,7 @@ class FilenameLayout:
     """How a data set writes identity and camera into file names.
 
     Attributes:
-        folder: Where it is, under the data folder.
+        folder: Folder of the data set, below the data folder.
         pattern: Finds (identity, camera).
         splits: Folder of each split.
         cameras: Number of each camera as it is written.

@@ -70,7 +70,7 @@ def dataset_of(name: str, listed: ListedImages, *, keep_missing: bool = False) -
     """The images of tables as a data set.
 
     Args:
-        name: How reports call it.
+        name: Name in reports.
         listed: The images, and what the tables say of them.
         keep_missing: Keep listed images that are not there, for who leaves out images that cannot be read.
 

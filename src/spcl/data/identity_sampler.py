@@ -29,7 +29,7 @@ def identity_pass(
         labels: ``[N]`` class of each image.
         cameras: ``[N]`` camera of each image, -1 unknown; an image of unknown camera differs from every other.
         num_instances: K, images of a class; 1: only the random one.
-        rng: Where the draws come from.
+        rng: Generator of the random draws.
 
     Returns:
         Row numbers of the images, class after class: K of a class of several images, one of a class of one.

@@ -44,7 +44,7 @@ def images_of(
         source: An image, a folder with all below it, a table, ``train=a.csv,query=b.csv``, the common beginning of
             ``..._train.csv`` and ``..._query.csv``, the name of a registered data set; or a list of these. Of a data
             set with splits, all of them. A table may list some images that are not there: reading reports it.
-        options: How it is read; None: as by default.
+        options: Options of reading; None: the defaults.
         labelled: Labels are asked for: records have identities, and a folder is read as a data set (a folder per
             identity, Market-1501's layout). Distractors, which are different objects under one number, have none.
         columns: Columns that the caller gives: a value for each image of ``source``, in order; they replace the

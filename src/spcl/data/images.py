@@ -59,8 +59,8 @@ class ImageStore:
 
     Args:
         records: Records of the images.
-        height: Of the resized images, pixels.
-        width: Of the resized images, pixels.
+        height: Height of the resized images in pixels.
+        width: Width of the resized images in pixels.
         on_broken: ``error``: an image that cannot be read raises; ``skip``: it is noted in ``broken`` and is grey.
         memory: Keep the images in memory when all of them fit into so many bytes.
         cache_dir: Otherwise, the folder of a file that keeps them; None: they are decoded each time.
@@ -70,7 +70,7 @@ class ImageStore:
 
     Attributes:
         broken: Row numbers of the images that could not be read, and why.
-        pixel_range: Which values of images of more than 8 bits are black and white.
+        pixel_range: Values of black and white in images of more than 8 bits.
         num_stretched: Images of more than 8 bits whose values were stretched, as often as they were decoded.
 
     Raises:
@@ -182,7 +182,7 @@ def image_in_memory(
         image: A PIL image of any mode (of several frames, the one it stands at), or uint8 pixels: ``[H, W, 3]`` (RGB),
             ``[H, W, 4]`` (RGB and opacity), ``[H, W]`` or ``[H, W, 1]`` (grey). It is not changed.
         name: What an error calls it.
-        pixel_range: Of a PIL image of more than 8 bits; None: ``auto``.
+        pixel_range: Value range of a PIL image of more than 8 bits; None: ``auto``.
 
     Raises:
         InputError: If it is something else, or cannot be decoded.
@@ -218,7 +218,7 @@ def check_images(
 
     Args:
         records: Records of the images.
-        sample: How many, drawn at random; None: all.
+        sample: Number of images, drawn at random; None: all.
         seed: Seed of the random draws.
         num_threads: Number of threads that decode; ``auto``: as many as compute; 0: the calling thread decodes.
         progress: Called with (images done, all images).

@@ -18,8 +18,8 @@ class DatasetStatus:
     """What was found of a registered data set.
 
     Attributes:
-        name: Its name.
-        folder: Where it was looked for.
+        name: Name of the data set.
+        folder: Folder that was searched.
         problem: Why it cannot be used; None when it can.
         counts: Identities and images found, by split.
         published: Identities and images published, by split; several where publications differ.

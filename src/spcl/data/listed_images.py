@@ -41,12 +41,12 @@ class ListedImages:
 
     Attributes:
         paths: Absolute, links not resolved.
-        keys: Of the images, as ``one_image.image_key`` has them.
+        keys: Keys of the images, from ``one_image.image_key``.
         splits: ``train``, ``query`` or ``gallery``.
         columns: What the tables say, by name: ``identity`` and ``camera`` as text (None where unknown), ``time`` as
             ``datetime``, the others as they are written, their names with ``_`` for what is neither letter nor digit.
         missing: The images that are not there.
-        notes: What a reader should know, in sentences.
+        notes: Remarks, in sentences.
     """
 
     paths: list[Path]

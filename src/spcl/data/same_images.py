@@ -16,8 +16,8 @@ def rows_of_each_image(paths: Sequence[Path], keys: Sequence[str] | None = None)
     """Which rows stay where each image is kept once.
 
     Args:
-        paths: Of all rows.
-        keys: Of the images, where they are known.
+        paths: Paths of all rows.
+        keys: Keys of the images, if they are known.
 
     Returns:
         The rows that stay, in order: of several paths to one image the first that is no link, else the first; and for
@@ -56,9 +56,9 @@ def check_agreement(
     """Raise an ``InputError`` where two rows of one image say different things of it.
 
     Args:
-        paths: Of all rows.
-        instead: As ``rows_of_each_image`` gives it.
-        said: What a row says; None: nothing.
+        paths: Paths of all rows.
+        instead: Result of ``rows_of_each_image``.
+        said: Value of each row; None: empty.
         what: That is, for the error: ``identity``.
         where: What the rows belong to, for the error.
     """

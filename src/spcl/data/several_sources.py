@@ -49,7 +49,7 @@ def combined_sources(text: str, load: Callable[[str], ReIDDataset]) -> ReIDDatas
     """The data set of a source, or of several as one.
 
     Args:
-        text: What ``sources_of`` takes.
+        text: Text that names one or several sources.
         load: Reads one source, with its labels.
 
     Returns:

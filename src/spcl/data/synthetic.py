@@ -43,7 +43,7 @@ class SyntheticSpec:
         images_per_camera: Images of an identity by a camera; the first of a test identity is a query.
         height: Image height in pixels.
         width: Image width in pixels.
-        seed: Of everything; another seed or domain has other identities.
+        seed: Seed of everything; another seed or domain has other identities.
     """
 
     kind: str = "pedestrian"
@@ -73,9 +73,9 @@ def render_image(spec: SyntheticSpec, identity: int, camera: int, shot: int) -> 
 
     Args:
         spec: The settings.
-        identity: Which object, from 0.
-        camera: Which camera, from 0.
-        shot: Which of its images of the object, from 0.
+        identity: Number of the object, from 0.
+        camera: Number of the camera, from 0.
+        shot: Number of the camera's image of the object, from 0.
     """
     rng = generator(spec.seed, f"{spec.kind} {spec.domain} image", identity, camera, shot)
     traits = generator(spec.seed, f"{spec.kind} {spec.domain} identity", identity)

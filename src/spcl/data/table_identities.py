@@ -18,9 +18,9 @@ def as_asked_for(dataset: ReIDDataset, options: SourceOptions, where: str) -> Re
     """The data set of a table with its identities from where they were asked for: folders or names of files.
 
     Args:
-        dataset: Of a table.
-        options: Where identities come from.
-        where: What the table is called in an error.
+        dataset: Data set that was read from a table.
+        options: Options that set the origin of identities.
+        where: Name of the table in error messages.
 
     Raises:
         InputError: If they were asked for and none is found.

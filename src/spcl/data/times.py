@@ -85,7 +85,7 @@ def times_of(values: Sequence[Any], place: Callable[[int], str], time_format: st
     Args:
         values: As for ``as_time``; or numbers (or text of numbers) throughout: Unix seconds or milliseconds.
         place: Where a row is, for an error: ``lambda row: f"row {row + 1}"``.
-        time_format: As for ``as_time``.
+        time_format: Format of times, as in ``as_time``.
 
     Returns:
         A time for each, None where it is unknown.

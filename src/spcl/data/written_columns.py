@@ -26,7 +26,7 @@ def columns_of(listed: ListedImages, dataset: ReIDDataset) -> Columns:
     """The columns of tables.
 
     Args:
-        listed: What the tables say.
+        listed: The rows of the tables.
         dataset: Of these tables, or a part of it.
 
     Returns:

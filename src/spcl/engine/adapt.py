@@ -79,8 +79,8 @@ class Adaptation:
         broken: Path and reason of each crop that could not be read.
         seconds: Duration of the whole adaptation.
         settings: The settings of the adaptation.
-        notes: What is to be known of the source of the crops, in sentences.
-        warnings: What the run has warned of, in sentences; of a continued run, since it was continued.
+        notes: Remarks about the source of the crops, in sentences.
+        warnings: Warnings of the run, in sentences; of a resumed run, those since it was resumed.
     """
 
     path: Path

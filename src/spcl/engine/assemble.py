@@ -49,11 +49,11 @@ class Run:
         config: Settings of the run.
         source: The labelled domain; None in unsupervised learning.
         target: The unlabelled domain, its training identities removed.
-        parts: What the loop runs on.
-        state: What survives a stop.
+        parts: Parts that the loop runs on.
+        state: State that is saved and restored.
         slots: Layout of the memory.
         stores: The training images of each domain, in the order of a batch.
-        folder: Where it writes.
+        folder: Folder that the run writes to.
         resumed: Whether it continues a saved state.
     """
 
@@ -93,7 +93,7 @@ def prepare(
         report: Receives progress and warnings.
         resume: Continue the state in the log folder.
         target: The unlabelled domain where it is no data set on disk; None: the one that the settings name.
-        runtime: Its device and processes; None: as the settings say.
+        runtime: Device and processes; None: as in the settings.
 
     Raises:
         InputError: For whatever would stop the run later; says what to do.

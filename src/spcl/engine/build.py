@@ -47,7 +47,7 @@ def build_parts(recipe: Recipe, encoder: Encoder, shape: RunShape, runtime: Runt
     Args:
         recipe: Which, and their settings.
         encoder: The encoder; it is moved to the runtime's device.
-        shape: What the parts must fit.
+        shape: Sizes that the parts must fit.
         runtime: Device, precision, processes.
         report: Given to the parts, which say what they do.
 

@@ -36,9 +36,9 @@ class CalibrationRequest:
         labelled: Take pairs from the identities of the images; otherwise no identity is read.
         false_match_rate: Share of pairs of different objects, above 0 and below 1, that may be taken for one: its
             threshold is among the figures.
-        seed: Of the pairs that are drawn, at least 0.
-        source: How images are found, and with labels where identities come from.
-        encoding: Which encoder, and how it encodes; by default ImageNet weights, at a size that fits the images.
+        seed: Seed of the random pairs, at least 0.
+        source: Options of finding images, and of identities if labels are used.
+        encoding: The encoder and its options; by default ImageNet weights, at a size that fits the images.
 
     Raises:
         InputError: If a value is out of range, or ``source.identity_from`` is given without labels.
@@ -62,7 +62,7 @@ class CalibrationRequest:
         """Check that ``CalibrationResult.store`` can write, before the work.
 
         Args:
-            output: As of ``store``.
+            output: Path of the written file or checkpoint.
 
         Raises:
             InputError: If the checkpoint's folder or the file cannot be written.
@@ -82,7 +82,7 @@ class CalibrationResult:
 
     Attributes:
         calibration: The calibration; ``spcl.compare`` takes it, too.
-        false_match_rate: As it was asked for.
+        false_match_rate: The requested false-match rate.
         checkpoint: The encoder's file; empty: a network without one.
         arch: The architecture, where it was given.
         encoder_origin: How the encoder was made; None: not known.
@@ -155,7 +155,7 @@ def calibrate_images(request: CalibrationRequest, *, report: Reporter | None = N
     """Find out what the similarities of an encoder mean on images like these. Nothing is written: see ``store``.
 
     Args:
-        request: Which images and which encoder.
+        request: The images and the encoder.
         report: Receives progress and notes; None: nothing is shown.
 
     Returns:

@@ -50,9 +50,9 @@ class CalibrationPairs:
         same: ``[n]`` float32, of two images of one object; of some kinds of pairs again and again, to weigh the same.
         different: ``[m]`` float32, of images of two objects.
         different_groups: ``[m, 2]`` int64, the two objects, or clusters, numbered from 0.
-        num_same: How many of ``same`` are different pairs.
+        num_same: Number of distinct pairs in ``same``.
         num_groups: Identities, or reliable clusters.
-        notes: What to know, in sentences.
+        notes: Limits of the result, in sentences.
         labelled: Whether they are known from labels.
         strangers: What strangers reach to enrolled identities, or reliable clusters; None: too few.
     """

@@ -50,7 +50,7 @@ def checkpoint_of(
         encoder: With its domains, unfolded.
         epoch: Finished epochs.
         best_mean_ap: The best evaluation so far, a fraction.
-        facts: What else a reader should know (data, recipe), plain values.
+        facts: Further facts (data, recipe) as plain values.
     """
     state = {name: value.detach().cpu() for name, value in encoder.state_dict().items()}
     return {
@@ -117,7 +117,7 @@ def add_facts(path: Path, facts: Mapping[str, Any], *, arch: str | None = None) 
 
     Args:
         path: The checkpoint.
-        facts: What to write; takes the place of what has the same name.
+        facts: Facts to write; they replace those of the same name.
         arch: Architecture; needed only for a checkpoint that does not contain it.
     """
     if is_weights_file(path):

@@ -27,7 +27,7 @@ class ComparisonRequest:
         false_match_rate: Share of pairs of different objects, above 0 and below 1, that may be called ``same``.
         calibration: A file that ``CalibrationResult.store`` or ``spcl calibrate -o`` wrote, in place of the calibration
             in the checkpoint; None: the checkpoint's, where it has one.
-        encoder: Which encoder; by default the calibration's, else ImageNet weights.
+        encoder: The encoder; by default the calibration's, otherwise ImageNet weights.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
 
     Raises:
@@ -53,7 +53,7 @@ def compare_images(request: ComparisonRequest, *, report: Reporter | None = None
     """Compare two images. ``spcl.compare`` does the same with an encoder that is loaded already.
 
     Args:
-        request: Which images, and with what.
+        request: The two images and the options.
         report: Receives which encoder is used; None: nothing is shown.
 
     Returns:

@@ -16,7 +16,7 @@ def in_parts(saved: Mapping[str, Any], slots: Slots) -> Mapping[str, Any]:
     """A saved state as this version reads it; one of this version as it is.
 
     Args:
-        saved: What ``resume.pt`` holds.
+        saved: Content of ``resume.pt``.
         slots: The layout of the memory, whose labels were the run's.
     """
     if "parts" in saved:

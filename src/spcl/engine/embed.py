@@ -36,7 +36,7 @@ class EmbeddedImages:
     """Images that were read, and their features.
 
     Attributes:
-        records: Of the images that could be read, in the order given.
+        records: Records of the images that could be read, in the order given.
         features: ``[len(records), D]`` float32, unit rows.
         broken: Path and reason of each image that could not be read.
         num_stretched: Images of more than 8 bits whose values were stretched: see ``pixel_range.py``.
@@ -108,7 +108,7 @@ def embed_parts(
         records: Records of the images.
         part: Images whose features are given at a time.
         runtime: Device and precision; None: the CPU.
-        report: Shows the progress of the whole.
+        report: Receives the progress over all images.
         on_broken: ``skip`` or ``error``.
         num_threads: Number of threads that decode; ``auto``: as many as compute; 0: the calling thread decodes.
         flip: Whether to average the features of each image and its mirror image.

@@ -18,8 +18,8 @@ class EncoderChoice:
         imagenet: Whether a network without a checkpoint is asked for by name.
         arch: The network; with a checkpoint: where it does not say. Empty: the small one of ``imagenet_encoder``.
         pretrained: Weights of a network without a checkpoint: ``auto`` (ImageNet), ``none`` or a file.
-        domain: Whose batch norm is used, of a checkpoint.
-        pixel_range: Of grey images of more than 8 bits, without a checkpoint, which has its own.
+        domain: Domain of the checkpoint whose batch norm is used.
+        pixel_range: Value range of grey images of more than 8 bits; only without a checkpoint.
     """
 
     checkpoint: str = ""
@@ -41,12 +41,12 @@ class EncodeOptions:
     """How images are encoded: what every program has in common that turns images into features.
 
     Attributes:
-        encoder: Which encoder; by default the one that a gallery remembers, else a network with ImageNet weights.
+        encoder: The encoder; by default the gallery's encoder, otherwise a network with ImageNet weights.
         flip: Average the features of each image and its mirror image: twice the time. The same for all features that
             are compared.
         workers: Threads that decode images; ``auto``: as many as compute; 0: none of their own.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
-        precision: Of the network: ``fp32``, ``bf16`` or ``fp16``.
+        precision: Precision of the network: ``fp32``, ``bf16`` or ``fp16``.
     """
 
     encoder: EncoderChoice = field(default_factory=EncoderChoice)

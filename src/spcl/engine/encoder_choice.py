@@ -40,7 +40,7 @@ def chosen_encoder(
     """The encoder that is meant, and a word on it where no checkpoint was named.
 
     Args:
-        choice: What the user said.
+        choice: The encoder that the user chose.
         records: The images; their shape decides the size for a network without a checkpoint. Called where needed.
         remembered: The encoder that the features come from which are compared; taken where nothing was said.
         report: Gets what is used and why.

@@ -19,12 +19,12 @@ class EncoderOrigin:
 
     Attributes:
         checkpoint: The file, an absolute path; empty: none.
-        domain: Whose batch norm is used, of a checkpoint.
+        domain: Domain of the checkpoint whose batch norm is used.
         arch: The network; of a checkpoint: where it does not say (empty: it does).
         pretrained: Weights of the network without a checkpoint: ``auto`` (ImageNet), ``none``, or an absolute path.
-        height: Of the images without a checkpoint, pixels.
-        width: Of the images without a checkpoint, pixels.
-        pixel_range: Of grey images of more than 8 bits, without a checkpoint.
+        height: Image height in pixels; only without a checkpoint.
+        width: Image width in pixels; only without a checkpoint.
+        pixel_range: Value range of grey images of more than 8 bits; only without a checkpoint.
     """
 
     checkpoint: str = ""

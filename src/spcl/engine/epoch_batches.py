@@ -28,13 +28,13 @@ class EpochBatches:
         cameras: ``[images]`` int64 of each domain, -1 unknown.
         source_identities: ``[source images]`` int64, from 0 without gaps.
         slots: Layout of the memory.
-        sampler: Which images make a batch.
-        augmentation: Of training images.
+        sampler: Chooses the images of each batch.
+        augmentation: Augmentation of training images.
         batch_size: Images of each domain in a batch.
         iters: Number of steps in an epoch.
         seed: Seed of the run.
-        device: Where images are augmented.
-        share: Which part of every batch is wanted.
+        device: Device on which images are augmented.
+        share: Part of every batch that this process encodes.
     """
 
     stores: Mapping[str, ImageStore]

@@ -47,10 +47,10 @@ def extract_features(
         encoder: On the runtime's device.
         store: The images.
         runtime: Device and precision.
-        domain: Whose batch norm is used; None: the encoder's own choice (the target's).
+        domain: Domain whose batch norm is used; None: the encoder's default (the target).
         batch_size: Images at a time.
         flip: Whether to average the features of each image and its mirror image.
-        rows: Of these images alone, consecutive ones; None: of all.
+        rows: Consecutive rows of the images to encode; None: all.
         progress: Called with (images done, all images).
 
     Returns:

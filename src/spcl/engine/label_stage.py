@@ -24,8 +24,8 @@ class MemoryNeeds:
     """Bytes that labelling, and the hybrid memory beside it, need at most.
 
     Attributes:
-        host: Of this machine, by all processes on it.
-        device: Of this process's device; 0 where that is the host.
+        host: Bytes of this machine's memory that all its processes need.
+        device: Bytes of this process's device memory; 0 on the host.
     """
 
     host: int
@@ -38,10 +38,10 @@ def memory_needs(
     """What a run needs beside the network.
 
     Args:
-        estimate: Of its label stage.
+        estimate: Estimate of the label stage.
         num: Number of target images.
         dim: D, the length of a feature.
-        runtime: Its device and processes.
+        runtime: Device and processes.
         num_slots: Rows of the hybrid memory; 0: there is none, and the features are an array of their own.
         spread: Whether each process holds a part of the rows.
     """

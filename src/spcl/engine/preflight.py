@@ -152,7 +152,7 @@ def check_batches(batch_size: int, group_size: int, *, num_processes: int, accum
     Args:
         batch_size: Images of a domain in a batch, of all processes.
         group_size: Images of a batch-norm group; 0: all of the batch.
-        num_processes: That share the batch.
+        num_processes: Number of processes that share the batch.
         accumulate: Parts that each encodes its share in.
 
     Raises:

@@ -85,7 +85,7 @@ def stops_in_order(folder: Path, report: Reporter) -> Iterator[None]:
 
     Args:
         folder: The log folder.
-        report: Shows it.
+        report: Receives the text.
     """
     began = holds_run(folder)
     first = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())

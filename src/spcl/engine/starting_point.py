@@ -26,10 +26,10 @@ class Start:
 
     Attributes:
         source: In words, for the report.
-        weights: Of the trunk; None where a checkpoint is the start.
+        weights: Weights of the trunk; None if the run starts from a checkpoint.
         checkpoint: The file of the whole encoder; None where a trunk's weights are the start.
         network: The encoder in it.
-        domain: Whose batch norm starts the target's.
+        domain: Domain whose batch norm the target starts from.
     """
 
     source: str
@@ -73,7 +73,7 @@ def find_start(
         runtime: One process downloads; the others find what it left.
         arch: The network of the run.
         size: Height and width of the run's images, pixels.
-        pretrained: See ``nn.weights.find_weights``; not read where there is a checkpoint.
+        pretrained: Weights as for ``nn.weights.find_weights``; not used with a checkpoint.
         checkpoint: A checkpoint of spcl or of the official scripts; empty: none.
         domain: Whose batch norm starts the target's: ``target``, ``source``, or ``auto``: the target's where the
             checkpoint has one, else its only one.
@@ -108,7 +108,7 @@ def chosen_domain(domains: tuple[str, ...], wanted: str, path: Path) -> str:
     """The domain of a checkpoint that is meant.
 
     Args:
-        domains: What it has.
+        domains: Domains of the checkpoint.
         wanted: One of them, or ``auto``: the target's where there is one, else the only one.
         path: The file, for the error.
 

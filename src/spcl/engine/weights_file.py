@@ -39,7 +39,7 @@ def write_weights_file(content: Mapping[str, Any], path: Path, header: Mapping[s
     """Write the content of a checkpoint, aside and renamed.
 
     Args:
-        content: As ``checkpoint.checkpoint_of`` gives it, of one domain.
+        content: Content of a checkpoint with one domain, from ``checkpoint.checkpoint_of``.
         path: The file.
         header: What other programs should find in the header beside what is read back.
 

@@ -19,7 +19,7 @@ def written_aside(path: Path, *, next_step: str = "free some space, or give anot
 
     Args:
         path: The file to be.
-        next_step: What the user can do when it cannot be written.
+        next_step: Next step for the user if the file cannot be written.
 
     Raises:
         InputError: If it cannot be written.

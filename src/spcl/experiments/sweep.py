@@ -68,7 +68,7 @@ class Outcome:
     """How a run ended that did not finish.
 
     Attributes:
-        error: What ended it.
+        error: Error that ended the run.
         began: Whether it made a step: otherwise what ended it may concern all runs.
     """
 
@@ -120,7 +120,7 @@ def run_sweep(planned: Sequence[PlannedRun], logs_dir: Path, options: SweepOptio
         planned: From ``plan``.
         logs_dir: The tables are written to it.
         options: Devices and trackers.
-        report: Shows which run is made, and what happens in it.
+        report: Receives the progress of the sweep and of each run.
 
     Raises:
         InputError: For the same reasons as in ``sweep``.

@@ -33,7 +33,7 @@ class Spread:
     """A figure over the runs of a row.
 
     Attributes:
-        mean: Its mean.
+        mean: Mean over the runs.
         std: Its standard deviation as a sample of runs (divided by their number less one); None for one run.
     """
 

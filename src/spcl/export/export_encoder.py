@@ -29,14 +29,14 @@ class ExportRequest:
     Attributes:
         output: The file to write; its ending decides: ``.onnx`` (onnxruntime, trackers) or ``.safetensors`` (timm,
             torch; a model card is written beside it).
-        encoder: Which encoder; without a checkpoint, ``images`` decide the size.
+        encoder: The encoder; without a checkpoint, ``images`` determine the size.
         opset: Version of ONNX's operators (``.onnx``).
         float16: Weights and arithmetic of the trunk in half precision (``.onnx``).
         for_tracker: Take what trackers give: images of the size that the file's name means to them, already normalised
             (``.onnx``).
         images: Images to compare onnxruntime with torch on, 128 at most (``.onnx``); empty: rendered ones.
         overwrite: Replace a file that is there.
-        source: How ``images`` are found.
+        source: Options of finding ``images``.
     """
 
     output: str | Path
@@ -82,15 +82,15 @@ class ExportResult:
 
     Attributes:
         path: The file.
-        num_bytes: Its size.
+        num_bytes: Size of the file in bytes.
         arch: The network.
-        domain: Whose batch norm was folded in.
-        fingerprint: Of the encoder.
+        domain: Domain whose batch norm was folded in.
+        fingerprint: Fingerprint of the encoder.
         feature_length: ``D``.
         image_size: Height and width in pixels of the images that the encoder sees.
         card: The model card beside a ``.safetensors`` file; None for ``.onnx``.
         onnx: Input, metadata and agreement with torch of an ``.onnx`` file; None for ``.safetensors``.
-        warnings: What a reader should look at, in sentences.
+        warnings: Warnings, in sentences.
     """
 
     path: Path
@@ -128,8 +128,8 @@ def export_encoder(request: ExportRequest, *, report: Reporter | None = None) ->
     """Write an encoder for other programs: ``.onnx`` for onnxruntime and trackers, ``.safetensors`` for timm and torch.
 
     Args:
-        request: Which encoder, and how.
-        report: Shows progress, notes and warnings; None: nothing is shown.
+        request: The encoder and the options of the export.
+        report: Receives progress, notes and warnings; None: nothing is shown.
 
     Returns:
         ExportResult.

@@ -32,7 +32,7 @@ def model_card(encoder: Encoder, file_name: str) -> str:
 
     Args:
         encoder: The encoder.
-        file_name: Of the weights, without a folder.
+        file_name: File name of the weights, without a folder.
     """
     settings = encoder.network.settings
     height, width = encoder.size

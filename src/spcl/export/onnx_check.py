@@ -33,9 +33,9 @@ class Agreement:
     """How far a file agrees with its encoder.
 
     Attributes:
-        num_images: Compared.
-        least_cosine: Of the two features of an image, the smallest of all images.
-        largest_difference: Of two numbers of a feature.
+        num_images: Number of images that were compared.
+        least_cosine: Smallest cosine between the two features of an image.
+        largest_difference: Largest absolute difference of two feature values.
         equal_top10: Share of the images that, as queries, find the same ten others in the same order, ties aside.
         mean_overlap_top10: Mean share of the ten that both find, whatever their order.
     """
@@ -74,7 +74,7 @@ def compare(
     Args:
         file: The ONNX file.
         encoder: On the CPU.
-        given: What the file takes.
+        given: Input of the graph in the file.
         images: ``[N, H, W, 3]`` of the size that the file takes.
         progress: Called with (images done, all images).
 

@@ -37,10 +37,10 @@ class OnnxFile:
 
     Attributes:
         path: Where it is.
-        given: What it takes and gives.
-        metadata: What it says of itself.
+        given: Input and output of the graph.
+        metadata: Metadata in the file, text values by name.
         agreement: With the encoder in torch, on the same values.
-        num_bytes: Its size.
+        num_bytes: Size of the file in bytes.
         own_preparation: For a tracker: mean cosine of the file's features, of images of the tracker's size, and those
             of ``Encoder.embed``; None otherwise. Both resize bicubically: the tracker's own resizing is not in it.
     """
@@ -72,7 +72,7 @@ def export_onnx(
 
     Args:
         encoder: Moved to the CPU. Of weights of another floating type, the file has their values as float32.
-        path: Of the file; ends in ``.onnx``.
+        path: Path of the file; ends in ``.onnx``.
         opset: Version of ONNX's operators.
         float16: Weights and arithmetic of the trunk in half precision; input, output and head stay float32.
         for_tracker: Take what trackers give instead: images of the size that the file's name means to them, normalised

@@ -65,7 +65,7 @@ class EncoderGraph(nn.Module):
 
     Args:
         encoder: A copy of its network is taken.
-        given: What the graph takes.
+        given: Input of the graph.
         float16: The trunk computes in half precision; what comes after it, and input and output, stay float32.
     """
 
@@ -120,7 +120,7 @@ def onnx_model(
 
     Args:
         encoder: The encoder.
-        given: What the graph takes and gives.
+        given: Input and output of the graph.
         opset: Version of ONNX's operators.
         float16: The trunk's weights and its arithmetic in half precision.
         progress: Called with (stages done, all stages): network prepared, graph made, graph checked.

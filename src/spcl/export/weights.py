@@ -23,7 +23,7 @@ def export_weights(encoder: Encoder, path: str | Path, *, overwrite: bool = Fals
 
     Args:
         encoder: The encoder.
-        path: Of the weights; ends in ``.safetensors``.
+        path: Path of the weights; ends in ``.safetensors``.
         overwrite: Replace files that are there.
 
     Returns:

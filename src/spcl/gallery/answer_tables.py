@@ -75,7 +75,7 @@ def identification_table(
 
     Args:
         answers: One for each query.
-        queries: Their paths.
+        queries: Paths of the queries.
         nearest: Of each, the image of its nearest identity that is most similar to it; None where there is none.
 
     Returns:
@@ -112,7 +112,7 @@ def write_answers(path: Path, table: pa.Table, *, excel: bool = False) -> None:
 
     Args:
         path: A file that ends in ``.csv`` or ``.parquet``.
-        table: Of answers.
+        table: Table of answers.
         excel: A CSV for spreadsheets: with a byte-order mark, without which they take UTF-8 for something else, and
             with ``'`` before text that they would take for a formula (that begins with ``=``, ``+``, ``-`` or ``@``).
 

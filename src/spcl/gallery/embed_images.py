@@ -37,7 +37,7 @@ class EmbeddingRequest:
         key: What one image is, for a new gallery: one file (``path``) or equal bytes (``content``); None: as the
             gallery has it, ``path`` for a new one.
         overwrite: Replace a features file that is there already.
-        source: How images are found, and what is read about them.
+        source: Options of finding images and reading their columns.
         encoding: Which encoder, and how it encodes; by default the encoder that the gallery remembers, else a network
             with ImageNet weights.
     """
@@ -61,7 +61,7 @@ class FilledGallery:
     """A gallery after images were added to it.
 
     Attributes:
-        path: Its folder.
+        path: Folder of the gallery.
         added: New images.
         replaced: Images that were there: the new vector took the place of the old.
         kept: For each column, how many of the replaced kept the value that was there, for the source has none.
@@ -95,12 +95,12 @@ class EmbeddingResult:
     Attributes:
         num_images: Images whose features were computed.
         feature_length: ``D``, the length of a feature; features are unit vectors.
-        fingerprint: Of the encoder.
+        fingerprint: Fingerprint of the encoder.
         output: The features file; None: none was asked for.
         gallery: The gallery after the images were added; None: none was asked for.
         broken: Path and reason of each image that could not be read; it was left out.
-        notes: What a reader should know of the source, in sentences.
-        warnings: What a reader should look at, in sentences.
+        notes: Remarks about the source, in sentences.
+        warnings: Warnings, in sentences.
     """
 
     num_images: int
@@ -135,8 +135,8 @@ def embed_images(request: EmbeddingRequest, *, report: Reporter | None = None) -
     known of them stays where the new source does not say anything else.
 
     Args:
-        request: Which images, and where their features go.
-        report: Shows progress, notes and warnings; None: nothing is shown.
+        request: The images, and the file or gallery of their features.
+        report: Receives progress, notes and warnings; None: nothing is shown.
 
     Returns:
         EmbeddingResult.

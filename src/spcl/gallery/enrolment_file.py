@@ -35,7 +35,7 @@ class GalleryFacts(NamedTuple):
     """What opening a gallery reads of its table.
 
     Attributes:
-        facts: What was written down when it was made.
+        facts: Facts that were stored when the gallery was made.
         dim: Length of a vector.
     """
 
@@ -91,7 +91,7 @@ def write_enrolled(folder: Path, state: str | None, facts: Mapping[str, Any], en
     Args:
         folder: Folder of the gallery.
         state: Of the table, as ``state_of`` gave it before the table was read.
-        facts: What was written down when the gallery was made.
+        facts: Facts that were stored when the gallery was made.
         enrolled: All identities of the table, whatever its calibration.
     """
     if state is None:

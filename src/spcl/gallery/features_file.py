@@ -49,9 +49,9 @@ def features_writer(path: Path, dim: int, facts: Mapping[str, Any]) -> FeaturesW
     """A writer for a path that ends in ``.parquet`` or ``.npy``.
 
     Args:
-        path: Where to write; its folder is made.
+        path: Path of the file to write; its folder is made.
         dim: D, the length of a feature.
-        facts: What a Parquet file says of them: ``fingerprint`` and others, plain values.
+        facts: Facts in the metadata of a Parquet file: ``fingerprint`` and others, plain values.
 
     Raises:
         InputError: If it ends in something else.
@@ -93,7 +93,7 @@ class FeaturesFile:
 
     Attributes:
         path: Where it is.
-        facts: What it says: ``fingerprint`` and others.
+        facts: Facts in its metadata: ``fingerprint`` and others.
         dim: D, the length of a feature.
     """
 

@@ -63,7 +63,7 @@ def checked_filter(where: str, schema: pa.Schema, cameras: Callable[[], Sequence
 
     Args:
         where: ``camera != 3 and time >= '2026-01-01 08:00'``, say.
-        schema: Of the gallery's table.
+        schema: Schema of the gallery's table.
         cameras: Gives the gallery's cameras; called where their numbers are compared. None: they are not known.
 
     Returns:

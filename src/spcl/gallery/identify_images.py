@@ -39,8 +39,8 @@ class IdentificationRequest:
         where: Only enrolled images that pass a filter: ``camera != 3``; empty: all.
         find_nearest: Find the image of each query's nearest identity that is most similar to it: one more pass over
             the gallery's vectors.
-        source: How images are found, and what is read about them.
-        encoding: Which encoder, and how it encodes; by default the encoder that the gallery remembers.
+        source: Options of finding images and reading their columns.
+        encoding: The encoder and its options; by default the gallery's encoder.
     """
 
     gallery: str | Path
@@ -70,10 +70,10 @@ class IdentificationResult:
         nearest: For each query the image of its nearest identity that is most similar to it, None where there is no
             other; empty where it was not asked for.
         num_identities: Identities in the gallery.
-        basis: Where the similarity of strangers is known from: ``gallery`` (its own images) or ``calibration``.
+        basis: Origin of the threshold: ``gallery`` (its images) or ``calibration``.
         threshold: The similarity from which on a name is given, its false-match rate, and a warning on them.
         broken: Path and reason of each image that could not be read, of the queries and of a gallery of images.
-        notes: What a reader should know of the sources, in sentences.
+        notes: Remarks about the sources, in sentences.
         warnings: What a reader should look at besides ``threshold.warning``, in sentences.
     """
 
@@ -129,8 +129,8 @@ def identify_images(request: IdentificationRequest, *, report: Reporter | None =
     """Give images the name of an identity in a gallery, or none where no identity is similar enough.
 
     Args:
-        request: Which images, by which gallery.
-        report: Shows progress, notes and warnings; None: nothing is shown.
+        request: The images and the gallery.
+        report: Receives progress, notes and warnings; None: nothing is shown.
 
     Returns:
         IdentificationResult; similarities are cosines, -1 to 1.

@@ -63,7 +63,7 @@ def find_images(
     """The images that a user points at, and what is known of them.
 
     Args:
-        images: What ``images_of`` takes.
+        images: Images in any form that ``images_of`` accepts.
         options: Options of reading; None: the defaults.
         columns: Columns that stand for those of the images, one value for each that is given; None: left as they are.
 

@@ -25,7 +25,7 @@ def enrol(snapshot: Snapshot, condition: str, total: int, report: Reporter | Non
     Args:
         snapshot: Snapshot of the gallery.
         condition: A filter, as the store takes it, that only images with an identity pass.
-        total: How many pass it, at least 1.
+        total: Number of images that pass it, at least 1.
         report: Receives progress.
 
     Returns:

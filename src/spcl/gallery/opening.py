@@ -25,7 +25,7 @@ def gallery_to_fill(folder: Path, encoder: Encoder, *, flip: bool, key: KeyBy | 
 
     Args:
         folder: Folder of the gallery.
-        encoder: Whose vectors it holds.
+        encoder: Encoder of the gallery's vectors.
         flip: Whether they are averaged with those of mirror images.
         key: What one image is; None: as the gallery has it, ``path`` for a new one.
 

@@ -30,7 +30,7 @@ def found_queries(queries: Queries, options: SourceOptions, *, purpose: str) -> 
 
     Args:
         queries: Files, folders, tables or registered names.
-        options: How they are found; their identities are not read.
+        options: Options of finding the images; their identities are not read.
         purpose: What is to be done with them, for the error: ``named``, say.
 
     Raises:

@@ -36,7 +36,7 @@ def encoder_to_search(
     """The encoder for a search in a source: as chosen, else as the source remembers, else one for its images.
 
     Args:
-        choice: What the user said.
+        choice: The encoder that the user chose.
         source: A gallery, a features file or images.
         records: The images of the source, where it is neither a gallery nor a features file.
         report: Gets what is used and why.

@@ -19,7 +19,7 @@ class Hit:
     """An image that was found.
 
     Attributes:
-        path: As it was added.
+        path: Path of the image as it was added.
         similarity: Cosine similarity with the query, -1 to 1.
         identity: Or group; text as the user wrote it, None where unknown.
         camera: Text as the user wrote it, None where unknown.
@@ -86,7 +86,7 @@ class Added:
             a value now.
         broken: Path and reason of each image that could not be read; it was left out.
         kept: For each column, how many of the replaced have no value of their own and kept the one that was there.
-        note: What was done to a gallery of an older format before; empty: nothing.
+        note: Description of the conversion of an older gallery; empty: none was needed.
     """
 
     num_added: int

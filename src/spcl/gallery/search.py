@@ -47,10 +47,10 @@ class Found:
     """The rows found for each query, nearest first.
 
     Attributes:
-        row_ids: For each query ``[n]`` int64.
-        similarities: For each query ``[n]`` float32, cosine.
-        engine: What searched.
-        distances: For each query ``[n]`` float32 after re-ranking; None without.
+        row_ids: Row numbers ``[n]`` int64 of the hits of each query.
+        similarities: Cosine similarities ``[n]`` float32 of the hits of each query.
+        engine: Engine of the search.
+        distances: Re-ranked distances ``[n]`` float32 of the hits of each query; None without re-ranking.
     """
 
     row_ids: list[NDArray[np.int64]]
@@ -74,7 +74,7 @@ def nearest(
         snapshot: Snapshot of the gallery that is searched.
         queries: ``[Q, D]`` unit rows.
         k: Number of neighbours for each query.
-        facts: How far the index looks; None: every vector is compared.
+        facts: Facts of the index; None: every vector is compared.
         passing: A filter, and how many rows pass it.
         rerank: Order the nearest by k-reciprocal re-ranking among themselves.
         report: Receives progress.
@@ -148,7 +148,7 @@ def search_by_index(
         snapshot: Snapshot of the gallery that is searched.
         queries: ``[Q, D]`` unit rows.
         k: Number of neighbours for each query.
-        facts: How far the index looks.
+        facts: Facts of the index.
         where: A filter that images must pass.
         num_passing: Rows that pass it. The fewer they are, the farther they lie: more regions are looked through, and
             all where those leave fewer than ``k``.
@@ -175,10 +175,10 @@ def reranked(
     """The candidates of each query in the order of their k-reciprocal distance, cut to ``k``.
 
     Args:
-        snapshot: Where they were found.
+        snapshot: Snapshot in which the hits were found.
         queries: ``[Q, D]``.
         found: Candidates: more than ``k``, for neighbours among them are what re-ranking looks at.
-        k: How many to keep.
+        k: Number of hits to keep.
         progress: Called with (queries done, all queries).
     """
     rows, similarities, distances = [], [], []
@@ -203,10 +203,10 @@ def without_own(snapshot: Snapshot, found: Found, own: list[str], k: int, keys: 
     """What was found, without the images that the queries are.
 
     Args:
-        snapshot: Where it was found.
+        snapshot: Snapshot in which the hits were found.
         found: At least one more row than ``k`` for each query, where there are so many.
         own: The key of each query.
-        k: How many to keep of each.
+        k: Number of hits to keep for each query.
         keys: The gallery's.
 
     Returns:

@@ -38,8 +38,8 @@ class SearchRequest:
         where: Only images that pass a filter: ``time >= '2026-01-01 08:00' and identity is not null``; empty: all.
         exact: Compare every image, also where the gallery has an index.
         rerank: Order the 100 (or 4 x ``top``) most similar images of each query by k-reciprocal re-ranking.
-        source: How images are found, and what is read about them.
-        encoding: Which encoder, and how it encodes; by default the encoder that the gallery remembers.
+        source: Options of finding images and reading their columns.
+        encoding: The encoder and its options; by default the gallery's encoder.
     """
 
     gallery: str | Path
@@ -73,8 +73,8 @@ class ImageSearchResult:
         image_size: Height and width in pixels of the images that the encoder sees.
         reranked: Whether the hits are in the order of re-ranking.
         broken: Path and reason of each image that could not be read, of the queries and of a gallery of images.
-        notes: What a reader should know of the sources, in sentences.
-        warnings: What a reader should look at, in sentences.
+        notes: Remarks about the sources, in sentences.
+        warnings: Warnings, in sentences.
     """
 
     queries: tuple[Path, ...]
@@ -144,8 +144,8 @@ def search_images(request: SearchRequest, *, report: Reporter | None = None) -> 
     """Find the images of a gallery that are most similar to others; a query's own file is not listed.
 
     Args:
-        request: What to search for, and where.
-        report: Shows progress, notes and warnings; None: nothing is shown.
+        request: The queries and the gallery.
+        report: Receives progress, notes and warnings; None: nothing is shown.
 
     Returns:
         ImageSearchResult; similarities are cosines, -1 to 1.

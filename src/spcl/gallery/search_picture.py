@@ -18,7 +18,7 @@ def search_picture(path: Path, searched: ImageSearchResult) -> None:
     """Draw the first twelve queries and the first twelve hits of each, with similarity, identity, camera and path.
 
     Args:
-        path: Of the PNG file.
+        path: Path of the PNG file.
         searched: What was found; the image files must still be there: those that are not are drawn grey.
 
     Raises:

@@ -29,10 +29,10 @@ class Snapshot:
     """One version of a gallery's table.
 
     Attributes:
-        schema: Its columns, without the key.
+        schema: Columns of the table, without the key.
         has_keys: Whether its rows have keys; those of a gallery of format 1 have none.
         dim: Length of a vector.
-        version: Its number.
+        version: Number of the version.
     """
 
     def __init__(self, table: Any) -> None:
@@ -101,7 +101,7 @@ class Snapshot:
 
         Args:
             query: ``[dim]``.
-            k: How many.
+            k: Number of neighbours.
             regions: Of the index, that are looked through; None: all of them.
             refine: So many times ``k`` candidates are compared by their full vectors.
             where: A filter that images must pass.

@@ -80,7 +80,7 @@ def searchable(
             what ``images_of`` takes.
         encoder: Whose vectors they must be; embeds images.
         where: A filter that will be used, to be checked first.
-        options: How images are found and what is read about them; None: as by default.
+        options: Options of finding images and reading their columns; None: the defaults.
         flip: Embed images with their mirror images; a gallery or a file must hold such features.
         runtime: Device and precision.
         report: Receives progress.

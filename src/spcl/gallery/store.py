@@ -51,7 +51,7 @@ class Put:
         num_added: New rows.
         num_replaced: Rows that took the place of others.
         kept: For each column, how many of these had no value of their own and kept the one that was there.
-        note: What was done to a gallery of an older format before; empty: nothing.
+        note: Description of the conversion of an older gallery; empty: none was needed.
     """
 
     num_added: int
@@ -65,9 +65,9 @@ class Store:
 
     Attributes:
         folder: Folder of the gallery.
-        facts: What was written down when it was made.
+        facts: Facts that were stored when the gallery was made.
         dim: Length of a vector.
-        keys: Of its images.
+        keys: Keys of the gallery's images.
     """
 
     def __init__(self, folder: Path) -> None:

@@ -35,8 +35,8 @@ class GroupingRequest:
         min_size: Images whose shorter side has fewer pixels are left out; 0: none.
         folders: A folder for each group in ``out``, of links to the images or of copies.
         overwrite: Replace groups that are in ``out`` already.
-        source: How images are found.
-        encoding: Which encoder, and how it encodes; by default ImageNet weights, at a size that fits the images.
+        source: Options of finding images.
+        encoding: The encoder and its options; by default ImageNet weights, at a size that fits the images.
 
     Raises:
         InputError: If a setting is out of range, or folders are asked for and there is no ``out``.
@@ -142,7 +142,7 @@ def group_images(request: GroupingRequest, *, report: Reporter | None = None) ->
     """Group images by the object they show, without labels. Nothing among the images is changed.
 
     Args:
-        request: Which images, and how.
+        request: The images and the options.
         report: Receives progress and notes; None: nothing is shown.
 
     Returns:

@@ -26,7 +26,7 @@ class SearchedImages:
     """Images with their features and nearest neighbours.
 
     Attributes:
-        encoder: That made the features.
+        encoder: Encoder of the features.
         images: Those that could be read, ``[N]``, and those that could not.
         neighbours: ``[N, k]`` int64, nearest first, the image itself among them.
     """
@@ -50,7 +50,7 @@ def embed_and_search(
 
     Args:
         records: The images.
-        encoding: Which encoder, and how images are read.
+        encoding: The encoder and the options of reading images.
         k1: Neighbours that are to be looked at.
         min_samples: About the least number of images of a group.
         runtime: Device and precision.

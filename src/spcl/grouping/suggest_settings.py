@@ -32,7 +32,7 @@ class SettingsRequest:
     Attributes:
         images: A folder with all below it, a table of paths (CSV, Parquet) or a registered data set.
         min_samples: About the least number of images of a group, at least 2.
-        source: How images are found.
+        source: Options of finding images.
         encoding: Which encoder, and how it encodes; by default ImageNet weights, at a size that fits the images. With
             another encoder other settings may fit.
 
@@ -115,7 +115,7 @@ def suggest_settings(request: SettingsRequest, *, report: Reporter | None = None
     """Suggest eps, k1 and k2 for images from one feature pass, and a recipe from their shape. No labels are read.
 
     Args:
-        request: Which images.
+        request: The images and the options.
         report: Receives progress and notes; None: nothing is shown.
 
     Returns:

@@ -73,10 +73,10 @@ def write_groups(
     Args:
         folder: Checked before.
         records: ``[N]`` of the images that were grouped.
-        groups: Of these images.
+        groups: Groups of the images.
         broken: Path and reason of each image that could not be read or was left out.
         odd: Path and reason of images that were grouped and are worth a look: copies, thumbnails.
-        facts: What else the summary should hold, plain values.
+        facts: Further values of the summary, plain.
         folders: A folder for each group, of links (relative; copies where the disk has none) or copies.
 
     Returns:

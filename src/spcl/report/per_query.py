@@ -30,8 +30,8 @@ class QueryHit:
     Attributes:
         path: The image file.
         similarity: Cosine similarity with the query, -1 to 1.
-        identity: Its identity; None where it is not known.
-        camera: Its camera; None where it is not known.
+        identity: Identity of the image; None if unknown.
+        camera: Camera of the image; None if unknown.
         right: Whether it has the query's identity.
     """
 
@@ -48,11 +48,11 @@ class QueryResult:
 
     Attributes:
         path: The image file.
-        identity: Its identity; None where it is not known.
-        camera: Its camera; None where it is not known.
+        identity: Identity of the image; None if unknown.
+        camera: Camera of the image; None if unknown.
         average_precision: A fraction; None where no gallery image matches.
         first_match: Rank of the nearest match, from 1; None where no gallery image matches.
-        num_matches: How many gallery images match and count under the protocol.
+        num_matches: Number of gallery images that match and count under the protocol.
         reranked_average_precision: After re-ranking; None without it, or where no gallery image matches.
         reranked_first_match: After re-ranking; None without it, or where no gallery image matches.
         hits: The gallery images most similar to the query, most similar first, before re-ranking.
@@ -92,7 +92,7 @@ def query_results(
     """The evaluation of each query, in the data set's order.
 
     Args:
-        result: Of ``evaluate_encoder`` on this data set, with hits.
+        result: Result of ``evaluate_encoder`` on this data set, with hits.
         dataset: With the queries and the gallery.
         identities: Names of identities; None: their numbers are shown.
         cameras: Names of cameras; None: their numbers are shown.
@@ -136,9 +136,9 @@ def names_in_source(source: str, dataset: ReIDDataset, options: SourceOptions) -
     """What the user calls the identities and the cameras of queries and gallery.
 
     Args:
-        source: Where the data set was read from.
+        source: Path or name that the data set was read from.
         dataset: With the queries and the gallery.
-        options: How the source is read.
+        options: Options of reading the source.
 
     Returns:
         Names by number, of identities and of cameras. Without a column of identities, the names of folders where each
@@ -240,7 +240,7 @@ def worst_picture(path: Path, results: Sequence[QueryResult], count: int, size: 
     Args:
         path: Path of the PNG file to write.
         results: All queries; at least one has a match.
-        count: How many to draw.
+        count: Number of queries to draw.
         size: Height and width of the images that the encoder sees, which gives the shape that they are drawn in. An
             image that cannot be read is drawn grey.
 

@@ -58,8 +58,8 @@ class Ranking:
     """What one encoder finds.
 
     Attributes:
-        title: Its name, with its figures.
-        found: For each query, the found images, most similar first.
+        title: Name of the query, with its figures.
+        found: The found images of each query, most similar first.
     """
 
     title: str
@@ -87,7 +87,7 @@ def lines_under(
     """What is known of an image, as lines that fit under it.
 
     Args:
-        path: Of the image: its end is shown, in at most two lines.
+        path: Path of the image: its end is shown, in at most two lines.
         similarity: With the query; None: the image is a query.
         identity: A number or a name; None where it is not known.
         camera: A number or a name; None where it is not known.

@@ -23,7 +23,7 @@ class SheetRow:
     """A row of a contact sheet.
 
     Attributes:
-        title: What the row shows.
+        title: Title of the row.
         note: A second line, smaller.
         images: RGB, of any size, left to right.
     """

@@ -28,9 +28,9 @@ class OpenedTracker:
 
     Attributes:
         tracker: Accelerate's.
-        run_id: Which of its runs.
+        run_id: Identifier of the run in the tracker.
         send_picture: Takes a name, a PNG file and the epoch.
-        stop: Ends a run that is not finished, in a tracker that tells these apart.
+        stop: Marks a run as unfinished, in a tracker that distinguishes such runs.
     """
 
     tracker: GeneralTracker

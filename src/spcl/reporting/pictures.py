@@ -59,7 +59,7 @@ def draw_rankings(path: Path, target: ReIDDataset, evaluated: Evaluated, size: t
     Args:
         path: Path of the PNG file to write.
         target: The data set.
-        evaluated: Its evaluation.
+        evaluated: Evaluation of the data set.
         size: Height and width of the images that the encoder sees.
 
     Returns:

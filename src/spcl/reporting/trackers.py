@@ -150,7 +150,7 @@ def with_trackers(report: Reporter, names: Sequence[str]) -> Reporter:
 
     Args:
         report: Shows notes, progress and epochs; it is warned once of a tracker that fails.
-        names: Of the trackers; none: the reporter as it is.
+        names: Names of the trackers; empty: the reporter is returned unchanged.
 
     Raises:
         InputError: For the same reasons as in ``ExperimentTracker``.

@@ -11,19 +11,19 @@ class EpochReport:
     """An epoch, filled in as it goes on.
 
     Attributes:
-        epoch: Its number, from 1.
+        epoch: Number of the epoch, from 1.
         num_clusters: Classes of more than one target image.
         num_unclustered: Target images that are a class of their own.
         cluster_size_quartiles: Images in a cluster: first quartile, median, third quartile; empty without clusters.
         largest_cluster: Images in the largest cluster; 0 without clusters.
-        independence_threshold: Of the self-paced selection; None where there is none.
-        label_figures: What else the labeller reports: settings that it chose, say.
+        independence_threshold: Threshold of the self-paced selection; None without one.
+        label_figures: Further figures of the labeller, for example settings that it chose.
         loss: The mean loss, summed over domains and terms; None before the first step is counted.
         losses: The mean loss of each domain, summed over terms.
         loss_terms: The mean loss of each term, times its weight, by domain.
         evaluation: mAP, top1, top5 and top10 as fractions, the protocol, valid queries and broken images; empty where
             the epoch was not evaluated.
-        seconds: What each stage took: label, train, evaluate.
+        seconds: Duration of each stage: label, train, evaluate.
     """
 
     epoch: int

@@ -114,7 +114,7 @@ class Saved:
     """The run has been saved.
 
     Attributes:
-        files: What was written.
+        files: Paths of the written files.
         is_best: Whether this is the best epoch so far.
     """
 

@@ -144,8 +144,8 @@ class LossTerm(Protocol):
     """One term of the loss: it reads, and changes nothing.
 
     Attributes:
-        name: What reports call it; two terms of a run have two names.
-        weight: What it is multiplied by in the sum.
+        name: Name in reports; the terms of a run have different names.
+        weight: Factor of the term in the sum.
     """
 
     @property
@@ -213,7 +213,7 @@ class BuildContext:
         target: The target's training images, without identities.
         seed: Seed of the run.
         extract: Encodes the target's training images with a network in evaluation mode: ``[N, D]`` on the host.
-        report: Shows progress and warnings.
+        report: Receives progress and warnings.
         built: The parts that are there already, by name: the memory, then the teacher.
     """
 

@@ -65,7 +65,7 @@ class SelfPacedLabeller:
     """Labels of an epoch from target features; the same in every process.
 
     Attributes:
-        settings: As they were given.
+        settings: The settings as given.
         independence_threshold: Frozen by the first epoch that had clusters; None before.
         chosen: eps, k1 and k2, frozen by the first epoch where they are suggested; None where they are given.
     """

@@ -36,9 +36,9 @@ class TrainingParts:
         encoder: In training.
         network: The encoder as a step calls it: compiled, distributed over processes; the same weights.
         optimisation: Optimisation of the encoder.
-        memory: Its rows, which the losses read.
+        memory: Memory that the losses read.
         losses: The terms of the loss.
-        label_features: Where the features come from of which labels are made.
+        label_features: Source of the features from which labels are computed.
         labeller: Makes labels of them.
         teacher: Follows the encoder; None: there is none.
         slots: Layout of the memory.
