@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import NamedTuple
 
-# Of the size of a run, a process's rank in it, and its rank on its machine; as Accelerate reads them.
+# Variables of the number of processes, the rank, and the rank on the machine, as Accelerate reads them.
 _VARIABLES = (
     ("WORLD_SIZE", "RANK", "LOCAL_RANK"),
     ("PMI_SIZE", "PMI_RANK", "MPI_LOCALRANKID"),
@@ -15,10 +15,10 @@ _VARIABLES = (
 
 
 class Launched(NamedTuple):
-    """This process among those that were launched together.
+    """Position of this process among those that were launched together.
 
     Attributes:
-        size: Processes in all; 1 where it was started alone.
+        size: Number of processes; 1 for a process that was started alone.
         rank: Rank of this process, from 0.
         local_rank: Rank among the processes of its machine, from 0; the global rank if the launcher does not set it.
     """
@@ -29,7 +29,7 @@ class Launched(NamedTuple):
 
 
 def launched() -> Launched:
-    """What the environment says; a variable that is empty or no number says nothing."""
+    """Read the environment variables; an empty or non-numeric value is ignored."""
     for size, rank, local_rank in _VARIABLES:
         if _number(size, 1) > 1:
             return Launched(_number(size, 1), _number(rank, 0), _number(local_rank, _number(rank, 0)))
@@ -37,7 +37,7 @@ def launched() -> Launched:
 
 
 def is_main_process() -> bool:
-    """Whether this process prints: known from the environment, before anything is set up."""
+    """Whether this process prints, by the environment, before the processes are joined."""
     return launched().rank == 0
 
 

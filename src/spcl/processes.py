@@ -1,4 +1,4 @@
-"""The processes that share a run, over Accelerate and torch.distributed: who they are, and how work and errors travel.
+"""The processes of a run, over Accelerate and torch.distributed: their ranks, and how work and errors are shared.
 
 With one process every collective is the identity, and nothing is set up. Devices and precision are in ``runtime.py``.
 """
@@ -23,38 +23,38 @@ from spcl.launched import launched
 T = TypeVar("T")
 
 _LONGEST_WAIT = timedelta(hours=24)
-"""How long a process waits for the others on the host. One of them may label or re-rank millions of images meanwhile,
-for hours; one that ends is noticed at once, by its closed connection, however long this is."""
+"""Longest time that a process waits for the others on the host. One of them may label or re-rank millions of images for
+hours. A process that ends is noticed at once by its closed connection."""
 
 _GONE = re.compile(
     r"closed by (remote )?peer|reset by peer|broken pipe|connection (refused|was likely closed)|remote process exit"
     r"|communicator was aborted|tim(ed|ing) out|timeout",
     re.IGNORECASE,
 )
-"""In what is raised when another process has ended: by gloo, by the store, or by NCCL."""
+"""Text in the errors that gloo, the store or NCCL raise when another process has ended."""
 
 
 class Processes:
     """The processes of a run.
 
     Attributes:
-        device: This one's: what was chosen, or, with others, what falls to it.
+        device: Device of this process: the chosen one, or, of several GPUs, the one of its local rank.
         num_processes: Number of processes of the run.
         rank: Rank of this process, from 0.
         processes_here: Number of the run's processes on this machine.
     """
 
     def __init__(self, chosen: torch.device) -> None:
-        """Join the others, if there are any.
+        """Join the other processes, if there are any.
 
         Args:
-            chosen: The device that was asked for; of several GPUs, each process gets its own.
+            chosen: The requested device; of several GPUs, each process gets a separate one.
 
         Raises:
             InputError: If several processes cannot share such a device.
         """
         self.device, self.num_processes, self.rank, self.processes_here = chosen, 1, 0, 1
-        # Arrays on the host travel over gloo, whatever the devices use.
+        # Arrays on the host are sent over gloo, whichever backend the devices use.
         self._host_group: dist.ProcessGroup | None = None
         if not _has_others():
             return
@@ -76,15 +76,15 @@ class Processes:
         return self.rank == 0
 
     def part(self, count: int, rank: int | None = None) -> range:
-        """Which of ``count`` things are a process's (None: this one's): consecutive, nearly equal parts."""
+        """Give a process's part of ``count`` rows (None: this process): consecutive, nearly equal parts."""
         own = self.rank if rank is None else rank
         return range(count * own // self.num_processes, count * (own + 1) // self.num_processes)
 
     def gather_parts(self, own: Tensor, count: int) -> Tensor:
-        """All ``count`` rows from each process's ``part`` of them, on every process, in order.
+        """Gather all ``count`` rows from the ``part`` of each process, on every process, in order.
 
         Args:
-            own: ``[len(part(count)), ...]`` on the host or on the device.
+            own: ``[len(part(count)), ...]`` rows of this process, on the host or on the device.
             count: Number of rows.
         """
         if self.num_processes == 1:
@@ -99,10 +99,10 @@ class Processes:
         return whole
 
     def gather_to_main(self, own: Tensor, count: int) -> Tensor | None:
-        """As ``gather_parts``, on the host of the main process alone; None in the others.
+        """Gather as ``gather_parts`` does, on the host of the main process only; None in the others.
 
         Args:
-            own: ``[len(part(count)), ...]`` on the host or on the device.
+            own: ``[len(part(count)), ...]`` rows of this process, on the host or on the device.
             count: Number of rows.
         """
         own = own.detach().cpu().contiguous()
@@ -122,7 +122,7 @@ class Processes:
         return whole
 
     def gather_equal(self, own: Tensor) -> Tensor:
-        """``[processes, ...]``: the same-shaped tensor of every process, in order, without gradients."""
+        """Stack the tensors of all processes, of equal shape, to ``[processes, ...]``, in order, without gradients."""
         own = own.detach().contiguous()
         if self.num_processes == 1:
             return own.unsqueeze(0)
@@ -131,13 +131,13 @@ class Processes:
         return torch.stack(whole)
 
     def sum(self, own: Tensor) -> Tensor:
-        """The sum over all processes, in place."""
+        """Sum over all processes, in place."""
         if self.num_processes > 1:
             dist.all_reduce(own, group=self._group(own))
         return own
 
     def largest(self, own: Tensor) -> Tensor:
-        """The element-wise maximum over all processes, in place."""
+        """Take the element-wise maximum over all processes, in place."""
         if self.num_processes > 1:
             dist.all_reduce(own, op=dist.ReduceOp.MAX, group=self._group(own))
         return own
@@ -152,7 +152,7 @@ class Processes:
             tensor.detach().copy_(mean.view_as(tensor))
 
     def on_main(self, call: Callable[[], T]) -> T:
-        """Call in the main process alone; its result, or its ``InputError``, reaches every process."""
+        """Call in the main process only; its result, or its ``InputError``, is sent to every process."""
         if self.num_processes == 1:
             return call()
         outcome: list[Any] = [None, None]
@@ -167,7 +167,7 @@ class Processes:
         return outcome[0]  # type: ignore[no-any-return]
 
     def together(self, call: Callable[[], T]) -> T:
-        """Call in every process, without collectives inside; an ``InputError`` of any reaches all of them.
+        """Call in every process, without collectives inside; an ``InputError`` of any process is raised in all.
 
         Raises:
             InputError: In every process, so that one of them can print it; it names the processes in which it arose, if
@@ -196,7 +196,7 @@ class Processes:
         )
 
     def gather_objects(self, own: T) -> list[T]:
-        """The object of every process, in order."""
+        """Gather the object of every process, in order."""
         if self.num_processes == 1:
             return [own]
         objects: list[Any] = [None] * self.num_processes
@@ -214,24 +214,24 @@ def are_joined() -> bool:
 
 def lost_another_process(error: BaseException) -> bool:
     """Whether an error says that another process of the run is gone."""
-    # By what they say: NCCL and gloo raise the same kinds for what they cannot set up.
+    # Recognised by the text: NCCL and gloo raise the same types when they cannot be set up.
     return are_joined() and isinstance(error, RuntimeError) and _GONE.search(str(error)) is not None
 
 
 def end_processes() -> None:
-    """Leave the group of processes, if there is one: for the end of a program."""
+    """Leave the group of processes, if there is one, at the end of a program."""
     if are_joined():
         dist.destroy_process_group()
 
 
 def _require_devices(chosen: torch.device) -> None:
-    """Each process of a machine needs a GPU of its own: NCCL says so late, and in its own words.
+    """Check that each process of a machine has a separate GPU: NCCL reports this late, and less clearly.
 
     Raises:
-        InputError: If there are fewer.
+        InputError: If there are fewer GPUs than processes.
     """
     here, gpus = int(os.environ.get("LOCAL_WORLD_SIZE") or 1), torch.cuda.device_count()
-    # Where a launcher gives each process its own, it sees that one alone.
+    # If a launcher assigns a GPU to each process, the process sees only that one.
     sees_its_own = gpus == 1 and os.environ.get("CUDA_VISIBLE_DEVICES")
     if chosen.type == "cuda" and here > gpus and not sees_its_own:
         raise InputError(

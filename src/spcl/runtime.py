@@ -1,4 +1,4 @@
-"""The only file that knows devices and precision; the processes of a run are those of ``processes.py``.
+"""Devices and precision, handled in this file only; the processes of a run are in ``processes.py``.
 
 Everything above asks this for the device, runs the network under ``autocast``, hands losses to ``backward`` and shares
 work among processes; the same code then runs on a CPU, one GPU or several processes (``torchrun``, ``accelerate
@@ -25,7 +25,7 @@ __all__ = ["Runtime", "end_processes", "lost_another_process", "product_speed"]
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
-# torch renames it, and warns of the old name where there is the new one.
+# torch renamed it, and warns of the old name if the new one exists.
 _SYNC_BUFFERS = next(
     name
     for name in ("forward_sync_buffers", "broadcast_buffers")
@@ -33,7 +33,7 @@ _SYNC_BUFFERS = next(
 )
 
 _ROOM_SHARE = 0.5
-"""The share of a device's memory that one passing array may take."""
+"""Largest share of a device's memory that one temporary array may take."""
 
 
 class Runtime(Processes):
@@ -42,7 +42,8 @@ class Runtime(Processes):
     Attributes:
         device: Device of the network and the memory.
         precision: ``fp32``, ``bf16`` or ``fp16``, of the network's forward and backward pass.
-        num_processes, rank, processes_here: See ``Processes``.
+        num_processes, rank, processes_here: Number of processes, rank and processes of this machine, as in
+        ``Processes``.
     """
 
     def __init__(self, device: str = "auto", precision: str = "fp32") -> None:
@@ -53,7 +54,7 @@ class Runtime(Processes):
             precision: ``fp32``, ``bf16`` or ``fp16``.
 
         Raises:
-            InputError: If the device is not there, or cannot work in this precision.
+            InputError: If the device does not exist, or does not support this precision.
         """
         chosen = _available_device(device)
         self.precision = precision
@@ -64,12 +65,12 @@ class Runtime(Processes):
         if precision == "fp16" and chosen.type == "mps":
             raise InputError("precision fp16 needs a CUDA GPU, where losses can be scaled; on mps use fp32")
         super().__init__(chosen)
-        # What is decided by it must be decided alike by all: the devices may differ.
+        # All processes must decide in the same way, though their devices may differ.
         self._device_memory = min(self.gather_objects(self._own_memory()))
         self._scaler = torch.amp.GradScaler("cuda") if precision == "fp16" else None
 
     def device_memory(self) -> int:
-        """Bytes of memory of the smallest device of all processes; on the host, of their shares of what is there."""
+        """Bytes of memory of the smallest device of all processes; on the host, of the smallest share of its memory."""
         return self._device_memory
 
     def _own_memory(self) -> int:
@@ -78,7 +79,7 @@ class Runtime(Processes):
         return int(psutil.virtual_memory().total) // self.processes_here
 
     def has_room(self, num_bytes: int) -> bool:
-        """Whether the device can take a passing array of this size beside what it works with."""
+        """Whether the device has memory for a temporary array of this size beside the present ones."""
         return num_bytes <= _ROOM_SHARE * self.device_memory()
 
     def autocast(self) -> AbstractContextManager[Any]:
@@ -86,10 +87,10 @@ class Runtime(Processes):
         return torch.autocast(self.device.type, dtype=_DTYPES[self.precision], enabled=self.precision != "fp32")
 
     def distribute(self, network: nn.Module) -> nn.Module:
-        """The network as the training step calls it: gradients are averaged over the processes."""
+        """Wrap the network for the training step: gradients are averaged over the processes."""
         if self.num_processes == 1:
             return network
-        # The network's buffers are statistics of each process's own images; ``average`` brings them together.
+        # The network's buffers are statistics of the images of each process; ``average`` joins them.
         kept_apart: dict[str, Any] = {_SYNC_BUFFERS: False}
         return DistributedDataParallel(
             network,
@@ -99,30 +100,30 @@ class Runtime(Processes):
         )
 
     def own_draws(self) -> AbstractContextManager[None]:
-        """A context whose seeds and draws of torch's global generators are forgotten at its end."""
+        """A context at whose end torch's global generators are restored."""
         # Seeding reaches the generators of all GPUs.
         devices = list(range(torch.cuda.device_count())) if self.device.type == "cuda" else []
         context: AbstractContextManager[None] = torch.random.fork_rng(devices=devices)
         return context
 
     def draw_apart(self, seed: int) -> None:
-        """From here on each process draws numbers of its own, dropout's; the main one, and one alone, go on as before.
+        """Give each process separate random numbers (dropout); the main process keeps its generator.
 
-        Until here all must draw the same, the network's first weights.
+        A run of one process is not changed. Before this call all processes draw the same numbers: the initial weights.
         """
         if self.rank:
             torch.manual_seed((seed + self.rank) % 2**63)
 
     def clear_gradients(self, optimizer: torch.optim.Optimizer) -> None:
-        """Forget the gradients of the step before."""
+        """Clear the gradients of the previous step."""
         optimizer.zero_grad(set_to_none=True)
 
     def backward(self, loss: Tensor) -> None:
-        """Backward pass of a loss, scaled where half precision needs it; gradients of several losses add up."""
+        """Run the backward pass of a loss, scaled if half precision needs it; gradients of several losses add up."""
         (loss if self._scaler is None else self._scaler.scale(loss)).backward()  # type: ignore[no-untyped-call]
 
     def optimise(self, optimizer: torch.optim.Optimizer) -> None:
-        """One step of the optimiser."""
+        """Take one step of the optimiser."""
         if self._scaler is None:
             optimizer.step()
             return
@@ -130,7 +131,7 @@ class Runtime(Processes):
         self._scaler.update()
 
     def without_sync(self, network: nn.Module, when: bool) -> AbstractContextManager[Any]:
-        """A context in which gradients stay in this process: for all but the last part of a batch."""
+        """A context in which gradients are not averaged over processes, for all but the last part of a batch."""
         if not when or not isinstance(network, DistributedDataParallel):
             return nullcontext()
         context: AbstractContextManager[Any] = network.no_sync()
@@ -139,7 +140,7 @@ class Runtime(Processes):
     # --- what survives a stop ------------------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, Any]:
-        """What a resumed run needs: the state of the network's random generators and the loss scale."""
+        """Give the state of the network's random generators and the loss scale, for a resumed run."""
         own: dict[str, Any] = {"cpu_generator": torch.get_rng_state()}
         if self.device.type == "cuda":
             own["cuda_generator"] = torch.cuda.get_rng_state(self.device)
@@ -149,7 +150,7 @@ class Runtime(Processes):
         return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue where ``state_dict`` was taken; with another number of processes, generators go on as they are."""
+        """Restore a ``state_dict``; with another number of processes, the generators are not restored."""
         if len(state["generators"]) == self.num_processes:
             own = state["generators"][self.rank]
             torch.set_rng_state(own["cpu_generator"])
@@ -179,8 +180,8 @@ def _available_device(name: str) -> torch.device:
 
 
 def product_speed(device: torch.device, size: int = 2048, depth: int = 2048) -> float:
-    """Multiplications and additions a second of a plain float32 matrix product; takes a fraction of a second."""
-    # No random numbers: a run's own must not depend on a measurement.
+    """Measure the multiplications and additions per second of a float32 matrix product, in a fraction of a second."""
+    # No random numbers are used: those of a run must not depend on a measurement.
     first, second = torch.ones(size, depth, device=device), torch.ones(depth, size, device=device)
     out = torch.empty(size, size, device=device)
     best = float("inf")

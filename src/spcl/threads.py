@@ -1,7 +1,8 @@
-"""How many threads compute and decode in this process: one number for torch, numba and the decoding of images.
+"""Number of threads that compute and decode in this process: one number for torch, numba and image decoding.
 
-It is what ``--threads`` says, else ``OMP_NUM_THREADS``, else the cores that this process may use, and never more than
-these. Threads that wait sleep: beside other programs, threads that spin cost more than the work they wait for.
+It is the value of ``--threads``, otherwise ``OMP_NUM_THREADS``, otherwise the number of cores that this process may
+use, and at most these. Waiting threads sleep: beside other programs, spinning threads cost more than the work that they
+wait for.
 
 Compiled libraries read their settings from the environment when they are loaded; this module loads none of them.
 """
@@ -42,10 +43,10 @@ def decoding_threads(workers: NumThreads) -> int:
     """The number of threads that decode images; 0: the calling thread decodes.
 
     Args:
-        workers: What was asked for; ``auto``: as many threads as compute.
+        workers: Requested number of threads; ``auto``: as many as compute.
 
     Raises:
-        InputError: If it is below 0.
+        InputError: If the number is below 0.
     """
     if workers == "auto":
         return num_threads()
@@ -55,18 +56,18 @@ def decoding_threads(workers: NumThreads) -> int:
 
 
 def use_threads(number: NumThreads = "auto") -> int:
-    """Let torch, numba and the decoding use so many threads from now on.
+    """Set the number of threads of torch, numba and image decoding.
 
     It is set in the libraries that are loaded, and in the environment for those that will be.
 
     Args:
-        number: How many; more than ``usable_cores()`` are as many as these. ``auto``: as the environment says.
+        number: Number of threads, limited to ``usable_cores()``; ``auto``: from the environment.
 
     Returns:
-        How many are used.
+        The number of threads that are used.
 
     Raises:
-        InputError: If it is below 1.
+        InputError: If the number is below 1.
     """
     global _chosen
     if number != "auto":
@@ -85,9 +86,9 @@ def use_threads(number: NumThreads = "auto") -> int:
 
 
 def prepare_libraries() -> None:
-    """Set in the environment what libraries read when they are loaded, as far as their own defaults are others.
+    """Set the environment variables that libraries read when they are loaded, where their defaults differ.
 
-    What the user has set stays, but for more threads than cores.
+    Values of the user are kept, except more threads than cores.
     """
     used = num_threads()
     if "torch" not in sys.modules:

@@ -235,7 +235,7 @@ def test_what_was_found_is_told_before_it_is_drawn(crops, capsys, monkeypatch):
 
 
 def test_memory_is_advised_by_flags_that_there_are(crops, capsys, monkeypatch):
-    monkeypatch.setattr("spcl.engine.label_stage._TOLD_FROM", 0)
+    monkeypatch.setattr("spcl.engine.label_stage._REPORTED_FROM", 0)
     monkeypatch.setattr(
         "spcl.engine.label_stage.psutil.virtual_memory", lambda: SimpleNamespace(available=1, total=64 * 10**9)
     )

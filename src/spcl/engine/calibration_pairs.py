@@ -28,7 +28,7 @@ from spcl.selfpaced.reliability import singletons_for_noise
 from spcl.threads import NumThreads
 
 MOST_PAIRS = 200_000
-"""Pairs of a kind, at most."""
+"""Largest number of pairs of each kind."""
 
 _K1, _LEAST_K1, _K2 = 30, 6, 6
 _EPS, _EPS_GAP = 0.45, 0.05
@@ -44,14 +44,15 @@ _MOST_ALIKE = 0.1
 
 @dataclass(frozen=True)
 class CalibrationPairs:
-    """Similarities of pairs.
+    """Similarities of pairs of images, to which a calibration is fitted.
 
     Attributes:
-        same: ``[n]`` float32, of two images of one object; of some kinds of pairs again and again, to weigh the same.
-        different: ``[m]`` float32, of images of two objects.
-        different_groups: ``[m, 2]`` int64, the two objects, or clusters, numbered from 0.
+        same: ``[n]`` float32 similarities of two images of one object; some are repeated, so that kinds of pairs have
+            equal weight.
+        different: ``[m]`` float32 similarities of images of two objects.
+        different_groups: ``[m, 2]`` int64, the two objects or clusters of each pair, numbered from 0.
         num_same: Number of distinct pairs in ``same``.
-        num_groups: Identities, or reliable clusters.
+        num_groups: Number of identities, or of reliable clusters.
         notes: Limits of the result, in sentences.
         labelled: Whether they are known from labels.
         strangers: What strangers reach to enrolled identities, or reliable clusters; None: too few.

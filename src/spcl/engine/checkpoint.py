@@ -1,4 +1,4 @@
-"""Files that survive a crash, and encoders that come back from them: ours and the official project's.
+"""Checkpoints: written atomically, and read back as encoders, those of spcl and of the official project.
 
 A checkpoint (``checkpoint.pth.tar``, ``model_best.pth.tar``) is an official one, ``state_dict`` under its names with
 ``epoch`` and ``best_mAP``, and beside them ``spcl``: the encoder's settings, so that it loads without arguments. The
@@ -27,9 +27,9 @@ from spcl.nn.weights import check_values, known_arch, weights_in
 def save_atomically(
     content: Mapping[str, Any], path: Path, *, next_step: str = "free some space, then use --resume"
 ) -> None:
-    """Write aside, flush to the disk, rename: whatever happens, ``path`` is the old file or the new one.
+    """Write to a temporary file, flush, rename: after any failure, ``path`` is the complete old or new file.
 
-    ``next_step`` is what the user can do where it cannot be written.
+    ``next_step`` is the advice of the error if the file cannot be written.
     """
     with written_aside(path, next_step=next_step) as aside, aside.open("wb") as file:
         try:
@@ -44,12 +44,12 @@ def save_atomically(
 def checkpoint_of(
     encoder: Encoder, *, epoch: int, best_mean_ap: float | None, facts: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """An encoder as a checkpoint.
+    """Make the content of a checkpoint from an encoder.
 
     Args:
-        encoder: With its domains, unfolded.
-        epoch: Finished epochs.
-        best_mean_ap: The best evaluation so far, a fraction.
+        encoder: Encoder with all its domains, not folded.
+        epoch: Number of finished epochs.
+        best_mean_ap: Best mAP so far, as a fraction.
         facts: Further facts (data, recipe) as plain values.
     """
     state = {name: value.detach().cpu() for name, value in encoder.state_dict().items()}
@@ -74,16 +74,16 @@ def load_network(
     size: tuple[int, int] | None = None,
     features: int | None = None,
 ) -> Encoder:
-    """An encoder with all its domains, in evaluation mode.
+    """Load an encoder with all its domains, in evaluation mode.
 
     Args:
         path: A checkpoint of spcl or of the official scripts.
         arch: Architecture; needed only for a checkpoint that does not contain it, and otherwise must agree with it.
-        size: Height and width of its images; None: the checkpoint's own, 256 x 128 for official ones.
-        features: Length of the embedding layer, if that is to be checked.
+        size: Height and width of the images in pixels; None: the checkpoint's, 256 x 128 for official ones.
+        features: Expected length of the embedding layer; None: not checked.
 
     Raises:
-        InputError: If it is no checkpoint, or of another network than asked for; names the keys.
+        InputError: If the file is no checkpoint, or of another network than requested; the message names the keys.
     """
     content, state = _content(path, arch)
     settings = _settings(content, state, path, arch, size)
@@ -99,21 +99,21 @@ def load_network(
 
 
 def settings_of(path: Path, *, arch: str | None = None) -> EncoderSettings:
-    """What the encoder of a checkpoint is, without building it; arguments and errors as ``load_network``."""
+    """Read the settings of a checkpoint's encoder without building it; arguments and errors are as ``load_network``."""
     content, state = _content(path, arch)
     return _settings(content, state, path, arch, None)
 
 
 def load_facts(path: Path) -> dict[str, Any]:
-    """What a checkpoint of ours says beside its weights, plain values; nothing for an official one."""
+    """Read the facts of a checkpoint of spcl as plain values; empty for an official one."""
     facts = _read(path).get("spcl", {})
     return dict(facts) if isinstance(facts, Mapping) else {}
 
 
 def add_facts(path: Path, facts: Mapping[str, Any], *, arch: str | None = None) -> None:
-    """Write plain values into a checkpoint, beside what it says; an official one becomes one of ours.
+    """Add facts to a checkpoint as plain values; an official checkpoint becomes one of spcl.
 
-    The weights stay as they are, and the file is written aside and renamed.
+    The weights are not changed, and the file is replaced atomically.
 
     Args:
         path: The checkpoint.
@@ -135,7 +135,7 @@ def add_facts(path: Path, facts: Mapping[str, Any], *, arch: str | None = None) 
 
 
 def _content(path: Path, arch: str | None) -> tuple[dict[str, Any], Mapping[str, torch.Tensor]]:
-    """A checkpoint and the weights in it; ``arch`` is what the user calls its network."""
+    """Read a checkpoint and its weights; ``arch`` is the architecture that the user gave."""
     content = _read(path)
     state = content.get("state_dict", content)
     is_state = isinstance(state, Mapping) and all(
@@ -153,7 +153,7 @@ def _content(path: Path, arch: str | None) -> tuple[dict[str, Any], Mapping[str,
 def _require_official(
     content: Mapping[str, Any], state: Mapping[str, torch.Tensor], path: Path, arch: str | None
 ) -> None:
-    """Refuse what holds tensors and is no official checkpoint; says what can be done with it."""
+    """Raise an ``InputError`` for a file of tensors that is no official checkpoint; the message names the next step."""
     if {"state", "config", "images"} <= set(content):
         raise InputError(
             f"{path} holds no state_dict of tensors: it is the state of a run, whose encoder is in checkpoint.pth.tar "
@@ -184,7 +184,7 @@ def _settings(
     size: tuple[int, int] | None,
 ) -> EncoderSettings:
     if "spcl" in content:
-        values = _told_encoder(content["spcl"], path)
+        values = _stored_encoder(content["spcl"], path)
         if arch is not None and arch != values["arch"]:
             raise InputError(f"{path} is a checkpoint of {values['arch']}, not of {arch}")
         if size is not None:
@@ -200,11 +200,11 @@ def _settings(
     return EncoderSettings(arch=known, height=height, width=width, features=facts.features, domains=facts.domains)
 
 
-def _told_encoder(facts: Any, path: Path) -> dict[str, Any]:
-    """What a checkpoint of ours says of its encoder: each setting known, and of its type.
+def _stored_encoder(facts: Any, path: Path) -> dict[str, Any]:
+    """Read and check the encoder settings in a checkpoint of spcl: each setting is known, and of its type.
 
     Raises:
-        InputError: If not; a setting that is not known is another version's.
+        InputError: If a setting is of another type, or unknown, as from another version.
     """
     values = facts.get("encoder") if isinstance(facts, Mapping) else None
     if not isinstance(values, Mapping) or not {"arch", "height", "width", "domains"} <= set(values):

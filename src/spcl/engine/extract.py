@@ -1,4 +1,4 @@
-"""Features of many images: evaluation mode, large batches, the next one read while this one is encoded.
+"""Features of many images, in evaluation mode and large batches; the next batch is read while one is encoded.
 
 Several processes take a part of the images each.
 """
@@ -24,7 +24,7 @@ from spcl.runtime import Runtime
 Advance = Callable[[int, int], None]
 
 _PIECE = 32
-"""Images that are read before it is asked whether they are still wanted."""
+"""Number of images that are read between two checks of whether reading was cancelled."""
 
 
 @torch.no_grad()
@@ -39,16 +39,16 @@ def extract_features(
     rows: range | None = None,
     progress: Advance | None = None,
 ) -> torch.Tensor:
-    """The feature of each image of a store, in its order.
+    """Extract the feature of each image of a store, in its order.
 
-    The encoder is put in evaluation mode for this, and back in the mode it was in.
+    The encoder is set to evaluation mode, and back to its mode afterwards.
 
     Args:
         encoder: On the runtime's device.
         store: The images.
         runtime: Device and precision.
         domain: Domain whose batch norm is used; None: the encoder's default (the target).
-        batch_size: Images at a time.
+        batch_size: Number of images encoded at a time.
         flip: Whether to average the features of each image and its mirror image.
         rows: Consecutive rows of the images to encode; None: all.
         progress: Called with (images done, all images).
@@ -95,7 +95,7 @@ def extract_in_parts(
     part: int = 64 * 256,
     progress: Advance | None = None,
 ) -> Iterator[tuple[range, torch.Tensor]]:
-    """As ``extract_features``, some images after the other: memory for a part, whatever their number.
+    """Extract features as ``extract_features`` does, in parts: memory is that of a part, for any number of images.
 
     Yields:
         The rows of a part, and their features.
@@ -105,7 +105,7 @@ def extract_in_parts(
 
         def advance(done: int, total: int, rows: range = rows) -> None:
             if progress is not None:
-                # This process's share of the part stands for all of it.
+                # The progress of this process's share is shown as that of the part.
                 progress(rows.start + done * len(rows) // max(1, total), len(store))
 
         yield (
@@ -117,14 +117,14 @@ def extract_in_parts(
 
 
 def require_batch_size(batch_size: int) -> int:
-    """The number of images at a time; an ``InputError`` where it is below 1."""
+    """Give the batch size, or raise an ``InputError`` if it is below 1."""
     if batch_size < 1:
         raise InputError(f"batch_size is {batch_size}; expected at least 1 image at a time")
     return batch_size
 
 
 def require_finite(features: torch.Tensor) -> torch.Tensor:
-    """The features; an ``InputError`` where one is not finite, as of an encoder whose training has diverged."""
+    """Give the features, or raise an ``InputError`` if one is NaN or infinite, as after a training that diverged."""
     if not bool(features.isfinite().all()):
         raise InputError(
             "the encoder gives features that are not finite (NaN or infinite): its weights have diverged, or values "
@@ -134,7 +134,7 @@ def require_finite(features: torch.Tensor) -> torch.Tensor:
 
 
 def broken_images(store: ImageStore, runtime: Runtime) -> dict[int, str]:
-    """Row numbers of the images that could not be read, by any of the processes, and why; ascending."""
+    """Give the row numbers of images that any process could not read, ascending, with the reasons."""
     together = {row: why for broken in runtime.gather_objects(store.broken) for row, why in broken.items()}
     return dict(sorted(together.items()))
 

@@ -1,7 +1,7 @@
 """Output of a run: progress with an estimate, one row for each epoch, a metrics file, warnings.
 
-On a terminal, bars that vanish when they are done; elsewhere (a log file, a job's output) a line now and then. Nothing
-is shown for what takes less than two seconds.
+On a terminal, progress is a bar that disappears at the end; elsewhere (a log file, a job's output) it is a line every
+quarter of a minute. Stages of less than two seconds are not shown.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ class WarningsKept:
         self.warnings: list[str] = []
 
     def say(self, text: str) -> None:
-        """A line of information."""
+        """Print a line of information."""
         self._report.say(text)
 
     def warn(self, text: str) -> None:
@@ -123,16 +123,16 @@ class ConsoleReporter:
         self.console = console or _Console(file=sys.stdout, highlight=False, soft_wrap=True)
 
     def say(self, text: str) -> None:
-        """A line of information."""
+        """Print a line of information."""
         self.console.print(text, markup=False)
 
     def warn(self, text: str) -> None:
-        """A line that stands out."""
+        """Print a highlighted line."""
         self.console.print(f"warning: {text}", style="yellow", markup=False)
 
     @contextmanager
     def progress(self, name: str, note: Note | None = None) -> Iterator[Advance]:
-        """Show how far a stage is: a bar on a terminal, a line every quarter of a minute elsewhere."""
+        """Show the progress of a stage: a bar on a terminal, a line every quarter of a minute elsewhere."""
         with (_bar if self.console.is_terminal else _lines)(self.console, name, note) as advance:
             yield advance
 
@@ -189,7 +189,7 @@ def _lines(console: Console, name: str, note: Note | None) -> Iterator[Advance]:
 
 
 def duration(seconds: float) -> str:
-    """Seconds as people say them: ``8 s``, ``3 min 20 s``, ``2 h 5 min``."""
+    """Format seconds for people: ``8 s``, ``3 min 20 s``, ``2 h 5 min``."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"
@@ -230,22 +230,22 @@ def _percent(value: float | None) -> str:
 
 
 def epoch_header() -> str:
-    """The names of an epoch row's columns."""
+    """Give the names of an epoch row's columns."""
     return "  ".join(f"{name:>{width}}" for name, width, _ in _COLUMNS)
 
 
 def epoch_line(row: Mapping[str, Any]) -> str:
-    """One epoch on one line."""
+    """Format one epoch on one line."""
     return "  ".join(f"{cell(row):>{width}}" for _, width, cell in _COLUMNS)
 
 
 def write_metrics(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write all the epochs' rows as JSON lines, aside, flushed and renamed: a stop never leaves half a file.
+    """Write the rows of all epochs as JSON lines to a temporary file that is renamed: no file is left incomplete.
 
     The whole history is written each time, so that a resumed run has each epoch once.
 
     Raises:
-        InputError: If they cannot be written.
+        InputError: If the file cannot be written.
     """
     with written_aside(path, next_step="free some space, then use --resume") as aside:
         aside.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
@@ -289,6 +289,6 @@ class MetricsFile:
         self._path = path
 
     def on(self, event: Event) -> None:
-        """Write where an epoch has ended."""
+        """Write the file if the event is the end of an epoch."""
         if isinstance(event, EpochEnded):
             write_metrics(self._path, [report.to_row() for report in event.history])

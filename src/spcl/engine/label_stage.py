@@ -15,7 +15,7 @@ from spcl.retrieval.faiss_search import is_installed
 from spcl.retrieval.neighbours import Engine
 from spcl.runtime import Runtime, product_speed
 
-_TOLD_FROM = 20_000
+_REPORTED_FROM = 20_000
 """Images from which labelling takes more than a few seconds."""
 
 
@@ -86,7 +86,7 @@ def check_label_stage(
     """
     if engine == "faiss" and not is_installed():
         raise InputError('--search faiss: faiss is not installed. pip install "spcl[faiss]", or use --search torch')
-    if num < _TOLD_FROM:
+    if num < _REPORTED_FROM:
         return
     # Rows that come together for the search do so on the host where the device has no room for them.
     device = runtime.device if not spread or runtime.has_room(4 * num_slots * dim) else torch.device("cpu")

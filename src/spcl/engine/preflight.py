@@ -1,7 +1,7 @@
-"""Everything that can be wrong is found before the first step.
+"""Checks before the first step of training.
 
-Counts, readable images, queries that can match. (``nn/weights.py`` checks weights, ``data/`` the data sets' layouts,
-``run_files.py`` the log folder.) Each error says what to do; nothing here changes anything.
+They cover counts, readable images and queries that can match. (``nn/weights.py`` checks weights, ``data/`` the data
+sets' layouts, ``run_files.py`` the log folder.) Each error names the next step; no state is changed.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _SAMPLE = 64
 
 
 def check_training_sets(source: ReIDDataset | None, target: ReIDDataset, *, source_only: bool = False) -> None:
-    """Is there something to train on?
+    """Check that there are training images.
 
     Raises:
         InputError: If a training split is empty or a source image has no identity.
@@ -48,15 +48,15 @@ def check_training_sets(source: ReIDDataset | None, target: ReIDDataset, *, sour
 
 
 def can_evaluate(dataset: ReIDDataset) -> bool:
-    """Whether a data set has queries and a gallery at all."""
+    """Whether a data set has queries and a gallery."""
     return bool(dataset.query) and bool(dataset.gallery)
 
 
 def check_queries(dataset: ReIDDataset, protocol: str) -> int:
-    """How many queries can match under a protocol; those without an identity cannot.
+    """Count the queries that can match under a protocol; those without an identity cannot.
 
     Raises:
-        InputError: If none can, with the reason.
+        InputError: If no query can match; the message gives the reason.
     """
     if not can_evaluate(dataset):
         raise InputError(
@@ -75,7 +75,7 @@ def check_queries(dataset: ReIDDataset, protocol: str) -> int:
                 f"{dataset.name} has images of unknown camera, and the protocol market1501 compares cameras; "
                 "use --protocol no-camera"
             )
-        # A query matches where its identity was seen by another camera.
+        # A query can match if another camera has an image of its identity.
         seen = set(zip(gallery.tolist(), gallery_cameras.tolist(), strict=True))
         cameras_seen: dict[int, set[int]] = {}
         for identity, camera in seen:
@@ -116,8 +116,8 @@ def check_readable(
 
     Args:
         sets: Name and images of each set.
-        everything: All images instead of a sample.
-        skipped_as: What becomes of images that cannot be read, as a sentence; None: they are an error.
+        everything: Whether to open all images instead of a sample.
+        skipped_as: Sentence about the handling of images that cannot be read; None: they are an error.
         seed: Seed of the random sample.
         num_threads: Number of threads that decode; ``auto``: as many as compute; 0: the calling thread decodes.
         report: Receives a warning that lists unreadable images.
@@ -147,16 +147,16 @@ def check_readable(
 
 
 def check_batches(batch_size: int, group_size: int, *, num_processes: int, accumulate: int) -> None:
-    """Can the batch be cut into equal shares without cutting a batch-norm group?
+    """Check that the batch can be cut into equal shares without cutting a batch-norm group.
 
     Args:
-        batch_size: Images of a domain in a batch, of all processes.
-        group_size: Images of a batch-norm group; 0: all of the batch.
+        batch_size: Number of images of a domain in a batch, over all processes.
+        group_size: Number of images in a batch-norm group; 0: all of the batch.
         num_processes: Number of processes that share the batch.
-        accumulate: Parts that each encodes its share in.
+        accumulate: Number of parts in which each process encodes its share.
 
     Raises:
-        InputError: If not; names the nearest sizes that work.
+        InputError: If it cannot; the message names the nearest sizes that work.
     """
     parts = num_processes * accumulate
     if parts == 1 or _is_cut_evenly(batch_size, group_size, parts):
