@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from spcl.grouping.group_images import GroupingRequest, GroupingResult, group_images
     from spcl.grouping.suggest_settings import SettingsRequest, SuggestedSettings, suggest_settings
     from spcl.records import Record, ReIDDataset
+    from spcl.report.evaluate_dataset import DatasetEvaluation, EvaluationRequest, evaluate_dataset
     from spcl.reporting.trackers import ExperimentTracker
     from spcl.retrieval.jaccard import jaccard_distance
     from spcl.retrieval.ranking import RankingResult, rank_metrics
@@ -59,12 +60,14 @@ _HOMES = {
     "CalibrationResult": "spcl.engine.calibrate_images",
     "Comparison": "spcl.engine.compare",
     "ComparisonRequest": "spcl.engine.compare_images",
+    "DatasetEvaluation": "spcl.report.evaluate_dataset",
     "EmbeddingRequest": "spcl.gallery.embed_images",
     "EmbeddingResult": "spcl.gallery.embed_images",
     "EncodeOptions": "spcl.engine.encode_options",
     "Encoder": "spcl.engine.encoder",
     "EncoderChoice": "spcl.engine.encode_options",
     "EvaluationOptions": "spcl.engine.evaluate_checkpoint",
+    "EvaluationRequest": "spcl.report.evaluate_dataset",
     "EvaluationResult": "spcl.engine.evaluate",
     "ExperimentTracker": "spcl.reporting.trackers",
     "ExportRequest": "spcl.export.export_encoder",
@@ -103,6 +106,7 @@ _HOMES = {
     "describe_datasets": "spcl.data.known_datasets",
     "embed_images": "spcl.gallery.embed_images",
     "evaluate": "spcl.engine.evaluate_checkpoint",
+    "evaluate_dataset": "spcl.report.evaluate_dataset",
     "export_encoder": "spcl.export.export_encoder",
     "export_onnx": "spcl.export.onnx_file",
     "export_weights": "spcl.export.weights",
@@ -130,12 +134,14 @@ __all__ = [
     "CalibrationResult",
     "Comparison",
     "ComparisonRequest",
+    "DatasetEvaluation",
     "EmbeddingRequest",
     "EmbeddingResult",
     "EncodeOptions",
     "Encoder",
     "EncoderChoice",
     "EvaluationOptions",
+    "EvaluationRequest",
     "EvaluationResult",
     "ExperimentTracker",
     "ExportRequest",
@@ -175,6 +181,7 @@ __all__ = [
     "describe_datasets",
     "embed_images",
     "evaluate",
+    "evaluate_dataset",
     "export_encoder",
     "export_onnx",
     "export_weights",

@@ -10,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
+from spcl import EncodeOptions, EncoderChoice, EvaluationRequest, evaluate_dataset
 from spcl.cli.main import main
 from spcl.engine.checkpoint import checkpoint_of, save_atomically
 from spcl.nn.encoder import Encoder, EncoderSettings
@@ -60,7 +61,13 @@ def test_results_of_single_queries_in_the_users_words(folder, capsys):
     with Image.open("out/worst.png") as image:
         assert image.width > 1000
     main(["evaluate", "c.pth.tar", "cows.csv", "--worst", "1", "--json", "--device", "cpu"])
-    (query,) = json.loads(capsys.readouterr().out)["worst"]
+    figures = json.loads(capsys.readouterr().out)
+    (query,) = figures["worst"]
+    encoding = EncodeOptions(encoder=EncoderChoice(checkpoint="c.pth.tar"), device="cpu")
+    rated = evaluate_dataset(EvaluationRequest("cows.csv", num_hits=10, encoding=encoding))
+    assert capsys.readouterr() == ("", "")
+    assert rated.to_dict(num_worst=1) == figures
+    assert [result.identity for result in rated.queries] == list(NAMES)
     assert query["average_precision"] == min(float(row["average_precision"]) for row in rows)
     assert len(query["hits"]) == 6
     # A registered data set, by its name and by its folder: cameras as file names call them.

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import tyro
 
@@ -17,17 +17,17 @@ from spcl.data.source_options import IdentityFrom
 from spcl.engine.journal import ConsoleReporter, Reporter, SilentReporter
 from spcl.engine.whole_files import check_place
 from spcl.errors import InputError
-
-if TYPE_CHECKING:
-    from spcl.engine.evaluate import EvaluationResult
-    from spcl.engine.evaluate_checkpoint import EvaluationOptions
-    from spcl.nn.encoder import Encoder
-    from spcl.records import ReIDDataset
-    from spcl.report.per_query import QueryResult
+from spcl.launched import is_main_process
+from spcl.report.evaluate_dataset import (
+    WORST_IN_A_PICTURE,
+    DatasetEvaluation,
+    EvaluationRequest,
+    ExpectedCheckpoint,
+    evaluate_dataset,
+)
 
 _HITS = 10
 """First hits of each query in the table and in the picture."""
-_WORST_IN_A_PICTURE = 20
 
 
 @dataclass(frozen=True)
@@ -85,29 +85,23 @@ class Evaluate(EncodingOptions):
         """The protocol that was asked for; None: as fits the data set."""
         return None if self.protocol == "auto" else self.protocol
 
-    def evaluation(self) -> EvaluationOptions:
-        """How images are found, read and encoded."""
-        from spcl.engine.evaluate_checkpoint import EvaluationOptions
+    def request(self, expected: ExpectedCheckpoint | None = None) -> EvaluationRequest:
+        """What is asked for.
 
-        return EvaluationOptions(
-            source=self.source(),
+        Args:
+            expected: What the checkpoint must be; None: whatever it is.
+        """
+        return EvaluationRequest(
+            self.data,
+            protocol=self.named_protocol,
+            rerank=self.rerank,
             batch_size=self.batch_size,
-            flip=self.flip,
-            workers=self.workers,
-            device=self.device,
-            precision=self.precision,
             on_broken=self.on_broken,
             num_hits=_HITS if self.looks_at_queries else 0,
+            source=self.source(),
+            encoding=self.encoding(),
+            expected=expected or ExpectedCheckpoint(),
         )
-
-
-@dataclass(frozen=True)
-class Expected:
-    """What a checkpoint must be, where the caller knows; None: whatever it is."""
-
-    size: tuple[int, int] | None = None
-    features: int | None = None
-    domains: bool | None = None
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -115,102 +109,47 @@ def main(arguments: Sequence[str]) -> None:
     run_evaluation(parsed(Evaluate, arguments, "spcl evaluate"))
 
 
-def run_evaluation(options: Evaluate, expected: Expected | None = None) -> None:
+def run_evaluation(options: Evaluate, expected: ExpectedCheckpoint | None = None) -> None:
     """Rate a checkpoint and print the figures.
 
     Raises:
         InputError: If the checkpoint or the data cannot be used, before any image is encoded.
     """
-    check_tables(
-        options.data, options=options.source().table, with_times=False, keep_missing=options.on_broken == "skip"
-    )
-
-    from spcl.engine.evaluate_checkpoint import rate
-    from spcl.runtime import Runtime, end_processes
-
-    runtime = Runtime(options.device, options.precision)
-    report = SilentReporter() if options.json or not runtime.is_main else ConsoleReporter()
-    dataset, network = runtime.together(lambda: _inputs(options, expected or Expected(), report))
-    result = rate(
-        network.folded(options.domain),
-        dataset,
-        runtime,
-        report,
-        options.evaluation(),
-        protocol=options.named_protocol,
-        rerank=options.rerank,
-    )
-    end_processes()
-    if runtime.is_main:
-        queries = _query_results(result, dataset, options) if options.looks_at_queries else []
-        _print(result, dataset, report, queries, options)
-        _write(queries, (network.settings.height, network.settings.width), report, options)
-
-
-def _inputs(options: Evaluate, expected: Expected, report: Reporter) -> tuple[ReIDDataset, Encoder]:
-    """The data set and the encoder, checked."""
-    from spcl.engine.checkpoint import load_network
-    from spcl.engine.encoder_choice import chosen_encoder
-    from spcl.engine.evaluate_checkpoint import rated_dataset
-
     # The official script's flags come here unchecked.
     options.check()
-    dataset = rated_dataset(options.data, options.named_protocol, options.evaluation())
-    protocol = options.named_protocol or dataset.protocol
-    if options.looks_at_queries and protocol == "vehicleid":
-        raise InputError(
-            "the protocol vehicleid draws ten galleries, so that no query has one ranking; --per-query, --worst and "
-            "--save-picture need --protocol no-camera"
-        )
-    if not options.named_checkpoint:
-        encoder = chosen_encoder(options.choice(), lambda: (*dataset.query, *dataset.gallery), report=report)
-        return dataset, encoder.network
-    checkpoint, domain = Path(options.named_checkpoint), options.domain
-    network = load_network(checkpoint, arch=options.arch or None, size=expected.size, features=expected.features)
-    if expected.domains and len(network.domains) < 2:
-        raise InputError(f"{checkpoint} has one batch norm, not one per domain; leave --dsbn out")
-    if expected.domains is False and len(network.domains) > 1:
-        raise InputError(f"{checkpoint} has a batch norm per domain; add --dsbn")
-    if domain not in network.domains:
-        raise InputError(f"{checkpoint} has no domain {domain!r}; it has {', '.join(network.domains)}")
-    return dataset, network
+    request = options.request(expected)
+    check_tables(options.data, options=request.source.table, with_times=False, keep_missing=options.on_broken == "skip")
+    report: Reporter = SilentReporter() if options.json or not is_main_process() else ConsoleReporter()
+    evaluated = evaluate_dataset(request, report=report)
 
+    from spcl.runtime import end_processes
 
-def _query_results(result: EvaluationResult, dataset: ReIDDataset, options: Evaluate) -> list[QueryResult]:
-    from spcl.report.per_query import names_in_source, query_results
-
-    identities, cameras = names_in_source(options.data, dataset, options.source())
-    return query_results(result, dataset, identities=identities, cameras=cameras)
-
-
-def _write(queries: list[QueryResult], size: tuple[int, int], report: Reporter, options: Evaluate) -> None:
-    """The table and the picture: last, so that the figures are there if they cannot be written."""
-    from spcl.report.per_query import worst_picture, write_query_table
-
-    if options.per_query:
-        report.say(f"queries: {write_query_table(Path(options.per_query), queries)}")
-    if options.save_picture:
-        count = options.worst or _WORST_IN_A_PICTURE
-        report.say(f"picture: {worst_picture(Path(options.save_picture), queries, count, size)}")
-
-
-def _print(
-    result: EvaluationResult, dataset: ReIDDataset, report: Reporter, queries: list[QueryResult], options: Evaluate
-) -> None:
-    from spcl.engine.evaluate import evaluation_lines
-    from spcl.report.per_query import worst, worst_lines
-
-    if options.json:
-        more: dict[str, object] = {"num_queries": result.num_queries, "num_gallery": result.num_gallery}
-        if options.worst:
-            more["worst"] = [query.to_row() for query in worst(queries, options.worst)]
-        print(json.dumps(result.to_row() | more | {"broken": result.broken, "notes": dataset.notes}))
+    end_processes()
+    if not is_main_process():
         return
-    for note in dataset.notes:
+    if options.json:
+        print(json.dumps(evaluated.to_dict(num_worst=options.worst)))
+    else:
+        print_evaluation(evaluated, report, num_worst=options.worst)
+    # Last: the figures are printed already if these cannot be written.
+    if options.per_query:
+        evaluated.write_queries(options.per_query)
+        report.say(f"queries: {Path(options.per_query)}")
+    if options.save_picture:
+        evaluated.save_picture(options.save_picture, count=options.worst or WORST_IN_A_PICTURE)
+        report.say(f"picture: {Path(options.save_picture)}")
+
+
+def print_evaluation(evaluated: DatasetEvaluation, report: Reporter, *, num_worst: int) -> None:
+    """Print notes, figures, and the queries with the lowest average precision."""
+    from spcl.engine.evaluate import evaluation_lines
+    from spcl.report.per_query import worst_lines
+
+    for note in evaluated.notes:
         report.say(f"note: {note}")
-    for line in evaluation_lines(result, dataset.name):
+    for line in evaluation_lines(evaluated.figures, evaluated.name):
         report.say(line)
-    if options.worst:
+    if num_worst:
         report.say("the queries with the lowest average precision:")
-        for line in worst_lines(queries, options.worst):
+        for line in worst_lines(evaluated.queries, num_worst):
             report.say(f"  {line}")

@@ -188,7 +188,8 @@ def train_usl(arguments: Sequence[str] | None = None) -> None:
 
 def evaluate(arguments: Sequence[str] | None = None) -> None:
     """``examples/test.py``."""
-    from spcl.cli.evaluate import Evaluate, Expected, run_evaluation
+    from spcl.cli.evaluate import Evaluate, run_evaluation
+    from spcl.report.evaluate_dataset import ExpectedCheckpoint
 
     options = _parse(Test, arguments)
     run_evaluation(
@@ -202,7 +203,7 @@ def evaluate(arguments: Sequence[str] | None = None) -> None:
             domain="source" if options.test_source else "target",
             workers=options.workers,
         ),
-        Expected(size=(options.height, options.width), features=options.features, domains=options.dsbn),
+        ExpectedCheckpoint(size=(options.height, options.width), features=options.features, domains=options.dsbn),
     )
 
 
