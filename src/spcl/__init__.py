@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from spcl.data.catalogue import load_dataset
     from spcl.data.known_datasets import KnownDatasets, describe_datasets
     from spcl.data.source_options import SourceOptions
+    from spcl.demo.run_demo import DemoRequest, DemoResult, run_demo
     from spcl.engine.adapt import Adaptation, adapt
     from spcl.engine.adaptation_settings import AdaptationSettings
     from spcl.engine.calibrate import calibrate
@@ -61,6 +62,8 @@ _HOMES = {
     "Comparison": "spcl.engine.compare",
     "ComparisonRequest": "spcl.engine.compare_images",
     "DatasetEvaluation": "spcl.report.evaluate_dataset",
+    "DemoRequest": "spcl.demo.run_demo",
+    "DemoResult": "spcl.demo.run_demo",
     "EmbeddingRequest": "spcl.gallery.embed_images",
     "EmbeddingResult": "spcl.gallery.embed_images",
     "EncodeOptions": "spcl.engine.encode_options",
@@ -119,6 +122,7 @@ _HOMES = {
     "pseudo_labels": "spcl.selfpaced.pseudo_labels",
     "rank_metrics": "spcl.retrieval.ranking",
     "rerank": "spcl.retrieval.rerank",
+    "run_demo": "spcl.demo.run_demo",
     "runs": "spcl.experiments.table",
     "search_images": "spcl.gallery.search_images",
     "suggest": "spcl.selfpaced.suggestion",
@@ -135,6 +139,8 @@ __all__ = [
     "Comparison",
     "ComparisonRequest",
     "DatasetEvaluation",
+    "DemoRequest",
+    "DemoResult",
     "EmbeddingRequest",
     "EmbeddingResult",
     "EncodeOptions",
@@ -194,6 +200,7 @@ __all__ = [
     "pseudo_labels",
     "rank_metrics",
     "rerank",
+    "run_demo",
     "runs",
     "search_images",
     "suggest",

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from spcl import DemoRequest, run_demo
 from spcl.cli import main as cli
 from spcl.cli import official
 from spcl.cli.main import main, run_guarded
@@ -281,8 +282,12 @@ def test_demo_in_small(folder, capsys):
     assert {"render", "source_only", "spcl", "spcl: train", "all"} <= set(summary["seconds"])
     assert (folder / "runs/demo/ranked.png").stat().st_size > 10000
     assert "On the street" in capsys.readouterr().out
-    main(words)  # a finished demo shows its figures again
-    assert json.loads((folder / "runs/demo/summary.json").read_text())["spcl"] == summary["spcl"]
+    small = {"train_identities": 4, "test_identities": 3, "images_per_camera": 2, "epochs": 1, "iters": 2}
+    shown = run_demo(DemoRequest(arch="timm/test_resnet", pretrained="none", batch_size=8, **small))
+    assert capsys.readouterr() == ("", "")  # a finished demo gives its figures again
+    assert shown.figures["spcl"] == summary["spcl"]
+    assert shown.to_dict() == json.loads((folder / "runs/demo/summary.json").read_text())
+    assert shown.picture.is_file()
     assert "a demo with other settings; give another --out, or --restart" in refused([*words, "--seed", "5"], capsys)
     main([*words, "--seed", "5", "--restart"])
 
