@@ -46,7 +46,7 @@ def test_the_run_of_two_processes_is_that_of_one(data, shared_runs, tmp_path, na
     alone = trained(small_config(target, tmp_path / name, source, **changed))
     # Another order of summation moves a gradient near zero to its other side, and Adam divides by its size: a weight
     # may move by a step of the learning rate, 0.00035, either way.
-    closest = 1e-5 if name == "replicated" else 7e-4
+    closest = 1e-4 if name == "replicated" else 7e-4
     shared = torch.load(shared_runs / f"{name}.pt", weights_only=True)
     for ours, theirs in zip((epoch.to_row() for epoch in alone.state.history), shared["history"], strict=True):
         for key in ("num_clusters", "num_unclustered", "cluster_size_quartiles", "independence_threshold"):
