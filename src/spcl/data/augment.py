@@ -1,8 +1,8 @@
-"""The train transform, for a whole batch at once; the test transform is in ``normalise.py``.
+"""Training augmentation of a whole batch; the test transform is in ``normalise.py``.
 
 Reference: ``Resize, RandomHorizontalFlip(0.5), Pad(10), RandomCrop, ToTensor, Normalize, RandomErasing(0.5)``. Resizing
-is done in ``images.py``; here is the rest. What is drawn (``AugmentationDraw``) is apart from how it is applied: a draw
-can be repeated, and is applied to a whole batch, by a compiled pass on the host or by operations on the device.
+is done in ``images.py``; the rest is here. The random draw (``AugmentationDraw``) is separate from its application: it
+can be repeated, and is applied to a whole batch by a compiled pass on the host or by operations on the device.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _ERASE_ATTEMPTS = 100
 
 @dataclass(frozen=True)
 class AugmentationDraw:
-    """What was drawn for each image of a batch.
+    """The random draw for each image of a batch.
 
     Attributes:
         flip: ``[B]`` bool: mirrored left to right.
@@ -38,7 +38,7 @@ class AugmentationDraw:
     erase: NDArray[np.int64]
 
     def part(self, rows: slice) -> AugmentationDraw:
-        """What was drawn for some of the images."""
+        """Give the draw for some of the images."""
         return AugmentationDraw(self.flip[rows], self.top[rows], self.left[rows], self.erase[rows])
 
 
@@ -49,13 +49,14 @@ class TrainAugmentation:
     Attributes:
         height: Image height in pixels.
         width: Image width in pixels.
-        mean: Per channel, of values in 0 to 1; erased boxes are filled with it, after normalisation, as the reference.
-        std: Per channel.
+        mean: Mean of each channel, of values in 0 to 1; erased boxes are filled with it after normalisation, as in the
+            reference.
+        std: Standard deviation of each channel.
         flip: Share of images that are mirrored.
-        pad: Black border before the crop, pixels.
-        erase: Share of images of which a box is erased.
-        erase_area: Least and largest share of the area.
-        erase_aspect: Least height by width; the largest is its inverse.
+        pad: Width of the black border before the crop, in pixels.
+        erase: Share of images in which a box is erased.
+        erase_area: Least and largest area of the box, as a share of the image.
+        erase_aspect: Least ratio of height to width; the largest is its inverse.
     """
 
     height: int
@@ -69,7 +70,7 @@ class TrainAugmentation:
     erase_aspect: float = 0.3
 
     def draw(self, batch_size: int, rng: np.random.Generator) -> AugmentationDraw:
-        """Draw for a batch."""
+        """Draw the augmentation of a batch."""
         return AugmentationDraw(
             flip=rng.random(batch_size) < self.flip,
             top=rng.integers(0, 2 * self.pad + 1, batch_size),
@@ -82,7 +83,7 @@ class TrainAugmentation:
 
         Args:
             images: ``[B, H, W, 3]`` uint8, on any device.
-            draw: For as many images.
+            draw: Draw for the same number of images.
 
         Returns:
             ``[B, 3, H, W]`` float32, normalised, channels last in memory.
@@ -92,7 +93,7 @@ class TrainAugmentation:
         return self._apply_on_device(images, draw)
 
     def _apply_on_host(self, images: Tensor, draw: AugmentationDraw) -> Tensor:
-        """One compiled pass over the pixels."""
+        """Apply a draw by one compiled pass over the pixels."""
         scale, shift = scale_and_shift(self.mean, self.std)
         output = torch.empty(len(images), self.height, self.width, 3)
         _transform(
@@ -109,7 +110,7 @@ class TrainAugmentation:
         return output.permute(0, 3, 1, 2)
 
     def _apply_on_device(self, images: Tensor, draw: AugmentationDraw) -> Tensor:
-        """The same as operations on the whole batch."""
+        """Apply a draw by operations on the whole batch."""
         device = images.device
         flip, top, left, boxes = (
             torch.from_numpy(part).to(device, non_blocking=True)
@@ -135,7 +136,7 @@ class TrainAugmentation:
         return torch.where(erased, fill, output)
 
     def _draw_boxes(self, batch_size: int, rng: np.random.Generator) -> NDArray[np.int64]:
-        """Boxes to erase. As the reference, a box that does not fit is drawn again, up to a hundred times."""
+        """Draw boxes to erase. As in the reference, a box that does not fit is drawn again, up to a hundred times."""
         boxes = np.zeros((batch_size, 4), dtype=np.int64)
         waiting = np.flatnonzero(rng.random(batch_size) < self.erase)
         for _ in range(_ERASE_ATTEMPTS):

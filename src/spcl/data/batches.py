@@ -29,7 +29,7 @@ class Batch:
     Attributes:
         images: ``[B, 3, H, W]`` float32, normalised and augmented, one domain after the other: this process's share.
         slots: ``[B]`` int64 on the host, the memory row of each image.
-        domain_sizes: Images of each domain, here.
+        domain_sizes: Number of images of each domain in this process's share.
         all_slots: Memory rows of the whole batch, of all processes, on the host, one domain after the other.
         cameras: ``[B]`` int64 on the host, the camera of each image, -1 unknown.
     """
@@ -41,7 +41,7 @@ class Batch:
     cameras: Tensor
 
     def split(self, count: int) -> list[Batch]:
-        """The batch in ``count`` parts with the same share of each domain, in order."""
+        """Split the batch into ``count`` parts with the same share of each domain, in order."""
         if count == 1:
             return [self]
         images, slots, cameras = (
@@ -62,26 +62,26 @@ class Batch:
 
 @dataclass(frozen=True)
 class Share:
-    """Which part of every batch is wanted: one process's.
+    """The part of every batch that one process reads.
 
     Attributes:
         rank: Rank of the process.
-        of: Into how many equal parts each domain's images are cut.
+        of: Number of equal parts into which each domain's images are cut.
     """
 
     rank: int = 0
     of: int = 1
 
     def rows(self, batch_size: int) -> slice:
-        """Its rows of a domain's part of a batch."""
+        """Give the process's rows of a domain's part of a batch."""
         return slice(batch_size * self.rank // self.of, batch_size * (self.rank + 1) // self.of)
 
 
 class DrawsBatches(Protocol):
-    """Which images make a batch."""
+    """Chooses the images of a batch."""
 
     def batch(self, epoch: int, iteration: int) -> NDArray[np.int64]:
-        """Row numbers ``[batch size]`` of a domain's images."""
+        """Give the row numbers ``[batch size]`` of a domain's images."""
 
 
 @dataclass(frozen=True)
@@ -109,9 +109,9 @@ class DomainStream:
     def read(
         self, epoch: int, iteration: int, device: torch.device, share: Share = Share()
     ) -> tuple[Tensor, NDArray[np.int64], NDArray[np.int64]]:
-        """Its images of one step, augmented on the device, their row numbers, and those of the whole batch.
+        """Read the images of one step, augmented on the device, with their row numbers and those of the whole batch.
 
-        What is drawn for an image does not depend on how many processes share the batch.
+        The augmentation of an image does not depend on the number of processes that share the batch.
         """
         rows = self.batches.batch(epoch, iteration)
         own = share.rows(len(rows))
@@ -130,7 +130,7 @@ def joined_batches(
     share: Share = Share(),
     read_ahead: int = 2,
 ) -> Iterator[Batch]:
-    """The batches of an epoch, from ``start_iteration`` to ``num_iterations``.
+    """Yield the batches of an epoch, from ``start_iteration`` to ``num_iterations``.
 
     A thread reads up to ``read_ahead`` (at least 1) batches ahead while the network works. An error there is raised
     here, with the traceback it has; leaving the loop ends the thread.
@@ -181,11 +181,11 @@ def _joined(streams: Sequence[DomainStream], epoch: int, iteration: int, device:
 
 
 def _together(parts: list[Tensor]) -> Tensor:
-    """Images of several domains, ``[B, 3, H, W]``, one after the other, channels last."""
+    """Concatenate images of several domains, ``[B, 3, H, W]``, channels last."""
     if len(parts) == 1:
         return parts[0]
     if parts[0].device.type != "cpu":
         return torch.cat(parts)
-    # Not with torch: in the reading thread it starts threads of its own, which get in the network's way.
+    # Not with torch: in the reading thread it starts further threads, which slow the network down.
     pixels = np.concatenate([part.permute(0, 2, 3, 1).numpy() for part in parts])
     return torch.from_numpy(pixels).permute(0, 3, 1, 2)

@@ -1,4 +1,4 @@
-"""Which images make a batch: P classes x K images, other cameras first.
+"""Sampling of batches: P classes x K images, other cameras first.
 
 Paper: section 4.1; Reference: ``RandomMultipleGallerySampler``. A pass visits every class once, in random order. From a
 class it takes a random image and K - 1 of its other images: of other cameras than the first's where there are any,
@@ -23,12 +23,12 @@ def identity_pass(
     num_instances: int,
     rng: np.random.Generator,
 ) -> NDArray[np.int64]:
-    """One pass over all classes.
+    """Draw one pass over all classes.
 
     Args:
-        labels: ``[N]`` class of each image.
-        cameras: ``[N]`` camera of each image, -1 unknown; an image of unknown camera differs from every other.
-        num_instances: K, images of a class; 1: only the random one.
+        labels: ``[N]`` int, class of each image.
+        cameras: ``[N]`` int, camera of each image, -1 unknown; an unknown camera differs from every other.
+        num_instances: K, number of images of a class; 1: only the random one.
         rng: Generator of the random draws.
 
     Returns:
@@ -57,7 +57,7 @@ def _draw_others(
     count: int,
     rng: np.random.Generator,
 ) -> NDArray[np.int64]:
-    """``[classes, count]`` further images of each class; of no meaning for a class of one image.
+    """Draw ``[classes, count]`` further images of each class; the row of a class of one image is not used.
 
     Every image of the training set gets a random key; those that must not be drawn get one above all. Sorted by class
     and key, the first ``count`` of a class are a draw without repetition, and random ones of its first m a draw with.
@@ -74,7 +74,7 @@ def _draw_others(
     keys = rng.random(len(order)) + ~allowed
     drawn = order[np.lexsort((keys, class_of))]
     places = np.broadcast_to(np.arange(count), (len(sizes), count))
-    # The reference draws without repetition where at least K are left, K - 1 of them being drawn.
+    # The reference draws K - 1 images, without repetition if at least K are left.
     repeated = (rng.random((len(sizes), count)) * np.maximum(num_allowed, 1)[:, None]).astype(np.int64)
     enough = num_allowed[:, None] >= count + 1
     chosen = np.where(enough, places, repeated)
@@ -82,19 +82,19 @@ def _draw_others(
 
 
 class IdentityBatches:
-    """The batches of a domain, as a function of epoch and iteration: there is no state to lose.
+    """The batches of a domain, as a function of epoch and iteration, without state.
 
     Args:
-        labels: ``[N]`` class of each image.
-        cameras: ``[N]`` camera of each image, -1 unknown.
-        batch_size: Images of a batch.
-        num_instances: K, images of a class.
+        labels: ``[N]`` int, class of each image.
+        cameras: ``[N]`` int, camera of each image, -1 unknown.
+        batch_size: Number of images in a batch.
+        num_instances: K, number of images of a class.
         seed: Seed of the run.
-        domain: Number of the domain: each has draws of its own.
+        domain: Number of the domain; each has separate random draws.
 
     Raises:
-        InputError: If there is no image, or a batch or class of none is asked for.
-        ValueError: If there are not as many cameras as labels.
+        InputError: If there is no image, or ``batch_size`` or ``num_instances`` is below 1.
+        ValueError: If the numbers of cameras and labels differ.
     """
 
     def __init__(
@@ -118,12 +118,12 @@ class IdentityBatches:
         self._labels, self._cameras = labels, cameras
         self._batch_size, self._num_instances = batch_size, num_instances
         self._seed, self._domain = seed, domain
-        # The passes of the epoch at hand: how many batches came before the last one, and its images.
+        # The passes of the current epoch: the number of batches before the last pass, and its images.
         self._epoch, self._passes, self._before = -1, 0, 0
         self._rows = np.empty(0, dtype=np.int64)
 
     def batch(self, epoch: int, iteration: int) -> NDArray[np.int64]:
-        """Row numbers ``[batch_size]`` of the images of a batch."""
+        """Give the row numbers ``[batch_size]`` of the images of a batch."""
         if epoch != self._epoch or iteration < self._before:
             self._epoch, self._passes, self._before = epoch, 0, 0
             self._rows = self._next_pass()
@@ -134,9 +134,9 @@ class IdentityBatches:
         return self._rows[start : start + self._batch_size]
 
     def _next_pass(self) -> NDArray[np.int64]:
-        """The next pass; passes too short for one batch are put together until they fill it.
+        """Draw the next pass; passes shorter than a batch are concatenated until they fill it.
 
-        As in the reference, what is left of a longer pass after its last full batch is dropped.
+        As in the reference, the rest of a longer pass after its last full batch is dropped.
         """
         parts: list[NDArray[np.int64]] = []
         while sum(map(len, parts)) < self._batch_size:

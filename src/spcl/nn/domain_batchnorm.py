@@ -41,7 +41,7 @@ class DomainRouting:
     part: tuple[int, int] = (1, 1)
 
 
-class Groups(NamedTuple):
+class NormGroups(NamedTuple):
     """The groups of a batch; images of a group share statistics.
 
     Attributes:
@@ -63,7 +63,7 @@ class _GroupNorms(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, inputs: Tensor, groups: Groups, statistics: Tensor, eps: float, *parameters: Tensor | None
+        ctx: Any, inputs: Tensor, groups: NormGroups, statistics: Tensor, eps: float, *parameters: Tensor | None
     ) -> Tensor:
         outputs = torch.empty_like(inputs)
         saved = []
@@ -120,7 +120,7 @@ class _GroupNorms(torch.autograd.Function):
 
 
 def _group_by_group(
-    inputs: Tensor, groups: Groups, statistics: Tensor, eps: float, *parameters: Tensor | None
+    inputs: Tensor, groups: NormGroups, statistics: Tensor, eps: float, *parameters: Tensor | None
 ) -> Tensor:
     """Compute the same with ordinary operations, which ``torch.compile`` can fuse.
 
@@ -199,11 +199,11 @@ class DomainBatchNorm(nn.Module):
                 self._move_running(norm, statistics[:, groups.of_domain(number)])
         return outputs
 
-    def _groups(self, rows: int) -> Groups:
+    def _groups(self, rows: int) -> NormGroups:
         """Give the groups of a layer's input, whose rows are images, or equally many tokens or windows of each."""
         sizes = self._sizes(rows)
         of_an_image = rows // max(1, sum(sizes))
-        groups = Groups([], [])
+        groups = NormGroups([], [])
         for number, size in enumerate(sizes):
             count = max(1, size // self.group_size) if self.group_size else 1
             lengths = [of_an_image * length for length in _lengths(size, count)] if size else []

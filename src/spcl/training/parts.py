@@ -1,4 +1,4 @@
-"""The parts of a training run, as Protocols: what the loop asks of each, and nothing of how it is done.
+"""The parts of a training run, as Protocols: the methods that the loop calls, without implementations.
 
 A part is a plain object. Its settings are a frozen dataclass in the same file, whose ``build(context)`` makes it;
 ``config.py`` lists the kinds that come with the package, and a recipe may name a kind of the user's own. A settings
@@ -35,13 +35,13 @@ BuiltPart = TypeVar("BuiltPart", covariant=True)
 
 @runtime_checkable
 class Stateful(Protocol):
-    """What survives a stop: a part that has both methods is saved with the run and restored."""
+    """A part with state: a part that has both methods is saved with the run and restored."""
 
     def state_dict(self) -> Any:
-        """Tensors and plain values, by name."""
+        """Give the state as tensors and plain values, by name."""
 
     def load_state_dict(self, state: Any) -> Any:
-        """Continue where ``state_dict`` was taken."""
+        """Restore a state from ``state_dict``."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class TargetView:
 
     Attributes:
         num_images: N, the number of images.
-        cameras: ``[N]`` int64, -1 unknown.
+        cameras: ``[N]`` int64, the camera of each image, -1 unknown.
     """
 
     num_images: int
@@ -58,31 +58,31 @@ class TargetView:
 
 
 class FeatureSource(Protocol):
-    """Where the features come from of which labels are made."""
+    """Source of the features from which pseudo labels are computed."""
 
     def features(self) -> Tensor:
-        """``[N, D]`` float32 unit rows, one for each target image; called once an epoch, by every process."""
+        """Give ``[N, D]`` float32 unit rows, one for each target image; called once an epoch, by every process."""
 
 
 class Labeller(Protocol):
     """Makes the pseudo labels of an epoch."""
 
     def label(self, features: Tensor, target: TargetView) -> PseudoLabels:
-        """Labels of features ``[N, D]``; called once an epoch, by every process, and the same in each."""
+        """Label the features ``[N, D]``; called once an epoch by every process, with the same result in each."""
 
 
 @runtime_checkable
 class ExplainsLabels(Protocol):
-    """A labeller that has more to say of an epoch; not required."""
+    """A labeller with further figures and advice; optional."""
 
     def figures(self) -> Mapping[str, Any]:
-        """Plain values for the epoch's report: settings that were chosen, say."""
+        """Give plain values for the epoch's report, for example settings that were chosen."""
 
     def advice(self, labels: PseudoLabels) -> str | None:
-        """What is wrong with these labels and what to change; None: nothing."""
+        """Describe a fault of these labels and what to change; None: there is none."""
 
     def advice_at_end(self, history: Sequence[EpochReport], num_images: int) -> str | None:
-        """What was wrong with the labels of a run, given the reports of its epochs; None: nothing."""
+        """Describe a fault of the labels of a run, from the reports of its epochs; None: there is none."""
 
 
 class Memory(Stateful, Protocol):
@@ -90,36 +90,36 @@ class Memory(Stateful, Protocol):
 
     @property
     def labels(self) -> Tensor:
-        """``[K]`` int64, the class of each row; a loss finds an image's class by its slot."""
+        """The class of each row, ``[K]`` int64; a loss finds an image's class by its slot."""
 
     def put(self, start: int, features: Tensor, /) -> None:
-        """Set rows from ``start`` on, ``[n, D]``; before the first epoch."""
+        """Set rows from ``start`` on, ``[n, D]``; called before the first epoch."""
 
     def rows(self) -> Tensor:
-        """All rows, ``[K, D]``."""
+        """Give all rows, ``[K, D]``."""
 
     def relabel(self, labels: Tensor, /) -> None:
-        """Give each row its class, ``[K]`` int64 from 0; at the start of each epoch."""
+        """Set the class of each row, ``[K]`` int64 from 0; called at the start of each epoch."""
 
     def update(self, features: Tensor, slots: Tensor, /) -> None:
-        """Take in the features of a step.
+        """Update rows with the features of a step.
 
         Args:
-            features: ``[batch, D]`` of the whole batch, of all processes; without gradient.
-            slots: ``[batch]`` int64 on the host, the memory row of each.
+            features: ``[batch, D]`` features of the whole batch, of all processes; without gradient.
+            slots: ``[batch]`` int64 on the host, the memory row of each image.
         """
 
 
 @dataclass(frozen=True)
 class StepInputs:
-    """What a loss reads.
+    """The inputs of a loss in one step.
 
     Attributes:
         features: ``[B, D]`` unit features; the gradient flows into them.
         slots: ``[B]`` int64 on the host, the memory row of each image.
-        cameras: ``[B]`` int64 on the host, -1 unknown.
-        memory: Read only.
-        encode_with_teacher: Gives the teacher's features of the same images; None: there is no teacher.
+        cameras: ``[B]`` int64 on the host, the camera of each image, -1 unknown.
+        memory: The memory, which a loss only reads.
+        encode_with_teacher: Function that gives the teacher's features of the same images; None: there is no teacher.
     """
 
     features: Tensor
@@ -130,7 +130,7 @@ class StepInputs:
 
     @cached_property
     def teacher_features(self) -> Tensor:
-        """``[B, D]`` unit features of the teacher, without gradient; computed when first asked for.
+        """The teacher's unit features ``[B, D]``, without gradient; computed at the first access.
 
         Raises:
             InputError: If the recipe has no teacher.
@@ -141,7 +141,7 @@ class StepInputs:
 
 
 class LossTerm(Protocol):
-    """One term of the loss: it reads, and changes nothing.
+    """One term of the loss; it changes no state.
 
     Attributes:
         name: Name in reports; the terms of a run have different names.
@@ -155,7 +155,7 @@ class LossTerm(Protocol):
     def weight(self) -> float: ...  # noqa: D102
 
     def __call__(self, step: StepInputs) -> Tensor:
-        """The loss of each image, ``[B]`` float32."""
+        """Compute the loss of each image, ``[B]`` float32."""
 
 
 class Teacher(Stateful, Protocol):
@@ -163,29 +163,29 @@ class Teacher(Stateful, Protocol):
 
     @property
     def network(self) -> Encoder:
-        """Always in evaluation mode, without gradients."""
+        """The teacher's network, always in evaluation mode and without gradients."""
 
     def follow(self, encoder: torch.nn.Module) -> None:
-        """Move towards the encoder; after each step."""
+        """Move towards the encoder; called after each step."""
 
 
 class Sampler(Protocol):
-    """Which images make a batch: a function of epoch and iteration, so that a stopped run draws the same again."""
+    """Chooses the images of a batch as a function of epoch and iteration, so that a resumed run draws the same."""
 
     def batch(self, epoch: int, iteration: int) -> NDArray[np.int64]:
-        """Row numbers ``[batch size]`` of a domain's images."""
+        """Give the row numbers ``[batch size]`` of a domain's images."""
 
 
 @dataclass(frozen=True)
 class SamplerContext:
-    """What a sampler is built for: one domain in one epoch.
+    """The context that a sampler is built from: one domain in one epoch.
 
     Attributes:
         labels: ``[images]`` int64, the class of each image of the domain.
-        cameras: ``[images]`` int64, -1 unknown.
-        batch_size: Images of the domain in a batch.
+        cameras: ``[images]`` int64, the camera of each image, -1 unknown.
+        batch_size: Number of images of the domain in a batch.
         seed: Seed of the run.
-        domain: Number of the domain: each has draws of its own.
+        domain: Number of the domain; each has separate random draws.
     """
 
     labels: NDArray[np.int64]
@@ -204,7 +204,7 @@ class Optimisation(NamedTuple):
 
 @dataclass(frozen=True)
 class BuildContext:
-    """What a part may be built from.
+    """The context that a part is built from.
 
     Attributes:
         runtime: Device, precision and processes.
@@ -212,9 +212,10 @@ class BuildContext:
         slots: Layout of the memory.
         target: The target's training images, without identities.
         seed: Seed of the run.
-        extract: Encodes the target's training images with a network in evaluation mode: ``[N, D]`` on the host.
+        extract: Function that encodes the target's training images with a network in evaluation mode, ``[N, D]`` on the
+            host.
         report: Receives progress and warnings.
-        built: The parts that are there already, by name: the memory, then the teacher.
+        built: The parts that are built already, by name: the memory, then the teacher.
     """
 
     runtime: Runtime
@@ -233,7 +234,7 @@ class BuildContext:
 
     @property
     def memory(self) -> Memory:
-        """The memory; not yet there while it is built itself."""
+        """The memory; not available while the memory itself is built."""
         return cast("Memory", self.built["memory"])
 
     @property
@@ -246,17 +247,17 @@ class Settings(Protocol[BuiltPart]):
     """Settings of a part: a frozen dataclass."""
 
     def build(self, context: BuildContext, /) -> BuiltPart:
-        """The part."""
+        """Build the part."""
 
 
 class SamplerSettings(Protocol):
     """Settings of a sampler, which is built for each domain and epoch."""
 
     def build(self, context: SamplerContext, /) -> Sampler:
-        """The sampler of a domain."""
+        """Build the sampler of a domain."""
 
 
 def built(settings: object, context: BuildContext) -> Any:
-    """The part of some settings; an object without ``build`` is the part itself."""
+    """Build the part of the settings; an object without ``build`` is the part itself."""
     build = getattr(settings, "build", None)
     return settings if build is None else build(context)
