@@ -1,6 +1,9 @@
 import subprocess
 import sys
 
+import numpy as np
+
+from spcl.gallery.gallery import Gallery
 from tests.engine.test_calibrate import write_checkpoint
 from tests.fakes import draw
 
@@ -51,10 +54,26 @@ _COMPARES = """
 import sys
 from spcl.cli.main import main
 
+def unneeded(*names):
+    loaded = [name for name in names if name in sys.modules]
+    assert not loaded, loaded
+
+
+COMPILED = ("torch._dynamo", "torch._dynamo.utils", "numba", "scipy", "sklearn", "lancedb", "matplotlib")
 main(["compare", "c.pth.tar", "a.png", "b.png"])
-unneeded = ("torch._dynamo", "torch._dynamo.utils", "numba", "scipy", "pandas", "sklearn", "lancedb", "matplotlib")
-loaded = [name for name in unneeded if name in sys.modules]
-assert not loaded, loaded
+unneeded(*COMPILED, "pandas")
+main(["embed", "c.pth.tar", "images.csv", "-o", "f.parquet"])
+main(["search", "c.pth.tar", "f.parquet", "a.png"])
+main(["search", "c.pth.tar", "images.csv", "a.png"])
+import numpy as np
+from spcl.gallery.gallery import Gallery
+gallery = Gallery.open("g")
+assert [hit.path for hit in gallery.search(np.eye(8, dtype="float32")[3], k=1)[0]] == ["/images/3.jpg"]
+assert len(gallery) == 8 and len(gallery.enrolled().identities) == 4
+assert gallery.nearest_of(np.eye(8, dtype="float32")[:1], ["1"])[0].identity == "1"
+unneeded(*COMPILED)
+main(["identify", "c.pth.tar", "f.parquet", "a.png"])
+unneeded("lancedb", "numba", "torch._dynamo")
 
 # The compiler is whole where it is wanted after all.
 import timm, torch, torchvision
@@ -65,9 +84,18 @@ print("compared")
 """
 
 
-def test_a_comparison_loads_no_more_than_it_needs(tmp_path):
+def test_comparisons_and_searches_load_no_more_than_they_need(tmp_path):
     write_checkpoint(tmp_path / "c.pth.tar")
     for name in ("a.png", "b.png"):
         draw(tmp_path / name, 1, 2)
+    rows = ["path,identity"]
+    for number in range(60):
+        draw(tmp_path / f"{number}.png", number // 2, number)
+        rows.append(f"{number}.png,{number // 2}")
+    (tmp_path / "images.csv").write_text("\n".join(rows))
+    gallery = Gallery.create(tmp_path / "g", fingerprint="x", dim=8)
+    paths = [f"/images/{number}.jpg" for number in range(8)]
+    gallery.add_features(np.eye(8, dtype=np.float32), paths, identities=[number // 2 for number in range(8)])
+    gallery.tidy()
     done = subprocess.run([sys.executable, "-c", _COMPARES], capture_output=True, text=True, cwd=tmp_path)
     assert done.stdout.endswith("compared\n"), done.stdout + done.stderr

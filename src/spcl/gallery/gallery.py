@@ -16,6 +16,8 @@ from spcl.engine.encoder_origin import FACT
 from spcl.engine.journal import Reporter
 from spcl.errors import InputError
 from spcl.gallery.columns import KEY, described, path_text, with_vectors
+from spcl.gallery.copy_file import write_copy
+from spcl.gallery.enrolment_file import state_of
 from spcl.gallery.filters import checked_filter, quoted
 from spcl.gallery.index import build_index, is_worth_it, needs_building, read_facts
 from spcl.gallery.intake import embedded_rows, find_images
@@ -288,6 +290,8 @@ class Gallery(ReadableGallery):
             build_index(self._store, report)
         if is_worth_it(snapshot.count(), self.dim):
             self._store.index_columns()
+        state = state_of(self.path)
+        write_copy(self.path, state, self._store.facts, self._store.snapshot())
         # Only where it is fast; for a larger gallery it is computed at the first identification.
         named = snapshot.count(HAS_IDENTITY)
         if 0 < named * self.dim <= _MOST_VALUES_ENROLLED_AT_ONCE:

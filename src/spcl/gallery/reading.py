@@ -59,7 +59,7 @@ class ReadableGallery:
 
     def __len__(self) -> int:
         """Count the images in the newest version."""
-        return self._store.snapshot().count()
+        return self._store.reading().count()
 
     def count(self, where: str | None = None) -> int:
         """Count the images, or those that pass a filter.
@@ -67,12 +67,12 @@ class ReadableGallery:
         Raises:
             InputError: If the filter cannot be used.
         """
-        return self._passing.of(self._store.snapshot(), where)[1]
+        return self._passing.of(self._store.reading(where), where)[1]
 
     @property
     def columns(self) -> dict[str, str]:
         """Give the columns beside the vector, each with its type: ``text``, ``number``, ``time`` and so on."""
-        return {field.name: kind_of(field.type) for field in self._store.snapshot().schema if field.name != VECTOR}
+        return {field.name: kind_of(field.type) for field in self._store.reading().schema if field.name != VECTOR}
 
     @property
     def index(self) -> IndexFacts | None:
@@ -101,6 +101,9 @@ class ReadableGallery:
 
     def unknown_cameras(self, cameras: Iterable[str]) -> list[str]:
         """Give those of the given cameras of which the gallery has no image."""
+        cameras = list(cameras)
+        if not cameras:
+            return []
         snapshot = self._store.snapshot()
         return [camera for camera in cameras if not snapshot.count(f"camera = {quoted(camera)}")]
 
@@ -109,7 +112,7 @@ class ReadableGallery:
 
         The list takes one pass over the images and is kept until the next write.
         """
-        return list(self._passing.cameras(self._store.snapshot()))
+        return list(self._passing.cameras(self._store.reading()))
 
     def check_filter(self, where: str) -> None:
         """Raise an ``InputError`` if the text is no filter over the gallery's columns."""
@@ -152,7 +155,7 @@ class ReadableGallery:
         own = None if without is None else self._store.keys.of([path_text(path) for path in without]).keys
         if own is not None and len(own) != len(queries):
             raise InputError(f"there are {len(queries)} queries, and {len(own)} images to leave out; expected as many")
-        snapshot = self._store.snapshot()
+        snapshot = self._store.snapshot() if exact is False else self._store.reading(where)
         condition, num_passing = self._passing.of(snapshot, where)
         facts = None if exact else read_facts(self.path, snapshot)
         if exact is False and facts is None:
@@ -224,10 +227,9 @@ class ReadableGallery:
         known = read_enrolled(self.path) if where is None else None
         if known is None:
             state = state_of(self.path)
-            snapshot = self._store.snapshot()
-            condition, total = self._passing.of(
-                snapshot, HAS_IDENTITY if where is None else f"({where}) and {HAS_IDENTITY}"
-            )
+            named = HAS_IDENTITY if where is None else f"({where}) and {HAS_IDENTITY}"
+            snapshot = self._store.reading(named)
+            condition, total = self._passing.of(snapshot, named)
             if not total:
                 raise InputError(
                     f"no image of the gallery has an identity{' and passes the filter' if where else ''}: add images "
@@ -261,7 +263,7 @@ class ReadableGallery:
             InputError: If the filter or the query cannot be used.
         """
         queries = self._features(query)
-        snapshot = self._store.snapshot()
+        snapshot = self._store.reading(where)
         condition, _ = self._passing.of(snapshot, where)
         own = None if without is None else self._store.keys.of([path_text(path) for path in without]).keys
         found = nearest_of_identities(snapshot, queries, identities, condition, own, self._store.keys)
@@ -280,7 +282,7 @@ class ReadableGallery:
         Raises:
             InputError: If the filter or a column cannot be used.
         """
-        snapshot = self._store.snapshot()
+        snapshot = self._store.reading(where)
         unknown = [name for name in columns if name not in snapshot.schema.names]
         if unknown:
             raise InputError(f"the gallery {self.path} has no column {unknown[0]!r}; it has {', '.join(self.columns)}")

@@ -19,10 +19,10 @@ FACTS = b"spcl"
 """The key of a table's metadata that holds what was written down when the gallery was made."""
 
 VECTOR_INDEX = "vector_index"
-_ROW_ID = "_rowid"
+ROW_ID = "_rowid"
 _DISTANCE = "_distance"
 # A scan reads several batches ahead, which are in memory at the same time.
-_ROWS_AT_ONCE = 2048
+ROWS_AT_ONCE = 2048
 
 
 class Snapshot:
@@ -59,7 +59,7 @@ class Snapshot:
             raise refused(where, reason, self.schema) from error
 
     def scan(
-        self, columns: Sequence[str], where: str | None = None, rows: int = _ROWS_AT_ONCE
+        self, columns: Sequence[str], where: str | None = None, rows: int = ROWS_AT_ONCE
     ) -> Iterator[tuple[NDArray[np.int64], pa.RecordBatch]]:
         """All rows, or those that pass a filter, in batches: (row ids, their columns)."""
         query = self._table.search().select(list(columns)).with_row_id(True)
@@ -67,14 +67,14 @@ class Snapshot:
             query = query.where(where)
         for batch in query.to_batches(batch_size=rows):
             if batch.num_rows:
-                yield batch.column(_ROW_ID).to_numpy().astype(np.int64), batch
+                yield batch.column(ROW_ID).to_numpy().astype(np.int64), batch
 
     def take(self, row_ids: NDArray[np.int64], columns: Sequence[str]) -> pa.Table:
         """The rows of some ids, in the order of the ids; an id may come more than once."""
         distinct = np.unique(row_ids)
         query = self._table.take_row_ids(distinct.tolist()).select(list(columns)).with_row_id()
         found = query.to_arrow()
-        ids = found.column(_ROW_ID).to_numpy().astype(np.int64)
+        ids = found.column(ROW_ID).to_numpy().astype(np.int64)
         order = np.argsort(ids)
         return found.take(pa.array(order[np.searchsorted(ids[order], row_ids)]))
 
@@ -87,7 +87,7 @@ class Snapshot:
         count = self.count()
         offsets = np.sort(rng.choice(count, size=min(num, count), replace=False)).tolist()
         found = self._table.take_offsets(offsets).select([VECTOR]).with_row_id().to_arrow()
-        return found.column(_ROW_ID).to_numpy().astype(np.int64), vectors_of(found.column(VECTOR), self.dim)
+        return found.column(ROW_ID).to_numpy().astype(np.int64), vectors_of(found.column(VECTOR), self.dim)
 
     def indexed(self) -> tuple[int, int] | None:
         """Rows that the index holds and rows that it does not; None without an index."""
@@ -113,7 +113,7 @@ class Snapshot:
             search = search.where(where, prefilter=True)
         found = search.select([_DISTANCE]).with_row_id(True).to_arrow()
         distances: NDArray[np.float32] = found.column(_DISTANCE).to_numpy()
-        return found.column(_ROW_ID).to_numpy().astype(np.int64), distances
+        return found.column(ROW_ID).to_numpy().astype(np.int64), distances
 
 
 def facts_of(schema: pa.Schema) -> dict[str, Any]:

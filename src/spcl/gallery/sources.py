@@ -16,6 +16,7 @@ from spcl.gallery.features_file import FeaturesFile, is_features_file
 from spcl.gallery.folder import is_gallery
 from spcl.gallery.gallery import Gallery
 from spcl.gallery.intake import EmbeddedRows, FoundImages, embedded_rows, find_images
+from spcl.gallery.store_in_memory import MOST_VALUES, StoreInMemory
 from spcl.runtime import Runtime
 from spcl.threads import NumThreads
 
@@ -104,15 +105,16 @@ def searchable(
         )
     if path.is_dir() and not any(path.iterdir()):
         raise InputError(f"there is neither a gallery nor an image: {what_is_there(path)}")
-    with TemporaryDirectory(prefix="spcl-") as temporary:
-        gallery = Gallery.create(Path(temporary) / "gallery", encoder, flip=flip)
-        if is_features_file(path):
-            _fill_from_file(gallery, FeaturesFile(path), encoder)
+    if is_features_file(path):
+        file = FeaturesFile(path)
+        with _made_for(path, encoder, len(file), where=where, flip=flip) as gallery:
+            _fill_from_file(gallery, file, encoder)
             if where is not None:
                 gallery.check_filter(where)
             yield Searchable(gallery)
-            return
-        found = find_images(source, options)
+        return
+    found = find_images(source, options)
+    with _made_for(path, encoder, len(found.records), where=where, flip=flip) as gallery:
         gallery.add_columns(found.table)
         if where is not None:
             gallery.check_filter(where)
@@ -123,6 +125,18 @@ def searchable(
                 encoder, images, flip=flip, runtime=runtime, report=report, num_threads=num_threads
             ),
         )
+
+
+@contextmanager
+def _made_for(path: Path, encoder: Encoder, num_images: int, *, where: str | None, flip: bool) -> Iterator[Gallery]:
+    """An empty gallery that lasts as long as the block: in memory, unless it is large or will be filtered."""
+    if where is None and num_images * encoder.feature_dim <= MOST_VALUES:
+        yield Gallery(
+            StoreInMemory(path, encoder.feature_dim, {"fingerprint": encoder.fingerprint, "flip": flip}), encoder
+        )
+        return
+    with TemporaryDirectory(prefix="spcl-") as temporary:
+        yield Gallery.create(Path(temporary) / "gallery", encoder, flip=flip)
 
 
 def _fill_from_file(gallery: Gallery, file: FeaturesFile, encoder: Encoder) -> None:

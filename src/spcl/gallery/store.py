@@ -21,6 +21,7 @@ import pyarrow.compute as pc
 from spcl.data.files import what_is_there
 from spcl.errors import InputError, first_line
 from spcl.gallery.columns import KEY, VECTOR, kind_of
+from spcl.gallery.copy_file import Copied, copied_facts, read_copy
 from spcl.gallery.enrolment_file import known_facts
 from spcl.gallery.folder import (
     FORMAT,
@@ -35,6 +36,7 @@ from spcl.gallery.folder import (
 from spcl.gallery.keys import ImageKeys
 from spcl.gallery.merging import filled_from
 from spcl.gallery.migration import with_keys
+from spcl.gallery.rows_in_memory import RowsInMemory
 from spcl.gallery.snapshot import VECTOR_INDEX, Snapshot, facts_of
 from spcl.gallery.writes import LostRaceError, alone, until_won
 
@@ -82,7 +84,7 @@ class Store:
                 f"spcl embed CHECKPOINT IMAGES --gallery {folder}, or with Gallery.create"
             )
         self.folder = folder
-        known = known_facts(folder)
+        known = known_facts(folder) or copied_facts(folder)
         if known is not None:
             self.facts, self.dim = known
         else:
@@ -93,6 +95,7 @@ class Store:
                 f"{FORMAT_WITHOUT_KEYS} and {FORMAT}: update spcl"
             )
         self.keys = ImageKeys(self.facts.get("key", "path"))
+        self._copied: Copied | None = None
 
     def _read_facts(self) -> None:
         folder = self.folder
@@ -123,8 +126,15 @@ class Store:
         return cls(folder)
 
     def snapshot(self) -> Snapshot:
-        """The newest version, for reading."""
+        """The newest version."""
         return Snapshot(self._table())
+
+    def reading(self, where: str | None = None) -> Snapshot:
+        """The newest version for who only reads it, by one filter or none: from the copy of a small gallery's rows."""
+        if not RowsInMemory.can_filter(where):
+            return self.snapshot()
+        self._copied = read_copy(self.folder, self._copied)
+        return self.snapshot() if self._copied is None else self._copied.rows
 
     def check_columns(self, rows: pa.Table) -> None:
         """Whether rows, with or without vectors, can be put: the same ``InputError``, before any work."""

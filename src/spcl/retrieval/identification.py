@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from spcl.retrieval.arrays import Features, unit_rows
 from spcl.retrieval.calibration import MOST_SIMILAR, Calibration, Threshold, check_rate
-from spcl.retrieval.neighbours import nearest_neighbours
+from spcl.retrieval.nearest_means import two_nearest
 from spcl.retrieval.rate_spread import KEPT_FACTOR, factor_in_words
 from spcl.retrieval.score_tails import FEWEST_SCORES
 
@@ -182,7 +182,7 @@ class Enrolled:
         least = self.threshold(false_match_rate).similarity
         if not len(queries):
             return []
-        found = nearest_neighbours(self.means, 2, queries=unit_rows(queries, "queries"))
+        found = two_nearest(self.means, unit_rows(queries, "queries"))
         probabilities = self._probabilities(found.indices, found.similarities)
         answers = []
         for row, (places, similarities) in enumerate(zip(found.indices.tolist(), found.similarities, strict=True)):
@@ -307,7 +307,7 @@ class IdentitySums:
         genuine = np.einsum("nd,nd->n", others, images[several]) / np.maximum(lengths, 1e-12)
         if len(means) < 2 or not len(images):
             return genuine.astype(np.float32), np.empty(0, dtype=np.float32)
-        found = nearest_neighbours(means, 2, queries=images)
+        found = two_nearest(means, images)
         first_is_own = found.indices[:, 0] == places
         impostor = np.where(first_is_own, found.similarities[:, 1], found.similarities[:, 0])
         return genuine.astype(np.float32), impostor
