@@ -101,11 +101,7 @@ class ReadableGallery:
 
     def unknown_cameras(self, cameras: Iterable[str]) -> list[str]:
         """Give those of the given cameras of which the gallery has no image."""
-        cameras = list(cameras)
-        if not cameras:
-            return []
-        snapshot = self._store.snapshot()
-        return [camera for camera in cameras if not snapshot.count(f"camera = {quoted(camera)}")]
+        return [camera for camera in cameras if not self.count(f"camera = {quoted(camera)}")]
 
     def cameras(self) -> list[str]:
         """List the cameras of the gallery's images, in numeric order where all are integers.
