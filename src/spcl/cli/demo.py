@@ -49,7 +49,7 @@ class Demo(ComputingOptions):
     """Throw an earlier demo in this folder away."""
 
     def check(self) -> None:
-        """As for all; and the numbers of images."""
+        """Check the shared options, then the numbers of images."""
         super().check()
         at_least("--train-identities", self.train_identities, 1)
         at_least("--test-identities", self.test_identities, 1)

@@ -41,7 +41,7 @@ from spcl.nn.encoder import Encoder as Network
 from spcl.randomness import generator
 from spcl.records import Record, ReIDDataset, cameras_of
 from spcl.runtime import Runtime
-from spcl.selfpaced.adaptation_verdict import Verdict, judge
+from spcl.selfpaced.adaptation_verdict import AdaptationVerdict, judge
 from spcl.selfpaced.label_free_quality import LabelFreeQuality, label_free_quality
 from spcl.selfpaced.suggestion import PAPER_EPS
 from spcl.training.events import Emitter, Event, Warned
@@ -84,7 +84,7 @@ class Adaptation:
     """
 
     path: Path
-    verdict: Verdict
+    verdict: AdaptationVerdict
     before: LabelFreeQuality
     after: LabelFreeQuality
     evaluation: dict[str, Any] | None

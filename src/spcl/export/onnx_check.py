@@ -61,7 +61,7 @@ class Agreement:
         return None
 
 
-def compare(
+def compare_with_encoder(
     file: Path,
     encoder: Encoder,
     given: GraphInput,

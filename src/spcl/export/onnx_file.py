@@ -22,7 +22,7 @@ from spcl.engine.journal import Reporter, SilentReporter
 from spcl.engine.whole_files import written_aside
 from spcl.errors import InputError
 from spcl.export.files import DEFAULT_OPSET, refuse_existing
-from spcl.export.onnx_check import Agreement, compare
+from spcl.export.onnx_check import Agreement, compare_with_encoder
 from spcl.export.onnx_graph import GraphInput, onnx_model
 from spcl.export.tracker import is_known, tracker_input
 from spcl.randomness import generator
@@ -103,7 +103,7 @@ def export_onnx(
             model = onnx_model(encoder, given, opset=opset, float16=float16, progress=advance)
         aside.write_bytes(model.SerializeToString())
         with report.progress("comparing with torch") as advance:
-            agreement, features = compare(aside, encoder, given, pixels, progress=advance)
+            agreement, features = compare_with_encoder(aside, encoder, given, pixels, progress=advance)
         problem = agreement.problem(float16=float16)
         if problem is not None:
             raise InputError(

@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-Engine = Literal["exact", "index"]
+GalleryEngine = Literal["exact", "index"]
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class SearchResult:
     """
 
     hits: tuple[tuple[Hit, ...], ...]
-    engine: Engine
+    engine: GalleryEngine
     recall: float
 
     def __len__(self) -> int:

@@ -13,7 +13,7 @@ from torch.utils.dlpack import from_dlpack
 from spcl.engine.journal import Reporter
 from spcl.gallery.columns import KEY, OWN_COLUMNS, VECTOR
 from spcl.gallery.keys import ImageKeys
-from spcl.gallery.result import Engine, Hit
+from spcl.gallery.result import GalleryEngine, Hit
 from spcl.gallery.snapshot import Snapshot
 from spcl.retrieval.arrays import Progress
 
@@ -49,13 +49,13 @@ class Found:
     Attributes:
         row_ids: Row numbers ``[n]`` int64 of the hits of each query.
         similarities: Cosine similarities ``[n]`` float32 of the hits of each query.
-        engine: Engine of the search.
+        engine: GalleryEngine of the search.
         distances: Re-ranked distances ``[n]`` float32 of the hits of each query; None without re-ranking.
     """
 
     row_ids: list[NDArray[np.int64]]
     similarities: list[NDArray[np.float32]]
-    engine: Engine
+    engine: GalleryEngine
     distances: list[NDArray[np.float32]] | None = None
 
 

@@ -19,7 +19,7 @@ NOTICEABLE_ERRORS = 1.0
 
 
 @dataclass(frozen=True)
-class Verdict:
+class AdaptationVerdict:
     """The verdict on an adaptation.
 
     Attributes:
@@ -37,7 +37,7 @@ class Verdict:
         return asdict(self) | {"reasons": list(self.reasons)}
 
 
-def judge(before: LabelFreeQuality, after: LabelFreeQuality) -> Verdict:
+def judge(before: LabelFreeQuality, after: LabelFreeQuality) -> AdaptationVerdict:
     """Decide between two encoders: the new one is worse if one of three figures shows it, and is kept otherwise.
 
     1. ``found_again`` fell by more than its standard error: augmented copies of crops are retrieved less often.
@@ -53,8 +53,8 @@ def judge(before: LabelFreeQuality, after: LabelFreeQuality) -> Verdict:
     checks = (_recognition, _collapse, _cameras)
     reasons = tuple(reason for check in checks if (reason := check(before, after)) is not None)
     if reasons:
-        return Verdict(False, reasons, f"the new encoder is worse: {'; '.join(reasons)}")
-    return Verdict(True, (), "nothing says that the new encoder is worse")
+        return AdaptationVerdict(False, reasons, f"the new encoder is worse: {'; '.join(reasons)}")
+    return AdaptationVerdict(True, (), "nothing says that the new encoder is worse")
 
 
 def _recognition(before: LabelFreeQuality, after: LabelFreeQuality) -> str | None:
