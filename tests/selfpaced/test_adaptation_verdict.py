@@ -46,7 +46,7 @@ def test_what_is_kept(after):
 @pytest.mark.parametrize(
     ("after", "words"),
     [
-        ({"found_again": 0.46}, "find their original or its like in 46% of cases, 50% before"),
+        ({"found_again": 0.46}, "find their original or a near duplicate in 46% of cases, 50% before"),
         ({"effective_dimensions": 13.6}, "collapse into 14 directions, 200 before"),
         ({"across_cameras": 0.5}, "neighbours from other cameras are 50% of what chance would give, 60% before"),
     ],

@@ -97,7 +97,7 @@ def _rows(before: LabelFreeQuality, after: LabelFreeQuality) -> list[tuple[str, 
         return name, write(getattr(before, key)), write(getattr(after, key))
 
     return [
-        row("altered copies that find their original or its like", _percent, "found_again"),
+        row("augmented copies that find their original or a near duplicate", _percent, "found_again"),
         row("neighbours on which both halves of the feature agree", _percent, "half_agreement"),
         row("nearest neighbours that are mutual", _percent, "mutual_neighbours"),
         row("mutual neighbours from another camera, against chance", _percent, "across_cameras"),

@@ -49,7 +49,7 @@ class Found:
     Attributes:
         row_ids: Row numbers ``[n]`` int64 of the hits of each query.
         similarities: Cosine similarities ``[n]`` float32 of the hits of each query.
-        engine: GalleryEngine of the search.
+        engine: Engine of the search.
         distances: Re-ranked distances ``[n]`` float32 of the hits of each query; None without re-ranking.
     """
 

@@ -54,7 +54,7 @@ def judge(before: LabelFreeQuality, after: LabelFreeQuality) -> AdaptationVerdic
     reasons = tuple(reason for check in checks if (reason := check(before, after)) is not None)
     if reasons:
         return AdaptationVerdict(False, reasons, f"the new encoder is worse: {'; '.join(reasons)}")
-    return AdaptationVerdict(True, (), "nothing says that the new encoder is worse")
+    return AdaptationVerdict(True, (), "no figure shows that the new encoder is worse")
 
 
 def _recognition(before: LabelFreeQuality, after: LabelFreeQuality) -> str | None:
@@ -65,7 +65,7 @@ def _recognition(before: LabelFreeQuality, after: LabelFreeQuality) -> str | Non
     if before.found_again - after.found_again <= NOTICEABLE_ERRORS * error:
         return None
     return (
-        f"altered copies of the crops find their original or its like in {100 * after.found_again:.0f}% of cases, "
+        f"augmented copies of the crops find their original or a near duplicate in {100 * after.found_again:.0f}% of cases, "
         f"{100 * before.found_again:.0f}% before"
     )
 
