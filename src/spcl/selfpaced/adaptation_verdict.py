@@ -65,8 +65,8 @@ def _recognition(before: LabelFreeQuality, after: LabelFreeQuality) -> str | Non
     if before.found_again - after.found_again <= NOTICEABLE_ERRORS * error:
         return None
     return (
-        f"augmented copies of the crops find their original or a near duplicate in {100 * after.found_again:.0f}% of cases, "
-        f"{100 * before.found_again:.0f}% before"
+        f"augmented copies of the crops find their original or a near duplicate in "
+        f"{100 * after.found_again:.0f}% of cases, {100 * before.found_again:.0f}% before"
     )
 
 
