@@ -27,7 +27,7 @@ from torchvision.transforms import v2
 
 from spcl.bench.measuring import shortest, tiny_numbers_as_zero
 from spcl.data.augment import TrainAugmentation
-from spcl.data.images import ImageStore
+from spcl.data.image_store import ImageStore
 from spcl.data.synthetic import SyntheticSpec, render_image
 from spcl.nn.encoder import Encoder, EncoderSettings
 from spcl.records import Record

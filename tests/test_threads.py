@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from spcl import threads
-from spcl.data.images import ImageStore, check_images
+from spcl.data.image_store import ImageStore
+from spcl.data.images import check_images
 from spcl.errors import InputError
 from spcl.records import Record
 from tests.fakes import draw

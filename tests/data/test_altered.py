@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from spcl.data.altered import AlteredImageStore, altered
-from spcl.data.images import ImageStore
+from spcl.data.image_store import ImageStore
 from spcl.records import Record
 from tests.fakes import draw
 

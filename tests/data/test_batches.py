@@ -14,7 +14,7 @@ import torch
 from spcl.data.augment import TrainAugmentation
 from spcl.data.batches import DomainStream, Share, joined_batches
 from spcl.data.identity_sampler import IdentityBatches
-from spcl.data.images import ImageStore
+from spcl.data.image_store import ImageStore
 from spcl.errors import InputError
 from spcl.records import Record
 from tests.fakes import draw

@@ -17,9 +17,10 @@ import pytest
 from PIL import Image
 from torchvision.transforms import InterpolationMode, Resize
 
-from spcl.data import images
+from spcl.data import image_store, images
 from spcl.data.image_cache import open_image_cache
-from spcl.data.images import ImageStore, check_images, open_image
+from spcl.data.image_store import ImageStore
+from spcl.data.images import check_images, open_image
 from spcl.errors import InputError
 from spcl.pixel_range import PixelRange
 from spcl.records import Record
@@ -306,7 +307,7 @@ def test_images_that_do_not_fit_in_memory_are_kept_in_a_file(tmp_path, monkeypat
     assert np.array_equal(first.read(rows), expected)
     assert list(first.broken) == [4]
     opened, original = [], images.open_image
-    monkeypatch.setattr(images, "open_image", lambda path, *how: opened.append(path) or original(path, *how))
+    monkeypatch.setattr(image_store, "open_image", lambda path, *how: opened.append(path) or original(path, *how))
     again = ImageStore(records, **options)
     assert np.array_equal(again.read(rows), expected)
     assert opened == [paths[4]]  # only the broken one is tried again

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from spcl.data.catalogue import load_dataset
-from spcl.data.images import ImageStore
+from spcl.data.image_store import ImageStore
 from spcl.data.synthetic import DOMAINS, KINDS, SyntheticSpec, in_memory, render_image, write_market1501
 from spcl.errors import InputError
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from spcl.data.images import ImageStore
+from spcl.data.image_store import ImageStore
 from spcl.engine.assemble import fill_memory, prepare, run_training
 from spcl.engine.evaluate import evaluate_encoder
 from spcl.engine.journal import SilentReporter

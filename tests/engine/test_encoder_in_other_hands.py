@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from spcl.data.images import ImageStore
+from spcl.data.image_store import ImageStore
 from spcl.engine.embed import Encoder, embed_records, imagenet_encoder
 from spcl.engine.extract import extract_features
 from spcl.errors import InputError

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 import spcl
-from spcl.data.images import ImageStore
+from spcl.data.image_store import ImageStore
 from spcl.data.same_images import each_image_once
 from spcl.engine.checkpoint import checkpoint_of, save_atomically
 from spcl.engine.embed import Encoder as Embedder

@@ -15,7 +15,7 @@ from spcl.config import Recipe, RunConfig
 from spcl.data.augment import TrainAugmentation
 from spcl.data.batches import Batch, DomainStream, joined_batches
 from spcl.data.identity_sampler import IdentityBatches
-from spcl.data.images import ImageStore
+from spcl.data.image_store import ImageStore
 from spcl.engine.build import RunShape, build_parts
 from spcl.engine.journal import Reporter, SilentReporter
 from spcl.nn.encoder import Encoder, EncoderSettings

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from spcl.data.images import ImageStore
+from spcl.data.image_store import ImageStore
 from spcl.randomness import generator
 
 _LIGHT = 0.3

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from spcl.data.augment import TrainAugmentation
-from spcl.data.images import ImageStore
+from spcl.data.image_store import ImageStore
 from spcl.randomness import generator
 
 

@@ -1,43 +1,32 @@
-"""From records to decoded, resized images, and their cache.
+"""From image files to RGB pixels, and why a file cannot be read.
 
-Resizing is the only transform that is not random, so it is done once: an image is kept as uint8 pixels of the size the
-network sees, in memory where the whole set fits, otherwise in a file (``image_cache.py``). Everything random is in
-``augment.py``.
+The images of a whole data set, decoded once, are in ``image_store.py``; everything random is in ``augment.py``.
 """
 
 from __future__ import annotations
 
 import contextlib
-import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from spcl.data.image_cache import open_image_cache
 from spcl.data.image_formats import is_heif, learn_heif, missing_reader
+from spcl.data.one_image import shown_path
 from spcl.errors import InputError, first_line
 from spcl.pixel_range import PixelRange
 from spcl.randomness import generator
 from spcl.records import Record
 from spcl.threads import NumThreads, decoding_threads
 
-OnBroken = Literal["error", "skip"]
-
-_SKIP = ", or leave such images out (spcl train, spcl evaluate: --on-broken skip)"
-
-_MISSING_COLOUR = (124, 116, 104)
-"""The ImageNet mean: what a left-out image looks like, zero after normalisation."""
-
 _MOST_PIXELS = 89_478_485
 """Above it Pillow warns of decompression bombs; crops of one object are far below."""
 
 _DEEP_MODES = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F")
-_STRETCHED = "stretched"
+STRETCHED = "stretched"
 """Marks, in ``Image.info``, an image whose values were stretched to a range of its own."""
 
 
@@ -50,103 +39,8 @@ class UnreadableImageError(InputError):
     """
 
     def __init__(self, path: Path, reason: str, advice: str = "") -> None:
-        super().__init__(f"cannot read the image {path}: {reason}. Repair or remove it{advice}")
+        super().__init__(f"cannot read the image {shown_path(path)}: {reason}. Repair or remove it{advice}")
         self.path, self.reason = path, reason
-
-
-class ImageStore:
-    """The images of a list of records, decoded and resized once, read by row number.
-
-    Args:
-        records: Records of the images.
-        height: Height of the resized images in pixels.
-        width: Width of the resized images in pixels.
-        on_broken: ``error``: an image that cannot be read raises; ``skip``: it is noted in ``broken`` and is grey.
-        memory: Keep the images in memory when all of them fit into so many bytes.
-        cache_dir: Otherwise, the folder of a file that keeps them; None: they are decoded each time.
-        num_threads: Number of threads that decode; ``auto``: as many as compute; 0: the calling thread decodes.
-        arrays: Images that are not on disk: ``[H, W, 3]`` uint8 by path.
-        pixel_range: ``auto``, ``full`` or ``LOW:HIGH``: see ``pixel_range.py``.
-
-    Attributes:
-        broken: Row numbers of the images that could not be read, and why.
-        pixel_range: Values of black and white in images of more than 8 bits.
-        num_stretched: Images of more than 8 bits whose values were stretched, as often as they were decoded.
-
-    Raises:
-        InputError: If the file does not fit on its disk.
-    """
-
-    def __init__(
-        self,
-        records: Sequence[Record],
-        *,
-        height: int,
-        width: int,
-        on_broken: OnBroken = "error",
-        memory: int = 4 * 2**30,
-        cache_dir: Path | None = None,
-        num_threads: NumThreads = "auto",
-        arrays: Mapping[Path, NDArray[np.uint8]] | None = None,
-        pixel_range: str = "auto",
-    ) -> None:
-        self._paths = [record.path for record in records]
-        self._size = (width, height)
-        self._on_broken = on_broken
-        self._arrays = arrays or {}
-        count = decoding_threads(num_threads)
-        self._pool = ThreadPoolExecutor(max_workers=count, thread_name_prefix="decode") if count else None
-        self._lock = threading.Lock()
-        self.broken: dict[int, str] = {}
-        self.num_stretched = 0
-        self.pixel_range = PixelRange.parse(pixel_range)
-        self._kept: NDArray[np.uint8] | None = None
-        self._is_kept = np.zeros(len(records), dtype=np.bool_)
-        if len(records) * height * width * 3 <= memory:
-            self._kept = np.empty((len(records), height, width, 3), dtype=np.uint8)
-        elif cache_dir is not None:
-            self._kept, self._is_kept = open_image_cache(cache_dir, self._paths, height, width, pixel_range)
-
-    def __len__(self) -> int:
-        return len(self._paths)
-
-    def read(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """The images of some rows, ``[len(rows), H, W, 3]`` uint8.
-
-        Raises:
-            InputError: If one cannot be read and broken images are not to be skipped.
-        """
-        width, height = self._size
-        wanted = rows if self._kept is None else np.unique(rows[~self._is_kept[rows]])
-        decoded = (map if self._pool is None else self._pool.map)(self._decode, wanted.tolist())
-        if self._kept is None:
-            images = np.empty((len(rows), height, width, 3), dtype=np.uint8)
-            for at, image in enumerate(decoded):
-                images[at] = image
-            return images
-        for row, image in zip(wanted.tolist(), decoded, strict=True):
-            self._kept[row] = image
-            # Pixels before the mark, so that a stop leaves no mark without pixels; a broken image is tried again.
-            self._is_kept[row] = row not in self.broken
-        return np.asarray(self._kept[rows])
-
-    def _decode(self, row: int) -> NDArray[np.uint8]:
-        path = self._paths[row]
-        try:
-            if path in self._arrays:
-                return resized(Image.fromarray(self._arrays[path]), self._size)
-            _check_name(path)
-            image = open_image(path, self.pixel_range)
-            if image.info.get(_STRETCHED):
-                with self._lock:
-                    self.num_stretched += 1
-            return resized(image, self._size)
-        except UnreadableImageError as error:
-            if self._on_broken == "error":
-                raise UnreadableImageError(path, error.reason, _SKIP) from error
-            with self._lock:
-                self.broken[row] = error.reason
-            return np.full((self._size[1], self._size[0], 3), _MISSING_COLOUR, dtype=np.uint8)
 
 
 def open_image(path: Path, pixel_range: PixelRange | None = None) -> Image.Image:
@@ -249,14 +143,14 @@ def check_images(
 
 def _reason_unreadable(path: Path) -> str | None:
     try:
-        _check_name(path)
+        check_name(path)
         open_image(path)
     except UnreadableImageError as error:
         return error.reason
     return None
 
 
-def _check_name(path: Path) -> None:
+def check_name(path: Path) -> None:
     """Tables, galleries and pages hold text: an image whose name is none could not be named in any of them.
 
     Raises:
@@ -335,5 +229,5 @@ def _to_eight_bits(image: Image.Image, image_format: str | None, pixel_range: Pi
     is_sixteen = image.mode.startswith("I;16") or (image.mode == "I" and image_format == "PNG")
     pixels, stretched = pixel_range.to_eight_bits(np.asarray(image), 65535.0 if is_sixteen else None)
     grey = Image.fromarray(pixels)
-    grey.info[_STRETCHED] = stretched
+    grey.info[STRETCHED] = stretched
     return grey

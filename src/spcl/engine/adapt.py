@@ -23,7 +23,8 @@ from spcl.data.altered import AlteredImageStore
 from spcl.data.catalogue import load_dataset
 from spcl.data.from_folders import split_for_evaluation
 from spcl.data.image_sources import images_of
-from spcl.data.images import ImageStore, check_images
+from spcl.data.image_store import ImageStore
+from spcl.data.images import check_images
 from spcl.engine import preflight
 from spcl.engine.adaptation_settings import AdaptationSettings
 from spcl.engine.assemble import Run, prepare, run_training

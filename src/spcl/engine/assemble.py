@@ -20,7 +20,7 @@ from spcl import randomness
 from spcl.config import Recipe, in_new_places, to_toml, to_values
 from spcl.data.augment import TrainAugmentation
 from spcl.data.batches import Share
-from spcl.data.images import ImageStore
+from spcl.data.image_store import ImageStore
 from spcl.engine import preflight, run_files
 from spcl.engine.build import RunShape, build_parts, check_labelling, first_state
 from spcl.engine.epoch_batches import EpochBatches

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from spcl.data.augment import TrainAugmentation
-from spcl.data.images import ImageStore
+from spcl.data.image_store import ImageStore
 from spcl.engine.embed import EmbeddedImages, Encoder
 from spcl.engine.journal import Reporter
 from spcl.records import cameras_of, identities_of

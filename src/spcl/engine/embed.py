@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from spcl.data.images import ImageStore, OnBroken
+from spcl.data.image_store import ImageStore, OnBroken
 from spcl.engine.encoder import SMALL_IMAGENET_ARCH, Encoder, ImageLike, imagenet_encoder, load_encoder
 from spcl.engine.extract import broken_images, extract_features
 from spcl.engine.journal import Advance, Reporter, SilentReporter

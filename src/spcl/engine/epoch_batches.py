@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from spcl.data.augment import TrainAugmentation
 from spcl.data.batches import Batch, DomainStream, Share, joined_batches
-from spcl.data.images import ImageStore
+from spcl.data.image_store import ImageStore
 from spcl.selfpaced.slots import Slots
 from spcl.training.parts import SamplerContext, SamplerSettings
 

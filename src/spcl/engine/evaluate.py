@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from spcl.data.from_lists import vehicleid_draw
-from spcl.data.images import ImageStore
+from spcl.data.image_store import ImageStore
 from spcl.data.one_image import image_keys
 from spcl.engine.extract import broken_images, extract_features
 from spcl.engine.journal import Reporter

@@ -10,7 +10,7 @@ import torch
 
 from spcl.data.catalogue import load_dataset
 from spcl.data.from_folders import split_for_evaluation
-from spcl.data.images import ImageStore
+from spcl.data.image_store import ImageStore
 from spcl.data.source_options import SourceOptions
 from spcl.engine.embed import Encoder, load_encoder
 from spcl.engine.evaluate import EvaluationResult, evaluate_encoder

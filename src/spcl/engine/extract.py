@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional as F
 
-from spcl.data.images import ImageStore
+from spcl.data.image_store import ImageStore
 from spcl.data.normalise import test_transform
 from spcl.errors import InputError
 from spcl.nn.encoder import Encoder

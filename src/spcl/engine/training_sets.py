@@ -9,7 +9,7 @@ from pathlib import Path
 from spcl.config import Recipe
 from spcl.data.catalogue import load_dataset
 from spcl.data.image_cache import default_cache_dir
-from spcl.data.images import ImageStore
+from spcl.data.image_store import ImageStore
 from spcl.data.several_sources import combined_sources
 from spcl.data.source_options import SourceOptions
 from spcl.engine import preflight

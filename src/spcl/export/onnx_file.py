@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from spcl.data.image_sources import images_of
-from spcl.data.images import ImageStore
+from spcl.data.image_store import ImageStore
 from spcl.data.one_image import shown_path
 from spcl.data.synthetic import SyntheticSpec, render_image
 from spcl.engine.embed import Encoder

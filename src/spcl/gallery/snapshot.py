@@ -56,6 +56,9 @@ class Snapshot:
                 raise
             # What follows is a place in the store's own source.
             reason = re.sub(r",?\s*/\S+\.rs:\S+$", "", first_line(error)).removeprefix("Invalid input, ").rstrip(" .")
+            # The store lists its own columns, too.
+            if unknown := re.search(r'No field named "?([^".]+)"?\.', reason):
+                reason = f"there is no column {unknown[1]} (text and times stand in single quotes)"
             raise refused(where, reason, self.schema) from error
 
     def scan(

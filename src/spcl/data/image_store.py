@@ -1,0 +1,126 @@
+"""The images of a list of records, decoded and resized once, read by row number.
+
+Resizing is the only transform that is not random, so it is done once: an image is kept as uint8 pixels of the size the
+network sees, in memory where the whole set fits, otherwise in a file (``image_cache.py``). Everything random is in
+``augment.py``.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from spcl.data.image_cache import open_image_cache
+from spcl.data.images import STRETCHED, UnreadableImageError, check_name, open_image, resized
+from spcl.pixel_range import PixelRange
+from spcl.records import Record
+from spcl.threads import NumThreads, decoding_threads
+
+OnBroken = Literal["error", "skip"]
+
+_SKIP = ", or leave such images out (spcl train, spcl evaluate: --on-broken skip)"
+
+_MISSING_COLOUR = (124, 116, 104)
+"""The ImageNet mean: what a left-out image looks like, zero after normalisation."""
+
+
+class ImageStore:
+    """The images of a list of records, decoded and resized once, read by row number.
+
+    Args:
+        records: Records of the images.
+        height: Height of the resized images in pixels.
+        width: Width of the resized images in pixels.
+        on_broken: ``error``: an image that cannot be read raises; ``skip``: it is noted in ``broken`` and is grey.
+        memory: Keep the images in memory when all of them fit into so many bytes.
+        cache_dir: Otherwise, the folder of a file that keeps them; None: they are decoded each time.
+        num_threads: Number of threads that decode; ``auto``: as many as compute; 0: the calling thread decodes.
+        arrays: Images that are not on disk: ``[H, W, 3]`` uint8 by path.
+        pixel_range: ``auto``, ``full`` or ``LOW:HIGH``: see ``pixel_range.py``.
+
+    Attributes:
+        broken: Row numbers of the images that could not be read, and why.
+        pixel_range: Values of black and white in images of more than 8 bits.
+        num_stretched: Images of more than 8 bits whose values were stretched, as often as they were decoded.
+
+    Raises:
+        InputError: If the file does not fit on its disk.
+    """
+
+    def __init__(
+        self,
+        records: Sequence[Record],
+        *,
+        height: int,
+        width: int,
+        on_broken: OnBroken = "error",
+        memory: int = 4 * 2**30,
+        cache_dir: Path | None = None,
+        num_threads: NumThreads = "auto",
+        arrays: Mapping[Path, NDArray[np.uint8]] | None = None,
+        pixel_range: str = "auto",
+    ) -> None:
+        self._paths = [record.path for record in records]
+        self._size = (width, height)
+        self._on_broken = on_broken
+        self._arrays = arrays or {}
+        count = decoding_threads(num_threads)
+        self._pool = ThreadPoolExecutor(max_workers=count, thread_name_prefix="decode") if count else None
+        self._lock = threading.Lock()
+        self.broken: dict[int, str] = {}
+        self.num_stretched = 0
+        self.pixel_range = PixelRange.parse(pixel_range)
+        self._kept: NDArray[np.uint8] | None = None
+        self._is_kept = np.zeros(len(records), dtype=np.bool_)
+        if len(records) * height * width * 3 <= memory:
+            self._kept = np.empty((len(records), height, width, 3), dtype=np.uint8)
+        elif cache_dir is not None:
+            self._kept, self._is_kept = open_image_cache(cache_dir, self._paths, height, width, pixel_range)
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def read(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """The images of some rows, ``[len(rows), H, W, 3]`` uint8.
+
+        Raises:
+            InputError: If one cannot be read and broken images are not to be skipped.
+        """
+        width, height = self._size
+        wanted = rows if self._kept is None else np.unique(rows[~self._is_kept[rows]])
+        decoded = (map if self._pool is None else self._pool.map)(self._decode, wanted.tolist())
+        if self._kept is None:
+            images = np.empty((len(rows), height, width, 3), dtype=np.uint8)
+            for at, image in enumerate(decoded):
+                images[at] = image
+            return images
+        for row, image in zip(wanted.tolist(), decoded, strict=True):
+            self._kept[row] = image
+            # Pixels before the mark, so that a stop leaves no mark without pixels; a broken image is tried again.
+            self._is_kept[row] = row not in self.broken
+        return np.asarray(self._kept[rows])
+
+    def _decode(self, row: int) -> NDArray[np.uint8]:
+        path = self._paths[row]
+        try:
+            if path in self._arrays:
+                return resized(Image.fromarray(self._arrays[path]), self._size)
+            check_name(path)
+            image = open_image(path, self.pixel_range)
+            if image.info.get(STRETCHED):
+                with self._lock:
+                    self.num_stretched += 1
+            return resized(image, self._size)
+        except UnreadableImageError as error:
+            if self._on_broken == "error":
+                raise UnreadableImageError(path, error.reason, _SKIP) from error
+            with self._lock:
+                self.broken[row] = error.reason
+            return np.full((self._size[1], self._size[0], 3), _MISSING_COLOUR, dtype=np.uint8)
