@@ -139,9 +139,19 @@ def test_no_image_is_an_error():
         batches(np.empty(0, dtype=np.int64))
 
 
-@pytest.mark.parametrize("changed", [{"batch_size": 0}, {"num_instances": 0}])
+def test_without_instances_a_pass_is_all_images_in_random_order():
+    labels = np.repeat(np.arange(3), [1, 4, 7])
+    batches = IdentityBatches(labels, np.full(12, -1), batch_size=4, num_instances=0, seed=0, domain=0)
+    drawn = [batches.batch(1, iteration) for iteration in range(6)]
+    for one_pass in (drawn[:3], drawn[3:]):
+        np.testing.assert_array_equal(np.sort(np.concatenate(one_pass)), np.arange(12))
+    assert not np.array_equal(np.concatenate(drawn[:3]), np.concatenate(drawn[3:]))
+    np.testing.assert_array_equal(batches.batch(1, 1), drawn[1])
+
+
+@pytest.mark.parametrize("changed", [{"batch_size": 0}, {"num_instances": -1}])
 def test_an_empty_batch_is_an_error(changed):
-    with pytest.raises(InputError, match="1 at least"):
+    with pytest.raises(InputError, match="cannot be drawn; expected at least 1"):
         batches(np.arange(3), **changed)
 
 

@@ -111,6 +111,13 @@ def test_a_plain_checkpoint_is_not_tested_with_dsbn(official_folder, capsys):
     assert "leave --dsbn out" in capsys.readouterr().err
 
 
+def test_other_words_of_the_official_parser(official_folder):
+    """No workers, no identity sampler, and the beginnings of flags."""
+    added = SMALL.replace("-j 2", "-j0 --num-inst=0 --print 0 --weight 0")
+    run(USL[0], added)
+    assert "num_instances = 0" in (logs_of(USL[0]) / "config.toml").read_text()
+
+
 def test_a_source_is_asked_for(official_folder, capsys):
     with pytest.raises(SystemExit) as stopped:
         run("python examples/spcl_train_uda.py -dt market1501")

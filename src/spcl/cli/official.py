@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Annotated, Literal, TypeVar
 
 import tyro
@@ -38,7 +38,7 @@ class _Shared:
     width: int = 128
     """Input width."""
     num_instances: int = 4
-    """Images of each identity in a batch."""
+    """Images of each identity in a batch; 0: images are drawn at random."""
     eps: float = 0.6
     """Largest distance of two neighbours in DBSCAN."""
     eps_gap: float = 0.02
@@ -208,6 +208,16 @@ def evaluate(arguments: Sequence[str] | None = None) -> None:
 
 
 def _parse(kind: type[T], arguments: Sequence[str] | None) -> T:
-    words = list(sys.argv[1:] if arguments is None else arguments)
+    words = [_written_out(word, kind) for word in (sys.argv[1:] if arguments is None else arguments)]
     use_threads()
     return tyro.cli(kind, args=words, config=(tyro.conf.FlagCreatePairsOff,))
+
+
+def _written_out(word: str, kind: type[T]) -> str:
+    """A long flag in full, where its beginning fits one flag alone: the official scripts understand that."""
+    given, equals, value = word.partition("=")
+    if not given.startswith("--"):
+        return word
+    flags = [f"--{entry.name.replace('_', '-')}" for entry in fields(kind)]  # type: ignore[arg-type]
+    meant = [flag for flag in (*flags, "--help") if flag.startswith(given.replace("_", "-"))]
+    return f"{meant[0]}{equals}{value}" if len(meant) == 1 else word

@@ -88,12 +88,12 @@ class IdentityBatches:
         labels: ``[N]`` int, class of each image.
         cameras: ``[N]`` int, camera of each image, -1 unknown.
         batch_size: Number of images in a batch.
-        num_instances: K, number of images of a class.
+        num_instances: K, number of images of a class; 0: a pass is all images in random order, whatever their class.
         seed: Seed of the run.
         domain: Number of the domain; each has separate random draws.
 
     Raises:
-        InputError: If there is no image, or ``batch_size`` or ``num_instances`` is below 1.
+        InputError: If there is no image, ``batch_size`` is below 1, or ``num_instances`` below 0.
         ValueError: If the numbers of cameras and labels differ.
     """
 
@@ -111,9 +111,10 @@ class IdentityBatches:
             raise InputError("there are no images to draw batches from")
         if len(labels) != len(cameras):
             raise ValueError(f"{len(labels)} labels and {len(cameras)} cameras; each image has one of both")
-        if batch_size < 1 or num_instances < 1:
+        if batch_size < 1 or num_instances < 0:
             raise InputError(
-                f"a batch of {batch_size} images, {num_instances} of a class, cannot be drawn; both are 1 at least"
+                f"a batch of {batch_size} images, {num_instances} of a class, cannot be drawn; expected at least 1 "
+                "image, and 0 (images at random) or more of a class"
             )
         self._labels, self._cameras = labels, cameras
         self._batch_size, self._num_instances = batch_size, num_instances
@@ -141,6 +142,11 @@ class IdentityBatches:
         parts: list[NDArray[np.int64]] = []
         while sum(map(len, parts)) < self._batch_size:
             rng = generator(self._seed, "identity sampler", self._domain, self._epoch, self._passes)
-            parts.append(identity_pass(self._labels, self._cameras, num_instances=self._num_instances, rng=rng))
+            parts.append(self._pass(rng))
             self._passes += 1
         return np.concatenate(parts)
+
+    def _pass(self, rng: np.random.Generator) -> NDArray[np.int64]:
+        if self._num_instances == 0:
+            return rng.permutation(len(self._labels))
+        return identity_pass(self._labels, self._cameras, num_instances=self._num_instances, rng=rng)

@@ -16,10 +16,10 @@ class IdentitySamplerSettings:
     """Which images make a batch."""
 
     num_instances: int = 4
-    """Images of an identity or a cluster in a batch."""
+    """Images of an identity or a cluster in a batch; 0: images are drawn at random, whatever they show."""
 
     def __post_init__(self) -> None:
-        require(self.num_instances >= 1, "num_instances", self.num_instances, "at least 1")
+        require(self.num_instances >= 0, "num_instances", self.num_instances, "at least 1, or 0 for random images")
 
     def build(self, context: SamplerContext) -> Sampler:
         """The batches of a domain in an epoch."""
