@@ -41,6 +41,8 @@ for script in (official.train_uda, official.train_usl, official.evaluate):
     assert code == 2 and "--help" in text, (script, code, text)
 for words in ("compare c", "train x --epochs none", "cluster x -o y --eps 2", "export c out.txt", "suggest x --k1"):
     assert answered(main, *words.split())[0] == 2, words
+for words in ("embed nowhere -o f.parquet", "search nowhere q.jpg", "identify nowhere q.jpg"):
+    assert answered(main, *words.split())[0] == 2, words
 print("all answered")
 """
 

@@ -12,6 +12,7 @@ import tyro
 from spcl.cli.encoder_flags import CheckpointWord
 from spcl.cli.options import FeatureOptions, parsed
 from spcl.data.checked_tables import check_tables
+from spcl.data.image_sources import check_is_there
 from spcl.data.one_image import shown_path
 from spcl.data.source_options import IdentityFrom
 from spcl.engine.journal import ConsoleReporter, Reporter, SilentReporter
@@ -65,6 +66,7 @@ def main(arguments: Sequence[str]) -> None:
     options = parsed(Embed, arguments, "spcl embed")
     report: Reporter = SilentReporter() if options.json else ConsoleReporter()
     request = options.request()
+    check_is_there(options.images, request.source)
     check_tables(options.images, options=request.source.table)
     embedded = embed_images(request, report=report)
     if options.json:

@@ -14,6 +14,7 @@ import tyro
 from spcl.cli.encoder_flags import CheckpointWord
 from spcl.cli.options import AnswerOptions, at_least, parsed
 from spcl.data.checked_tables import check_tables
+from spcl.data.image_sources import check_is_there
 from spcl.data.one_image import shown_path
 from spcl.data.source_options import IdentityFrom
 from spcl.engine.journal import ConsoleReporter, Reporter, SilentReporter
@@ -92,6 +93,7 @@ def main(arguments: Sequence[str]) -> None:
     options = parsed(Search, arguments, "spcl search")
     report: Reporter = SilentReporter() if options.json else ConsoleReporter()
     request = options.request()
+    check_is_there(options.gallery, request.source)
     check_tables(options.gallery, options=request.source.table)
     searched = search_images(request, report=report)
     if options.json:

@@ -102,6 +102,19 @@ def _part(source: str | Path | list[Path], options: SourceOptions, labelled: boo
     return _of_dataset(path, loaded, options, labelled=labelled, registered=registered)
 
 
+def check_is_there(source: str | Path, options: SourceOptions) -> None:
+    """Check that a source exists in some form, before anything heavy is imported.
+
+    Raises:
+        InputError: If nothing lies at the path, and it is no registered name and no beginning of tables' names.
+    """
+    path = named_path(source)
+    if path.exists() or names_splits(str(source)) or is_registered(source, options.data_dir):
+        return
+    if not tables_of(path, options):
+        _check_source(path)
+
+
 def _check_source(path: Path) -> None:
     if not path.exists():
         raise InputError(f"there are no images at {path}: {what_is_there(path)}")
