@@ -10,15 +10,12 @@ from typing import Annotated, ClassVar, Literal
 import tyro
 
 from spcl.cli.encoder_flags import CheckpointWord
-from spcl.cli.options import FeatureOptions, parsed
+from spcl.cli.options import FeatureOptions, parsed, print_broken
 from spcl.data.checked_tables import check_tables
 from spcl.data.image_sources import check_is_there
-from spcl.data.one_image import shown_path
 from spcl.data.source_options import IdentityFrom
 from spcl.engine.journal import ConsoleReporter, Reporter, SilentReporter
 from spcl.gallery.embed_images import EmbeddingRequest, EmbeddingResult, embed_images
-
-_MOST_NAMED = 20
 
 
 @dataclass(frozen=True)
@@ -77,10 +74,7 @@ def main(arguments: Sequence[str]) -> None:
 
 def print_embedding(embedded: EmbeddingResult, report: Reporter) -> None:
     """Print what was left out, what was embedded, and where it is."""
-    for path, reason in embedded.broken[:_MOST_NAMED]:
-        report.warn(f"{shown_path(path)} is left out: {reason}")
-    if len(embedded.broken) > _MOST_NAMED:
-        report.warn(f"and {len(embedded.broken) - _MOST_NAMED} more images are left out; --json lists them all")
+    print_broken(embedded.broken, report)
     report.say(
         f"{embedded.num_images} images, features of length {embedded.feature_length}, encoder {embedded.fingerprint}"
     )

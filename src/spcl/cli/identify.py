@@ -10,15 +10,13 @@ from typing import Annotated, ClassVar
 import tyro
 
 from spcl.cli.encoder_flags import CheckpointWord
-from spcl.cli.options import AnswerOptions, checked_rate, parsed
+from spcl.cli.options import AnswerOptions, checked_rate, parsed, print_broken
 from spcl.data.checked_tables import check_tables
 from spcl.data.image_sources import check_is_there
 from spcl.data.one_image import shown_path
 from spcl.data.source_options import IdentityFrom
 from spcl.engine.journal import ConsoleReporter, Reporter, SilentReporter
 from spcl.gallery.identify_images import IdentificationRequest, IdentificationResult, identify_images
-
-_MOST_NAMED = 20
 
 
 @dataclass(frozen=True)
@@ -91,10 +89,7 @@ def main(arguments: Sequence[str]) -> None:
 
 def print_identification(identified: IdentificationResult, report: Reporter) -> None:
     """Print what was left out, the name of each query, and from which similarity on names are given."""
-    for path, reason in identified.broken[:_MOST_NAMED]:
-        report.warn(f"{shown_path(path)} is left out: {reason}")
-    if len(identified.broken) > _MOST_NAMED:
-        report.warn(f"and {len(identified.broken) - _MOST_NAMED} more images are left out; --json lists them all")
+    print_broken(identified.broken, report)
     rows = [["identity", "similarity", "probability", "nearest", "runner-up", "image"]]
     for path, answer in zip(identified.queries, identified.answers, strict=True):
         second = "-"

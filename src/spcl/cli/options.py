@@ -15,8 +15,10 @@ import tyro
 
 from spcl.cli.computing import ComputingOptions
 from spcl.cli.encoder_flags import EncoderOptions, with_flag_for_checkpoint, with_words_in_place
+from spcl.data.one_image import shown_path
 from spcl.data.source_options import DATA_DIR, Duplicates, Layout, SourceOptions
 from spcl.engine.encode_options import EncodeOptions
+from spcl.engine.journal import Reporter
 from spcl.engine.whole_files import check_place
 from spcl.errors import InputError
 from spcl.launched import is_main_process
@@ -119,6 +121,8 @@ _DATA_AND_PLACES = frozenset(
 )
 """Flags that name what is read or written."""
 
+_MOST_NAMED = 20
+
 Options = TypeVar("Options", bound=ComputingOptions)
 
 
@@ -187,6 +191,14 @@ def refuse_empty(words: Sequence[str]) -> None:
         raise InputError(
             "an empty word is given where a checkpoint or images are expected; is a variable of your shell not set?"
         )
+
+
+def print_broken(broken: Sequence[tuple[Path, str]], report: Reporter) -> None:
+    """Warn of the images that could not be read: the first twenty with their reasons, and how many more there are."""
+    for path, reason in broken[:_MOST_NAMED]:
+        report.warn(f"{shown_path(path)} is left out: {reason}")
+    if len(broken) > _MOST_NAMED:
+        report.warn(f"and {len(broken) - _MOST_NAMED} more images are left out; --json lists them all")
 
 
 def at_least(flag: str, value: int, least: int) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 import tyro
 
 from spcl.cli.encoder_flags import CheckpointWord
-from spcl.cli.options import AnswerOptions, at_least, parsed
+from spcl.cli.options import AnswerOptions, at_least, parsed, print_broken
 from spcl.data.checked_tables import check_tables
 from spcl.data.image_sources import check_is_there
 from spcl.data.one_image import shown_path
@@ -24,8 +24,6 @@ from spcl.gallery.search_images import ImageSearchResult, SearchRequest, search_
 
 if TYPE_CHECKING:
     from spcl.gallery.result import Hit
-
-_MOST_NAMED = 20
 
 
 @dataclass(frozen=True)
@@ -113,10 +111,7 @@ def main(arguments: Sequence[str]) -> None:
 
 def print_search(searched: ImageSearchResult, report: Reporter, *, filtered: bool) -> None:
     """Print what was left out, what was found for each query, and how."""
-    for path, reason in searched.broken[:_MOST_NAMED]:
-        report.warn(f"{shown_path(path)} is left out: {reason}")
-    if len(searched.broken) > _MOST_NAMED:
-        report.warn(f"and {len(searched.broken) - _MOST_NAMED} more images are left out; --json lists them all")
+    print_broken(searched.broken, report)
     for query, hits in zip(searched.queries, searched.hits, strict=True):
         report.say(f"query {shown_path(query)}")
         for line in _table(hits, filtered=filtered):
