@@ -209,7 +209,7 @@ def test_identities_of_folders(folder, capsys):
         (["search", "0.pth.tar", "g"], "which images are to be searched for?"),
         (["search", "0.pth.tar", "nowhere", "crops"], "there are no images at nowhere"),
         (["search", "0.pth.tar", "empty", "crops"], "neither a gallery nor an image: empty is empty"),
-        (["search", "0.pth.tar", "f.npy", "crops"], "-o f.parquet writes"),
+        (["search", "0.pth.tar", "matrix.npy", "crops"], "-o matrix.parquet writes"),
         (["search", "0.pth.tar", "g", "nope.jpg"], "there are no images at nope.jpg"),
         (["search", "0.pth.tar", "g", "crops", "--top", "0"], "--top is 0"),
         (["search", "0.pth.tar", "g", "crops", "--where", "camra = 3"], "the columns are path (text), identity"),
@@ -218,7 +218,7 @@ def test_identities_of_folders(folder, capsys):
     ],
 )
 def test_refusals(folder, capsys, words, message):
-    np.save("f.npy", np.zeros((1, 2)))
+    np.save("matrix.npy", np.zeros((1, 2)))
     before = sorted(path.name for path in folder.iterdir())
     assert message in refused(words, capsys)
     assert sorted(path.name for path in folder.iterdir()) == before
