@@ -89,7 +89,9 @@ def load_network(
     settings = _settings(content, state, path, arch, size)
     if features is not None and features != settings.features:
         raise InputError(f"{path} has an embedding layer of {settings.features}, not {features} (0: none)")
-    encoder = Encoder(settings)
+    # The random weights that are replaced below must not move the caller's generator.
+    with torch.random.fork_rng(devices=[]):
+        encoder = Encoder(settings)
     values = from_official(state)
     if len(settings.domains) == 1:
         # With one domain, official names contain no domain; they are read as the target's.
