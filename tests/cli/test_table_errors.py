@@ -54,6 +54,7 @@ def test_no_command_imports_what_computes_for_a_mistake_in_a_table(tmp_path):
     (tmp_path / "names.csv").write_text("file;time\na.jpg;now\n")
     (tmp_path / "gone.tsv").write_text("path\tidentity\nb.jpg\tx\n")
     (tmp_path / "a.jpg").write_text("x")
+    (tmp_path / "g/images.lance").mkdir(parents=True)  # what a gallery looks like before it is opened
     words = [line.format(table, table).split() for line in COMMANDS for table in ("names.csv", "gone.tsv")]
     words.append(["embed", "c.pth", "names.csv", "--columns", "path=file", "--gallery", "g"])
     words.append(["embed", "c.pth", "names.csv", "--columns", "path=datei", "--gallery", "g"])
