@@ -333,14 +333,15 @@ from spcl.cli.main import main
 
 sleep = time.sleep
 time.sleep = lambda seconds: (print("waits", flush=True), sleep(seconds))
-main(["tran"])
+main(WORDS)
 """
 
 
-def test_before_processes_join_the_others_are_ended_in_silence():
+@pytest.mark.parametrize("words", [["tran"], ["evaluate", "c", "d", "--wrong"]])
+def test_before_processes_join_the_others_are_ended_in_silence(words):
     second = {"WORLD_SIZE": "2", "RANK": "1", "LOCAL_RANK": "1", "PYTHONPATH": IMPORT_PATH}
     process = subprocess.Popen(
-        [sys.executable, "-c", WAITS],
+        [sys.executable, "-c", WAITS.replace("WORDS", repr(words))],
         env=os.environ | second,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -87,6 +87,7 @@ def run_guarded(program: Callable[[], None]) -> None:
     except InputError as error:
         if _are_joined():
             if error.is_shared and rank != 0:
+                _wait_to_be_ended()
                 raise SystemExit(2) from None
             # An error that only this process found is printed by this process, whatever its rank.
             alone = has_others and not error.is_shared
@@ -98,6 +99,12 @@ def run_guarded(program: Callable[[], None]) -> None:
                 _wait_to_be_ended()
         where = f"process {rank} of {size}: " if alone else ""
         _fail(f"{where}{error}")
+    except SystemExit as ended:
+        # The parser of flags prints its errors in the process of rank 0 alone, and exits in all of them: without a wait
+        # the launcher could end that process before it has printed.
+        if ended.code not in (None, 0) and rank != 0 and not _are_joined():
+            _wait_to_be_ended()
+        raise
     except KeyboardInterrupt:
         print("\nstopped", file=sys.stderr)
         raise SystemExit(130) from None
