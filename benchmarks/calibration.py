@@ -11,7 +11,14 @@ from collections.abc import Callable
 import numpy as np
 
 from spcl.data.catalogue import load_dataset
-from spcl.engine.calibration_pairs import (
+from spcl.inference.embedding import EmbeddedImages, Encoder, embed_records, load_encoder
+from spcl.records import identities_of
+from spcl.reporting.console import ConsoleReporter
+from spcl.runtime import Runtime
+from spcl.selfpaced.reliability import singletons_for_noise
+from spcl.verification import identification
+from spcl.verification.calibration import Calibration
+from spcl.verification.calibration_pairs import (
     MOST_PAIRS,
     CalibrationPairs,
     altered_similarities,
@@ -19,15 +26,8 @@ from spcl.engine.calibration_pairs import (
     labelled_pairs,
     unlabelled_pairs,
 )
-from spcl.engine.embed import EmbeddedImages, Encoder, embed_records, load_encoder
-from spcl.engine.journal import ConsoleReporter
-from spcl.records import identities_of
-from spcl.retrieval import identification
-from spcl.retrieval.calibration import Calibration
-from spcl.retrieval.pairs import different_pairs, pair_similarities
-from spcl.retrieval.score_tails import ScoreTail
-from spcl.runtime import Runtime
-from spcl.selfpaced.reliability import singletons_for_noise
+from spcl.verification.pairs import different_pairs, pair_similarities
+from spcl.verification.score_tails import ScoreTail
 
 RATES = (0.1, 0.01, 0.001)
 SHOTS, DRAWS = 5, 20

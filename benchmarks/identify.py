@@ -26,8 +26,8 @@ from PIL import Image
 import spcl
 from spcl.bench.features import mixture
 from spcl.bench.measuring import machine
-from spcl.engine.checkpoint import checkpoint_of, save_atomically
-from spcl.nn.encoder import Encoder, EncoderSettings
+from spcl.inference.checkpoint import checkpoint_of, save_atomically
+from spcl.nn.encoder_network import EncoderNetwork, EncoderSettings
 from spcl.runtime import Runtime
 
 CHUNK = 20_000
@@ -36,7 +36,7 @@ SHOTS = 8
 
 def make_checkpoint(path: Path, arch: str) -> None:
     torch.manual_seed(0)
-    encoder = Encoder(EncoderSettings(arch=arch, height=256, width=128))
+    encoder = EncoderNetwork(EncoderSettings(arch=arch, height=256, width=128))
     save_atomically(checkpoint_of(encoder, epoch=1, best_mean_ap=None, facts={}), path)
 
 

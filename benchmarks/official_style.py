@@ -29,7 +29,7 @@ from spcl.bench.measuring import shortest, tiny_numbers_as_zero
 from spcl.data.augment import TrainAugmentation
 from spcl.data.image_store import ImageStore
 from spcl.data.synthetic import SyntheticSpec, render_image
-from spcl.nn.encoder import Encoder, EncoderSettings
+from spcl.nn.encoder_network import EncoderNetwork, EncoderSettings
 from spcl.records import Record
 from spcl.selfpaced.contrastive_loss import contrastive_loss
 from spcl.selfpaced.hybrid_memory import HybridMemory
@@ -187,13 +187,13 @@ def compare_images(
 def compare_step(folder: Path, repeat: int, iters: int = 8, num_slots: int = 20000) -> dict[str, float]:
     """Whole steps: Pillow workers, two memory calls and plain Adam, against the loop of ``spcl bench train``."""
     from spcl.bench.train import bench_train
-    from spcl.engine.journal import SilentReporter
+    from spcl.reporting.console import SilentReporter
 
     ours = bench_train(iters=iters, repeat=repeat, num_slots=num_slots, device="cpu", report=SilentReporter())
     batch = 64
     torch.manual_seed(0)
     settings = EncoderSettings(arch="timm/test_resnet", height=64, width=64, features=512, domains=("source", "target"))
-    encoder = Encoder(settings).train()
+    encoder = EncoderNetwork(settings).train()
     optimizer = torch.optim.Adam([p for p in encoder.parameters() if p.requires_grad], lr=0.00035, weight_decay=5e-4)
     rng = np.random.default_rng(0)
     rows = F.normalize(torch.from_numpy(rng.standard_normal((num_slots, 512), dtype=np.float32)), dim=1)

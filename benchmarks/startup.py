@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from spcl.engine.checkpoint import checkpoint_of, save_atomically
-from spcl.nn.encoder import Encoder, EncoderSettings
+from spcl.inference.checkpoint import checkpoint_of, save_atomically
+from spcl.nn.encoder_network import EncoderNetwork, EncoderSettings
 
 REPEAT = 3
 COMMANDS = {
@@ -33,7 +33,7 @@ COMMANDS = {
 
 
 def write_inputs(folder: Path) -> None:
-    network = Encoder(EncoderSettings(arch="timm/test_resnet", height=64, width=32))
+    network = EncoderNetwork(EncoderSettings(arch="timm/test_resnet", height=64, width=32))
     save_atomically(checkpoint_of(network, epoch=0, best_mean_ap=None, facts={}), folder / "c.pth.tar")
     rng = np.random.default_rng(0)
     lines = ["path,identity"]

@@ -6,7 +6,7 @@ python examples/adapt_to_cameras.py runs/mine/checkpoint.pth.tar my_crops [runs/
 import sys
 
 import spcl
-from spcl.engine.journal import ConsoleReporter
+from spcl.reporting.console import ConsoleReporter
 
 checkpoint, crops, *folder = sys.argv[1:]
 settings = spcl.AdaptationSettings(logs_dir=folder[0] if folder else "runs/adapted")

@@ -9,8 +9,8 @@ from pathlib import Path
 import spcl
 from spcl.data.crop_shapes import crop_shape
 from spcl.data.image_sources import images_of
-from spcl.engine.embed import embed_records, imagenet_encoder
-from spcl.report.groups import check_folder, write_groups
+from spcl.grouping.groups_report import check_folder, write_groups
+from spcl.inference.embedding import embed_records, imagenet_encoder
 
 images, out, *checkpoint = sys.argv[1:]
 records = images_of(images).outside(Path(out)).records  # earlier results are no crops

@@ -14,22 +14,13 @@ from spcl.threads import prepare_libraries
 prepare_libraries()
 
 if TYPE_CHECKING:
+    from spcl.adaptation.adapt import Adaptation, adapt
+    from spcl.adaptation.settings import AdaptationSettings
     from spcl.config import Recipe, load_recipe
     from spcl.data.catalogue import load_dataset
     from spcl.data.known_datasets import KnownDatasets, describe_datasets
     from spcl.data.source_options import SourceOptions
     from spcl.demo.run_demo import DemoRequest, DemoResult, run_demo
-    from spcl.engine.adapt import Adaptation, adapt
-    from spcl.engine.adaptation_settings import AdaptationSettings
-    from spcl.engine.calibrate import calibrate
-    from spcl.engine.calibrate_images import CalibrationRequest, CalibrationResult, calibrate_images
-    from spcl.engine.compare import Comparison, compare
-    from spcl.engine.compare_images import ComparisonRequest, compare_images
-    from spcl.engine.encode_options import EncodeOptions, EncoderChoice
-    from spcl.engine.encoder import Encoder, load_encoder
-    from spcl.engine.evaluate import EvaluationResult
-    from spcl.engine.evaluate_checkpoint import EvaluationOptions, evaluate
-    from spcl.engine.train import TrainingResult, train
     from spcl.errors import InputError
     from spcl.experiments.sweep import SweepOptions, SweepResult, sweep
     from spcl.experiments.table import RunsTable, runs
@@ -41,44 +32,53 @@ if TYPE_CHECKING:
     from spcl.gallery.identify_images import IdentificationRequest, IdentificationResult, identify_images
     from spcl.gallery.search_images import ImageSearchResult, SearchRequest, search_images
     from spcl.grouping.group_images import GroupingRequest, GroupingResult, group_images
+    from spcl.grouping.groups import Groups, cluster
     from spcl.grouping.suggest_settings import SettingsRequest, SuggestedSettings, suggest_settings
+    from spcl.grouping.suggestion import Suggestion, suggest
+    from spcl.inference.encode_options import EncodeOptions, EncoderChoice
+    from spcl.inference.encoder import Encoder, load_encoder
+    from spcl.inference.evaluate_checkpoint import EvaluationOptions, evaluate
+    from spcl.inference.evaluate_dataset import DatasetEvaluation, EvaluationRequest, evaluate_dataset
+    from spcl.inference.evaluation import EvaluationResult
     from spcl.records import Record, ReIDDataset
-    from spcl.report.evaluate_dataset import DatasetEvaluation, EvaluationRequest, evaluate_dataset
-    from spcl.reporting.trackers import ExperimentTracker
     from spcl.retrieval.jaccard import jaccard_distance
     from spcl.retrieval.ranking import RankingResult, rank_metrics
     from spcl.retrieval.rerank import rerank
     from spcl.selfpaced.contrastive_loss import contrastive_loss
-    from spcl.selfpaced.grouping import Groups, cluster
     from spcl.selfpaced.hybrid_memory import HybridMemory
     from spcl.selfpaced.pseudo_labels import PseudoLabels, pseudo_labels
-    from spcl.selfpaced.suggestion import Suggestion, suggest
+    from spcl.tracking.trackers import ExperimentTracker
+    from spcl.training_run.train import TrainingResult, train
+    from spcl.verification.calibrate import calibrate
+    from spcl.verification.calibrate_images import CalibrationRequest, CalibrationResult, calibrate_images
+    from spcl.verification.compare import Comparison, compare
+    from spcl.verification.compare_images import ComparisonRequest, compare_images
 
 _HOMES = {
-    "Adaptation": "spcl.engine.adapt",
-    "AdaptationSettings": "spcl.engine.adaptation_settings",
-    "CalibrationRequest": "spcl.engine.calibrate_images",
-    "CalibrationResult": "spcl.engine.calibrate_images",
-    "Comparison": "spcl.engine.compare",
-    "ComparisonRequest": "spcl.engine.compare_images",
-    "DatasetEvaluation": "spcl.report.evaluate_dataset",
+    "Adaptation": "spcl.adaptation.adapt",
+    "AdaptationSettings": "spcl.adaptation.settings",
+    "CalibrationRequest": "spcl.verification.calibrate_images",
+    "CalibrationResult": "spcl.verification.calibrate_images",
+    "Comparison": "spcl.verification.compare",
+    "ComparisonRequest": "spcl.verification.compare_images",
+    "DatasetEvaluation": "spcl.inference.evaluate_dataset",
     "DemoRequest": "spcl.demo.run_demo",
     "DemoResult": "spcl.demo.run_demo",
     "EmbeddingRequest": "spcl.gallery.embed_images",
     "EmbeddingResult": "spcl.gallery.embed_images",
-    "EncodeOptions": "spcl.engine.encode_options",
-    "Encoder": "spcl.engine.encoder",
-    "EncoderChoice": "spcl.engine.encode_options",
-    "EvaluationOptions": "spcl.engine.evaluate_checkpoint",
-    "EvaluationRequest": "spcl.report.evaluate_dataset",
-    "EvaluationResult": "spcl.engine.evaluate",
-    "ExperimentTracker": "spcl.reporting.trackers",
+    "EncodeOptions": "spcl.inference.encode_options",
+    "Encoder": "spcl.inference.encoder",
+    "EncoderChoice": "spcl.inference.encode_options",
+    "EvaluationOptions": "spcl.inference.evaluate_checkpoint",
+    "EvaluationRequest": "spcl.inference.evaluate_dataset",
+    "EvaluationResult": "spcl.inference.evaluation",
+    "ExperimentTracker": "spcl.tracking.trackers",
     "ExportRequest": "spcl.export.export_encoder",
     "ExportResult": "spcl.export.export_encoder",
     "Gallery": "spcl.gallery.gallery",
     "GroupingRequest": "spcl.grouping.group_images",
     "GroupingResult": "spcl.grouping.group_images",
-    "Groups": "spcl.selfpaced.grouping",
+    "Groups": "spcl.grouping.groups",
     "HybridMemory": "spcl.selfpaced.hybrid_memory",
     "IdentificationRequest": "spcl.gallery.identify_images",
     "IdentificationResult": "spcl.gallery.identify_images",
@@ -95,21 +95,21 @@ _HOMES = {
     "SettingsRequest": "spcl.grouping.suggest_settings",
     "SourceOptions": "spcl.data.source_options",
     "SuggestedSettings": "spcl.grouping.suggest_settings",
-    "Suggestion": "spcl.selfpaced.suggestion",
+    "Suggestion": "spcl.grouping.suggestion",
     "SweepOptions": "spcl.experiments.sweep",
     "SweepResult": "spcl.experiments.sweep",
-    "TrainingResult": "spcl.engine.train",
-    "adapt": "spcl.engine.adapt",
-    "calibrate": "spcl.engine.calibrate",
-    "calibrate_images": "spcl.engine.calibrate_images",
-    "cluster": "spcl.selfpaced.grouping",
-    "compare": "spcl.engine.compare",
-    "compare_images": "spcl.engine.compare_images",
+    "TrainingResult": "spcl.training_run.train",
+    "adapt": "spcl.adaptation.adapt",
+    "calibrate": "spcl.verification.calibrate",
+    "calibrate_images": "spcl.verification.calibrate_images",
+    "cluster": "spcl.grouping.groups",
+    "compare": "spcl.verification.compare",
+    "compare_images": "spcl.verification.compare_images",
     "contrastive_loss": "spcl.selfpaced.contrastive_loss",
     "describe_datasets": "spcl.data.known_datasets",
     "embed_images": "spcl.gallery.embed_images",
-    "evaluate": "spcl.engine.evaluate_checkpoint",
-    "evaluate_dataset": "spcl.report.evaluate_dataset",
+    "evaluate": "spcl.inference.evaluate_checkpoint",
+    "evaluate_dataset": "spcl.inference.evaluate_dataset",
     "export_encoder": "spcl.export.export_encoder",
     "export_onnx": "spcl.export.onnx_file",
     "export_weights": "spcl.export.weights",
@@ -117,7 +117,7 @@ _HOMES = {
     "identify_images": "spcl.gallery.identify_images",
     "jaccard_distance": "spcl.retrieval.jaccard",
     "load_dataset": "spcl.data.catalogue",
-    "load_encoder": "spcl.engine.encoder",
+    "load_encoder": "spcl.inference.encoder",
     "load_recipe": "spcl.config",
     "pseudo_labels": "spcl.selfpaced.pseudo_labels",
     "rank_metrics": "spcl.retrieval.ranking",
@@ -125,10 +125,10 @@ _HOMES = {
     "run_demo": "spcl.demo.run_demo",
     "runs": "spcl.experiments.table",
     "search_images": "spcl.gallery.search_images",
-    "suggest": "spcl.selfpaced.suggestion",
+    "suggest": "spcl.grouping.suggestion",
     "suggest_settings": "spcl.grouping.suggest_settings",
     "sweep": "spcl.experiments.sweep",
-    "train": "spcl.engine.train",
+    "train": "spcl.training_run.train",
 }
 
 __all__ = [

@@ -160,10 +160,10 @@ class Processes:
             try:
                 outcome[0] = call()
             except InputError as error:
-                outcome[1] = str(error)
+                outcome[1] = (str(error), error.code)
         dist.broadcast_object_list(outcome, src=0, group=self._host_group)
         if outcome[1] is not None:
-            raise _shared(outcome[1])
+            raise _shared(*outcome[1])
         return outcome[0]  # type: ignore[no-any-return]
 
     def together(self, call: Callable[[], T]) -> T:
@@ -176,23 +176,24 @@ class Processes:
         if self.num_processes == 1:
             return call()
         outcome: list[T] = []
-        failure: str | None = None
+        failure: tuple[str, str] | None = None
         try:
             outcome.append(call())
         except InputError as error:
-            failure = str(error)
+            failure = (str(error), error.code)
         failures = self.gather_objects((failure, platform.node()))
-        messages = {message for message, _ in failures}
-        if messages == {None}:
+        found = [failure for failure, _ in failures if failure is not None]
+        if not found:
             return outcome[0]
-        if len(messages) == 1:
-            raise _shared(failures[0][0] or "")
+        if len(found) == self.num_processes and len(set(found)) == 1:
+            raise _shared(*found[0])
         raise _shared(
             "; ".join(
-                f"process {rank} of {self.num_processes}, on {machine}: {message}"
-                for rank, (message, machine) in enumerate(failures)
-                if message is not None
-            )
+                f"process {rank} of {self.num_processes}, on {machine}: {failure[0]}"
+                for rank, (failure, machine) in enumerate(failures)
+                if failure is not None
+            ),
+            found[0][1],
         )
 
     def gather_objects(self, own: T) -> list[T]:
@@ -240,8 +241,8 @@ def _require_devices(chosen: torch.device) -> None:
         )
 
 
-def _shared(message: str) -> InputError:
-    error = InputError(message)
+def _shared(message: str, code: str) -> InputError:
+    error = InputError(message, code=code)
     error.is_shared = True
     return error
 

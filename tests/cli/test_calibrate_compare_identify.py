@@ -8,11 +8,11 @@ import pytest
 
 from spcl import IdentificationRequest, identify_images
 from spcl.cli.main import main
-from spcl.engine.embed import load_encoder
 from spcl.errors import InputError
+from spcl.inference.embedding import load_encoder
 from tests.cli.test_commands import refused
-from tests.engine.test_calibrate import write_checkpoint
 from tests.fakes import draw
+from tests.verification.test_calibrate import write_checkpoint
 
 FAST = ["--device", "cpu", "--workers", "2"]
 
@@ -159,7 +159,7 @@ def test_figures_are_told_before_they_are_written(folder, capsys, monkeypatch):
     def full(*_, **__):
         raise InputError("cannot write c.pth.tar: the disk is full")
 
-    monkeypatch.setattr("spcl.engine.calibrate.store_calibration", full)
+    monkeypatch.setattr("spcl.verification.calibrate.store_calibration", full)
     with pytest.raises(SystemExit):
         main(["calibrate", "c.pth.tar", "crops", "--labels", *FAST])
     assert "Two images count as one object from a similarity of" in capsys.readouterr().out

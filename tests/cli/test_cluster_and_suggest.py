@@ -13,8 +13,8 @@ from PIL import Image
 
 from spcl.cli.main import main
 from tests.cli.test_commands import refused
-from tests.engine.test_calibrate import write_checkpoint
 from tests.fakes import draw
+from tests.verification.test_calibrate import write_checkpoint
 
 SMALL = shlex.split("--arch timm/test_resnet --pretrained none --device cpu --workers 2")
 
@@ -226,7 +226,7 @@ def test_what_was_found_is_told_before_it_is_drawn(crops, capsys, monkeypatch):
     def full(path, found):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("spcl.report.suggestion.suggestion_picture", full)
+    monkeypatch.setattr("spcl.grouping.suggestion_report.suggestion_picture", full)
     with pytest.raises(SystemExit):
         main(["suggest", "crops", *SMALL, "--picture", "s.png"])
     printed = capsys.readouterr()
@@ -235,9 +235,9 @@ def test_what_was_found_is_told_before_it_is_drawn(crops, capsys, monkeypatch):
 
 
 def test_memory_is_advised_by_flags_that_there_are(crops, capsys, monkeypatch):
-    monkeypatch.setattr("spcl.engine.label_stage._REPORTED_FROM", 0)
+    monkeypatch.setattr("spcl.grouping.label_stage._REPORTED_FROM", 0)
     monkeypatch.setattr(
-        "spcl.engine.label_stage.psutil.virtual_memory", lambda: SimpleNamespace(available=1, total=64 * 10**9)
+        "spcl.grouping.label_stage.psutil.virtual_memory", lambda: SimpleNamespace(available=1, total=64 * 10**9)
     )
     told = refused(["cluster", "crops", "-o", "out", *SMALL], capsys)
     assert "a smaller --k1 (now 30), at most about" in told

@@ -18,9 +18,9 @@ from spcl.cli import official
 from spcl.cli.main import main, run_guarded
 from spcl.cli.train import parsed_recipe
 from spcl.config import load_config, load_recipe
-from spcl.engine.checkpoint import checkpoint_of, save_atomically
 from spcl.errors import InputError
-from spcl.nn.encoder import Encoder, EncoderSettings
+from spcl.inference.checkpoint import checkpoint_of, save_atomically
+from spcl.nn.encoder_network import EncoderNetwork, EncoderSettings
 from tests.fakes import draw, write_fake
 from tests.shared import IMPORT_PATH
 
@@ -105,7 +105,7 @@ def test_of_a_flag_given_twice_the_last_counts(words):
 
 
 def test_a_flag_may_be_written_with_low_lines(tmp_path):
-    encoder = Encoder(EncoderSettings(arch="timm/test_resnet", height=32, width=16))
+    encoder = EncoderNetwork(EncoderSettings(arch="timm/test_resnet", height=32, width=16))
     path = tmp_path / "c.pth.tar"
     save_atomically(checkpoint_of(encoder, epoch=1, best_mean_ap=None, facts={}), path)
     _, settings = parsed_recipe(["x", "--from_checkpoint", str(path)])
@@ -419,7 +419,7 @@ def test_a_closed_output_is_no_error():
 
 _SPEAKS = """
 from spcl.cli.main import run_guarded
-from spcl.engine.journal import ConsoleReporter
+from spcl.reporting.console import ConsoleReporter
 run_guarded(lambda: [ConsoleReporter().say("a line") for _ in range(100_000)])
 """
 

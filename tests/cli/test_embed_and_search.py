@@ -26,10 +26,10 @@ from spcl import (
     search_images,
 )
 from spcl.cli.main import main
-from spcl.engine.checkpoint import checkpoint_of, save_atomically
 from spcl.errors import InputError
 from spcl.gallery.features_file import FeaturesFile
-from spcl.nn.encoder import Encoder, EncoderSettings
+from spcl.inference.checkpoint import checkpoint_of, save_atomically
+from spcl.nn.encoder_network import EncoderNetwork, EncoderSettings
 from tests.cli.test_commands import refused
 from tests.fakes import draw, write_fake
 
@@ -40,7 +40,7 @@ def made(tmp_path_factory):
     root = tmp_path_factory.mktemp("made")
     for seed in (0, 1):
         torch.manual_seed(seed)
-        encoder = Encoder(EncoderSettings(arch="timm/test_resnet", height=32, width=16))
+        encoder = EncoderNetwork(EncoderSettings(arch="timm/test_resnet", height=32, width=16))
         save_atomically(checkpoint_of(encoder, epoch=1, best_mean_ap=None, facts={}), root / f"{seed}.pth.tar")
     for number in range(20):
         draw(root / "crops" / f"{number // 5:04d}_c{number % 5 + 2}_{number}.jpg", number // 5, number)
@@ -273,7 +273,7 @@ def test_everything_is_checked_before_images_are_embedded(folder, capsys, monkey
         raise AssertionError("images are embedded")
 
     for place in (
-        "spcl.engine.embed.embed_records",
+        "spcl.inference.embedding.embed_records",
         "spcl.gallery.intake.embed_parts",
     ):
         monkeypatch.setattr(place, embedded)

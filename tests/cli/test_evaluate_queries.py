@@ -12,8 +12,8 @@ from PIL import Image
 
 from spcl import EncodeOptions, EncoderChoice, EvaluationRequest, evaluate_dataset
 from spcl.cli.main import main
-from spcl.engine.checkpoint import checkpoint_of, save_atomically
-from spcl.nn.encoder import Encoder, EncoderSettings
+from spcl.inference.checkpoint import checkpoint_of, save_atomically
+from spcl.nn.encoder_network import EncoderNetwork, EncoderSettings
 from tests.fakes import draw, write_fake
 
 NAMES = ("Ann", "Bob", "Cy")
@@ -24,7 +24,7 @@ def folder(tmp_path, monkeypatch):
     """A checkpoint, and a table of three cows seen by two gates."""
     monkeypatch.chdir(tmp_path)
     torch.manual_seed(0)
-    encoder = Encoder(EncoderSettings(arch="timm/test_resnet", height=32, width=16))
+    encoder = EncoderNetwork(EncoderSettings(arch="timm/test_resnet", height=32, width=16))
     save_atomically(checkpoint_of(encoder, epoch=1, best_mean_ap=None, facts={}), tmp_path / "c.pth.tar")
     lines = ["path,identity,camera,split"]
     for number, name in enumerate(NAMES):

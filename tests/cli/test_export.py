@@ -11,16 +11,16 @@ from spcl.cli.export import Export
 from spcl.cli.main import main
 from spcl.cli.options import parsed
 from spcl.data.source_options import SourceOptions
-from spcl.engine.checkpoint import checkpoint_of, save_atomically
-from spcl.engine.embed import load_encoder
-from spcl.nn.encoder import Encoder, EncoderSettings
+from spcl.inference.checkpoint import checkpoint_of, save_atomically
+from spcl.inference.embedding import load_encoder
+from spcl.nn.encoder_network import EncoderNetwork, EncoderSettings
 from tests.fakes import draw
 
 
 @pytest.fixture
 def checkpoint(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    encoder = Encoder(
+    encoder = EncoderNetwork(
         EncoderSettings(arch="timm/test_resnet", height=32, width=16, domains=("source", "target"))
     ).eval()
     save_atomically(checkpoint_of(encoder, epoch=1, best_mean_ap=None, facts={}), tmp_path / "c.pth.tar")

@@ -23,12 +23,12 @@ from rich.progress import Progress
 
 from spcl.cli.main import main
 from spcl.data.images import check_images
-from spcl.engine.extract import _read_ahead
-from spcl.engine.journal import ConsoleReporter
+from spcl.grouping import groups_report as groups
+from spcl.inference.extraction import _read_ahead
 from spcl.records import Record
-from spcl.report import groups
-from tests.engine.test_calibrate import write_checkpoint
+from spcl.reporting.console import ConsoleReporter
 from tests.fakes import draw
+from tests.verification.test_calibrate import write_checkpoint
 
 SMALL_NETWORK = "--arch timm/test_resnet --pretrained none"
 SMALL_STEPS = "--batch-size 8 --k1 6 --k2 2"
@@ -207,7 +207,7 @@ def test_groups_that_were_not_finished_are_replaced(crops, tmp_path, monkeypatch
 def test_reading_ahead_stops_at_once(monkeypatch):
     """What was read ahead is not read to its end, were it thousands of large images."""
     read, stopped = [], threading.Event()
-    monkeypatch.setattr("spcl.engine.extract.threading", SimpleNamespace(Event=lambda: stopped))
+    monkeypatch.setattr("spcl.inference.extraction.threading", SimpleNamespace(Event=lambda: stopped))
 
     class Store:
         def __len__(self):
@@ -259,7 +259,7 @@ def test_a_bar_that_is_begun_gives_the_terminal_back(monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Progress, "add_task", pressed)
-    monkeypatch.setattr("spcl.engine.journal._QUIET_SECONDS", 0)
+    monkeypatch.setattr("spcl.reporting.console._QUIET_SECONDS", 0)
     with pytest.raises(KeyboardInterrupt), ConsoleReporter(console).progress("work") as advance:
         advance(0, 10)
     assert (sys.stdout, sys.stderr) == streams
@@ -270,7 +270,7 @@ def test_a_stop_before_results_leaves_no_folder(crops, tmp_path, monkeypatch):
     def stopped(*arguments, **named):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("spcl.selfpaced.grouping.cluster", stopped)
+    monkeypatch.setattr("spcl.grouping.groups.cluster", stopped)
     with pytest.raises(SystemExit) as ended:
         main(["cluster", str(crops / "small"), "-o", str(tmp_path / "new/out"), *SMALL_NETWORK.split()])
     assert ended.value.code == 130

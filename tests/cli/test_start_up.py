@@ -4,8 +4,8 @@ import sys
 import numpy as np
 
 from spcl.gallery.gallery import Gallery
-from tests.engine.test_calibrate import write_checkpoint
 from tests.fakes import draw
+from tests.verification.test_calibrate import write_checkpoint
 
 # A command's help text, a typo in a flag and a missing argument, for all commands, in one process.
 _PROGRAM = """

@@ -11,14 +11,14 @@ import torch
 
 from spcl.cli.encoder_flags import names_checkpoint
 from spcl.cli.main import main
-from spcl.engine import encoder_choice
-from spcl.engine.checkpoint import checkpoint_of, save_atomically
-from spcl.engine.embed import imagenet_encoder, load_encoder
 from spcl.errors import InputError
 from spcl.gallery.gallery import Gallery
 from spcl.gallery.remembered import remembered_encoder
+from spcl.inference import encoder_choice
+from spcl.inference.checkpoint import checkpoint_of, save_atomically
+from spcl.inference.embedding import imagenet_encoder, load_encoder
 from spcl.nn import weights
-from spcl.nn.encoder import Encoder, EncoderSettings
+from spcl.nn.encoder_network import EncoderNetwork, EncoderSettings
 from tests.cli.test_commands import refused
 from tests.fakes import draw
 
@@ -34,7 +34,7 @@ def made(tmp_path_factory):
             draw(root / f"crops/{identity:02d}/{identity:02d}_{shot}.png", identity, shot, size=(32, 64))
     torch.manual_seed(3)
     torch.save({"model": timm.create_model("test_resnet", num_classes=4).state_dict()}, root / "w.pth")
-    network = Encoder(EncoderSettings(arch="timm/test_resnet", height=32, width=16))
+    network = EncoderNetwork(EncoderSettings(arch="timm/test_resnet", height=32, width=16))
     save_atomically(checkpoint_of(network, epoch=1, best_mean_ap=None, facts={}), root / "c.pth.tar")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
@@ -178,12 +178,12 @@ def test_other_spellings_of_the_encoder(folder, capsys):
 
 
 def test_what_is_not_remembered_or_has_changed_is_said(folder, capsys, tmp_path):
-    network = Encoder(EncoderSettings(arch="timm/test_resnet", height=32, width=16))
+    network = EncoderNetwork(EncoderSettings(arch="timm/test_resnet", height=32, width=16))
     path = tmp_path / "mine.pth.tar"
     save_atomically(checkpoint_of(network, epoch=1, best_mean_ap=None, facts={}), path)
     Gallery.create(tmp_path / "g", load_encoder(path)).add("crops/00")
     torch.manual_seed(8)
-    other = Encoder(EncoderSettings(arch="timm/test_resnet", height=32, width=16))
+    other = EncoderNetwork(EncoderSettings(arch="timm/test_resnet", height=32, width=16))
     save_atomically(checkpoint_of(other, epoch=1, best_mean_ap=None, facts={}), path)
     assert f"was made with the checkpoint {path}, whose weights have changed" in refused(
         ["search", str(tmp_path / "g"), QUERY], capsys
@@ -244,7 +244,7 @@ def test_what_a_checkpoint_is_called(tmp_path, name, content, expected):
 
 
 def test_an_origin_of_another_version_is_an_error():
-    from spcl.engine.encoder_origin import EncoderOrigin
+    from spcl.inference.encoder_origin import EncoderOrigin
 
     assert EncoderOrigin.of_facts({}) is None
     with pytest.raises(InputError, match="in a way that is not known"):

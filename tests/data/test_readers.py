@@ -17,9 +17,9 @@ from spcl.data.image_sources import images_of
 from spcl.data.images import check_images
 from spcl.data.source_options import SourceOptions
 from spcl.data.synthetic import SyntheticSpec, write_market1501
-from spcl.engine.preflight import check_training_sets
 from spcl.errors import InputError
 from spcl.records import Record, ReIDDataset
+from spcl.training_run.checks import check_training_sets
 from tests.fakes import CAMERAS, draw, write_fake
 
 

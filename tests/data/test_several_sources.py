@@ -10,10 +10,10 @@ from spcl.config import DataConfig, Recipe
 from spcl.data.catalogue import load_dataset
 from spcl.data.several_sources import combined_sources, joined_sources, sources_of
 from spcl.data.source_options import SourceOptions
-from spcl.engine.journal import SilentReporter
-from spcl.engine.training_sets import load_sets
 from spcl.errors import InputError
+from spcl.reporting.console import SilentReporter
 from spcl.runtime import Runtime
+from spcl.training_run.training_sets import load_sets
 from tests.fakes import draw
 
 

@@ -14,8 +14,8 @@ from spcl.data.image_formats import IMAGE_SUFFIXES
 from spcl.data.image_sources import images_of
 from spcl.data.images import open_image
 from spcl.data.source_options import SourceOptions
-from spcl.engine.preflight import check_training_sets
 from spcl.errors import InputError
+from spcl.training_run.checks import check_training_sets
 from tests.fakes import draw, write_fake
 
 

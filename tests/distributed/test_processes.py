@@ -14,12 +14,12 @@ import pytest
 import timm
 import torch
 
-from spcl.engine.checkpoint import load_facts
+from spcl.inference.checkpoint import load_facts
 from tests.distributed.launching import environment, run, two_processes
-from tests.engine.small_runs import small_config, trained, weights_of
-from tests.engine.test_starting_point import used_encoder, written
 from tests.fakes import draw, write_fake
 from tests.shared import PROJECT_ROOT
+from tests.training_run.small_runs import small_config, trained, weights_of
+from tests.training_run.test_starting_point import used_encoder, written
 
 
 @pytest.fixture(scope="module")

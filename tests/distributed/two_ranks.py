@@ -11,12 +11,11 @@ import pytest
 import torch
 
 from spcl.data.image_store import ImageStore
-from spcl.engine.assemble import fill_memory, prepare, run_training
-from spcl.engine.evaluate import evaluate_encoder
-from spcl.engine.journal import SilentReporter
 from spcl.errors import InputError
-from spcl.nn.encoder import Encoder, EncoderSettings
+from spcl.inference.evaluation import evaluate_encoder
+from spcl.nn.encoder_network import EncoderNetwork, EncoderSettings
 from spcl.records import Record, ReIDDataset
+from spcl.reporting.console import SilentReporter
 from spcl.runtime import Runtime, end_processes
 from spcl.selfpaced.contrastive_loss import contrastive_loss
 from spcl.selfpaced.hybrid_memory import HybridMemory
@@ -24,8 +23,9 @@ from spcl.selfpaced.pseudo_labels import pseudo_labels
 from spcl.selfpaced.sharded_memory import ShardedMemory, sharded_contrastive_loss
 from spcl.training.parts import TargetView
 from spcl.training.self_paced_labels import SelfPacedLabeller, SelfPacedLabelSettings
-from tests.engine.small_runs import small_config, weights_of
+from spcl.training_run.assemble import fill_memory, prepare, run_training
 from tests.fakes import draw
+from tests.training_run.small_runs import small_config, weights_of
 
 
 def collectives(runtime: Runtime) -> None:
@@ -163,7 +163,7 @@ def broken_images_of_both(runtime: Runtime, folder: Path) -> None:
     records = tuple(Record(path, identity=number // 2, camera=number % 2) for number, path in enumerate(paths))
     dataset = ReIDDataset("crops", query=records[::2], gallery=records[1::2])
     torch.manual_seed(0)
-    encoder = Encoder(EncoderSettings(arch="timm/test_resnet", height=32, width=16))
+    encoder = EncoderNetwork(EncoderSettings(arch="timm/test_resnet", height=32, width=16))
     result = evaluate_encoder(
         encoder,
         dataset,

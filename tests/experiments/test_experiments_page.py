@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import spcl
-from tests.engine.small_runs import SMALL
 from tests.fakes import write_fake
 from tests.journeys.pages import run_blocks
+from tests.training_run.small_runs import SMALL
 
 VALUES = {f"{section}.{name}": value for section, part in SMALL.items() for name, value in part.items()}
 ONE_EPOCH = VALUES | {"schedule.epochs": 1, "schedule.iters": 1}

@@ -9,16 +9,16 @@ import pytest
 import spcl
 from spcl.cli.main import main, run_guarded
 from spcl.config import Recipe
-from spcl.engine.journal import SilentReporter
 from spcl.errors import InputError
 from spcl.experiments import sweep as program
 from spcl.experiments.one_a_device import run_on_devices
 from spcl.experiments.plan import plan
 from spcl.experiments.sweep import SweepOptions
-from spcl.training.events import EpochEnded, Noted
-from tests.engine.small_runs import small_config
+from spcl.reporting.console import SilentReporter
+from spcl.reporting.events import EpochEnded, Noted
 from tests.experiments.written_runs import make_by_writing
 from tests.fakes import write_fake
+from tests.training_run.small_runs import small_config
 
 SMALL = [
     *("network.arch=timm/test_resnet", "network.pretrained=none", "network.batch_norm_group=4", "run.device=cpu"),

@@ -13,12 +13,12 @@ import pytest
 import torch
 from PIL import Image
 
-from spcl.engine.journal import SilentReporter
 from spcl.errors import InputError
 from spcl.export import onnx_graph
 from spcl.export.onnx_check import Agreement, agreement_of
 from spcl.export.onnx_file import export_onnx
 from spcl.export.tracker import tracker_input
+from spcl.reporting.console import SilentReporter
 from tests.export.test_weights import encoder_of
 from tests.fakes import draw
 

@@ -7,9 +7,9 @@ import re
 import numpy as np
 import pytest
 
-from spcl.engine.journal import SilentReporter
 from spcl.export.onnx_file import export_onnx
 from spcl.export.weights import export_weights
+from spcl.reporting.console import SilentReporter
 from tests.export.test_weights import encoder_of
 from tests.fakes import draw
 from tests.shared import PROJECT_ROOT

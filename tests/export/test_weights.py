@@ -12,12 +12,11 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from spcl.engine.checkpoint import add_facts, checkpoint_of, load_network, save_atomically
-from spcl.engine.embed import Encoder, load_encoder
 from spcl.errors import InputError
 from spcl.export.weights import export_weights
-from spcl.nn.encoder import Encoder as Network
-from spcl.nn.encoder import EncoderSettings
+from spcl.inference.checkpoint import add_facts, checkpoint_of, load_network, save_atomically
+from spcl.inference.embedding import Encoder, load_encoder
+from spcl.nn.encoder_network import EncoderNetwork, EncoderSettings
 from tests.fakes import draw
 
 CONFIG = {
@@ -29,7 +28,7 @@ CONFIG = {
 }
 
 
-def lively(network: Network) -> Network:
+def lively(network: EncoderNetwork) -> EncoderNetwork:
     """As after training: batch norm that is not the identity."""
     generator = torch.Generator().manual_seed(1)
     for name, value in network.state_dict().items():
@@ -43,7 +42,7 @@ def encoder_of(domain: str = "target", **settings) -> Encoder:
     torch.manual_seed(0)
     settings = {"arch": "timm/test_resnet", "height": 64, "width": 32} | settings
     return Encoder(
-        lively(Network(EncoderSettings(**settings))), domain, {"config": CONFIG, "calibration": {"a": [1.5]}}
+        lively(EncoderNetwork(EncoderSettings(**settings))), domain, {"config": CONFIG, "calibration": {"a": [1.5]}}
     )
 
 
@@ -119,7 +118,7 @@ def test_names_are_timms_own_and_the_header_tells_the_rest(tmp_path):
 def test_the_source_of_two_domains_and_calibrated_afterwards(tmp_path):
     torch.manual_seed(0)
     network = lively(
-        Network(EncoderSettings(arch="timm/test_resnet", height=32, width=16, domains=("source", "target")))
+        EncoderNetwork(EncoderSettings(arch="timm/test_resnet", height=32, width=16, domains=("source", "target")))
     )
     save_atomically(
         checkpoint_of(network, epoch=1, best_mean_ap=None, facts={"config": CONFIG}), tmp_path / "c.pth.tar"

@@ -14,7 +14,7 @@ from spcl.errors import InputError
 from spcl.gallery.answer_tables import identification_table, search_table, write_answers
 from spcl.gallery.gallery import Gallery
 from spcl.gallery.result import Hit, SearchResult
-from spcl.retrieval.identification import Identification
+from spcl.verification.identification import Identification
 from tests.gallery.features import names, unit_rows
 
 HITS = (

@@ -14,7 +14,7 @@ from spcl.gallery import gallery as gallery_module
 from spcl.gallery import reading
 from spcl.gallery.columns import described
 from spcl.gallery.gallery import Gallery
-from spcl.retrieval.identification import Enrolled
+from spcl.verification.identification import Enrolled
 from tests.gallery.features import names, unit_rows
 
 NUM = 60

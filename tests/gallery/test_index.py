@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from spcl.bench.features import mixture
-from spcl.engine.journal import SilentReporter
 from spcl.gallery import index, reading
 from spcl.gallery.gallery import Gallery
 from spcl.gallery.snapshot import Snapshot
+from spcl.reporting.console import SilentReporter
 from tests.gallery.features import names
 
 NUM, DIM = 3000, 16

@@ -14,11 +14,11 @@ from spcl.gallery.answer_tables import identification_table, search_table, write
 from spcl.gallery.features_file import features_writer, paths_file
 from spcl.gallery.intake import find_images
 from spcl.gallery.result import Hit, SearchResult
+from spcl.grouping.groups import cluster
+from spcl.grouping.groups_report import write_groups
+from spcl.inference.per_query import QueryHit, QueryResult, write_query_table
 from spcl.records import Record
-from spcl.report.groups import write_groups
-from spcl.report.per_query import QueryHit, QueryResult, write_query_table
-from spcl.retrieval.identification import Identification
-from spcl.selfpaced.grouping import cluster
+from spcl.verification.identification import Identification
 from tests.fakes import draw
 from tests.gallery.features import unit_rows
 

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 import spcl
-from spcl.engine.checkpoint import checkpoint_of, save_atomically
-from spcl.nn.encoder import Encoder, EncoderSettings
+from spcl.inference.checkpoint import checkpoint_of, save_atomically
+from spcl.nn.encoder_network import EncoderNetwork, EncoderSettings
 from tests.fakes import draw
 from tests.shared import PROJECT_ROOT
 
@@ -25,7 +25,7 @@ def test_group_a_folder(tmp_path, monkeypatch, capsys):
     for number in range(12):
         draw(tmp_path / "crops" / f"{number:02d}.png", number // 6, number)
     torch.manual_seed(0)
-    encoder = Encoder(EncoderSettings(arch="timm/test_resnet", height=32, width=16))
+    encoder = EncoderNetwork(EncoderSettings(arch="timm/test_resnet", height=32, width=16))
     save_atomically(checkpoint_of(encoder, epoch=1, best_mean_ap=None, facts={}), tmp_path / "c.pth.tar")
     words = [str(tmp_path / name) for name in ("crops", "out", "c.pth.tar")]
     monkeypatch.setattr(sys, "argv", ["group_folder.py", *words])
@@ -36,7 +36,7 @@ def test_group_a_folder(tmp_path, monkeypatch, capsys):
 
 def test_embed_images(tmp_path, monkeypatch, capsys):
     torch.manual_seed(0)
-    encoder = Encoder(EncoderSettings(arch="timm/test_resnet", height=32, width=16))
+    encoder = EncoderNetwork(EncoderSettings(arch="timm/test_resnet", height=32, width=16))
     save_atomically(checkpoint_of(encoder, epoch=1, best_mean_ap=None, facts={}), tmp_path / "c.pth.tar")
     images = [str(draw(tmp_path / f"{number}.png", 1, number)) for number in range(2)]
     monkeypatch.setattr(sys, "argv", ["embed_images.py", str(tmp_path / "c.pth.tar"), *images])
@@ -48,7 +48,7 @@ def test_embed_images(tmp_path, monkeypatch, capsys):
 
 def test_export_onnx(tmp_path, monkeypatch, capsys):
     torch.manual_seed(0)
-    encoder = Encoder(EncoderSettings(arch="timm/test_resnet", height=32, width=16))
+    encoder = EncoderNetwork(EncoderSettings(arch="timm/test_resnet", height=32, width=16))
     save_atomically(checkpoint_of(encoder, epoch=1, best_mean_ap=None, facts={}), tmp_path / "c.pth.tar")
     images = [str(draw(tmp_path / f"{number}.png", number)) for number in range(3)]
     monkeypatch.setattr(sys, "argv", ["export_onnx.py", str(tmp_path / "c.pth.tar"), str(tmp_path / "c.onnx"), *images])
@@ -61,7 +61,7 @@ def test_export_onnx(tmp_path, monkeypatch, capsys):
 
 def test_search_gallery(tmp_path, monkeypatch, capsys):
     torch.manual_seed(0)
-    encoder = Encoder(EncoderSettings(arch="timm/test_resnet", height=32, width=16))
+    encoder = EncoderNetwork(EncoderSettings(arch="timm/test_resnet", height=32, width=16))
     save_atomically(checkpoint_of(encoder, epoch=1, best_mean_ap=None, facts={}), tmp_path / "c.pth.tar")
     for number in range(12):
         draw(tmp_path / "my_crops" / f"{number // 4}_c{number % 4}.jpg", number // 4, number)
@@ -88,7 +88,7 @@ def test_the_scripts_run_as_programs(tmp_path, monkeypatch, capsys):
 
 def test_adapt_to_cameras(tmp_path, monkeypatch, capsys):
     torch.manual_seed(0)
-    encoder = Encoder(EncoderSettings(arch="timm/test_resnet", height=32, width=16))
+    encoder = EncoderNetwork(EncoderSettings(arch="timm/test_resnet", height=32, width=16))
     save_atomically(checkpoint_of(encoder, epoch=1, best_mean_ap=None, facts={}), tmp_path / "c.pth.tar")
     for number in range(20):
         draw(tmp_path / "crops" / f"{number:02d}_c{number % 2 + 1}.png", number // 4, number)
@@ -105,7 +105,7 @@ def test_adapt_to_cameras(tmp_path, monkeypatch, capsys):
 
 def test_identify(tmp_path, monkeypatch, capsys):
     torch.manual_seed(0)
-    encoder = Encoder(EncoderSettings(arch="timm/test_resnet", height=32, width=16))
+    encoder = EncoderNetwork(EncoderSettings(arch="timm/test_resnet", height=32, width=16))
     save_atomically(checkpoint_of(encoder, epoch=1, best_mean_ap=None, facts={}), tmp_path / "c.pth.tar")
     for number in range(24):
         draw(tmp_path / "known" / f"animal {number // 4}" / f"{number}.png", number // 4, number)

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from spcl.engine.official_checkpoints import from_official, official_facts, to_official
-from spcl.nn.encoder import Encoder, EncoderSettings
+from spcl.inference.official_checkpoints import from_official, official_facts, to_official
+from spcl.nn.encoder_network import EncoderNetwork, EncoderSettings
 from tests.shared import shared_path
 
 ARCHS = ["resnet50", "resnet_ibn50a"]
@@ -47,11 +47,11 @@ def images() -> torch.Tensor:
     return torch.from_numpy(np.random.default_rng(0).standard_normal((4, 3, 256, 128)).astype(np.float32))
 
 
-def built(arch: str, suffix: str = "") -> Encoder:
+def built(arch: str, suffix: str = "") -> EncoderNetwork:
     state = made_from_names(official_shapes(arch + suffix))
     facts = official_facts(state)
     assert facts.arch == arch
-    encoder = Encoder(EncoderSettings(arch=arch, domains=facts.domains))
+    encoder = EncoderNetwork(EncoderSettings(arch=arch, domains=facts.domains))
     encoder.load_state_dict(from_official(state))
     return encoder.eval()
 
@@ -82,5 +82,5 @@ def test_domain_specific_network(arch):
 @pytest.mark.parametrize("arch", ARCHS)
 @pytest.mark.parametrize(("suffix", "domains"), [("", ("source", "target")), (":usl", ("target",))])
 def test_state_has_the_official_names_shapes_and_order(arch, suffix, domains):
-    ours = to_official(Encoder(EncoderSettings(arch=arch, domains=domains)).state_dict())
+    ours = to_official(EncoderNetwork(EncoderSettings(arch=arch, domains=domains)).state_dict())
     assert [(name, list(value.shape)) for name, value in ours.items()] == list(official_shapes(arch + suffix).items())

@@ -19,8 +19,8 @@ import torchvision
 from safetensors.torch import save_file
 from timm.layers import resample_abs_pos_embed
 
-from spcl.engine.official_checkpoints import load_safely
 from spcl.errors import InputError
+from spcl.inference.official_checkpoints import load_safely
 from spcl.nn import weights as module
 from spcl.nn.backbones import build_trunk
 from spcl.nn.weight_names import UsedWeights, some_names

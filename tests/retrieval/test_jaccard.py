@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
+from spcl.neighbours.nearest import nearest_neighbours
 from spcl.retrieval import jaccard as module
 from spcl.retrieval import k_reciprocal
 from spcl.retrieval.jaccard import jaccard_distance, jaccard_of_encoding
 from spcl.retrieval.k_reciprocal import average_over_neighbours, k_reciprocal_encoding, reciprocal_sets
-from spcl.retrieval.neighbours import nearest_neighbours
 from tests.oracles.dense_labels import dense_encoding, dense_jaccard, expanded
 
 

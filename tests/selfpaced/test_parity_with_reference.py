@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from spcl.neighbours.nearest import nearest_neighbours
 from spcl.retrieval.jaccard import jaccard_distance
-from spcl.retrieval.neighbours import nearest_neighbours
 from spcl.selfpaced.contrastive_loss import contrastive_loss
 from spcl.selfpaced.hybrid_memory import HybridMemory
 from spcl.selfpaced.pseudo_labels import pseudo_labels

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spcl.retrieval.neighbours import nearest_neighbours
+from spcl.neighbours.nearest import nearest_neighbours
 from spcl.selfpaced.pseudo_labels import pseudo_labels
 
 

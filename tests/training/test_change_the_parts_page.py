@@ -7,9 +7,9 @@ import shlex
 
 import spcl
 from spcl.cli.main import main
-from tests.engine.small_runs import SMALL
 from tests.fakes import draw
 from tests.journeys.pages import blocks_of
+from tests.training_run.small_runs import SMALL
 
 PAGE = "docs/change-the-parts.md"
 ONE_EPOCH = {"schedule.epochs": 1, "schedule.iters": 2}

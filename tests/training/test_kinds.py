@@ -12,17 +12,17 @@ import torch
 
 import spcl
 from spcl.config import Recipe, load_config, load_recipe, overlay, recipe_names, to_toml, to_values, tomllib
-from spcl.engine.assemble import fill_memory, loop_calls, prepare
-from spcl.engine.journal import SilentReporter
 from spcl.errors import InputError
 from spcl.kinds import KINDS
+from spcl.reporting.console import SilentReporter
 from spcl.settings import kind_of
 from spcl.training import loop
+from spcl.training_run.assemble import fill_memory, loop_calls, prepare
 from tests.distributed.launching import environment, run, two_processes
-from tests.engine.small_runs import SMALL, assert_bit_equal, small_config, trained, weights_of
 from tests.fakes import write_fake
 from tests.shared import PROJECT_ROOT
 from tests.training.own_parts import CameraLoss, ClusterMemory, ClusterMemorySettings, NearestOfOtherCamera
+from tests.training_run.small_runs import SMALL, assert_bit_equal, small_config, trained, weights_of
 
 OWN = """
 [labels]
@@ -182,10 +182,10 @@ def test_a_module_beside_the_settings_file_is_found_and_a_checkpoint_imports_not
     assert to_toml(run.config).count("beside_the_file:Zero") == 1
     (tmp_path / "beside_the_file.py").write_text("raise SystemExit('imported')")
     code = (
-        "import sys, spcl\nfrom spcl.engine.assemble import prepare\n"
+        "import sys, spcl\nfrom spcl.training_run.assemble import prepare\n"
         f"e = spcl.load_encoder({str(tmp_path / 'run/checkpoint.pth.tar')!r})\n"
         "assert e.facts['config']['losses'][1]['kind'] == 'beside_the_file:Zero'\n"
-        "from spcl.engine.official_checkpoints import load_safely\nfrom pathlib import Path\n"
+        "from spcl.inference.official_checkpoints import load_safely\nfrom pathlib import Path\n"
         f"load_safely(Path({str(tmp_path / 'run/resume.pt')!r}))\n"
         "assert 'beside_the_file' not in sys.modules\n"
     )

@@ -14,11 +14,11 @@ import pytest
 
 import spcl
 from spcl.config import Recipe, load_config
-from spcl.engine.assemble import prepare, run_training
-from spcl.engine.journal import SilentReporter
+from spcl.reporting.console import SilentReporter
 from spcl.training.adam import AdamSettings
 from spcl.training.hybrid_memory import HybridMemorySettings
 from spcl.training.identity_sampling import IdentitySamplerSettings
+from spcl.training_run.assemble import prepare, run_training
 from tests.fakes import write_fake
 from tests.shared import PROJECT_ROOT
 

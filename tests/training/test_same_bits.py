@@ -10,8 +10,8 @@ from spcl.training.contrastive import ContrastiveSettings
 from spcl.training.hybrid_memory import HybridMemorySettings
 from spcl.training.identity_sampling import IdentitySamplerSettings
 from spcl.training.self_paced_labels import SelfPacedLabelSettings
-from tests.engine.small_runs import assert_bit_equal, small_config, trained
 from tests.fakes import write_fake
+from tests.training_run.small_runs import assert_bit_equal, small_config, trained
 
 FLAT = """
 [labels]

@@ -9,8 +9,8 @@ import torch
 
 from spcl.launched import is_main_process
 from spcl.runtime import end_processes
-from tests.engine.small_runs import trained, weights_of
 from tests.training.test_kinds import CASES, recipe_of
+from tests.training_run.small_runs import trained, weights_of
 
 if __name__ == "__main__":
     target, source, logs = map(Path, sys.argv[1:])

@@ -11,13 +11,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from spcl.arrays import Neighbours
 from spcl.bench.features import mixture
 from spcl.bench.measuring import PeakMemory, machine, shortest
-from spcl.engine.journal import Reporter
-from spcl.retrieval.arrays import Neighbours
+from spcl.neighbours.nearest import Engine, nearest_neighbours
+from spcl.reporting.console import Reporter
 from spcl.retrieval.jaccard import jaccard_of_near
 from spcl.retrieval.k_reciprocal import near_encoding
-from spcl.retrieval.neighbours import Engine, nearest_neighbours
 from spcl.runtime import product_speed
 from spcl.selfpaced.clustering import cluster_at_three_scales
 from spcl.selfpaced.pseudo_labels import labels_of_scales, pseudo_labels

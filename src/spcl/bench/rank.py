@@ -9,7 +9,7 @@ import torch
 
 from spcl.bench.features import mixture
 from spcl.bench.measuring import PeakMemory, machine, shortest
-from spcl.engine.journal import Reporter
+from spcl.reporting.console import Reporter
 from spcl.retrieval.ranking import rank_features
 from spcl.retrieval.rerank import rank_reranked
 from spcl.runtime import product_speed

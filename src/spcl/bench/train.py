@@ -16,16 +16,16 @@ from spcl.data.augment import TrainAugmentation
 from spcl.data.batches import Batch, DomainStream, joined_batches
 from spcl.data.identity_sampler import IdentityBatches
 from spcl.data.image_store import ImageStore
-from spcl.engine.build import RunShape, build_parts
-from spcl.engine.journal import Reporter, SilentReporter
-from spcl.nn.encoder import Encoder, EncoderSettings
+from spcl.nn.encoder_network import EncoderNetwork, EncoderSettings
 from spcl.nn.weights import find_weights
 from spcl.records import UNKNOWN, Record
+from spcl.reporting.console import Reporter, SilentReporter
 from spcl.runtime import Runtime
 from spcl.selfpaced.slots import Slots
 from spcl.training.hybrid_memory import HybridMemorySettings
 from spcl.training.parts import StepInputs, TargetView
 from spcl.training.step import TrainingParts, step
+from spcl.training_run.build import RunShape, build_parts
 
 _DOMAINS = ("source", "target")
 _WARM_STEPS = 3
@@ -72,7 +72,7 @@ def bench_train(
     """
     runtime = Runtime(device, precision)
     torch.manual_seed(0)
-    encoder = Encoder(
+    encoder = EncoderNetwork(
         EncoderSettings(
             arch=arch, height=height, width=width, features=features, domains=_DOMAINS, group_size=group_size
         ),
@@ -123,11 +123,11 @@ def bench_train(
     }
 
 
-def _training_parts(encoder: Encoder, num_slots: int, runtime: Runtime, compiled: bool) -> TrainingParts:
+def _training_parts(encoder: EncoderNetwork, num_slots: int, runtime: Runtime, compiled: bool) -> TrainingParts:
     """What a step of the paper's recipe needs; nothing is labelled."""
     slots, target = Slots(0, num_slots), TargetView(num_slots, np.full(num_slots, UNKNOWN))
 
-    def extract(network: Encoder) -> torch.Tensor:
+    def extract(network: EncoderNetwork) -> torch.Tensor:
         raise RuntimeError("a measurement labels nothing")
 
     recipe = Recipe(memory=HybridMemorySettings(placement="replicated"), run=RunConfig(compile=compiled))
@@ -135,7 +135,7 @@ def _training_parts(encoder: Encoder, num_slots: int, runtime: Runtime, compiled
 
 
 def _streams(
-    num_slots: int, height: int, width: int, batch_size: int, encoder: Encoder
+    num_slots: int, height: int, width: int, batch_size: int, encoder: EncoderNetwork
 ) -> tuple[list[DomainStream], np.ndarray[Any, np.dtype[np.int64]]]:
     """Random images of two domains, all in memory: a fifth of the memory's classes are the source's."""
     rng = np.random.default_rng(0)

@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
+from spcl.adaptation.settings import AdaptationSettings
 from spcl.cli.computing import ComputingOptions
 from spcl.cli.options import parsed
 from spcl.data.checked_tables import check_tables
 from spcl.data.table_options import TableOptions
-from spcl.engine.adaptation_settings import AdaptationSettings
-from spcl.engine.journal import ConsoleReporter, Reporter, SilentReporter, duration
 from spcl.launched import is_main_process
+from spcl.reporting.console import ConsoleReporter, Reporter, SilentReporter, duration
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from spcl.engine.adapt import Adaptation
-    from spcl.selfpaced.label_free_quality import LabelFreeQuality
+    from spcl.adaptation.adapt import Adaptation
+    from spcl.grouping.label_free_quality import LabelFreeQuality
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def main(arguments: Sequence[str]) -> None:
     tables = filter(None, (options.images, options.settings.evaluate))
     check_tables(*tables, options=TableOptions(options.settings.columns), with_times=False)
 
-    from spcl.engine.adapt import adapt
+    from spcl.adaptation.adapt import adapt
     from spcl.runtime import end_processes
 
     speaks = is_main_process() and not options.json
@@ -66,7 +66,7 @@ def _show(outcome: Adaptation, report: ConsoleReporter) -> None:
     """The table, and what is to be done with it."""
     from rich.table import Table
 
-    from spcl.engine.adapt import REPORT_FILE
+    from spcl.adaptation.adapt import REPORT_FILE
 
     where = "held-back" if outcome.held_back else "same"
     table = Table(title=f"On {outcome.num_rated} {where} crops, without labels")

@@ -11,8 +11,8 @@ import tyro
 
 from spcl.cli.computing import ComputingOptions
 from spcl.cli.options import at_least
-from spcl.engine.journal import ConsoleReporter, SilentReporter
 from spcl.errors import InputError
+from spcl.reporting.console import ConsoleReporter, SilentReporter
 from spcl.threads import use_threads
 
 if TYPE_CHECKING:
@@ -164,7 +164,7 @@ def _check(options: Any) -> None:
     if getattr(options, "engine", "") != "faiss":
         return
 
-    from spcl.retrieval.faiss_search import is_installed
+    from spcl.neighbours.faiss_search import is_installed
 
     if not is_installed():
         raise InputError('faiss is not installed: pip install "spcl[faiss]", or leave --engine out')

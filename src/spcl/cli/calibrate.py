@@ -10,13 +10,13 @@ from typing import Annotated, ClassVar
 
 import tyro
 
+from spcl.atomic_files import check_place
 from spcl.cli.encoder_flags import CheckpointWord
 from spcl.cli.options import FeatureOptions, at_least, checked_rate, parsed
 from spcl.data.source_options import IdentityFrom
-from spcl.engine.calibrate_images import CalibrationRequest, CalibrationResult, calibrate_images
-from spcl.engine.journal import ConsoleReporter, Reporter, SilentReporter
-from spcl.engine.whole_files import check_place
 from spcl.errors import InputError
+from spcl.reporting.console import ConsoleReporter, Reporter, SilentReporter
+from spcl.verification.calibrate_images import CalibrationRequest, CalibrationResult, calibrate_images
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def main(arguments: Sequence[str]) -> None:
 
 def print_calibration(result: CalibrationResult, report: Reporter) -> None:
     """Print the threshold, a table of rarer rates, and how far they hold on other objects."""
-    from spcl.retrieval.rate_spread import factor_in_words, rounded_up
+    from spcl.verification.rate_spread import factor_in_words, rounded_up
 
     figures, found = result.to_dict(), result.calibration
     calibration = found.calibration

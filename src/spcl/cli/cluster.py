@@ -12,9 +12,9 @@ import tyro
 
 from spcl.cli.grouping import Auto, GroupingOptions
 from spcl.cli.options import at_least, parsed
-from spcl.engine.journal import ConsoleReporter, Reporter, SilentReporter
 from spcl.errors import InputError
 from spcl.grouping.group_images import GroupingRequest, GroupingResult, group_images
+from spcl.reporting.console import ConsoleReporter, Reporter, SilentReporter
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def main(arguments: Sequence[str]) -> None:
 
 def print_grouping(result: GroupingResult, out: Path, report: Reporter) -> None:
     """Print why these settings, what was found, and the files in the folder of the results."""
-    from spcl.report.groups import BROKEN, FOLDERS, ODD, PICTURE, SUMMARY, TABLE
+    from spcl.grouping.groups_report import BROKEN, FOLDERS, ODD, PICTURE, SUMMARY, TABLE
 
     for reason in result.reasons:
         report.say(f"  {reason}")

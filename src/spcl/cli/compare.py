@@ -12,12 +12,12 @@ import tyro
 
 from spcl.cli.encoder_flags import CheckpointWord, EncoderOptions
 from spcl.cli.options import checked_rate, parsed
-from spcl.engine.compare_images import ComparisonRequest, compare_images
-from spcl.engine.journal import ConsoleReporter, Reporter, SilentReporter
 from spcl.errors import InputError
+from spcl.reporting.console import ConsoleReporter, Reporter, SilentReporter
+from spcl.verification.compare_images import ComparisonRequest, compare_images
 
 if TYPE_CHECKING:
-    from spcl.engine.compare import Comparison
+    from spcl.verification.compare import Comparison
 
 _WORDS = {
     "same": "the same object",

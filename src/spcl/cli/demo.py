@@ -13,7 +13,7 @@ from typing import Literal
 from spcl.cli.computing import ComputingOptions
 from spcl.cli.options import at_least, parsed
 from spcl.demo.run_demo import ENCODERS, DemoRequest, DemoResult, run_demo
-from spcl.engine.journal import ConsoleReporter, duration
+from spcl.reporting.console import ConsoleReporter, duration
 
 
 @dataclass(frozen=True)

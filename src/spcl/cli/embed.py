@@ -14,8 +14,8 @@ from spcl.cli.options import FeatureOptions, parsed, print_broken
 from spcl.data.checked_tables import check_tables
 from spcl.data.image_sources import check_is_there
 from spcl.data.source_options import IdentityFrom
-from spcl.engine.journal import ConsoleReporter, Reporter, SilentReporter
 from spcl.gallery.embed_images import EmbeddingRequest, EmbeddingResult, embed_images
+from spcl.reporting.console import ConsoleReporter, Reporter, SilentReporter
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ import tyro
 
 from spcl.cli.computing import ComputingOptions
 from spcl.data.files import what_is_there
-from spcl.engine.encode_options import EncoderChoice
 from spcl.errors import InputError
 from spcl.file_kinds import is_safetensors
+from spcl.inference.encode_options import EncoderChoice
 from spcl.pixel_range import PixelRange
 
 IMAGENET = "imagenet"

@@ -10,21 +10,21 @@ from typing import Annotated, ClassVar, Literal
 
 import tyro
 
+from spcl.atomic_files import check_place
 from spcl.cli.encoder_flags import CheckpointWord
 from spcl.cli.options import EncodingOptions, at_least, parsed
 from spcl.data.checked_tables import check_tables
 from spcl.data.source_options import IdentityFrom
-from spcl.engine.journal import ConsoleReporter, Reporter, SilentReporter
-from spcl.engine.whole_files import check_place
 from spcl.errors import InputError
-from spcl.launched import is_main_process
-from spcl.report.evaluate_dataset import (
+from spcl.inference.evaluate_dataset import (
     WORST_IN_A_PICTURE,
     DatasetEvaluation,
     EvaluationRequest,
     ExpectedCheckpoint,
     evaluate_dataset,
 )
+from spcl.launched import is_main_process
+from spcl.reporting.console import ConsoleReporter, Reporter, SilentReporter
 
 _HITS = 10
 """First hits of each query in the table and in the picture."""
@@ -142,8 +142,8 @@ def run_evaluation(options: Evaluate, expected: ExpectedCheckpoint | None = None
 
 def print_evaluation(evaluated: DatasetEvaluation, report: Reporter, *, num_worst: int) -> None:
     """Print notes, figures, and the queries with the lowest average precision."""
-    from spcl.engine.evaluate import evaluation_lines
-    from spcl.report.per_query import worst_lines
+    from spcl.inference.evaluation import evaluation_lines
+    from spcl.inference.per_query import worst_lines
 
     for note in evaluated.notes:
         report.say(f"note: {note}")

@@ -13,9 +13,9 @@ from spcl.cli.encoder_flags import CheckpointWord, EncoderOptions
 from spcl.cli.options import parsed
 from spcl.data.checked_tables import check_tables
 from spcl.data.source_options import DATA_DIR, SourceOptions
-from spcl.engine.journal import ConsoleReporter, Reporter, SilentReporter
 from spcl.export.export_encoder import ExportRequest, ExportResult, export_encoder
 from spcl.export.files import DEFAULT_OPSET
+from spcl.reporting.console import ConsoleReporter, Reporter, SilentReporter
 
 if TYPE_CHECKING:
     from spcl.export.onnx_file import OnnxFile

@@ -15,8 +15,8 @@ from spcl.data.checked_tables import check_tables
 from spcl.data.image_sources import check_is_there
 from spcl.data.one_image import shown_path
 from spcl.data.source_options import IdentityFrom
-from spcl.engine.journal import ConsoleReporter, Reporter, SilentReporter
 from spcl.gallery.identify_images import IdentificationRequest, IdentificationResult, identify_images
+from spcl.reporting.console import ConsoleReporter, Reporter, SilentReporter
 
 
 @dataclass(frozen=True)

@@ -98,7 +98,7 @@ def run_guarded(program: Callable[[], None]) -> None:
             if alone:
                 _wait_to_be_ended()
         where = f"process {rank} of {size}: " if alone else ""
-        _fail(f"{where}{error}")
+        _fail(f"{where}{error}", error.code)
     except SystemExit as ended:
         # The parser of flags prints its errors in the process of rank 0 alone, and exits in all of them: without a wait
         # the launcher could end that process before it has printed.
@@ -114,15 +114,15 @@ def run_guarded(program: Callable[[], None]) -> None:
         raise SystemExit(0) from None
     except PermissionError as error:
         place = f" {error.filename}" if error.filename else f": {first_line(error)}"
-        _fail(f"no permission to read or write{place}; give another place, or change who may")
+        _fail(f"no permission to read or write{place}; give another place, or change who may", "no-permission")
     except OSError as error:
         # What is written with care says so itself; this is for the rest: a full disk, one that is gone.
         place = f" {error.filename}" if error.filename else ""
         reason = error.strerror or first_line(error)
         if not error.filename and not _can_print():
             _write_no_more()
-            _fail(f"cannot write to the standard output: {reason}; free some space, or send it elsewhere")
-        _fail(f"cannot read or write{place}: {reason}; free some space, or give another place")
+            _fail(f"cannot write to the standard output: {reason}; free some space, or send it elsewhere", "no-space")
+        _fail(f"cannot read or write{place}: {reason}; free some space, or give another place", "file-system")
     except RuntimeError as error:
         if has_others and import_module("spcl.runtime").lost_another_process(error):
             _end_with_the_others()
@@ -174,8 +174,8 @@ def _wait_to_be_ended() -> None:
     time.sleep(_PATIENCE)
 
 
-def _fail(message: str) -> None:
-    print(f"error: {message}", file=sys.stderr)
+def _fail(message: str, code: str) -> None:
+    print(f"error: {message} [{code}]", file=sys.stderr)
     raise SystemExit(2)
 
 

@@ -189,7 +189,7 @@ def train_usl(arguments: Sequence[str] | None = None) -> None:
 def evaluate(arguments: Sequence[str] | None = None) -> None:
     """``examples/test.py``."""
     from spcl.cli.evaluate import Evaluate, run_evaluation
-    from spcl.report.evaluate_dataset import ExpectedCheckpoint
+    from spcl.inference.evaluate_dataset import ExpectedCheckpoint
 
     options = _parse(Test, arguments)
     run_evaluation(

@@ -13,15 +13,15 @@ from typing import Annotated, Any, Literal, TypeVar
 
 import tyro
 
+from spcl.atomic_files import check_place
 from spcl.cli.computing import ComputingOptions
 from spcl.cli.encoder_flags import EncoderOptions, with_flag_for_checkpoint, with_words_in_place
 from spcl.data.one_image import shown_path
 from spcl.data.source_options import DATA_DIR, Duplicates, Layout, SourceOptions
-from spcl.engine.encode_options import EncodeOptions
-from spcl.engine.journal import Reporter
-from spcl.engine.whole_files import check_place
 from spcl.errors import InputError
+from spcl.inference.encode_options import EncodeOptions
 from spcl.launched import is_main_process
+from spcl.reporting.console import Reporter
 from spcl.threads import use_threads
 
 

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import tyro
 
+from spcl.atomic_files import check_place
 from spcl.cli.grouping import GroupingOptions
 from spcl.cli.options import parsed
-from spcl.engine.journal import ConsoleReporter, Reporter, SilentReporter
-from spcl.engine.whole_files import check_place
 from spcl.grouping.suggest_settings import SettingsRequest, SuggestedSettings, suggest_settings
+from spcl.reporting.console import ConsoleReporter, Reporter, SilentReporter
 
 
 @dataclass(frozen=True)

@@ -16,11 +16,11 @@ from spcl.config import load_recipe, overlay
 from spcl.data.checked_tables import check_tables
 from spcl.data.several_sources import sources_of
 from spcl.data.table_options import TableOptions
-from spcl.engine.journal import ConsoleReporter, SilentReporter
 from spcl.errors import InputError
 from spcl.experiments.plan import PlannedRun, parsed_settings, plan
 from spcl.experiments.sweep import TABLE_NAMES, SweepOptions, SweepResult, run_sweep
-from spcl.reporting.trackers import tracker_names
+from spcl.reporting.console import ConsoleReporter, SilentReporter
+from spcl.tracking.trackers import tracker_names
 
 
 @dataclass(frozen=True)

@@ -16,10 +16,10 @@ from spcl.config import Recipe, load_config, load_recipe, overlay
 from spcl.data.checked_tables import check_tables
 from spcl.data.several_sources import sources_of
 from spcl.data.table_options import TableOptions
-from spcl.engine.journal import ConsoleReporter, SilentReporter
 from spcl.errors import InputError
 from spcl.launched import is_main_process
-from spcl.reporting.trackers import tracker_names, with_trackers
+from spcl.reporting.console import ConsoleReporter, SilentReporter
+from spcl.tracking.trackers import tracker_names, with_trackers
 
 
 @dataclass(frozen=True)
@@ -81,9 +81,9 @@ def run_training_command(recipe: Recipe, *, resume: bool, or_start: bool = False
         keep_missing=data.on_broken == "skip",
     )
 
-    from spcl.engine.run_files import BEST_FILE, CHECKPOINT_FILE, holds_run
-    from spcl.engine.train import train_recipe
     from spcl.runtime import end_processes
+    from spcl.training_run.run_files import BEST_FILE, CHECKPOINT_FILE, holds_run
+    from spcl.training_run.train import train_recipe
 
     report = ConsoleReporter() if is_main_process() else SilentReporter()
     heard = with_trackers(report, log if is_main_process() else ())
@@ -107,7 +107,7 @@ def parsed_recipe(arguments: Sequence[str]) -> tuple[Train, Recipe]:
     in_file = load_config(Path(path), recipe).network.from_checkpoint if path else ""
     checkpoint = _value_of("--from-checkpoint", words, in_file)
     if checkpoint:
-        from spcl.engine.train import over_checkpoint
+        from spcl.training_run.train import over_checkpoint
 
         recipe = over_checkpoint(recipe, checkpoint, _value_of("--arch", words, ""))
     if path:

@@ -16,15 +16,15 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from spcl.atomic_files import written_aside
 from spcl.config import DataConfig, NetworkConfig, Recipe, RunConfig, ScheduleConfig
-from spcl.engine.journal import Reporter, SilentReporter
-from spcl.engine.whole_files import written_aside
 from spcl.errors import InputError, require
+from spcl.reporting.console import Reporter, SilentReporter
 from spcl.training.adam import AdamSettings
 from spcl.training.self_paced_labels import SelfPacedLabelSettings
 
 if TYPE_CHECKING:
-    from spcl.engine.assemble import Run
+    from spcl.training_run.assemble import Run
 
 ENCODERS = {"untrained": "ImageNet weights, untrained", "source_only": "studio alone", "spcl": "SpCL: studio + street"}
 """The encoders that are compared, with their titles."""
@@ -118,8 +118,8 @@ def run_demo(request: DemoRequest | None = None, *, report: Reporter | None = No
         print(shown.figures["spcl"]["mAP"], shown.picture)
     """
     from spcl.data.synthetic import SyntheticSpec, write_market1501
-    from spcl.engine.assemble import prepare, run_training
-    from spcl.engine.run_files import holds_run
+    from spcl.training_run.assemble import prepare, run_training
+    from spcl.training_run.run_files import holds_run
 
     request = request or DemoRequest()
     report = report or SilentReporter()
@@ -216,9 +216,9 @@ def _config_of(name: str, config: Recipe, out: Path) -> Recipe:
 
 def _rate(run: Run, report: Reporter) -> tuple[dict[str, Any], Any]:
     """The figures of an encoder on the street, and its features of the street's test images."""
-    from spcl.engine.assemble import evaluate_run
-    from spcl.engine.extract import extract_features
-    from spcl.engine.training_sets import make_store
+    from spcl.inference.extraction import extract_features
+    from spcl.training_run.assemble import evaluate_run
+    from spcl.training_run.training_sets import make_store
 
     records = run.target.query + run.target.gallery
     features = extract_features(run.encoder, make_store(run.config, records), run.runtime)
@@ -230,11 +230,11 @@ def _picture(path: Path, run: Run, features: dict[str, Any], figures: dict[str, 
     """The queries that gained most, and what the untrained and the adapted encoder find for them."""
     import numpy as np
 
-    from spcl.engine.training_sets import make_store
     from spcl.records import cameras_of, identities_of
     from spcl.report.ranked import Ranking, ShownImage, ranked_picture
     from spcl.retrieval.ranking import rank_features
     from spcl.retrieval.top_gallery import top_gallery
+    from spcl.training_run.training_sets import make_store
 
     query, gallery = run.target.query, run.target.gallery
     labels = (identities_of(query), identities_of(gallery), cameras_of(query), cameras_of(gallery))

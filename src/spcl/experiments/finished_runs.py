@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from spcl.config import Recipe, in_new_places, to_values
-from spcl.engine.run_file_names import CONFIG_FILE, METRICS_FILE
 from spcl.errors import InputError, first_line
 from spcl.settings import flat_values
+from spcl.training_run.run_file_names import CONFIG_FILE, METRICS_FILE
 
 if sys.version_info >= (3, 11):
     import tomllib

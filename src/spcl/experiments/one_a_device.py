@@ -11,10 +11,10 @@ from pathlib import Path
 from threading import Event, Lock, Thread
 from typing import Any
 
-from spcl.engine.journal import Advance, Note, Reporter
 from spcl.errors import InputError
 from spcl.experiments.plan import PlannedRun
 from spcl.experiments.sweep import Outcome, SweepOptions, accepted, make_run, on_device
+from spcl.reporting.console import Advance, Note, Reporter
 from spcl.threads import num_threads, use_threads
 
 MakeRun = Callable[[PlannedRun, Sequence[str], Reporter], "Outcome | None"]

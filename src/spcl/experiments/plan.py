@@ -125,7 +125,7 @@ def with_values(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
             nested.setdefault(section, {})[rest] = value
     checkpoint = nested.get("network", {}).get("from_checkpoint", recipe.network.from_checkpoint)
     if checkpoint:
-        from spcl.engine.train import over_checkpoint
+        from spcl.training_run.train import over_checkpoint
 
         recipe = over_checkpoint(recipe, checkpoint, nested.get("network", {}).get("arch"))
     return overlay(recipe, nested, "--set")

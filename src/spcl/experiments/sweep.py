@@ -13,15 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from spcl.config import Recipe, in_new_places, load_recipe, overlay, to_values
-from spcl.engine.journal import Reporter, ReporterListener
-from spcl.engine.run_file_names import CONFIG_FILE
 from spcl.errors import InputError
 from spcl.experiments.finished_runs import read_run
 from spcl.experiments.plan import PlannedRun, plan
 from spcl.experiments.table import RunsTable, table_of
 from spcl.launched import launched
-from spcl.reporting.trackers import check_trackers, with_trackers
-from spcl.training.events import Emitter, Event, Guarded, Listener, RunStarted
+from spcl.reporting.console import Reporter, ReporterListener
+from spcl.reporting.events import Emitter, Event, Guarded, Listener, RunStarted
+from spcl.tracking.trackers import check_trackers, with_trackers
+from spcl.training_run.run_file_names import CONFIG_FILE
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -167,8 +167,8 @@ def _one_after_the_other(
 
 def make_run(run: PlannedRun, log: Sequence[str], report: Reporter) -> Outcome | None:
     """Start a run, or continue it, in this process; how it ended where it did not finish."""
-    from spcl.engine.run_files import holds_run
-    from spcl.engine.train import train_recipe
+    from spcl.training_run.run_files import holds_run
+    from spcl.training_run.train import train_recipe
 
     shown = report.listeners if isinstance(report, Emitter) else (ReporterListener(report),)
     begins = _Begins()
@@ -205,7 +205,7 @@ def is_finished(run: PlannedRun) -> bool:
     settings = run.folder / CONFIG_FILE
     if not settings.exists():
         return False
-    from spcl.engine.run_files import RunIdentity, require_same_settings, saved_epochs
+    from spcl.training_run.run_files import RunIdentity, require_same_settings, saved_epochs
 
     try:
         before = tomllib.loads(settings.read_text(encoding="utf-8"))

@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-from spcl.engine.whole_files import written_aside
+from spcl.atomic_files import written_aside
 from spcl.errors import InputError
 from spcl.experiments.finished_runs import FinishedRun, find_runs
 

@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from spcl.data.source_options import SourceOptions
-from spcl.engine.encode_options import EncoderChoice
-from spcl.engine.journal import Reporter, WarningsKept, say_notes
 from spcl.errors import InputError
 from spcl.export.files import DEFAULT_OPSET, refuse_existing
+from spcl.inference.encode_options import EncoderChoice
+from spcl.reporting.console import Reporter, WarningsKept, say_notes
 
 if TYPE_CHECKING:
-    from spcl.engine.embed import Encoder
     from spcl.export.onnx_file import OnnxFile
+    from spcl.inference.embedding import Encoder
 
 ONNX, WEIGHTS = ".onnx", ".safetensors"
 
@@ -148,7 +148,7 @@ def export_encoder(request: ExportRequest, *, report: Reporter | None = None) ->
     refuse_existing(output, overwrite=request.overwrite)
 
     from spcl.data.image_sources import images_of
-    from spcl.engine.encoder_choice import chosen_encoder
+    from spcl.inference.encoder_choice import chosen_encoder
 
     kept = WarningsKept(report)
     encoder = chosen_encoder(

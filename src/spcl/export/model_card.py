@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from spcl._version import __version__
-from spcl.engine.embed import Encoder
 from spcl.export.shared_facts import last_name
+from spcl.inference.embedding import Encoder
 from spcl.nn.backbones import TIMM_PREFIX, takes_image_size
 
 _IBN = '''

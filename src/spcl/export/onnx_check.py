@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from torch.nn import functional as F
 
 from spcl.data.normalise import test_transform
-from spcl.engine.embed import Encoder
 from spcl.errors import InputError, first_line
 from spcl.export.onnx_graph import GraphInput
+from spcl.inference.embedding import Encoder
 from spcl.nn.backbones import IMAGENET_MEAN, IMAGENET_STD
 
 LEAST_COSINE = 0.9999

@@ -13,19 +13,19 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from spcl.atomic_files import written_aside
 from spcl.data.image_sources import images_of
 from spcl.data.image_store import ImageStore
 from spcl.data.one_image import shown_path
 from spcl.data.synthetic import SyntheticSpec, render_image
-from spcl.engine.embed import Encoder
-from spcl.engine.journal import Reporter, SilentReporter
-from spcl.engine.whole_files import written_aside
 from spcl.errors import InputError
 from spcl.export.files import DEFAULT_OPSET, refuse_existing
 from spcl.export.onnx_check import Agreement, compare_with_encoder
 from spcl.export.onnx_graph import GraphInput, onnx_model
 from spcl.export.tracker import is_known, tracker_input
+from spcl.inference.embedding import Encoder
 from spcl.randomness import generator
+from spcl.reporting.console import Reporter, SilentReporter
 
 _MOST_IMAGES = 128
 _PACKAGES = ("onnx", "onnxruntime", "onnxscript")

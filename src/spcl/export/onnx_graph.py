@@ -22,11 +22,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from spcl._version import __version__
-from spcl.engine.embed import Encoder
-from spcl.engine.journal import Advance
 from spcl.errors import InputError, first_line
 from spcl.export.files import DEFAULT_OPSET
+from spcl.inference.embedding import Encoder
 from spcl.nn.backbones import IMAGENET_MEAN, IMAGENET_STD
+from spcl.reporting.console import Advance
 
 OPSETS = range(13, 24)
 _FIRST_OPSET_OF_EXPORTED_PROGRAMS = 18

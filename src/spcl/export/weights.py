@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from spcl.engine.checkpoint import checkpoint_of
-from spcl.engine.embed import Encoder
-from spcl.engine.weights_file import SUFFIX, write_weights_file
-from spcl.engine.whole_files import written_aside
+from spcl.atomic_files import written_aside
 from spcl.errors import InputError
 from spcl.export.files import refuse_existing
 from spcl.export.model_card import model_card
 from spcl.export.shared_facts import shared_facts
+from spcl.inference.checkpoint import checkpoint_of
+from spcl.inference.embedding import Encoder
+from spcl.inference.weights_file import SUFFIX, write_weights_file
 
 
 def export_weights(encoder: Encoder, path: str | Path, *, overwrite: bool = False) -> Path:

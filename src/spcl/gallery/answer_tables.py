@@ -14,12 +14,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from spcl.atomic_files import written_aside
 from spcl.data.one_image import kept_path
 from spcl.data.table_files import write_table
-from spcl.engine.whole_files import written_aside
 from spcl.gallery.columns import TIME, path_text
 from spcl.gallery.result import Hit, SearchResult
-from spcl.retrieval.identification import Identification
+from spcl.verification.identification import Identification
 
 _IDENTIFICATION: dict[str, pa.DataType | None] = {
     "path": pa.string(),

@@ -17,10 +17,10 @@ import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 
+from spcl.arrays import Features, unit_rows
 from spcl.data.placeholders import is_missing, without_placeholders
 from spcl.data.times import as_time, times_of
 from spcl.errors import InputError
-from spcl.retrieval.arrays import Features, unit_rows
 
 VECTOR = "vector"
 KEY = "_key"
@@ -113,7 +113,7 @@ def with_vectors(table: pa.Table, features: Features, dim: int) -> pa.Table:
 def checked_features(features: Features, dim: int) -> NDArray[np.float32]:
     """Features as ``[N, dim]`` float32; one vector ``[dim]`` is taken as one row.
 
-    Rows that are not of unit length are normalised, as everywhere (``retrieval/arrays.py``).
+    Rows that are not of unit length are normalised, as everywhere (``arrays.py``).
 
     Raises:
         InputError: If they are of another length, or rows are zero, NaN or infinite.

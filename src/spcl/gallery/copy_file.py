@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from spcl.engine.whole_files import written_aside
+from spcl.atomic_files import written_aside
 from spcl.errors import InputError
 from spcl.gallery.columns import KEY, VECTOR
 from spcl.gallery.enrolment_file import GalleryFacts, state_of

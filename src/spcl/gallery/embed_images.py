@@ -11,18 +11,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from spcl.atomic_files import check_place
 from spcl.data.source_options import SourceOptions
-from spcl.engine.encode_options import EncodeOptions
-from spcl.engine.journal import Reporter, WarningsKept, say_notes
-from spcl.engine.whole_files import check_place
 from spcl.errors import InputError
 from spcl.gallery.result import Added
+from spcl.inference.encode_options import EncodeOptions
+from spcl.reporting.console import Reporter, WarningsKept, say_notes
 
 if TYPE_CHECKING:
-    from spcl.engine.embed import Encoder
     from spcl.gallery.features_file import FeaturesWriter
     from spcl.gallery.gallery import Gallery
     from spcl.gallery.intake import EmbeddedRows
+    from spcl.inference.embedding import Encoder
 
 
 @dataclass(frozen=True)
@@ -210,7 +210,7 @@ def _checked_output(request: EmbeddingRequest) -> Path | None:
 
 def _facts(encoder: Encoder, encoding: EncodeOptions) -> dict[str, Any]:
     """What a features file says of its encoder."""
-    from spcl.engine.encoder_origin import FACT
+    from spcl.inference.encoder_origin import FACT
 
     return {
         "fingerprint": encoder.fingerprint,

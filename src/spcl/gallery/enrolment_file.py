@@ -18,10 +18,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from spcl.engine.whole_files import written_aside
+from spcl.atomic_files import written_aside
 from spcl.errors import InputError
 from spcl.gallery.folder import FORMAT, TABLE
-from spcl.retrieval.identification import Enrolled
+from spcl.verification.identification import Enrolled
 
 _FILE = "enrolled.npz"
 # A higher one where the same table gives other identities or scores than before.

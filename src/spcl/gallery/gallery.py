@@ -9,11 +9,9 @@ from typing import Any
 
 import pyarrow as pa
 
+from spcl.arrays import Features
 from spcl.data.one_image import kept_path
 from spcl.data.source_options import IdentityFrom, SourceOptions
-from spcl.engine.embed import Encoder
-from spcl.engine.encoder_origin import FACT
-from spcl.engine.journal import Reporter
 from spcl.errors import InputError
 from spcl.gallery.columns import KEY, described, path_text, with_vectors
 from spcl.gallery.copy_file import write_copy
@@ -27,7 +25,9 @@ from spcl.gallery.naming import HAS_IDENTITY
 from spcl.gallery.reading import ReadableGallery
 from spcl.gallery.result import Added
 from spcl.gallery.store import Store
-from spcl.retrieval.arrays import Features
+from spcl.inference.embedding import Encoder
+from spcl.inference.encoder_origin import FACT
+from spcl.reporting.console import Reporter
 from spcl.runtime import Runtime
 
 _ROWS_A_COMMIT = 50_000

@@ -12,18 +12,18 @@ from typing import TYPE_CHECKING, Any
 from spcl.data.one_image import kept_path
 from spcl.data.placeholders import note_of_a_dominant_identity
 from spcl.data.source_options import SourceOptions
-from spcl.engine.encode_options import EncodeOptions
-from spcl.engine.journal import Reporter, WarningsKept, say_notes
 from spcl.errors import InputError
 from spcl.gallery.queries import Queries, embedded_queries, found_queries
 from spcl.gallery.result import Hit
+from spcl.inference.encode_options import EncodeOptions
+from spcl.reporting.console import Reporter, WarningsKept, say_notes
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from spcl.engine.embed import Encoder
-    from spcl.retrieval.calibration import Threshold
-    from spcl.retrieval.identification import Basis, Enrolled, Identification
+    from spcl.inference.embedding import Encoder
+    from spcl.verification.calibration import Threshold
+    from spcl.verification.identification import Basis, Enrolled, Identification
 
 
 @dataclass(frozen=True)
@@ -151,9 +151,9 @@ def identify_images(request: IdentificationRequest, *, report: Reporter | None =
     wanted = found_queries(request.queries, request.source, purpose="named")
 
     from spcl.data.image_sources import images_of
-    from spcl.engine.calibrate import use_calibration
     from spcl.gallery.remembered import encoder_to_search
     from spcl.gallery.sources import searchable
+    from spcl.verification.calibrate import use_calibration
 
     kept = WarningsKept(report)
     options, encoding = request.source, request.encoding
@@ -220,7 +220,7 @@ def _threshold(enrolled: Enrolled, encoder: Encoder, request: IdentificationRequ
 
 def _why_no_calibration(encoder: Encoder, flip: bool) -> str:
     """A sentence on a calibration that is there and is not used; empty: there is none, or it is used."""
-    from spcl.engine.calibrate import FACT, stored_calibration
+    from spcl.verification.calibrate import FACT, stored_calibration
 
     stored = stored_calibration(encoder)
     if stored is None and FACT in encoder.facts:

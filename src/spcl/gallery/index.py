@@ -12,12 +12,12 @@ from pathlib import Path
 
 import numpy as np
 
-from spcl.engine.journal import Reporter, SilentReporter
-from spcl.engine.whole_files import written_aside
+from spcl.atomic_files import written_aside
 from spcl.gallery.search import IndexFacts, search_exactly
 from spcl.gallery.snapshot import Snapshot
 from spcl.gallery.store import Store
 from spcl.randomness import generator
+from spcl.reporting.console import Reporter, SilentReporter
 
 EXACT_UP_TO_VALUES = 50_000 * 512
 """Up to so many values (rows x length of a vector) a search compares all vectors: some hundredths of a second."""

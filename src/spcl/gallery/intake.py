@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from spcl.data.image_sources import Source, images_of
 from spcl.data.one_image import kept_path
 from spcl.data.source_options import SourceOptions
-from spcl.engine.embed import Encoder, embed_parts
-from spcl.engine.journal import Reporter
 from spcl.gallery.columns import described, path_text
+from spcl.inference.embedding import Encoder, embed_parts
 from spcl.records import Record
+from spcl.reporting.console import Reporter
 from spcl.runtime import Runtime
 from spcl.threads import NumThreads
 

@@ -7,13 +7,13 @@ from dataclasses import replace
 import numpy as np
 
 from spcl.data.placeholders import without_placeholders
-from spcl.engine.calibrate import stored_calibration
-from spcl.engine.embed import Encoder
-from spcl.engine.journal import Reporter, SilentReporter
 from spcl.errors import InputError
 from spcl.gallery.columns import VECTOR, vectors_of
 from spcl.gallery.snapshot import Snapshot
-from spcl.retrieval.identification import MOST_SCORED, Enrolled, IdentitySums
+from spcl.inference.embedding import Encoder
+from spcl.reporting.console import Reporter, SilentReporter
+from spcl.verification.calibrate import stored_calibration
+from spcl.verification.identification import MOST_SCORED, Enrolled, IdentitySums
 
 HAS_IDENTITY = "identity is not null"
 """The filter of images whose identity is known."""

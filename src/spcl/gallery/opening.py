@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from spcl.engine.embed import Encoder
 from spcl.errors import InputError
 from spcl.gallery.folder import is_gallery
 from spcl.gallery.gallery import Gallery
 from spcl.gallery.keys import KeyBy
 from spcl.gallery.writes import alone
+from spcl.inference.embedding import Encoder
 
 
 @contextmanager

@@ -11,14 +11,14 @@ from spcl.data.files import what_is_there
 from spcl.data.image_formats import is_image_name
 from spcl.data.source_options import SourceOptions
 from spcl.data.table_files import SUFFIXES
-from spcl.engine.encode_options import EncodeOptions
 from spcl.errors import InputError
+from spcl.inference.encode_options import EncodeOptions
 
 if TYPE_CHECKING:
     from spcl.data.image_table import ImageTable
-    from spcl.engine.embed import EmbeddedImages, Encoder
-    from spcl.engine.journal import Reporter
+    from spcl.inference.embedding import EmbeddedImages, Encoder
     from spcl.records import Record
+    from spcl.reporting.console import Reporter
     from spcl.runtime import Runtime
 
 Queries = str | Path | tuple[str | Path, ...]
@@ -58,7 +58,7 @@ def embedded_queries(
     Raises:
         InputError: If none of them can be read.
     """
-    from spcl.engine.embed import embed_records
+    from spcl.inference.embedding import embed_records
 
     return embed_records(
         encoder,

@@ -8,9 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from spcl.engine.embed import Encoder, ImageLike
-from spcl.engine.encoder_origin import EncoderOrigin
-from spcl.engine.journal import Reporter, SilentReporter
+from spcl.arrays import Features
 from spcl.errors import InputError
 from spcl.gallery.columns import VECTOR, checked_features, kind_of, path_text, vectors_of
 from spcl.gallery.enrolment_file import read_enrolled, state_of, write_enrolled
@@ -28,8 +26,10 @@ from spcl.gallery.search import (
     without_own,
 )
 from spcl.gallery.store import Store
-from spcl.retrieval.arrays import Features
-from spcl.retrieval.identification import Enrolled, Identification
+from spcl.inference.embedding import Encoder, ImageLike
+from spcl.inference.encoder_origin import EncoderOrigin
+from spcl.reporting.console import Reporter, SilentReporter
+from spcl.verification.identification import Enrolled, Identification
 
 
 class ReadableGallery:

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from spcl.engine.embed import Encoder
-from spcl.engine.encode_options import EncoderChoice
-from spcl.engine.encoder_choice import RememberedEncoder, chosen_encoder
-from spcl.engine.encoder_origin import EncoderOrigin
-from spcl.engine.journal import Reporter
 from spcl.gallery.features_file import FeaturesFile, is_features_file
 from spcl.gallery.folder import is_gallery
 from spcl.gallery.store import Store
+from spcl.inference.embedding import Encoder
+from spcl.inference.encode_options import EncoderChoice
+from spcl.inference.encoder_choice import RememberedEncoder, chosen_encoder
+from spcl.inference.encoder_origin import EncoderOrigin
 from spcl.records import Record
+from spcl.reporting.console import Reporter
 
 
 def remembered_encoder(source: str | Path) -> RememberedEncoder | None:

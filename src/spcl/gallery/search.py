@@ -10,12 +10,12 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.dlpack import from_dlpack
 
-from spcl.engine.journal import Reporter
+from spcl.arrays import Progress
 from spcl.gallery.columns import KEY, OWN_COLUMNS, VECTOR
 from spcl.gallery.keys import ImageKeys
 from spcl.gallery.result import GalleryEngine, Hit
 from spcl.gallery.snapshot import Snapshot
-from spcl.retrieval.arrays import Progress
+from spcl.reporting.console import Reporter
 
 RERANK_CANDIDATES = 100
 """Re-ranking orders so many nearest images of a query anew, or four times as many as are asked for if that is more."""

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from spcl.data.one_image import kept_path
 from spcl.data.source_options import SourceOptions
-from spcl.engine.encode_options import EncodeOptions
-from spcl.engine.journal import Reporter, WarningsKept, say_notes
 from spcl.errors import require
 from spcl.gallery.queries import Queries, embedded_queries, found_queries
 from spcl.gallery.result import Hit, SearchResult
+from spcl.inference.encode_options import EncodeOptions
+from spcl.reporting.console import Reporter, WarningsKept, say_notes
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -9,14 +9,14 @@ from tempfile import TemporaryDirectory
 
 from spcl.data.files import what_is_there
 from spcl.data.source_options import SourceOptions
-from spcl.engine.embed import Encoder
-from spcl.engine.journal import Reporter
 from spcl.errors import InputError
 from spcl.gallery.features_file import FeaturesFile, is_features_file
 from spcl.gallery.folder import is_gallery
 from spcl.gallery.gallery import Gallery
 from spcl.gallery.intake import EmbeddedRows, FoundImages, embedded_rows, find_images
 from spcl.gallery.store_in_memory import MOST_VALUES, StoreInMemory
+from spcl.inference.embedding import Encoder
+from spcl.reporting.console import Reporter
 from spcl.runtime import Runtime
 from spcl.threads import NumThreads
 

@@ -1,1 +1,1 @@
-"""Groups of a user's own images, and settings that fit them: programs without labels and without training."""
+"""Groups of a folder of images, settings that fit it, and the quality of groups without labels."""

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any, Literal
 from spcl.data.image_sources import Source, images_of
 from spcl.data.odd_images import OddImages, looked_over
 from spcl.data.source_options import SourceOptions
-from spcl.engine.encode_options import EncodeOptions
-from spcl.engine.journal import Reporter, SilentReporter, say_notes
 from spcl.errors import require
+from spcl.inference.encode_options import EncodeOptions
 from spcl.records import Record
+from spcl.reporting.console import Reporter, SilentReporter, say_notes
 
 if TYPE_CHECKING:
-    from spcl.selfpaced.grouping import Groups
+    from spcl.grouping.groups import Groups
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ class GroupingResult:
 
     def to_dict(self) -> dict[str, Any]:
         """The summary: counts, settings and reasons, plain values. The images are in ``to_rows``."""
-        from spcl.report.groups import summary_of
+        from spcl.grouping.groups_report import summary_of
 
         plain = summary_of(self.groups) | self._facts()
         return plain if self.not_copied is None else plain | {"not_copied": [str(path) for path in self.not_copied]}
@@ -123,7 +123,7 @@ class GroupingResult:
         }
 
     def _written(self, request: GroupingRequest, out: Path) -> GroupingResult:
-        from spcl.report.groups import write_groups
+        from spcl.grouping.groups_report import write_groups
 
         summary = write_groups(
             out,
@@ -166,9 +166,9 @@ def group_images(request: GroupingRequest, *, report: Reporter | None = None) ->
     # Earlier results are no crops, where the folder of the results lies among the images.
     images, odd = looked_over(found if out is None else found.outside(out), min_size=request.min_size)
 
+    from spcl.grouping.groups import cluster
+    from spcl.grouping.groups_report import check_folder
     from spcl.grouping.own_images import embed_and_search, suggestion_for
-    from spcl.report.groups import check_folder
-    from spcl.selfpaced.grouping import cluster
 
     if out is not None:
         check_folder(out, overwrite=request.overwrite)

@@ -10,15 +10,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from spcl.engine.embed import EmbeddedImages, Encoder, embed_records
-from spcl.engine.encode_options import EncodeOptions
-from spcl.engine.encoder_choice import chosen_encoder
-from spcl.engine.journal import Reporter
-from spcl.engine.label_stage import check_label_stage
+from spcl.grouping.label_stage import check_label_stage
+from spcl.grouping.suggestion import Suggestion, searched, suggest
+from spcl.inference.embedding import EmbeddedImages, Encoder, embed_records
+from spcl.inference.encode_options import EncodeOptions
+from spcl.inference.encoder_choice import chosen_encoder
+from spcl.neighbours.nearest import nearest_neighbours
 from spcl.records import Record
-from spcl.retrieval.neighbours import nearest_neighbours
+from spcl.reporting.console import Reporter
 from spcl.runtime import Runtime
-from spcl.selfpaced.suggestion import Suggestion, searched, suggest
 
 
 @dataclass(frozen=True)

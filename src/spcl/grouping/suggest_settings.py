@@ -10,17 +10,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from spcl.atomic_files import written_aside
 from spcl.data.catalogue import load_dataset
 from spcl.data.crop_shapes import CropShape, crop_shape
 from spcl.data.image_sources import images_of
 from spcl.data.source_options import SourceOptions
-from spcl.engine.encode_options import EncodeOptions
-from spcl.engine.journal import Reporter, SilentReporter, say_notes
-from spcl.engine.whole_files import written_aside
 from spcl.errors import InputError, require
+from spcl.inference.encode_options import EncodeOptions
+from spcl.reporting.console import Reporter, SilentReporter, say_notes
 
 if TYPE_CHECKING:
-    from spcl.selfpaced.suggestion import Suggestion
+    from spcl.grouping.suggestion import Suggestion
 
 _CURVE = ("eps", "num_clusters", "share_clustered", "largest_share", "stability", "coherence")
 
@@ -104,7 +104,7 @@ class SuggestedSettings:
         """
         if not self.suggestion.curves:
             return False
-        from spcl.report.suggestion import suggestion_picture
+        from spcl.grouping.suggestion_report import suggestion_picture
 
         with written_aside(Path(path)) as aside:
             suggestion_picture(aside, self.suggestion)

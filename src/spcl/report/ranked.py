@@ -14,8 +14,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
+from spcl.atomic_files import written_aside
 from spcl.data.images import UnreadableImageError, open_image, resized
-from spcl.engine.whole_files import written_aside
 
 matplotlib.use("Agg")
 

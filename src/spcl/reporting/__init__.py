@@ -1,1 +1,1 @@
-"""Listeners that send what happens in a run elsewhere."""
+"""Events of a run and its listeners: the console, metrics.jsonl."""

@@ -1,1 +1,1 @@
-"""Arrays in, arrays out: neighbours, k-reciprocal encoding, Jaccard distance, ranking. Imports nothing else of spcl."""
+"""Arrays in, arrays out: k-reciprocal encoding, Jaccard distance, ranking, re-ranking."""

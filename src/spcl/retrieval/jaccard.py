@@ -15,12 +15,12 @@ from numba import get_num_threads, njit, prange
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from spcl.retrieval.arrays import Features, unit_rows
-from spcl.retrieval.compiled import PARALLEL
+from spcl.arrays import Features, unit_rows
+from spcl.compiled import PARALLEL
+from spcl.neighbours.nearest import nearest_neighbours
 from spcl.retrieval.k_reciprocal import NearEncoding, near_encoding
 from spcl.retrieval.near_order import by_column, near_order, rows_in_order
-from spcl.retrieval.neighbours import nearest_neighbours
-from spcl.retrieval.settings_checks import check_count, check_range
+from spcl.settings_checks import check_count, check_range
 
 _ROWS_AT_ONCE = 16384
 _BLOCK = 64

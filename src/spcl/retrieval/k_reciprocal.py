@@ -17,10 +17,10 @@ from numba import njit, prange
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from spcl.retrieval.arrays import Features, unit_rows
-from spcl.retrieval.compiled import PARALLEL
+from spcl.arrays import Features, unit_rows
+from spcl.compiled import PARALLEL
 from spcl.retrieval.near_order import near_order, renumbered, rows_in_order
-from spcl.retrieval.settings_checks import check_count
+from spcl.settings_checks import check_count
 
 _ROWS_AT_ONCE = 32768
 _BUFFER_BYTES = 128 * 2**20

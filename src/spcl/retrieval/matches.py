@@ -9,7 +9,7 @@ import torch
 from numba import njit, prange
 from numpy.typing import ArrayLike, NDArray
 
-from spcl.retrieval.compiled import PARALLEL
+from spcl.compiled import PARALLEL
 
 PROTOCOLS = ("market1501", "vehicleid", "no-camera")
 """``market1501``: gallery images of the query's identity in the query's camera are left out. ``vehicleid``: one

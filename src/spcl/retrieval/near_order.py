@@ -14,7 +14,7 @@ from numba import get_num_threads, njit, prange
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from spcl.retrieval.compiled import PARALLEL
+from spcl.compiled import PARALLEL
 
 _MOST_PARTS = 8
 

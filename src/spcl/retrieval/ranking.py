@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from spcl.retrieval.arrays import Features, unit_rows
+from spcl.arrays import Features, unit_rows
 from spcl.retrieval.matches import PROTOCOLS, RankingLabels, places_of_matches
-from spcl.retrieval.settings_checks import check_count
+from spcl.settings_checks import check_count
 
 __all__ = [
     "PROTOCOLS",

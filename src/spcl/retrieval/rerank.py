@@ -17,12 +17,12 @@ from numba import njit, prange
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array
 
-from spcl.retrieval.arrays import Features, Progress, unit_rows
-from spcl.retrieval.compiled import PARALLEL
+from spcl.arrays import Features, Progress, unit_rows
+from spcl.compiled import PARALLEL
+from spcl.neighbours.nearest import neighbours_and_lowest
 from spcl.retrieval.k_reciprocal import average_over_neighbours, reciprocal_sets
-from spcl.retrieval.neighbours import neighbours_and_lowest
 from spcl.retrieval.ranking import RankingResult, rank_blocks
-from spcl.retrieval.settings_checks import check_count, check_range
+from spcl.settings_checks import check_count, check_range
 
 _BLOCK_BYTES = 64 * 2**20
 

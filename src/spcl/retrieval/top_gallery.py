@@ -7,9 +7,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from spcl.retrieval.arrays import Features
+from spcl.arrays import Features
+from spcl.neighbours.nearest import nearest_neighbours
 from spcl.retrieval.matches import RankingLabels
-from spcl.retrieval.neighbours import nearest_neighbours
 
 
 class TopGallery(NamedTuple):

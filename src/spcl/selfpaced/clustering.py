@@ -14,8 +14,8 @@ from numba import njit, prange
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from spcl.retrieval.compiled import PARALLEL
-from spcl.retrieval.settings_checks import check_count, check_range
+from spcl.compiled import PARALLEL
+from spcl.settings_checks import check_count, check_range
 
 NOISE = -1
 """The label of a sample that belongs to no cluster."""

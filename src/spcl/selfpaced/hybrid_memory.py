@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from spcl.retrieval.arrays import unit_rows
-from spcl.retrieval.settings_checks import check_count, check_range
+from spcl.arrays import unit_rows
+from spcl.settings_checks import check_count, check_range
 
 _ROWS_AT_ONCE = 16384
 _LEAST_SQUARE = 1e-20

@@ -11,9 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from spcl.retrieval.arrays import Features, unit_rows
+from spcl.arrays import Features, unit_rows
 from spcl.retrieval.jaccard import jaccard_distance
-from spcl.retrieval.settings_checks import check_count, check_range, check_scales
 from spcl.selfpaced.clustering import NOISE, Scales, cluster_at_three_scales
 from spcl.selfpaced.reliability import (
     cluster_agreement,
@@ -23,6 +22,7 @@ from spcl.selfpaced.reliability import (
 from spcl.selfpaced.reliability import (
     independence_threshold as first_threshold,
 )
+from spcl.settings_checks import check_count, check_range, check_scales
 
 
 @dataclass(frozen=True)

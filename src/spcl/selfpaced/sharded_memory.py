@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from spcl.retrieval.settings_checks import check_range
 from spcl.runtime import Runtime
 from spcl.selfpaced.hybrid_memory import check_rows, in_turns, normalised_into, require_classes
+from spcl.settings_checks import check_range
 
 
 class ShardedMemory:

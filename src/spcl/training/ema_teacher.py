@@ -16,7 +16,7 @@ from torch import nn
 from spcl.errors import require
 
 if TYPE_CHECKING:
-    from spcl.nn.encoder import Encoder
+    from spcl.nn.encoder_network import EncoderNetwork
     from spcl.training.parts import BuildContext, Teacher
 
 
@@ -43,7 +43,7 @@ class EmaTeacher:
         momentum: Share of the old value in a step.
     """
 
-    def __init__(self, encoder: Encoder, momentum: float) -> None:
+    def __init__(self, encoder: EncoderNetwork, momentum: float) -> None:
         self.network = copy.deepcopy(encoder).eval().requires_grad_(False)
         self.momentum = momentum
 

@@ -15,7 +15,7 @@ from spcl.errors import InputError
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from spcl.nn.encoder import Encoder
+    from spcl.nn.encoder_network import EncoderNetwork
     from spcl.training.parts import BuildContext, FeatureSource
 
 
@@ -44,8 +44,8 @@ class ExtractedFeaturesSettings:
 class ExtractedFeatures:
     """The target's features by a network as it is now."""
 
-    network: Encoder
-    extract: Callable[[Encoder], Tensor]
+    network: EncoderNetwork
+    extract: Callable[[EncoderNetwork], Tensor]
 
     def features(self) -> Tensor:
         """``[N, D]`` float32 unit rows, the same in every process."""

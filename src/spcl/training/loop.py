@@ -22,8 +22,8 @@ from torch import Tensor, nn
 from spcl.data.batches import Batch
 from spcl.errors import InputError
 from spcl.nn.domain_batchnorm import running_statistics
-from spcl.training.epoch_report import EpochReport
-from spcl.training.events import Emitter, EpochEnded, Labelled, Saved
+from spcl.reporting.epoch_report import EpochReport
+from spcl.reporting.events import Emitter, EpochEnded, Labelled, Saved
 from spcl.training.interrupts import stops_between_steps
 from spcl.training.parts import ExplainsLabels
 from spcl.training.state import RunState

@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from spcl.nn.encoder import Encoder
+    from spcl.nn.encoder_network import EncoderNetwork
+    from spcl.reporting.epoch_report import EpochReport
+    from spcl.reporting.events import Reporter
     from spcl.runtime import Runtime
     from spcl.selfpaced.pseudo_labels import PseudoLabels
     from spcl.selfpaced.slots import Slots
-    from spcl.training.epoch_report import EpochReport
-    from spcl.training.events import Reporter
 
 BuiltPart = TypeVar("BuiltPart", covariant=True)
 
@@ -162,7 +162,7 @@ class Teacher(Stateful, Protocol):
     """A second network that follows the encoder: it is evaluated and saved in the encoder's place."""
 
     @property
-    def network(self) -> Encoder:
+    def network(self) -> EncoderNetwork:
         """The teacher's network, always in evaluation mode and without gradients."""
 
     def follow(self, encoder: torch.nn.Module) -> None:
@@ -219,11 +219,11 @@ class BuildContext:
     """
 
     runtime: Runtime
-    encoder: Encoder
+    encoder: EncoderNetwork
     slots: Slots
     target: TargetView
     seed: int
-    extract: Callable[[Encoder], Tensor]
+    extract: Callable[[EncoderNetwork], Tensor]
     report: Reporter
     built: Mapping[str, Any] = field(default_factory=dict)
 

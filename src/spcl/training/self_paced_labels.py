@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
+    from spcl.reporting.epoch_report import EpochReport
+    from spcl.reporting.events import Reporter
     from spcl.runtime import Runtime
     from spcl.selfpaced.pseudo_labels import PseudoLabels
-    from spcl.training.epoch_report import EpochReport
-    from spcl.training.events import Reporter
     from spcl.training.parts import BuildContext, Labeller, TargetView
 
 
@@ -100,7 +100,7 @@ class SelfPacedLabeller:
 
     @property
     def _eps(self) -> float:
-        from spcl.selfpaced.suggestion import PAPER_EPS
+        from spcl.grouping.suggestion import PAPER_EPS
 
         if self.chosen is not None:
             return float(self.chosen["eps"])
@@ -108,7 +108,7 @@ class SelfPacedLabeller:
 
     def _suggested(self, features: Tensor) -> dict[str, Any]:
         """The eps, k1 and k2 that fit the features; says why."""
-        from spcl.selfpaced.suggestion import searched, suggest
+        from spcl.grouping.suggestion import searched, suggest
 
         min_samples = self.settings.min_samples
         neighbours = self._neighbours(features, searched("auto", min_samples))
@@ -125,7 +125,7 @@ class SelfPacedLabeller:
         """``[N, k]``: each process searches for a part of the rows."""
         import torch
 
-        from spcl.retrieval.neighbours import nearest_neighbours
+        from spcl.neighbours.nearest import nearest_neighbours
 
         own = self._runtime.part(len(features))
         with self._report.progress("clustering: neighbours") as advance:

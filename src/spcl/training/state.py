@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from spcl.errors import InputError
-from spcl.training.epoch_report import EpochReport
+from spcl.reporting.epoch_report import EpochReport
 from spcl.training.parts import Stateful
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from spcl.data.batches import Batch
-from spcl.nn.encoder import Encoder
+from spcl.nn.encoder_network import EncoderNetwork
 from spcl.runtime import Runtime
 from spcl.selfpaced.slots import Slots
 from spcl.training.parts import (
@@ -47,7 +47,7 @@ class TrainingParts:
     """
 
     runtime: Runtime
-    encoder: Encoder
+    encoder: EncoderNetwork
     network: nn.Module
     optimisation: Optimisation
     memory: Memory
@@ -60,7 +60,7 @@ class TrainingParts:
     domains: tuple[str, ...]
 
     @property
-    def evaluated(self) -> Encoder:
+    def evaluated(self) -> EncoderNetwork:
         """The network that is evaluated and saved as the run's result: the teacher's where there is one."""
         return self.encoder if self.teacher is None else self.teacher.network
 
@@ -120,7 +120,7 @@ def _losses(parts: TrainingParts, piece: Batch, encoded: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def _encoded_by(network: Encoder, piece: Batch, parts: TrainingParts) -> Tensor:
+def _encoded_by(network: EncoderNetwork, piece: Batch, parts: TrainingParts) -> Tensor:
     """Features of a part of the batch by a network in evaluation mode, each domain with its own batch norm."""
     usual = network.evaluation_domain
     encoded = []

@@ -1,1 +1,0 @@
-"""Programs made of the parts below: training, extraction, evaluation, checkpoints."""

@@ -1,0 +1,105 @@
+"""Which encoder a user means: a checkpoint, the one that a gallery remembers, or a network without a checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from spcl.data.crop_shapes import crop_shape
+from spcl.errors import InputError
+from spcl.inference.embedding import SMALL_IMAGENET_ARCH, Encoder, imagenet_encoder, load_encoder
+from spcl.inference.encode_options import EncoderChoice
+from spcl.inference.encoder_origin import EncoderOrigin
+from spcl.records import Record
+from spcl.reporting.console import Reporter
+
+
+@dataclass(frozen=True)
+class RememberedEncoder:
+    """The encoder that features at hand come from.
+
+    Attributes:
+        holder: What holds the features, in words: ``the gallery g``.
+        fingerprint: Fingerprint of the encoder.
+        origin: How it was made; None: an older version or another program does not say it.
+    """
+
+    holder: str
+    fingerprint: str
+    origin: EncoderOrigin | None
+
+
+def chosen_encoder(
+    choice: EncoderChoice,
+    records: Callable[[], Sequence[Record]],
+    *,
+    remembered: RememberedEncoder | None = None,
+    report: Reporter,
+) -> Encoder:
+    """The encoder that is meant, and a word on it where no checkpoint was named.
+
+    Args:
+        choice: The encoder that the user chose.
+        records: The images; their shape decides the size for a network without a checkpoint. Called where needed.
+        remembered: The encoder that the features come from which are compared; taken where nothing was said.
+        report: Gets what is used and why.
+
+    Raises:
+        InputError: If the checkpoint or the weights cannot be used, or the remembered encoder is not known or has other
+            weights by now; says what to do.
+    """
+    if choice.checkpoint:
+        return load_encoder(choice.checkpoint, arch=choice.arch or None, domain=choice.domain)
+    if choice.domain != "target":
+        raise InputError(f"--domain {choice.domain} is for a checkpoint, and none is given")
+    if remembered is not None and choice.is_open:
+        return _made_again(remembered, report)
+    origin = None if remembered is None else remembered.origin
+    if origin is not None and not origin.checkpoint:
+        size, reason = (origin.height, origin.width), f"images of {origin.height} x {origin.width}"
+    else:
+        shape = crop_shape(records())
+        size, reason = shape.size, shape.reason
+    encoder = imagenet_encoder(
+        choice.arch or SMALL_IMAGENET_ARCH, pretrained=choice.pretrained, size=size, pixel_range=choice.pixel_range
+    )
+    report.say(f"encoder: {encoder.network.settings.arch}, {_weights(encoder, choice.pretrained)}; {reason}")
+    return encoder
+
+
+def made_again(origin: EncoderOrigin) -> Encoder:
+    """The encoder that was made so; errors as of ``load_encoder`` and ``imagenet_encoder``."""
+    if origin.checkpoint:
+        return load_encoder(origin.checkpoint, arch=origin.arch or None, domain=origin.domain)
+    size = origin.height, origin.width
+    return imagenet_encoder(origin.arch, pretrained=origin.pretrained, size=size, pixel_range=origin.pixel_range)
+
+
+def _made_again(remembered: RememberedEncoder, report: Reporter) -> Encoder:
+    origin = remembered.origin
+    if origin is None:
+        raise InputError(
+            f"{remembered.holder} does not say how its encoder was made ({remembered.fingerprint}): give the "
+            "checkpoint first, or --encoder"
+        )
+    if origin.checkpoint and not Path(origin.checkpoint).is_file():
+        raise InputError(
+            f"{remembered.holder} was made with {origin}, which is not there any more: give its new place first, or "
+            "--encoder FILE"
+        )
+    encoder = made_again(origin)
+    if encoder.fingerprint != remembered.fingerprint:
+        raise InputError(
+            f"{remembered.holder} was made with {origin}, whose weights have changed since: they were "
+            f"{remembered.fingerprint} and are {encoder.fingerprint}. Give the checkpoint with the former weights, or "
+            "embed the images again"
+        )
+    report.say(f"encoder: {origin}, as {remembered.holder} has it")
+    return encoder
+
+
+def _weights(encoder: Encoder, pretrained: str) -> str:
+    if pretrained == "none":
+        return "random weights, whose features say little"
+    return "ImageNet weights" if pretrained == "auto" else f"weights {pretrained} ({encoder.network.used_weights})"

@@ -1,0 +1,243 @@
+"""Evaluation of an encoder on queries and gallery: features, then the protocol, optionally with re-ranking."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from spcl.data.from_lists import vehicleid_draw
+from spcl.data.image_store import ImageStore
+from spcl.data.one_image import image_keys
+from spcl.inference.extraction import broken_images, extract_features
+from spcl.nn.encoder_network import EncoderNetwork
+from spcl.records import Record, ReIDDataset, cameras_of, identities_of
+from spcl.reporting.console import Reporter
+from spcl.retrieval.ranking import RankingResult, average_results, rank_features
+from spcl.retrieval.rerank import rank_reranked
+from spcl.retrieval.top_gallery import TopGallery, top_gallery
+from spcl.runtime import Runtime
+
+VEHICLEID_DRAWS = 10
+
+
+@dataclass(frozen=True)
+class EvaluationResult:
+    """The result of an evaluation.
+
+    Attributes:
+        plain: The ranking by cosine distance.
+        reranked: The ranking after k-reciprocal re-ranking; None if it was not requested.
+        num_queries: Number of queries; ``plain.num_valid_queries`` of them have a match.
+        num_gallery: Number of gallery images.
+        broken: Paths of images that could not be read, and were ranked as grey images.
+        hits: The gallery images most similar to each query, by row of the data set's gallery; None if they were not
+            requested, or if the protocol draws several galleries.
+    """
+
+    plain: RankingResult
+    reranked: RankingResult | None
+    num_queries: int
+    num_gallery: int
+    broken: tuple[str, ...]
+    hits: TopGallery | None = None
+
+    def to_row(self) -> dict[str, Any]:
+        """Give mAP and top-1/5/10 as fractions, the protocol, the number of valid queries and that of broken images."""
+        row = _row(self.plain) | {
+            "protocol": self.plain.protocol,
+            "valid_queries": self.plain.num_valid_queries,
+            "broken": len(self.broken),
+        }
+        if self.reranked is not None:
+            row["reranked"] = _row(self.reranked)
+        return row
+
+
+def evaluate_encoder(
+    encoder: EncoderNetwork,
+    dataset: ReIDDataset,
+    store_of: Callable[[tuple[Record, ...]], ImageStore],
+    runtime: Runtime,
+    report: Reporter,
+    *,
+    protocol: str | None = None,
+    domain: str | None = None,
+    with_rerank: bool = False,
+    batch_size: int = 256,
+    flip: bool = False,
+    num_hits: int = 0,
+) -> EvaluationResult:
+    """Rate an encoder on a data set's queries and gallery.
+
+    Args:
+        encoder: The network, on the runtime's device.
+        dataset: A data set with queries and gallery.
+        store_of: Gives the images of records; called once with all of them.
+        runtime: Device and precision.
+        report: Receives progress, and warnings about images that cannot be read.
+        protocol: How matches count; None: the data set's protocol.
+        domain: Domain whose batch norm is used; None: the network's default.
+        with_rerank: Whether to evaluate a second time after k-reciprocal re-ranking.
+        batch_size: Number of images encoded at a time.
+        flip: Whether to average the features of each image and its mirror image.
+        num_hits: Number of most similar gallery images to return for each query; 0: none.
+
+    Raises:
+        ValueError: If no query has a match.
+    """
+    chosen = protocol or dataset.protocol
+    records = dataset.query + dataset.gallery
+    store = store_of(records)
+    with report.progress("evaluation: features") as advance:
+        features = extract_features(
+            encoder, store, runtime, domain=domain, batch_size=batch_size, flip=flip, progress=advance
+        )
+    broken = tuple(str(records[row].path) for row in broken_images(store, runtime))
+    if broken:
+        listed = "; ".join(broken[:5]) + (" ..." if broken[5:] else "")
+        report.warn(f"{len(broken)} image(s) could not be read and are ranked as grey: {listed}")
+    num_unknown = sum(record.identity is None for record in dataset.query)
+    if num_unknown:
+        report.warn(f"{num_unknown} of {len(dataset.query)} queries have no identity and are left out of the figures")
+    row_of = {id(record): row for row, record in enumerate(records)}
+    results, reranked = [], []
+    for query, gallery in _draws(dataset, chosen):
+        query_rows, gallery_rows = (
+            np.array([row_of[id(record)] for record in part], dtype=np.int64) for part in (query, gallery)
+        )
+        plain, better = _rate(features, records, query_rows, gallery_rows, chosen, with_rerank, runtime, report)
+        results.append(plain)
+        reranked += [better] if better is not None else []
+    hits = None
+    if num_hits and len(results) == 1:
+        # One draw means that the data set's own queries and gallery are used.
+        hits = _hits(features, records, query_rows, gallery_rows, chosen, num_hits, runtime)
+    return EvaluationResult(
+        plain=results[0] if len(results) == 1 else average_results(results),
+        reranked=None if not reranked else reranked[0] if len(reranked) == 1 else average_results(reranked),
+        num_queries=len(dataset.query),
+        num_gallery=len(dataset.gallery),
+        broken=broken,
+        hits=hits,
+    )
+
+
+def _hits(
+    features: torch.Tensor,
+    records: tuple[Record, ...],
+    query: NDArray[np.int64],
+    gallery: NDArray[np.int64],
+    protocol: str,
+    num_hits: int,
+    runtime: Runtime,
+) -> TopGallery:
+    """Find the most similar gallery images of each query; each process searches for its part of the queries."""
+    identities, (cameras, protocol) = identities_of(records), _left_out_by(records, protocol)
+    part = runtime.part(len(query))
+    own = query[part.start : part.stop]
+    columns = features[torch.from_numpy(gallery)].to(runtime.device)
+    found = top_gallery(
+        features[torch.from_numpy(own)].to(runtime.device),
+        columns,
+        identities[own],
+        identities[gallery],
+        cameras[own],
+        cameras[gallery],
+        k=num_hits,
+        protocol=protocol,
+    )
+    rows, similarities = (
+        runtime.gather_parts(torch.from_numpy(values), len(query)).numpy()
+        for values in (found.rows, found.similarities)
+    )
+    return TopGallery(rows, similarities)
+
+
+def _draws(dataset: ReIDDataset, protocol: str) -> list[tuple[tuple[Record, ...], tuple[Record, ...]]]:
+    """Give the queries and galleries to rate: the data set's, or VehicleID's ten draws of a gallery."""
+    if protocol != "vehicleid":
+        return [(dataset.query, dataset.gallery)]
+    return [vehicleid_draw(dataset.query + dataset.gallery, seed) for seed in range(VEHICLEID_DRAWS)]
+
+
+def _rate(
+    features: torch.Tensor,
+    records: tuple[Record, ...],
+    query: NDArray[np.int64],
+    gallery: NDArray[np.int64],
+    protocol: str,
+    with_rerank: bool,
+    runtime: Runtime,
+    report: Reporter,
+) -> tuple[RankingResult, RankingResult | None]:
+    identities, (cameras, ranked_as) = identities_of(records), _left_out_by(records, protocol)
+    labels = (identities[query], identities[gallery], cameras[query], cameras[gallery])
+    rows, columns = features[torch.from_numpy(query)], features[torch.from_numpy(gallery)]
+    part = runtime.part(len(rows))
+
+    def join(figures: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.asarray(runtime.gather_parts(torch.from_numpy(figures), len(rows)).numpy())
+
+    with report.progress("evaluation: ranking") as advance:
+        plain = rank_features(
+            rows,
+            columns,
+            *labels,
+            protocol=ranked_as,
+            device=runtime.device,
+            progress=advance,
+            part=part,
+            join=join,
+        )
+    plain = replace(plain, protocol=protocol)
+    if not with_rerank:
+        return plain, None
+    on_device = rows.to(runtime.device), columns.to(runtime.device)
+    with report.progress("evaluation: re-ranking") as advance:
+        better = runtime.on_main(lambda: rank_reranked(*on_device, *labels, protocol=ranked_as, progress=advance))
+    return plain, replace(better, protocol=protocol)
+
+
+def _left_out_by(records: Sequence[Record], protocol: str) -> tuple[NDArray[np.int64], str]:
+    """Give numbers of records, and a protocol, with which a query's own image never counts as a match.
+
+    The protocol market1501 leaves out gallery images that have the query's identity and camera, and so the query's own
+    image. With another protocol, if an image is both query and gallery, image numbers take the place of cameras.
+    """
+    if protocol == "market1501":
+        return cameras_of(records), protocol
+    keys = image_keys([record.path for record in records])
+    if len(set(keys)) == len(keys):
+        return cameras_of(records), protocol
+    return np.unique(keys, return_inverse=True)[1].astype(np.int64), "market1501"
+
+
+def _row(result: RankingResult) -> dict[str, float]:
+    return {
+        "mAP": result.mean_ap,
+        "top1": result.top(1),
+        "top5": result.top(5),
+        "top10": result.top(10),
+    }
+
+
+def evaluation_lines(result: EvaluationResult, name: str) -> list[str]:
+    """Describe an evaluation in lines of text, with its protocol and the number of queries that counted."""
+    plain = result.plain
+    lines = [
+        f"{name}: protocol {plain.protocol}, {plain.num_valid_queries} of {result.num_queries} queries can match, "
+        f"{result.num_gallery} gallery images"
+        + (f", mean of {VEHICLEID_DRAWS} draws of the gallery" if plain.protocol == "vehicleid" else "")
+    ]
+    for title, rated in (("", plain), (" after re-ranking", result.reranked)):
+        if rated is not None:
+            lines.append(
+                f"  mAP {100 * rated.mean_ap:.1f}%   top-1 {100 * rated.top(1):.1f}%   "
+                f"top-5 {100 * rated.top(5):.1f}%   top-10 {100 * rated.top(10):.1f}%{title}"
+            )
+    return lines

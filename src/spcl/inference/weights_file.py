@@ -1,0 +1,110 @@
+"""A trained encoder of one domain as safetensors: a checkpoint that plain timm or torchvision code can load.
+
+The trunk has timm's or torchvision's own names; what re-identification adds to it (neck, embedding layer, the exponent
+of generalised-mean pooling) stands apart under ``reid.``. What the encoder is stands in the file's header. Here a file
+becomes the content of a checkpoint and back; ``checkpoint.py`` reads both alike.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+
+from spcl.atomic_files import written_aside
+from spcl.errors import InputError, first_line
+from spcl.file_kinds import is_safetensors, what_it_is
+from spcl.inference.official_checkpoints import from_official, to_official
+
+SUFFIX = ".safetensors"
+REID_PREFIX = "reid."
+"""Of the names of all tensors that are not the trunk's."""
+
+_FACTS = "spcl"
+_PARTS = ("neck.", "embedding.", "pooling.")
+
+
+def is_weights_file(path: Path) -> bool:
+    """Whether a path names a file of this kind, or is one under another name."""
+    return path.suffix.lower() == SUFFIX or (path.is_file() and is_safetensors(path))
+
+
+def write_weights_file(content: Mapping[str, Any], path: Path, header: Mapping[str, str]) -> None:
+    """Write the content of a checkpoint, aside and renamed.
+
+    Args:
+        content: Content of a checkpoint with one domain, from ``checkpoint.checkpoint_of``.
+        path: The file.
+        header: What other programs should find in the header beside what is read back.
+
+    Raises:
+        InputError: If it cannot be written.
+    """
+    facts = json.dumps(content["spcl"], default=_plain)
+    state = from_official(content["state_dict"])
+    tensors = {_name_in_file(name): value.detach().cpu().contiguous() for name, value in state.items()}
+    with written_aside(path) as aside:
+        aside.write_bytes(save(tensors, metadata={"format": "pt", **header, _FACTS: facts}))
+
+
+def read_weights_file(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
+    """Read what ``write_weights_file`` has written.
+
+    Returns:
+        The content of a checkpoint, and the header that was given.
+
+    Raises:
+        InputError: If there is no such file, it is broken, or it was not written by this package.
+    """
+    if not path.is_file():
+        found = sorted(entry.name for entry in path.parent.glob(f"*{SUFFIX}")) if path.parent.is_dir() else []
+        hint = f"; in {path.parent} there are {', '.join(found)}" if found else ""
+        raise InputError(f"there is no weights file {path}{hint}")
+    try:
+        kind = what_it_is(path)
+        if kind is not None:
+            raise InputError(f"{path} cannot be read as safetensors: it is {kind}")
+        with safe_open(path, framework="pt") as file:
+            header = dict(file.metadata() or {})
+            tensors: dict[str, torch.Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except InputError:
+        raise
+    except (SafetensorError, OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read as safetensors: {first_line(error)}; is it whole?") from error
+    header.pop("format", None)
+    try:
+        facts = json.loads(header.pop(_FACTS))
+        is_timm = str(facts["encoder"]["arch"]).startswith("timm/")
+    except (KeyError, ValueError, TypeError) as error:
+        raise InputError(
+            f"{path} holds weights of a network and does not say what its encoder is: its header has no entry "
+            f"{_FACTS!r}, which spcl export writes. Give it to --pretrained, with --arch NAME of its network"
+        ) from error
+    state = {_our_name(name, is_timm): value for name, value in tensors.items()}
+    return {"state_dict": to_official(state), "epoch": 0, "best_mAP": 0.0, "spcl": facts}, header
+
+
+def _name_in_file(name: str) -> str:
+    plain = re.sub(r"\.norms\.\w+\.", ".", name)
+    if plain.startswith(_PARTS):
+        return REID_PREFIX + plain
+    return plain.removeprefix("trunk.").removeprefix("model.")
+
+
+def _our_name(name: str, is_timm: bool) -> str:
+    if name.startswith(REID_PREFIX):
+        return name.removeprefix(REID_PREFIX)
+    return f"trunk.model.{name}" if is_timm else f"trunk.{name}"
+
+
+def _plain(value: Any) -> Any:
+    """NumPy scalars and arrays, and tensors, as plain values."""
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    raise TypeError(f"a checkpoint says {value!r}, which is no plain value")

@@ -1,0 +1,294 @@
+"""Output of a run: progress with an estimate, one row for each epoch, a metrics file, warnings.
+
+On a terminal, progress is a bar that disappears at the end; elsewhere (a log file, a job's output) it is a line every
+quarter of a minute. Stages of less than two seconds are not shown.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.progress import Progress as Bars
+
+from spcl.atomic_files import written_aside
+from spcl.reporting.events import (
+    Advance,
+    EpochEnded,
+    Event,
+    Note,
+    Noted,
+    Progress,
+    Reporter,
+    RunStarted,
+    StageEnded,
+    StageStarted,
+    Warned,
+)
+
+__all__ = [
+    "Advance",
+    "ConsoleReporter",
+    "MetricsFile",
+    "Note",
+    "Reporter",
+    "ReporterListener",
+    "SilentReporter",
+    "WarningsKept",
+    "duration",
+    "epoch_header",
+    "epoch_line",
+    "say_notes",
+    "write_metrics",
+]
+
+_QUIET_SECONDS = 2.0
+_SECONDS_BETWEEN_LINES = 15.0
+_SECONDS_BETWEEN_NOTES = 5.0
+
+
+class SilentReporter:
+    """Reports nothing: for use as a library and in tests. Warnings are kept in ``warnings``."""
+
+    def __init__(self) -> None:
+        self.warnings: list[str] = []
+
+    def say(self, text: str) -> None:
+        """Nothing."""
+
+    def warn(self, text: str) -> None:
+        """Keep the warning."""
+        self.warnings.append(text)
+
+    @contextmanager
+    def progress(self, name: str, note: Note | None = None) -> Iterator[Advance]:
+        """Nothing."""
+        yield lambda done, total: None
+
+
+class WarningsKept:
+    """Passes everything on to another reporter and keeps the warnings, for the result of a program."""
+
+    def __init__(self, report: Reporter | None = None) -> None:
+        """Pass on to ``report``; None: to nothing, so that the program is silent."""
+        self._report: Reporter = report or SilentReporter()
+        self.warnings: list[str] = []
+
+    def say(self, text: str) -> None:
+        """Print a line of information."""
+        self._report.say(text)
+
+    def warn(self, text: str) -> None:
+        """Pass the warning on, and keep it."""
+        self.warnings.append(text)
+        self._report.warn(text)
+
+    def progress(self, name: str, note: Note | None = None) -> Any:
+        """As the other shows it."""
+        return self._report.progress(name, note)
+
+
+def say_notes(report: Reporter, notes: Sequence[str]) -> None:
+    """Report what was found of a source and what is not used of it."""
+    for note in notes:
+        report.say(f"note: {note}")
+
+
+class _Console(Console):
+    """A console that leaves a reader that has gone to the program; rich would end it as if it had failed."""
+
+    def on_broken_pipe(self) -> None:
+        """Called while the error is handled."""
+        raise BrokenPipeError
+
+
+class ConsoleReporter:
+    """Reports to the terminal, or to a file as readable lines."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self.console = console or _Console(file=sys.stdout, highlight=False, soft_wrap=True)
+
+    def say(self, text: str) -> None:
+        """Print a line of information."""
+        self.console.print(text, markup=False)
+
+    def warn(self, text: str) -> None:
+        """Print a highlighted line."""
+        self.console.print(f"warning: {text}", style="yellow", markup=False)
+
+    @contextmanager
+    def progress(self, name: str, note: Note | None = None) -> Iterator[Advance]:
+        """Show the progress of a stage: a bar on a terminal, a line every quarter of a minute elsewhere."""
+        with (_bar if self.console.is_terminal else _lines)(self.console, name, note) as advance:
+            yield advance
+
+
+@contextmanager
+def _bar(console: Console, name: str, note: Note | None) -> Iterator[Advance]:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("eta"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    bars = Bars(*columns, console=console, transient=True)
+    started, task, noted, words = time.monotonic(), None, 0.0, ""
+
+    def advance(done: int, total: int) -> None:
+        nonlocal task, noted, words
+        if task is None:
+            if done >= total or time.monotonic() - started < _QUIET_SECONDS:
+                return
+            bars.start()
+            task = bars.add_task(name, total=total, note="")
+        if note is not None and time.monotonic() - noted > _SECONDS_BETWEEN_NOTES:
+            noted, words = time.monotonic(), note()
+        bars.update(TaskID(task), completed=done, total=total, note=words)
+
+    try:
+        yield advance
+    finally:
+        # Ctrl-C may come while the bar is begun: the cursor and the stream of errors are given back all the same.
+        if bars.live.is_started:
+            bars.stop()
+
+
+@contextmanager
+def _lines(console: Console, name: str, note: Note | None) -> Iterator[Advance]:
+    started = time.monotonic()
+    last = started
+
+    def advance(done: int, total: int) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last < _SECONDS_BETWEEN_LINES or not 0 < done < total:
+            return
+        last = now
+        left = (now - started) * (total - done) / done
+        more = f", {note()}" if note is not None else ""
+        console.print(f"  {name}: {done} of {total}, {duration(left)} left{more}", markup=False)
+
+    yield advance
+
+
+def duration(seconds: float) -> str:
+    """Format seconds for people: ``8 s``, ``3 min 20 s``, ``2 h 5 min``."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+_STAGES = ("label", "train", "evaluate")
+_COLUMNS: tuple[tuple[str, int, Callable[[Mapping[str, Any]], str]], ...] = (
+    ("epoch", 5, lambda row: str(row["epoch"])),
+    ("clusters", 8, lambda row: str(row["num_clusters"])),
+    ("un-clustered", 12, lambda row: str(row["num_unclustered"])),
+    (
+        "sizes q1/q2/q3",
+        14,
+        lambda row: "/".join(f"{size:.0f}" for size in row["cluster_size_quartiles"]) or "-",
+    ),
+    ("loss", 7, lambda row: _number(row.get("loss"))),
+    ("source", 7, lambda row: _number(row["losses"].get("source"))),
+    ("target", 7, lambda row: _number(row["losses"].get("target"))),
+    ("mAP", 6, lambda row: _percent(row.get("mAP"))),
+    ("top-1", 6, lambda row: _percent(row.get("top1"))),
+    (
+        "seconds label/train/eval",
+        24,
+        lambda row: "/".join(f"{row['seconds'].get(s, 0):.1f}" for s in _STAGES),
+    ),
+)
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.1f}"
+
+
+def epoch_header() -> str:
+    """Give the names of an epoch row's columns."""
+    return "  ".join(f"{name:>{width}}" for name, width, _ in _COLUMNS)
+
+
+def epoch_line(row: Mapping[str, Any]) -> str:
+    """Format one epoch on one line."""
+    return "  ".join(f"{cell(row):>{width}}" for _, width, cell in _COLUMNS)
+
+
+def write_metrics(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write the rows of all epochs as JSON lines to a temporary file that is renamed: no file is left incomplete.
+
+    The whole history is written each time, so that a resumed run has each epoch once.
+
+    Raises:
+        InputError: If the file cannot be written.
+    """
+    with written_aside(path, next_step="free some space, then use --resume") as aside:
+        aside.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+
+class ReporterListener:
+    """Shows the events of a run through a reporter, the console's say: notes, progress, a line for each epoch."""
+
+    def __init__(self, reporter: Reporter) -> None:
+        self._reporter = reporter
+        self._stages: dict[str, tuple[Any, Advance]] = {}
+
+    def on(self, event: Event) -> None:
+        """Show an event."""
+        match event:
+            case Noted(text):
+                self._reporter.say(text)
+            case Warned(text):
+                self._reporter.warn(text)
+            case StageStarted(stage, note):
+                context = self._reporter.progress(stage, note)
+                self._stages[stage] = context, context.__enter__()
+            case Progress(stage, done, total):
+                self._stages[stage][1](done, total)
+            case StageEnded(stage):
+                self._stages.pop(stage)[0].__exit__(None, None, None)
+            case RunStarted(history=history):
+                self._reporter.say(epoch_header())
+                for report in history:
+                    self._reporter.say(epoch_line(report.to_row()))
+            case EpochEnded(report=report):
+                self._reporter.say(epoch_line(report.to_row()))
+            case _:
+                pass
+
+
+class MetricsFile:
+    """Writes the reports of all epochs as JSON lines whenever one ends."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def on(self, event: Event) -> None:
+        """Write the file if the event is the end of an epoch."""
+        if isinstance(event, EpochEnded):
+            write_metrics(self._path, [report.to_row() for report in event.history])

@@ -1,0 +1,290 @@
+"""The folder of a run: whose it is, what is written into it, how a run is continued from it."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from spcl.atomic_files import written_aside
+from spcl.data.files import what_is_there
+from spcl.errors import InputError
+from spcl.inference.checkpoint import checkpoint_of, save_atomically
+from spcl.inference.official_checkpoints import load_safely
+from spcl.launched import is_main_process
+from spcl.nn.encoder_network import EncoderNetwork
+from spcl.reporting.console import Reporter
+from spcl.runtime import Runtime
+from spcl.selfpaced.hybrid_memory import HybridMemory
+from spcl.selfpaced.sharded_memory import ShardedMemory
+from spcl.selfpaced.slots import Slots
+from spcl.settings import flat_values
+from spcl.training.state import RunState
+from spcl.training_run.earlier_runs import in_parts
+from spcl.training_run.run_file_names import CONFIG_FILE as CONFIG_FILE
+from spcl.training_run.run_file_names import METRICS_FILE as METRICS_FILE
+
+CHECKPOINT_FILE, BEST_FILE = "checkpoint.pth.tar", "model_best.pth.tar"
+RESUME_FILE = "resume.pt"
+
+# What may differ between a run and its continuation: none of it changes a number of the epochs already made.
+_MAY_CHANGE = {
+    "data.data_dir",
+    "data.workers",
+    "data.image_memory",
+    "data.cache_dir",
+    "data.check",
+    "network.pretrained",
+    "schedule.epochs",
+    "schedule.eval_step",
+    "run.logs_dir",
+    "run.device",
+    "run.checkpoint_iters",
+    "run.compile",
+    "memory.placement",
+}
+
+
+@dataclass(frozen=True)
+class RunIdentity:
+    """What must be the same when a run is continued.
+
+    Attributes:
+        settings: All settings, by section; plain values.
+        images: A number for the training images of each domain.
+        defaults: The default of every setting.
+        read: Settings of an earlier version in the places that they have today.
+    """
+
+    settings: Mapping[str, Any]
+    images: list[int]
+    defaults: Mapping[str, Any]
+    read: Callable[[Mapping[str, Any]], Mapping[str, Any]] = dict
+
+
+def holds_run(folder: Path) -> bool:
+    """Whether a folder holds a run, or the settings of one that was stopped before its first save."""
+    return any((folder / name).exists() for name in (RESUME_FILE, CONFIG_FILE, CHECKPOINT_FILE, BEST_FILE))
+
+
+def holds_state(folder: Path) -> bool:
+    """Whether a run has been saved in a folder, so that it can be continued."""
+    return (folder / RESUME_FILE).exists()
+
+
+@contextmanager
+def stops_in_order(folder: Path, report: Reporter) -> Iterator[None]:
+    """A block in which a run begins and trains; where it is stopped before its first save, no folder of it stays.
+
+    What was there before stays: a folder, a run in it, files of others. After Ctrl-C the report says what can be done.
+
+    Args:
+        folder: The log folder.
+        report: Receives the text.
+    """
+    began = holds_run(folder)
+    first = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
+    try:
+        yield
+    except BaseException as error:
+        is_saved = holds_state(folder)
+        if is_main_process() and not began and not is_saved:
+            _remove_settings(folder, first)
+        if isinstance(error, KeyboardInterrupt):
+            report.say(
+                f"stopped; what was done is saved in {folder}: the same command with --resume continues"
+                if is_saved
+                else "stopped before anything was saved; the same command starts again"
+            )
+        raise
+
+
+def _remove_settings(folder: Path, first: Path) -> None:
+    """Remove the settings of a run that saved nothing, and the folders below ``first`` that hold nothing else."""
+    with suppress(OSError):  # other files are in it, or the disk is gone
+        (folder / CONFIG_FILE).unlink(missing_ok=True)
+        for made in (folder.absolute(), *folder.absolute().parents):
+            if made == first:
+                return
+            made.rmdir()
+
+
+def check_log_folder(folder: Path, *, resume: bool) -> None:
+    """Whether a run can start, or go on, in a folder: asked before images and weights are looked for.
+
+    Raises:
+        InputError: If it holds a run and ``resume`` is not asked for, or no run and it is, or weights without the state
+            that goes with them.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"the log folder {folder} is a file; give another --logs-dir")
+    if resume and not holds_run(folder):
+        raise InputError(
+            f"there is no run to continue in {folder}: {what_is_there(folder)}. Give the --logs-dir of the run, or "
+            "leave --resume out to start one"
+        )
+    if holds_run(folder) and not resume:
+        raise InputError(
+            f"{folder} holds a run already; continue it with --resume, or give another --logs-dir. "
+            "Nothing is ever overwritten in silence"
+        )
+    weights = next((name for name in (CHECKPOINT_FILE, BEST_FILE) if (folder / name).exists()), None)
+    if weights is not None and not (folder / RESUME_FILE).exists():
+        raise InputError(
+            f"{folder} holds {weights} and no {RESUME_FILE}: there is nothing to continue, and a new run would "
+            f"overwrite it. Give another --logs-dir (--from-checkpoint {folder / weights} starts from these weights)"
+        )
+
+
+def prepare_log_folder(folder: Path, *, resume: bool) -> bool:
+    """Make the folder of a run, and make sure that it is this run's.
+
+    Returns:
+        Whether there is a state to continue from.
+
+    Raises:
+        InputError: As ``check_log_folder``; if it cannot be written to.
+    """
+    check_log_folder(folder, resume=resume)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise InputError(f"cannot write to the log folder {folder}: {error.strerror or error}") from error
+    return holds_state(folder)
+
+
+def write_settings(folder: Path, text: str) -> None:
+    """Write the resolved settings: aside, flushed, renamed.
+
+    Raises:
+        InputError: If they cannot be written.
+    """
+    with written_aside(folder / CONFIG_FILE, next_step="free some space, or give another --logs-dir") as aside:
+        aside.write_text(text, encoding="utf-8")
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Where a run is saved and continued from.
+
+    Attributes:
+        path: The folder.
+        identity: Identity of the run.
+        runtime: One process writes; all of them give their part.
+        slots: Layout of the memory.
+    """
+
+    path: Path
+    identity: RunIdentity
+    runtime: Runtime
+    slots: Slots
+
+    def save(self, state: RunState, result: EncoderNetwork, *, epoch_ended: bool, is_best: bool) -> tuple[Path, ...]:
+        """Save a run; called by every process, written by one.
+
+        The state comes last: when it says that an epoch is done, that epoch's other files are there.
+
+        Args:
+            state: State of the run.
+            result: The encoder that the run is for: it goes into the checkpoints.
+            epoch_ended: Whether checkpoints are written, too.
+            is_best: Whether the best checkpoint is among them.
+
+        Returns:
+            The files that were written.
+        """
+        settings = dict(self.identity.settings)
+        content = {"state": state.state_dict(), "config": settings, "images": self.identity.images}
+        names = [CHECKPOINT_FILE, *([BEST_FILE] if is_best else [])] if epoch_ended else []
+
+        def write() -> None:
+            if names:
+                facts = {"config": settings}
+                weights = checkpoint_of(result, epoch=state.epoch, best_mean_ap=state.best_mean_ap, facts=facts)
+                for name in names:
+                    save_atomically(weights, self.path / name)
+            save_atomically(content, self.path / RESUME_FILE)
+
+        self.runtime.on_main(write)
+        return tuple(self.path / name for name in (*names, RESUME_FILE))
+
+    def restore(self, state: RunState) -> None:
+        """Continue a state from what the run saved.
+
+        Raises:
+            InputError: If the run was made with other settings or other images; names them.
+        """
+        # Every process reads the file, and needs its part of the memory's rows: a mapped file is not in memory twice.
+        # (On Windows a mapped file could not be replaced by the next save.)
+        try:
+            saved = load_safely(self.path / RESUME_FILE, mapped=os.name == "posix")
+        except InputError as error:
+            raise InputError(f"{error}. {_what_is_left(self.path)}") from error
+        if not {"state", "config", "images"} <= set(saved):
+            raise InputError(f"{self.path / RESUME_FILE} is not the state of a run. {_what_is_left(self.path)}")
+        require_same_settings(saved["config"], self.identity, self.path)
+        if saved["images"] != self.identity.images:
+            raise InputError(
+                f"the images are not those that the run in {self.path} began with; bring them back, or give another "
+                "--logs-dir"
+            )
+        content = in_parts(saved["state"], self.slots)
+        # The hybrid memory copies what it keeps. Of the rest, nothing may go on lying in the file.
+        copies = {name for name, part in state.parts.items() if isinstance(part, HybridMemory | ShardedMemory)}
+        parts = {name: part if name in copies else deepcopy(part) for name, part in content["parts"].items()}
+        state.load_state_dict({**content, "parts": parts})
+
+
+def _what_is_left(folder: Path) -> str:
+    """What a user can go on from where the state of a run cannot be read."""
+    for name in (CHECKPOINT_FILE, BEST_FILE):
+        try:
+            epoch = load_safely(folder / name).get("epoch")
+        except InputError:
+            continue
+        return (
+            f"The run cannot be continued to the same bits; its weights after epoch {epoch} are whole: start a new run "
+            f"from them with --from-checkpoint {folder / name} and another --logs-dir"
+        )
+    return "Nothing else of the run is left to continue from: start it again with another --logs-dir"
+
+
+def saved_epochs(folder: Path) -> int:
+    """How many epochs of a run are done and saved; 0 where nothing is.
+
+    Raises:
+        InputError: If its state cannot be read.
+    """
+    if not holds_state(folder):
+        return 0
+    saved = load_safely(folder / RESUME_FILE, mapped=os.name == "posix")
+    return int(saved.get("state", {}).get("epoch", 0))
+
+
+def require_same_settings(saved: Mapping[str, Any], identity: RunIdentity, folder: Path) -> None:
+    """Raise an ``InputError`` that names the settings in which a run and its continuation differ, if any may not."""
+    before, now = flat_values(identity.read(saved)), flat_values(identity.settings)
+    # A run of an older version lacks the settings that are newer: it was made as their defaults are.
+    before = {name: value for name, value in flat_values(identity.defaults).items() if name in now} | before
+    changed = [
+        f"{name if name.endswith('.kind') else name.rpartition('.')[2]} was {_shown(before, name)} and is "
+        f"{_shown(now, name)}"
+        for name in {**now, **{name: value for name, value in before.items() if name.endswith(".kind")}}
+        if name not in _MAY_CHANGE and (name not in before or name not in now or before[name] != now[name])
+    ]
+    if changed:
+        raise InputError(
+            f"cannot continue the run in {folder} with other settings: {'; '.join(changed)}. "
+            "Give the same ones, or another --logs-dir"
+        )
+
+
+def _shown(settings: Mapping[str, Any], name: str) -> str:
+    return repr(settings[name]) if name in settings else "not there"

@@ -1,0 +1,136 @@
+"""The training and test images of a run: read and checked, without target identities and unreadable images."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import replace
+from pathlib import Path
+
+from spcl.config import Recipe
+from spcl.data.catalogue import load_dataset
+from spcl.data.image_cache import default_cache_dir
+from spcl.data.image_store import ImageStore
+from spcl.data.several_sources import combined_sources
+from spcl.data.source_options import SourceOptions
+from spcl.errors import InputError
+from spcl.inference.query_checks import can_evaluate, check_queries
+from spcl.records import Record, ReIDDataset
+from spcl.reporting.console import Reporter
+from spcl.runtime import Runtime
+from spcl.training_run.checks import check_readable, check_training_sets
+
+
+def load_sets(
+    config: Recipe, runtime: Runtime, report: Reporter, target: ReIDDataset | None = None
+) -> tuple[ReIDDataset | None, ReIDDataset]:
+    """The source, if there is one, and the target, after every check.
+
+    Args:
+        config: Which, and what to do with images that cannot be read.
+        runtime: Processes of the run; one of them opens the images and sends the result to the others.
+        report: Receives progress and warnings.
+        target: The target where it is no data set on disk; None: the one that the settings name.
+
+    Returns:
+        Source and target. The target has lost its training identities. Training images that cannot be read are left
+        out where that was asked for; test images stay, so that figures are over the queries that everybody has.
+
+    Raises:
+        InputError: For whatever cannot be trained on; says what to do.
+    """
+    source_only = config.schedule.source_only
+    sets = runtime.together(lambda: _found_sets(config, target))
+    broken = set(runtime.on_main(lambda: _check_images(config, *sets, report)))
+    source, target = sets
+    if broken:
+        source, target = (None if source is None else _without(source, broken)), _without(target, broken)
+        left = source, target
+        runtime.together(lambda: check_training_sets(*left, source_only=source_only))
+    # From here on the target's identities are removed.
+    target = target.without_training_identities()
+    return source, replace(target, train=()) if source_only else target
+
+
+def _found_sets(config: Recipe, target: ReIDDataset | None) -> tuple[ReIDDataset | None, ReIDDataset]:
+    skip = config.data.on_broken == "skip"
+    options = _source_options(config)
+    if not config.data.source and options.identity_from != "auto":
+        raise InputError(
+            f"--identity-from {options.identity_from} is for the identities of a labelled source, and there is none: "
+            "add --source DATA, or leave it out (the target's training images need no identities)"
+        )
+
+    def load_source(name: str) -> ReIDDataset:
+        return load_dataset(name, keep_missing=skip, labelled=True, options=options)
+
+    source = combined_sources(config.data.source, load_source) if config.data.source else None
+    # Where identities come from is asked for the source: those of the target are not read.
+    target = target or load_dataset(
+        config.data.target, keep_missing=skip, options=replace(options, identity_from="auto")
+    )
+    check_training_sets(source, target, source_only=config.schedule.source_only)
+    if can_evaluate(target):
+        check_queries(target, target.protocol)
+    return source, target
+
+
+def _source_options(config: Recipe) -> SourceOptions:
+    data = config.data
+    return SourceOptions(
+        data_dir=data.data_dir,
+        columns=data.columns,
+        time_format=data.time_format,
+        identity_from=data.identity_from,
+        duplicates=data.duplicates,
+        layout=data.layout,
+    )
+
+
+def training_records(source: ReIDDataset | None, target: ReIDDataset) -> dict[str, tuple[Record, ...]]:
+    """Training images of each domain that has some, in the order of a batch."""
+    records = {"source": () if source is None else source.train, "target": target.train}
+    return {domain: part for domain, part in records.items() if part}
+
+
+def make_store(config: Recipe, records: tuple[Record, ...]) -> ImageStore:
+    """The images of records, as the settings want them read."""
+    data = config.data
+    return ImageStore(
+        records,
+        height=data.height,
+        width=data.width,
+        on_broken=data.on_broken,
+        memory=int(data.image_memory * 2**30),
+        cache_dir=None if data.cache_dir == "none" else Path(data.cache_dir) if data.cache_dir else default_cache_dir(),
+        num_threads=data.workers,
+        pixel_range=data.range,
+    )
+
+
+def _check_images(config: Recipe, source: ReIDDataset | None, target: ReIDDataset, report: Reporter) -> list[Path]:
+    """Training images that cannot be read, and are to be left out."""
+    skip = config.data.on_broken == "skip"
+    sets = [(f"the source {source.name}", source.train)] if source is not None else []
+    sets += [(f"{target.name} (training)", target.train)]
+    test = [(f"{target.name} (test)", target.query + target.gallery)]
+    broken: list[Path] = []
+    for parts, is_test in ((sets, False), (test, True)):
+        found = check_readable(
+            parts,
+            # What is to be left out must be known before the memory has a row for it.
+            everything=config.data.check == "all" or (skip and not is_test),
+            skipped_as=("They are rated as grey images" if is_test else "They are left out") if skip else None,
+            seed=config.run.seed,
+            num_threads=config.data.workers,
+            report=report,
+        )
+        broken += [] if is_test else found
+    return broken
+
+
+def _without(dataset: ReIDDataset, broken: Collection[Path]) -> ReIDDataset:
+    """A data set without some training images; identities run from 0 without gaps again."""
+    kept = [record for record in dataset.train if record.path not in broken]
+    left = sorted({record.identity for record in kept if record.identity is not None})
+    numbers: dict[int | None, int | None] = {identity: number for number, identity in enumerate(left)}
+    return replace(dataset, train=tuple(replace(record, identity=numbers.get(record.identity)) for record in kept))

@@ -1,0 +1,1 @@
+"""From a similarity to a probability, a false-match rate, and the answer unknown."""

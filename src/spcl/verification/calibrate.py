@@ -1,0 +1,268 @@
+"""Calibration of an encoder: which similarity gives which probability and which false-match rate.
+
+This file computes a calibration, stores it in a checkpoint and reads it from there. The pairs that it is fitted to are
+chosen in ``calibration_pairs.py``; the fit is in ``verification/calibration.py``; ``compare.py`` uses the result.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spcl.atomic_files import written_aside
+from spcl.data.files import what_is_there
+from spcl.errors import InputError, first_line
+from spcl.inference.checkpoint import add_facts
+from spcl.inference.embedding import EmbeddedImages, Encoder, embed_records
+from spcl.inference.encoder_choice import RememberedEncoder
+from spcl.inference.encoder_origin import FACT as ENCODER_FACT
+from spcl.inference.encoder_origin import EncoderOrigin
+from spcl.randomness import generator
+from spcl.records import Record
+from spcl.reporting.console import Reporter, SilentReporter
+from spcl.runtime import Runtime
+from spcl.threads import NumThreads
+from spcl.verification.calibration import Calibration, Threshold
+from spcl.verification.pairs import NO_GROUP
+
+FACT = "calibration"
+"""Key of a calibration in the facts of a checkpoint."""
+
+_MOST_IMAGES = 30_000
+_BLOCK = 100
+
+Origin = Literal["labels", "no labels"]
+
+
+@dataclass(frozen=True)
+class EncoderCalibration:
+    """The calibration of one encoder, with its origin.
+
+    Attributes:
+        calibration: Maps similarities to probabilities and false-match rates.
+        origin: Whether the pairs come from identities (``labels``) or from clusters (``no labels``).
+        fingerprint: Fingerprint of the encoder; the calibration does not hold for another encoder.
+        num_images: Number of images whose pairs were compared.
+        num_groups: Number of identities, or of clusters in their place.
+        notes: Limits of the calibration, in sentences.
+        flip: Whether features are averaged with those of mirror images.
+    """
+
+    calibration: Calibration
+    origin: Origin
+    fingerprint: str
+    num_images: int
+    num_groups: int
+    notes: tuple[str, ...] = ()
+    flip: bool = False
+
+    def threshold(self, false_match_rate: float = 0.01) -> Threshold:
+        """Give the similarity threshold for a false-match rate, by ``Calibration.threshold``."""
+        return self.calibration.threshold(false_match_rate)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give the calibration as plain values, for a checkpoint or a JSON file."""
+        return asdict(self) | {"calibration": self.calibration.to_dict(), "notes": list(self.notes)}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> EncoderCalibration:
+        """Build a calibration from the values that ``to_dict`` gave.
+
+        Raises:
+            ValueError: If a value is missing or unknown.
+        """
+        try:
+            # Earlier versions stored the number of objects, and whether identities are known, only at this level.
+            older = {"num_objects": values["num_groups"], "labelled": values["origin"] == "labels"}
+            calibration = Calibration.from_dict(older | dict(values["calibration"]))
+            return cls(**(dict(values) | {"calibration": calibration, "notes": tuple(values["notes"])}))
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"not a calibration: {error}") from error
+
+
+def calibrate(
+    encoder: Encoder,
+    records: Sequence[Record],
+    *,
+    labelled: bool = False,
+    moments: NDArray[np.int64] | None = None,
+    seed: int = 0,
+    runtime: Runtime | None = None,
+    report: Reporter | None = None,
+    num_threads: NumThreads = "auto",
+    flip: bool = False,
+) -> EncoderCalibration:
+    """Calibrate the similarities of an encoder on images like the ones it will be used on.
+
+    Use images that it was not trained on: training images of one object are more similar than those of new objects.
+
+    Args:
+        encoder: The encoder; it is moved to the runtime's device.
+        records: The images, with identities if ``labelled``; cameras improve the result. Of more than 30,000 images,
+            blocks of neighbouring rows are drawn.
+        labelled: Whether pairs are taken from the identities; otherwise from clusters.
+        moments: ``[len(records)]`` int, used without labels. Images with equal numbers were taken by one camera at one
+            time, and so show different objects; -1: unknown. None: unknown for all images.
+        seed: Seed of the random draws.
+        runtime: Device and precision; None: the CPU.
+        report: Receives progress.
+        num_threads: Number of threads that decode images; ``auto``: as many as compute.
+        flip: Whether to average the features of each image and its mirror image; the calibration holds for such
+            features only.
+
+    Raises:
+        InputError: If the images do not give enough pairs, or objects do not differ more than images of one.
+    """
+    # Imported here because reading a calibration does not need this compiled code.
+    from spcl.verification.calibration_pairs import altered_similarities, labelled_pairs, unlabelled_pairs
+
+    report, runtime = report or SilentReporter(), runtime or Runtime("cpu")
+    if labelled and all(record.identity is None for record in records):
+        raise InputError(
+            "a calibration with labels needs identities, and the images have none: give a folder per identity, a table "
+            "with a column identity, or leave --labels out"
+        )
+    chosen = _blocks(len(records), _MOST_IMAGES, generator(seed, "images to calibrate"))
+    some = [records[row] for row in chosen.tolist()]
+    embedded = embed_records(encoder, some, runtime=runtime, report=report, num_threads=num_threads, flip=flip)
+    rng = generator(seed, "pairs to calibrate")
+    if labelled:
+        pairs = labelled_pairs(embedded, rng)
+    else:
+        unread = {path for path, _ in embedded.broken}
+        rows = [row for row in chosen.tolist() if records[row].path not in unread]
+        altered = altered_similarities(encoder, embedded, runtime, report, num_threads, rng, flip=flip)
+        pairs = unlabelled_pairs(embedded, altered, None if moments is None else moments[rows], rng)
+    kind = "identities" if labelled else "clusters"
+    try:
+        fitted = pairs.fit()
+    except ValueError as error:
+        raise InputError(
+            f"cannot calibrate on {len(embedded.records)} images of {pairs.num_groups} {kind}: {error}. What helps: "
+            f"images of more objects{'' if labelled else ', labels (--labels)'}, or a better encoder"
+        ) from error
+    return EncoderCalibration(
+        fitted,
+        "labels" if labelled else "no labels",
+        encoder.fingerprint,
+        num_images=len(embedded.records),
+        num_groups=pairs.num_groups,
+        notes=(*_notes(embedded, len(some), len(records)), *pairs.notes),
+        flip=flip,
+    )
+
+
+def _notes(embedded: EmbeddedImages, num_chosen: int, num_given: int) -> list[str]:
+    notes = []
+    if num_chosen < num_given:
+        notes.append(f"fitted to {num_chosen} of {num_given} images, in blocks of {_BLOCK} neighbours in the list")
+    if embedded.broken:
+        path, reason = embedded.broken[0]
+        # Only the file name, not its folder: a calibration is shared with its checkpoint.
+        notes.append(f"{len(embedded.broken)} images could not be read; the first, {path.name}: {reason}")
+    return notes
+
+
+def _blocks(count: int, most: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Draw at most ``most`` of ``count`` row numbers, ascending, in blocks: neighbouring rows often show one object."""
+    if count <= most:
+        return np.arange(count)
+    starts = np.sort(rng.choice(count // _BLOCK, size=most // _BLOCK, replace=False)) * _BLOCK
+    return np.asarray((starts[:, None] + np.arange(_BLOCK)).reshape(-1))
+
+
+def store_calibration(path: str | Path, found: EncoderCalibration, *, arch: str | None = None) -> None:
+    """Write a calibration into a checkpoint, in place of an earlier one, by a temporary file that is then renamed.
+
+    Args:
+        path: The checkpoint.
+        found: The calibration.
+        arch: Architecture; needed only for a checkpoint that does not contain it.
+
+    Raises:
+        InputError: If the file cannot be read or written.
+    """
+    add_facts(Path(path), {FACT: found.to_dict()}, arch=arch)
+
+
+def write_calibration(path: Path, found: EncoderCalibration, origin: EncoderOrigin | None) -> None:
+    """Write a calibration and the origin of its encoder into a JSON file, by a temporary file that is then renamed.
+
+    Raises:
+        InputError: If the file cannot be written.
+    """
+    values = found.to_dict() | {ENCODER_FACT: None if origin is None else origin.to_dict()}
+    with written_aside(path) as aside:
+        aside.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
+
+
+def read_calibration(path: Path) -> tuple[EncoderCalibration, RememberedEncoder]:
+    """Read a calibration from a JSON file, with the description of its encoder.
+
+    Raises:
+        InputError: If there is no such file, or it contains no calibration.
+    """
+    if not path.is_file():
+        raise InputError(
+            f"there is no calibration {path}: {what_is_there(path)}; spcl calibrate IMAGES -o FILE writes one"
+        )
+    try:
+        values = dict(json.loads(path.read_text(encoding="utf-8")))
+        origin = EncoderOrigin.of_facts(values)
+        found = EncoderCalibration.from_dict({name: value for name, value in values.items() if name != ENCODER_FACT})
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise InputError(
+            f"{path} is not a calibration ({first_line(error)}); spcl calibrate IMAGES -o FILE writes one"
+        ) from error
+    return found, RememberedEncoder(f"the calibration {path}", found.fingerprint, origin)
+
+
+def use_calibration(encoder: Encoder, path: Path) -> EncoderCalibration:
+    """Set an encoder's calibration from a file, in place of its checkpoint's.
+
+    Raises:
+        InputError: If the file cannot be read, or is the calibration of another encoder.
+    """
+    found, remembered = read_calibration(path)
+    if found.fingerprint != encoder.fingerprint:
+        made = f" ({remembered.origin})" if remembered.origin is not None else ""
+        raise InputError(
+            f"{remembered.holder} is of the encoder {found.fingerprint}{made}, and this one is {encoder.fingerprint} "
+            f"({encoder.origin or 'of unknown origin'}): similarities of one say nothing of the other's. Make a "
+            "calibration for this encoder with spcl calibrate"
+        )
+    encoder.facts[FACT] = found.to_dict()
+    return found
+
+
+def stored_calibration(encoder: Encoder) -> EncoderCalibration | None:
+    """Give the calibration in an encoder's checkpoint; None without one, or if it is of other weights or domain.
+
+    Raises:
+        InputError: If the stored values are damaged or of an unknown version.
+    """
+    values = encoder.facts.get(FACT)
+    if values is None:
+        return None
+    try:
+        found = EncoderCalibration.from_dict(values)
+    except (ValueError, AttributeError) as error:
+        raise InputError(
+            f"the calibration in the checkpoint cannot be understood ({error}); make it again with spcl calibrate"
+        ) from error
+    return found if found.fingerprint == encoder.fingerprint else None
+
+
+def moments_of(cameras: Sequence[Any] | None, times: Sequence[Any] | None, count: int) -> NDArray[np.int64] | None:
+    """Number the pairs of camera and time, ``[count]``: -1 where one is unknown; None where all are unknown."""
+    if cameras is None or times is None:
+        return None
+    known = [None if None in pair else (str(pair[0]), str(pair[1])) for pair in zip(cameras, times, strict=True)]
+    numbers = {moment: number for number, moment in enumerate(dict.fromkeys(m for m in known if m is not None))}
+    return np.array([NO_GROUP if m is None else numbers[m] for m in known], dtype=np.int64).reshape(count)

@@ -1,0 +1,216 @@
+"""The pairs of images that a calibration is fitted to, with labels and without.
+
+With labels: pairs of one identity (of two cameras, where these are known) and of two. Without, pairs that almost surely
+are: members of one reliable cluster and altered copies of one image, half and half, against members of different
+clusters; or, where cameras and times are known, against images that one camera took at one time. Members of one cluster
+are more alike than images of one object, altered copies less; their mixture errs little (docs/results.md).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from spcl.data.augment import TrainAugmentation
+from spcl.data.image_store import ImageStore
+from spcl.inference.embedding import EmbeddedImages, Encoder
+from spcl.records import cameras_of, identities_of
+from spcl.reporting.console import Reporter
+from spcl.runtime import Runtime
+from spcl.selfpaced.pseudo_labels import PseudoLabels, pseudo_labels
+from spcl.selfpaced.reliability import singletons_for_noise
+from spcl.threads import NumThreads
+from spcl.verification.calibration import Calibration
+from spcl.verification.pairs import NO_GROUP, different_pairs, pair_similarities, same_pairs
+from spcl.verification.stranger_scores import StrangerScores
+
+MOST_PAIRS = 200_000
+"""Largest number of pairs of each kind."""
+
+_K1, _LEAST_K1, _K2 = 30, 6, 6
+_EPS, _EPS_GAP = 0.45, 0.05
+"""Stricter than in training: a cluster of two objects would hide the very pairs that are mistaken for one. Images are
+of different objects where the tight scale (0.40) parts them: rather some pairs of one object among them, which make
+thresholds stricter, than the most similar of different objects missing (docs/results.md has both)."""
+
+_MOST_ALTERED = 2_000
+_ENOUGH_PAIRS = 200
+_MOST_ALIKE = 0.1
+"""Of images taken at one time, at most: one object taken several times is in one cluster, two objects rarely are."""
+
+
+@dataclass(frozen=True)
+class CalibrationPairs:
+    """Similarities of pairs of images, to which a calibration is fitted.
+
+    Attributes:
+        same: ``[n]`` float32 similarities of two images of one object; some are repeated, so that kinds of pairs have
+            equal weight.
+        different: ``[m]`` float32 similarities of images of two objects.
+        different_groups: ``[m, 2]`` int64, the two objects or clusters of each pair, numbered from 0.
+        num_same: Number of distinct pairs in ``same``.
+        num_groups: Number of identities, or of reliable clusters.
+        notes: Limits of the result, in sentences.
+        labelled: Whether they are known from labels.
+        strangers: What strangers reach to enrolled identities, or reliable clusters; None: too few.
+    """
+
+    same: NDArray[np.float32]
+    different: NDArray[np.float32]
+    different_groups: NDArray[np.int64]
+    num_same: int
+    num_groups: int
+    notes: tuple[str, ...]
+    labelled: bool
+    strangers: StrangerScores | None
+
+    def fit(self) -> Calibration:
+        """The calibration of these pairs.
+
+        Raises:
+            ValueError: As ``Calibration.fit``.
+        """
+        return Calibration.fit(
+            self.same,
+            self.different,
+            different_groups=self.different_groups,
+            num_objects=self.num_groups,
+            labelled=self.labelled,
+            num_same=self.num_same,
+            strangers=self.strangers,
+        )
+
+
+def labelled_pairs(images: EmbeddedImages, rng: np.random.Generator) -> CalibrationPairs:
+    """Pairs from the identities of the records; images without one are in no pair."""
+    identities = identities_of(images.records)
+    same = same_pairs(identities, cameras_of(images.records), most=MOST_PAIRS, rng=rng)
+    different = different_pairs(identities, most=MOST_PAIRS, rng=rng)
+    return CalibrationPairs(
+        pair_similarities(images.features, same),
+        pair_similarities(images.features, different),
+        _numbered(identities, different),
+        len(same),
+        len(np.unique(identities[identities != NO_GROUP])),
+        notes=(),
+        labelled=True,
+        strangers=StrangerScores.measure(images.features, identities, identities, rng),
+    )
+
+
+def unlabelled_pairs(
+    images: EmbeddedImages,
+    altered: NDArray[np.float32],
+    moments: NDArray[np.int64] | None,
+    rng: np.random.Generator,
+) -> CalibrationPairs:
+    """Pairs from clusters, altered copies and, where they are known, cameras and times.
+
+    Args:
+        images: Images and features.
+        altered: ``[n]`` similarities of images to altered copies of themselves.
+        moments: ``[N]``: equal numbers: taken by one camera at one time; -1 unknown. None: none known.
+        rng: Generator of the random draws.
+    """
+    features = images.features
+    clusters = clusters_of(features)
+    reliable = np.where(np.bincount(clusters.labels)[clusters.labels] > 1, clusters.labels, NO_GROUP)
+    inside = pair_similarities(features, same_pairs(reliable, cameras_of(images.records), most=MOST_PAIRS, rng=rng))
+    notes: tuple[str, ...] = ()
+    if not len(inside):
+        notes = ("no reliable clusters: images of one object are known from altered copies alone",)
+    num_same, same = len(inside) + len(altered), _half_and_half(inside, altered, rng)
+    apart = singletons_for_noise(clusters.scales.tight)
+    different = _at_one_time(moments, rng)
+    narrow = clusters.scales.tight
+    alike = (narrow[different[:, 0]] == narrow[different[:, 1]]) & (narrow[different[:, 0]] >= 0)
+    if len(different) and alike.mean() > _MOST_ALIKE:
+        notes += (
+            f"{alike.mean():.0%} of the pairs that one camera took at one time are in one narrow cluster: the times "
+            "are too coarse to show that two images are of different objects, and are not used",
+        )
+        different = different[:0]
+    if len(different) >= _ENOUGH_PAIRS:
+        notes += (f"different objects are known from {len(different)} pairs that one camera took at one time",)
+    else:
+        different = different_pairs(apart, most=MOST_PAIRS, rng=rng)
+    return CalibrationPairs(
+        same,
+        pair_similarities(features, different),
+        # An object may have several narrow clusters, rarely several wide ones; how far a rate holds for other objects
+        # is as with labels when these are left out one by one (docs/results.md).
+        _numbered(singletons_for_noise(clusters.scales.loose), different),
+        num_same,
+        clusters.num_clusters,
+        notes,
+        labelled=False,
+        strangers=StrangerScores.measure(features, reliable, apart, rng),
+    )
+
+
+def clusters_of(features: NDArray[np.float32]) -> PseudoLabels:
+    """Clusters of ``[N, D]`` unit rows as pairs are taken from them."""
+    # In a small set the thirty nearest are nearly everybody.
+    k1 = min(len(features), max(_LEAST_K1, min(_K1, len(features) // 6)))
+    return pseudo_labels(features, k1=k1, k2=min(_K2, k1), eps=_EPS, eps_gap=_EPS_GAP)
+
+
+@torch.no_grad()
+def altered_similarities(
+    encoder: Encoder,
+    images: EmbeddedImages,
+    runtime: Runtime,
+    report: Reporter,
+    num_threads: NumThreads,
+    rng: np.random.Generator,
+    *,
+    flip: bool = False,
+) -> NDArray[np.float32]:
+    """Similarity of images to copies of them that were altered as in training, ``[n]``; ``flip`` as for the images."""
+    rows = np.sort(rng.choice(len(images.records), size=min(_MOST_ALTERED, len(images.records)), replace=False))
+    height, width = encoder.size
+    store = ImageStore(
+        [images.records[row] for row in rows.tolist()],
+        height=height,
+        width=width,
+        on_broken="skip",
+        memory=0,
+        num_threads=num_threads,
+        pixel_range=encoder.network.settings.pixel_range,
+    )
+    alter = TrainAugmentation(height, width, encoder.network.mean, encoder.network.std)
+    together = encoder.batch_size()
+    similarities = np.empty(len(rows), dtype=np.float32)
+    with report.progress("altered copies") as advance:
+        for at in range(0, len(rows), together):
+            pixels = torch.from_numpy(store.read(np.arange(at, min(at + together, len(rows))))).to(runtime.device)
+            with runtime.autocast():
+                altered = encoder.encode(alter.apply(pixels, alter.draw(len(pixels), rng)), flip=flip)
+            part = images.features[rows[at : at + len(pixels)]]
+            similarities[at : at + len(pixels)] = (altered.cpu().numpy() * part).sum(axis=1)
+            advance(at + len(pixels), len(rows))
+    return similarities
+
+
+def _half_and_half(
+    first: NDArray[np.float32], second: NDArray[np.float32], rng: np.random.Generator
+) -> NDArray[np.float32]:
+    """Both, the fewer drawn again until they are as many."""
+    if not len(first) or not len(second):
+        return np.concatenate([first, second])
+    count = max(len(first), len(second))
+    return np.concatenate([part if len(part) == count else rng.choice(part, size=count) for part in (first, second)])
+
+
+def _at_one_time(moments: NDArray[np.int64] | None, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Pairs of images that one camera took at one time: two objects, whatever their clusters say."""
+    if moments is None:
+        return np.empty((0, 2), dtype=np.int64)
+    return same_pairs(moments, np.full(len(moments), NO_GROUP), most=MOST_PAIRS, rng=rng)
+
+
+def _numbered(groups: NDArray[np.int64], pairs: NDArray[np.int64]) -> NDArray[np.int64]:
+    return np.unique(groups[pairs], return_inverse=True)[1].reshape(-1, 2)

@@ -1,0 +1,89 @@
+"""Comparison of two images: their similarity, and with a calibration the probability that they show one object."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from spcl.errors import InputError
+from spcl.inference.embedding import Encoder, ImageLike
+from spcl.verification.calibrate import FACT, EncoderCalibration, stored_calibration
+from spcl.verification.calibration import Verdict, check_rate
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The result of comparing two images. Values that need a calibration are None without one.
+
+    Attributes:
+        similarity: Cosine similarity, -1 to 1.
+        probability: Probability that both show one object, for a prior of 0.5.
+        verdict: ``same``, ``different`` or ``unsure``.
+        threshold: The similarity from which the verdict is ``same``.
+        false_match_rate: Share of pairs of different objects that are called ``same``.
+        origin: Whether the calibration comes from identities (``labels``) or from clusters (``no labels``).
+        warning: Limits of the result, in a sentence; None: there are none.
+    """
+
+    similarity: float
+    probability: float | None = None
+    verdict: Verdict | None = None
+    threshold: float | None = None
+    false_match_rate: float | None = None
+    origin: str | None = None
+    warning: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give the result as plain values by name, for a table or a file."""
+        return asdict(self)
+
+
+def compare(
+    encoder: Encoder,
+    first: ImageLike,
+    second: ImageLike,
+    *,
+    false_match_rate: float = 0.01,
+    calibration: EncoderCalibration | None = None,
+) -> Comparison:
+    """Compare two images.
+
+    Args:
+        encoder: The encoder, from ``load_encoder``.
+        first: One image: a path, a PIL image or a uint8 array ``[H, W, 3]``.
+        second: The other image, in any of the same forms.
+        false_match_rate: Share of pairs of different objects that may be called ``same``; the same share of pairs of
+            one object may be called ``different``, and the similarities between are ``unsure``.
+        calibration: Calibration of the encoder; None: the checkpoint's, if it has one (``spcl calibrate`` makes one).
+            If it was made with ``flip``, the two images are encoded with ``flip``, too.
+
+    Raises:
+        InputError: If an image cannot be read, the rate is out of range, or the calibration is of another encoder.
+    """
+    try:
+        check_rate(false_match_rate)
+    except ValueError as error:
+        raise InputError(str(error)) from error
+    known = calibration or stored_calibration(encoder)
+    if known is not None and known.fingerprint != encoder.fingerprint:
+        raise InputError(
+            f"the calibration was made with the encoder {known.fingerprint}, not with {encoder.fingerprint}: "
+            "make one for this checkpoint with spcl calibrate"
+        )
+    features = encoder.embed([first, second], flip=known is not None and known.flip)
+    similarity = float(features[0] @ features[1])
+    if known is None:
+        warning = None
+        if FACT in encoder.facts:
+            warning = "the checkpoint's calibration is of other weights or another domain, and is not used"
+        return Comparison(similarity, warning=warning)
+    threshold = known.threshold(false_match_rate)
+    return Comparison(
+        similarity,
+        probability=float(known.calibration.probability(similarity)),
+        verdict=known.calibration.verdict(similarity, false_match_rate),
+        threshold=threshold.similarity,
+        false_match_rate=false_match_rate,
+        origin=known.origin,
+        warning=threshold.warning,
+    )

@@ -1,0 +1,91 @@
+"""Comparing two images as a function: from paths to a similarity, a probability and a verdict.
+
+What computes is imported by the function: a wrong path or value is reported before torch is loaded.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from spcl.errors import InputError, require
+from spcl.inference.encode_options import EncoderChoice
+from spcl.reporting.console import Reporter, SilentReporter
+
+if TYPE_CHECKING:
+    from spcl.verification.compare import Comparison
+
+
+@dataclass(frozen=True)
+class ComparisonRequest:
+    """Which two images to compare, and with what.
+
+    Attributes:
+        first: Path of an image.
+        second: Path of the other image.
+        false_match_rate: Share of pairs of different objects, above 0 and below 1, that may be called ``same``.
+        calibration: A file that ``CalibrationResult.store`` or ``spcl calibrate -o`` wrote, in place of the calibration
+            in the checkpoint; None: the checkpoint's, where it has one.
+        encoder: The encoder; by default the calibration's, otherwise ImageNet weights.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+
+    Raises:
+        InputError: If the rate is none, or a folder is given.
+    """
+
+    first: str | Path
+    second: str | Path
+    false_match_rate: float = 0.01
+    calibration: str | Path | None = None
+    encoder: EncoderChoice = field(default_factory=EncoderChoice)
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        """Raise an ``InputError`` for a rate that is none, and for a folder."""
+        require(0 < self.false_match_rate < 1, "false_match_rate", self.false_match_rate, "above 0 and below 1")
+        for given in (self.first, self.second):
+            if Path(given).is_dir():
+                raise InputError(f"{given} is a folder; give one image")
+
+
+def compare_images(request: ComparisonRequest, *, report: Reporter | None = None) -> Comparison:
+    """Compare two images. ``spcl.compare`` does the same with an encoder that is loaded already.
+
+    Args:
+        request: The two images and the options.
+        report: Receives which encoder is used; None: nothing is shown.
+
+    Returns:
+        Comparison: the cosine similarity and, with a calibration, probability and verdict.
+
+    Raises:
+        InputError: If an image, the encoder or the calibration cannot be used.
+
+    Examples:
+        ::
+
+            encoder = spcl.EncoderChoice("model_best.pth.tar")
+            found = spcl.compare_images(spcl.ComparisonRequest("a.jpg", "b.jpg", encoder=encoder))
+            print(found.similarity, found.probability, found.verdict)
+
+    Cost: two images are encoded; the network is loaded anew each time.
+    """
+    from spcl.inference.encoder_choice import chosen_encoder
+    from spcl.records import Record
+    from spcl.runtime import Runtime
+    from spcl.verification.calibrate import read_calibration, use_calibration
+    from spcl.verification.compare import compare
+
+    device = Runtime(request.device).device
+    images = [Path(request.first), Path(request.second)]
+    file = Path(request.calibration) if request.calibration else None
+    encoder = chosen_encoder(
+        request.encoder,
+        lambda: [Record(image) for image in images],
+        remembered=None if file is None else read_calibration(file)[1],
+        report=report or SilentReporter(),
+    ).to(device)
+    if file is not None:
+        use_calibration(encoder, file)
+    return compare(encoder, images[0], images[1], false_match_rate=request.false_match_rate)

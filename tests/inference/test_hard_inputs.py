@@ -1,0 +1,253 @@
+"""Whatever an image is, a file and the same image in memory give one feature; what is no image is named."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from spcl.data.images import open_image
+from spcl.data.synthetic import SyntheticSpec, render_image
+from spcl.errors import InputError
+from spcl.inference.checkpoint import checkpoint_of
+from spcl.inference.embedding import Encoder, embed_records, load_encoder
+from spcl.nn.encoder_network import EncoderNetwork, EncoderSettings
+from spcl.records import Record
+from spcl.runtime import Runtime
+from spcl.training_run.starting_point import find_start, settings_from_checkpoint
+from tests.fakes import draw
+
+
+@pytest.fixture(scope="module")
+def encoder() -> Encoder:
+    torch.manual_seed(0)
+    return Encoder(EncoderNetwork(EncoderSettings(arch="timm/test_resnet", height=32, width=16)).eval(), "target")
+
+
+def picture(shot: int = 0) -> Image.Image:
+    return render_image(SyntheticSpec(height=64, width=32), 0, 0, shot)
+
+
+def turned(image: Image.Image) -> Image.Image:
+    exif = image.getexif()
+    exif[0x0112] = 6
+    held = io.BytesIO()
+    image.save(held, "PNG", exif=exif)
+    return Image.open(held)
+
+
+def see_through(image: Image.Image) -> Image.Image:
+    image = image.convert("RGBA")
+    image.putalpha(Image.fromarray(np.tile(np.linspace(0, 255, 32).astype(np.uint8), (64, 1))))
+    return image
+
+
+def sixteen_bits(image: Image.Image) -> Image.Image:
+    return Image.fromarray(np.asarray(image.convert("L")).astype(np.uint16) * 257)
+
+
+HARD = {
+    "grey": lambda image: image.convert("L"),
+    "opacity": see_through,
+    "grey opacity": lambda image: see_through(image).convert("LA"),
+    "palette": lambda image: image.quantize(32),
+    "CMYK": lambda image: image.convert("CMYK"),
+    "16 bits": sixteen_bits,
+    "turned": turned,
+    "one pixel": lambda image: image.resize((1, 1)),
+    "flat": lambda image: image.resize((500, 2)),
+}
+
+
+@pytest.mark.parametrize("kind", HARD)
+def test_an_image_in_memory_is_treated_as_its_file(encoder, tmp_path, kind):
+    image = HARD[kind](picture())
+    path = tmp_path / ("x.tif" if kind == "CMYK" else "x.png")
+    image.save(path, **({"exif": image.getexif()} if kind == "turned" else {}))
+    mode = image.mode
+    given, from_file = encoder.embed(image), encoder.embed(path)
+    assert np.array_equal(given, from_file)
+    assert image.mode == mode
+    # Not because nothing matters: read as raw pixels, most of these are another image.
+    plain = encoder.embed(np.asarray(open_image(path)))
+    assert np.array_equal(given, plain)
+    if kind in ("opacity", "turned", "16 bits"):
+        assert not np.allclose(given, encoder.embed(Image.fromarray(np.asarray(image.convert("RGB")))), atol=1e-4)
+
+
+def test_arrays_of_every_kind(encoder):
+    image = picture()
+    rgb, grey = np.asarray(image), np.asarray(image.convert("L"))
+    expected = encoder.embed([image, image.convert("L"), see_through(image)])
+    given = encoder.embed([rgb, grey, np.asarray(see_through(image))])
+    assert np.array_equal(given, expected)
+    # Batches of another size may be added up in another order.
+    for array, rows in (
+        (grey, [1]),
+        (grey[:, :, None], [1]),
+        (np.stack([rgb, rgb]), [0, 0]),
+        # Strides of a view: mirrored twice it is the same image.
+        (np.ascontiguousarray(rgb[:, ::-1])[:, ::-1], [0]),
+    ):
+        np.testing.assert_allclose(encoder.embed(array), expected[rows], atol=1e-6)
+    assert encoder.embed([]).shape == (0, encoder.feature_dim)
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        (np.zeros((8, 4, 3)), r"image 1 of those given \(from 0\) is an array of float64 .* as uint8"),
+        (np.zeros((3, 8, 5), np.uint8), r"of shape \[3, 8, 5\].*the channels come last"),
+        (np.zeros((8, 4, 2), np.uint8), r"of shape \[8, 4, 2\]; expected uint8 \[H, W, 3\]"),
+        (np.zeros((0, 4, 3), np.uint8), r"of shape \[0, 4, 3\]"),
+        (np.zeros(5, np.uint8), r"of shape \[5\]"),
+        (torch.zeros(3, 8, 4), "is a Tensor; expected a path"),
+        (None, "is a NoneType; expected a path"),
+        ("gone.jpg", "cannot read the image gone.jpg: there is no such file"),
+    ],
+)
+def test_what_is_no_image_is_named(encoder, image, message):
+    with pytest.raises(InputError, match=message):
+        encoder.embed([picture(), image])
+
+
+def test_an_image_that_breaks_when_it_is_decoded(encoder, tmp_path):
+    path = draw(tmp_path / "x.jpg", 1, size=(64, 64))
+    half = path.read_bytes()[:700]
+    lazy = Image.open(io.BytesIO(half))
+    with pytest.raises(InputError, match=r"image 0 of those given .* cannot be used: image file is truncated"):
+        encoder.embed(lazy)
+
+
+def test_the_frame_at_which_an_image_stands(encoder):
+    frames, held = [picture(0), picture(1)], io.BytesIO()
+    frames[0].save(held, "PNG", save_all=True, append_images=frames[1:])
+    moving = Image.open(held)
+    moving.seek(1)
+    assert np.array_equal(encoder.embed(moving), encoder.embed(frames[1]))
+    assert moving.tell() == 1
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF")
+def test_bad_images_never_end_a_job(encoder, tmp_path):
+    good = [draw(tmp_path / f"good{number}.png", number) for number in range(4)]
+    bad = {
+        "empty.jpg": b"",
+        "text.png": b"no image",
+        "cut.jpg": draw(tmp_path / "whole.jpg", 1, size=(64, 64)).read_bytes()[:400],
+        "vast.ppm.png": b"P6 50000 50000 255 ",
+        "broken.tif": b"II*\x00\xff\xff\xff\xff",
+        "broken.webp": b"RIFF\x10\x00\x00\x00WEBPVP8 ",
+    }
+    for name, content in bad.items():
+        (tmp_path / name).write_bytes(content)
+    (tmp_path / "folder.jpg").mkdir()
+    paths = [good[0], *(tmp_path / name for name in bad), good[1], tmp_path / "gone.png", tmp_path / "folder.jpg"]
+    result = embed_records(encoder, [Record(path) for path in [*paths, *good[2:]]])
+    assert [record.path for record in result.records] == good
+    assert np.allclose(result.features, encoder.embed(good), atol=1e-6)
+    reasons = {path.name: reason for path, reason in result.broken}
+    assert set(reasons) == {*bad, "gone.png", "folder.jpg"}
+    assert reasons["empty.jpg"] == "the file is empty"
+    assert "89 megapixels" in reasons["vast.ppm.png"]
+    assert all(str(tmp_path) not in reason for reason in reasons.values())
+    with pytest.raises(InputError, match=r"cannot read the image .*empty\.jpg: the file is empty"):
+        embed_records(encoder, [Record(path) for path in paths], on_broken="error")
+    with pytest.raises(InputError, match=r"none of the 6 images can be read; the first, .*empty\.jpg: the file is"):
+        embed_records(encoder, [Record(tmp_path / name) for name in bad])
+
+
+def test_a_decoder_that_raises_what_it_likes(encoder, tmp_path, monkeypatch):
+    paths = [draw(tmp_path / f"{number}.png", number) for number in range(3)]
+    opening = Image.open
+
+    def broken(path, *rest):
+        if str(path).endswith("1.png"):
+            raise IndexError("list index out of range")
+        return opening(path, *rest)
+
+    monkeypatch.setattr(Image, "open", broken)
+    result = embed_records(encoder, [Record(path) for path in paths])
+    assert [record.path for record in result.records] == [paths[0], paths[2]]
+    assert result.broken == ((paths[1], "it cannot be decoded (IndexError: list index out of range)"),)
+
+
+def test_a_folder_without_images(encoder, tmp_path):
+    (tmp_path / "notes.txt").write_text("no image")
+    with pytest.raises(InputError, match=r"no images in .* or below it: .* holds notes\.txt\. Images end in \.avif"):
+        encoder.embed(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "write", "message"),
+    [
+        ("x.pth", lambda path: path.write_bytes(b""), "cannot be read as a checkpoint"),
+        ("x.pth", lambda path: path.write_text("no checkpoint"), "cannot be read as a checkpoint"),
+        ("x.pth", lambda path: torch.save(torch.zeros(3), path), "holds a Tensor; expected a checkpoint"),
+        ("x.pth", lambda path: torch.save({"model": 1}, path), "no state_dict of tensors; it has the keys model"),
+        (
+            "x.pth",
+            lambda path: torch.save({"module.base.0.weight": torch.zeros(2)}, path),
+            r"does not contain its architecture; give it with --arch",
+        ),
+        ("x.pth", lambda path: path.write_text("version https://git-lfs.github.com/spec/v1"), "Git LFS pointer"),
+        ("x.safetensors", lambda path: path.write_text("<html>"), "safetensors: it is a web page"),
+        ("x.pth", lambda path: zipfile.ZipFile(path, "w").close(), "cannot be read as a checkpoint"),
+        ("x.pth", lambda path: path.mkdir(), r"x\.pth is a folder$"),
+        (
+            "resume.pt",
+            lambda path: torch.save({"state": {}, "config": {}, "images": []}, path),
+            r"it is the state of a run, whose encoder is in checkpoint\.pth\.tar beside it$",
+        ),
+        ("x.safetensors", lambda path: path.write_text("no weights"), "cannot be read as safetensors"),
+        ("x.safetensors", lambda path: None, "there is no weights file"),
+    ],
+)
+def test_a_checkpoint_of_another_kind(tmp_path, name, write, message):
+    write(tmp_path / name)
+    with pytest.raises(InputError, match=message):
+        load_encoder(tmp_path / name)
+
+
+def test_a_folder_in_place_of_a_checkpoint(tmp_path):
+    (tmp_path / "model_best.pth.tar").write_bytes(b"")
+    with pytest.raises(InputError, match=r" is a folder; in .* there are model_best\.pth\.tar"):
+        load_encoder(tmp_path)
+
+
+def started_from(path):
+    start = {"arch": "timm/test_resnet", "size": (32, 16), "pretrained": "auto", "domain": "auto"}
+    return find_start(Runtime("cpu"), checkpoint=str(path), **start)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"spcl": "mine"}, "does not say what its encoder is"),
+        ({"spcl": {"version": "9.1"}}, "does not say what its encoder is"),
+        ({"encoder": {"domains": None}}, "does not say what its encoder is, or not all of it"),
+        (
+            {"encoder": {"attention": 4}},
+            r"was written by another version of spcl \(9\.1; this is .*\), whose encoders have attention 4",
+        ),
+        ({"encoder": {"pooling": "max"}}, "was written by another version of spcl .* have pooling 'max'"),
+        ({"encoder": {"height": "tall"}}, "says that its encoder has height 'tall'; expected int"),
+        ({"encoder": {"domains": [1]}}, r"says that its domains are \[1\]; expected a list of names"),
+        ({"state_dict": [torch.zeros(1)]}, "holds no state_dict of tensors"),
+        ({"state_dict": torch.zeros(2)}, "holds no state_dict of tensors"),
+        ({"state_dict": {1: torch.zeros(2)}}, "holds no state_dict of tensors"),
+    ],
+)
+@pytest.mark.parametrize("use", [load_encoder, settings_from_checkpoint, started_from])
+def test_a_checkpoint_that_is_no_whole_one_or_another_versions(encoder, tmp_path, changed, message, use):
+    content = checkpoint_of(encoder.network, epoch=1, best_mean_ap=None, facts={"version": "9.1"})
+    changed = dict(changed)
+    told = content["spcl"]["encoder"] | changed.pop("encoder", {})
+    content["spcl"]["encoder"] = {name: value for name, value in told.items() if value is not None}
+    torch.save(content | changed, tmp_path / "c.pth.tar")
+    with pytest.raises(InputError, match=message):
+        use(tmp_path / "c.pth.tar")

@@ -1,0 +1,78 @@
+"""What a run trains on, after its checks."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from spcl.config import DataConfig, Recipe
+from spcl.errors import InputError
+from spcl.records import Record, ReIDDataset, identities_of
+from spcl.reporting.console import SilentReporter
+from spcl.runtime import Runtime
+from spcl.training_run.training_sets import load_sets
+
+
+def records(folder, num, images_of_each=2):
+    folder.mkdir()
+    made = []
+    for number in range(num):
+        path = folder / f"{number}.png"
+        Image.fromarray(np.full((8, 4, 3), number % 250, np.uint8)).save(path)
+        made.append(Record(path, number // images_of_each, 0))
+    return tuple(made)
+
+
+def load(monkeypatch, source, target, on_broken, **more):
+    sets = {"s": source, "t": target}
+    monkeypatch.setattr("spcl.training_run.training_sets.load_dataset", lambda name, **_: sets[name])
+    report = SilentReporter()
+    data = DataConfig(source="s" if source else "", target="t", on_broken=on_broken, **more)
+    return *load_sets(Recipe(data=data), Runtime("cpu"), report), report
+
+
+def test_broken_training_images_leave_no_row_and_no_gap(tmp_path, monkeypatch):
+    source = ReIDDataset("s", train=records(tmp_path / "s", 8))
+    # More than a sample would look at.
+    target = ReIDDataset("t", train=records(tmp_path / "t", 200))
+    for number in (2, 3, 6):
+        source.train[number].path.write_bytes(b"broken")
+    for number in range(0, 200, 50):
+        target.train[number].path.write_bytes(b"broken")
+    with pytest.raises(InputError, match=r"3 image\(s\) of the source s cannot be read"):
+        load(monkeypatch, source, target, "error")
+    found_source, found_target, report = load(monkeypatch, source, target, "skip")
+    assert identities_of(found_source.train).tolist() == [0, 0, 1, 1, 2]
+    assert [record.path.stem for record in found_source.train] == ["0", "1", "4", "5", "7"]
+    assert len(found_target.train) == 196
+    assert (identities_of(found_target.train) == -1).all()
+    assert sum("They are left out" in warning for warning in report.warnings) == 2
+
+
+def test_nothing_left_is_told(tmp_path, monkeypatch):
+    target = ReIDDataset("t", train=records(tmp_path / "t", 3))
+    for record in target.train:
+        record.path.write_bytes(b"")
+    with pytest.raises(InputError, match="t has no training images"):
+        load(monkeypatch, None, target, "skip")
+
+
+def test_broken_test_images_stay_among_those_that_everybody_is_rated_on(tmp_path, monkeypatch):
+    target = ReIDDataset(
+        "t",
+        train=records(tmp_path / "t", 4),
+        query=records(tmp_path / "q", 4),
+        gallery=records(tmp_path / "g", 4),
+        protocol="no-camera",
+    )
+    target.query[1].path.write_bytes(b"broken")
+    _, found, report = load(monkeypatch, None, target, "skip")
+    assert len(found.query) == 4
+    assert "They are rated as grey images" in report.warnings[0]
+
+
+def test_identities_that_are_asked_for_without_a_source_are_an_error(tmp_path, monkeypatch):
+    target = ReIDDataset("t", train=records(tmp_path / "t", 3))
+    with pytest.raises(InputError, match="--identity-from name is for the identities of a labelled source"):
+        load(monkeypatch, None, target, "error", identity_from="name")
