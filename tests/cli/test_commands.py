@@ -260,7 +260,7 @@ def test_no_permission(capsys):
         run_guarded(forbidden)
     assert stopped.value.code == 2
     assert capsys.readouterr().err == (
-        "error: no permission to read or write secret/folder; give another place, or change who may\n"
+        "error: no permission to read or write secret/folder; give another place, or change who may [no-permission]\n"
     )
 
 
@@ -405,7 +405,7 @@ def test_a_disk_that_takes_nothing_is_told(capsys):
         run_guarded(full)
     assert stopped.value.code == 2
     assert capsys.readouterr().err == (
-        "error: cannot read or write some/file: No space left on device; free some space, or give another place\n"
+        "error: cannot read or write some/file: No space left on device; free some space, or give another place [file-system]\n"
     )
 
 
@@ -439,7 +439,8 @@ def test_a_reader_that_has_gone_is_no_error_and_a_full_disk_is_one():
         )
     assert (done.returncode, done.stderr) == (
         2,
-        "error: cannot write to the standard output: No space left on device; free some space, or send it elsewhere\n",
+        "error: cannot write to the standard output: No space left on device; free some space, or send it elsewhere "
+        "[no-space]\n",
     )
 
 

@@ -15,7 +15,7 @@ from spcl.data.image_store import ImageStore
 from spcl.data.same_images import each_image_once
 from spcl.errors import InputError
 from spcl.inference.checkpoint import checkpoint_of, save_atomically
-from spcl.inference.embedding import EncoderNetwork as Embedder
+from spcl.inference.encoder import Encoder as Embedder
 from spcl.inference.evaluation import evaluate_encoder, evaluation_lines
 from spcl.inference.extraction import extract_features, extract_in_parts
 from spcl.inference.query_checks import check_queries
