@@ -405,7 +405,8 @@ def test_a_disk_that_takes_nothing_is_told(capsys):
         run_guarded(full)
     assert stopped.value.code == 2
     assert capsys.readouterr().err == (
-        "error: cannot read or write some/file: No space left on device; free some space, or give another place [file-system]\n"
+        "error: cannot read or write some/file: No space left on device; free some space, or give another place "
+        "[file-system]\n"
     )
 
 
