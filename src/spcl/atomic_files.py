@@ -34,7 +34,7 @@ def written_aside(path: Path, *, next_step: str = "free some space, or give anot
             os.fsync(file.fileno())
         aside.replace(path)
     except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror or error}; {next_step}") from error
+        raise InputError(f"cannot write {path}: {error.strerror or error}; {next_step}", code="cannot-write") from error
     finally:
         # Where a folder on the way is a file, there is nothing to remove either.
         if aside.parent.is_dir():
@@ -48,7 +48,7 @@ def check_place(path: Path) -> None:
         InputError: If a folder is there, a folder on the way is a file, or there is no permission.
     """
     if path.is_dir():
-        raise InputError(f"{path} is a folder; give the name of a file")
+        raise InputError(f"{path} is a folder; give the name of a file", code="not-a-file")
     check_way(path)
 
 
@@ -62,6 +62,10 @@ def check_way(path: Path) -> None:
     if folder == path.absolute() and not folder.is_dir():
         folder = folder.parent
     if not folder.is_dir():
-        raise InputError(f"cannot write {path}: {folder} is a file, not a folder; give another place")
+        raise InputError(
+            f"cannot write {path}: {folder} is a file, not a folder; give another place", code="cannot-write"
+        )
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise InputError(f"cannot write {path}: there is no permission to write in {folder}; give another place")
+        raise InputError(
+            f"cannot write {path}: there is no permission to write in {folder}; give another place", code="cannot-write"
+        )

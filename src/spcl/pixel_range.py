@@ -56,7 +56,8 @@ class PixelRange:
         if not (math.isfinite(bounds[0]) and math.isfinite(bounds[1]) and bounds[0] < bounds[1]):
             raise InputError(
                 f"--range {text!r}: expected auto, full, or the values that become black and white as LOW:HIGH, "
-                "0:4095 for a camera of 12 bits say"
+                "0:4095 for a camera of 12 bits say",
+                code="setting-not-understood",
             )
         return cls(bounds)
 

@@ -64,7 +64,10 @@ class Processes:
         if state.num_processes == 1 and "LOCAL_RANK" not in os.environ:
             return  # side by side in one job, say of MPI, and each by itself
         if state.num_processes == 1:
-            raise InputError(f"several processes cannot share work on {chosen.type}; use CUDA GPUs, or --device cpu")
+            raise InputError(
+                f"several processes cannot share work on {chosen.type}; use CUDA GPUs, or --device cpu",
+                code="device-not-shareable",
+            )
         self.num_processes, self.rank = int(state.num_processes), int(state.process_index)
         self.processes_here = int(os.environ.get("LOCAL_WORLD_SIZE", self.num_processes))
         self.device = state.device
@@ -237,7 +240,8 @@ def _require_devices(chosen: torch.device) -> None:
     if chosen.type == "cuda" and here > gpus and not sees_its_own:
         raise InputError(
             f"{here} processes on this machine are to share {gpus} GPU(s), and each needs one of its own; start at "
-            f"most {gpus} here (--nproc-per-node {gpus}), or use --device cpu"
+            f"most {gpus} here (--nproc-per-node {gpus}), or use --device cpu",
+            code="too-few-devices",
         )
 
 

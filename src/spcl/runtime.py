@@ -59,11 +59,16 @@ class Runtime(Processes):
         chosen = _available_device(device)
         self.precision = precision
         if precision not in _DTYPES:
-            raise InputError(f"precision is {precision!r}; expected one of {', '.join(_DTYPES)}")
+            raise InputError(
+                f"precision is {precision!r}; expected one of {', '.join(_DTYPES)}", code="setting-out-of-range"
+            )
         if precision == "fp16" and chosen.type == "cpu":
-            raise InputError("precision fp16 needs a GPU; on a CPU use fp32 or bf16")
+            raise InputError("precision fp16 needs a GPU; on a CPU use fp32 or bf16", code="precision-not-supported")
         if precision == "fp16" and chosen.type == "mps":
-            raise InputError("precision fp16 needs a CUDA GPU, where losses can be scaled; on mps use fp32")
+            raise InputError(
+                "precision fp16 needs a CUDA GPU, where losses can be scaled; on mps use fp32",
+                code="precision-not-supported",
+            )
         super().__init__(chosen)
         # All processes must decide in the same way, though their devices may differ.
         self._device_memory = min(self.gather_objects(self._own_memory()))
@@ -168,14 +173,16 @@ def _available_device(name: str) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError as error:
-        raise InputError(f"device is {name!r}; expected auto, cpu, cuda, cuda:N or mps") from error
+        raise InputError(
+            f"device is {name!r}; expected auto, cpu, cuda, cuda:N or mps", code="no-such-device"
+        ) from error
     there: dict[str, Callable[[], bool]] = {
         "cpu": lambda: True,
         "cuda": lambda: torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count(),
         "mps": torch.backends.mps.is_available,
     }
     if device.type not in there or not there[device.type]():
-        raise InputError(f"device {name!r} is not there; use --device auto or --device cpu")
+        raise InputError(f"device {name!r} is not there; use --device auto or --device cpu", code="no-such-device")
     return device
 
 

@@ -51,7 +51,10 @@ def decoding_threads(workers: NumThreads) -> int:
     if workers == "auto":
         return num_threads()
     if workers < 0:
-        raise InputError(f"workers is {workers}; expected auto, 0 (no threads of their own) or a number of threads")
+        raise InputError(
+            f"workers is {workers}; expected auto, 0 (no threads of their own) or a number of threads",
+            code="setting-out-of-range",
+        )
     return workers
 
 
@@ -72,7 +75,7 @@ def use_threads(number: NumThreads = "auto") -> int:
     global _chosen
     if number != "auto":
         if number < 1:
-            raise InputError(f"--threads is {number}; expected auto, or at least 1")
+            raise InputError(f"--threads is {number}; expected auto, or at least 1", code="setting-out-of-range")
         _chosen = min(number, usable_cores())
         os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(_chosen)
         os.environ["NUMBA_NUM_THREADS"] = str(_chosen)

@@ -159,7 +159,10 @@ def load_source(
     if is_registered(name_or_path, folder):
         if name == "vehicleid" and option:
             if option not in map(str, VEHICLEID_SIZES):
-                raise InputError(f"vehicleid has test lists of {VEHICLEID_SIZES} identities, not {option!r}")
+                raise InputError(
+                    f"vehicleid has test lists of {VEHICLEID_SIZES} identities, not {option!r}",
+                    code="setting-out-of-range",
+                )
             return LoadedSource(_with_count_notes(load_vehicleid(folder, int(option)), {}))
         if Path(text).exists():
             notes = (f"{name} is the data set of that name in {folder}; for the folder beside you give ./{name}",)
@@ -253,10 +256,13 @@ def _by_path(path: Path, labelled: bool, options: SourceOptions) -> ReIDDataset:
             dataset = load_folder(folder, options, labelled=labelled)
         return replace(dataset, notes=(*dataset.notes, *note_of_no_table(options, str(path))))
     if path.is_file() and is_image_file(path):
-        raise InputError(f"{path} is one image; a data set is a folder of images: {path.parent}, say")
+        raise InputError(
+            f"{path} is one image; a data set is a folder of images: {path.parent}, say", code="not-a-data-set"
+        )
     near = get_close_matches(str(path), REGISTERED, n=1)
     hint = f"did you mean {near[0]!r}? " if near else ""
     raise InputError(
         f"there is no data set {str(path)!r}: {hint}it is none of the names {', '.join(REGISTERED)}, and "
-        f"{what_is_there(path)}"
+        f"{what_is_there(path)}",
+        code="no-such-source",
     )

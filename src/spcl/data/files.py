@@ -62,7 +62,9 @@ def files_below(folder: Path) -> FoundFiles:
 
     def closed(error: OSError) -> None:
         if Path(error.filename) == folder:
-            raise InputError(f"the folder {shown_path(folder)} cannot be read: {error.strerror or error}")
+            raise InputError(
+                f"the folder {shown_path(folder)} cannot be read: {error.strerror or error}", code="unreadable-file"
+            )
         left_out.append((Path(error.filename), f"the folder cannot be read: {error.strerror or error}"))
 
     while waiting:
@@ -92,7 +94,8 @@ def no_images_error(folder: Path, found: FoundFiles) -> InputError:
     notes = "".join(f"; {note}" for note in note_of_left_out(found.left_out))
     return InputError(
         f"no images in {shown_path(folder)} or below it: {what_is_there(folder)}{notes}. Images end in "
-        f"{', '.join(sorted(IMAGE_SUFFIXES))}; raw camera files have to be converted"
+        f"{', '.join(sorted(IMAGE_SUFFIXES))}; raw camera files have to be converted",
+        code="no-images",
     )
 
 
@@ -150,7 +153,10 @@ def require(paths: Iterable[Path], name: str, tree: str) -> None:
     """
     missing = [path for path in paths if not path.exists()]
     if missing:
-        raise InputError(f"{name}: looked for {missing[0]}, but {what_is_there(missing[0].parent)}.\nExpected:\n{tree}")
+        raise InputError(
+            f"{name}: looked for {missing[0]}, but {what_is_there(missing[0].parent)}.\nExpected:\n{tree}",
+            code="incomplete-data-set",
+        )
 
 
 def number_in_order(values: Sequence[str]) -> dict[str, int]:

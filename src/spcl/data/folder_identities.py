@@ -83,7 +83,8 @@ def _by_layout(folder: Path, files: list[Path], options: SourceOptions, *, label
     if options.identity_from == "table":
         raise InputError(
             f"identities are to come from a table, and {shown} is a folder: give a table (path, identity), "
-            "or --identity-from folder or name"
+            "or --identity-from folder or name",
+            code="no-identities",
         )
     if options.identity_from != "auto":
         return _as_asked(folder, files, options.identity_from)
@@ -106,7 +107,8 @@ def _as_asked(folder: Path, files: list[Path], identity_from: str) -> NamedImage
         if not any(names):
             raise InputError(
                 f"identities are to come from file names, and none of the {len(files)} names in {shown} has "
-                f"one, first {files[0].name}; expected a number before the camera: 0042_c3_0001.jpg"
+                f"one, first {files[0].name}; expected a number before the camera: 0042_c3_0001.jpg",
+                code="no-identities",
             )
         if None not in names:
             return NamedImages(files, names, [])
@@ -119,7 +121,8 @@ def _as_asked(folder: Path, files: list[Path], identity_from: str) -> NamedImage
     if not distinct:
         raise InputError(
             f"identities are to come from the folders in {shown}, and no image lies in one; --identity-from folder "
-            "takes the folder that each image lies in"
+            "takes the folder that each image lies in",
+            code="no-identities",
         )
     if len(distinct) == 1:
         note = f"all {len(files)} images lie in one folder: they are one identity, {distinct[0]!r}"
@@ -149,7 +152,8 @@ def _folder_per_identity(
             f"those directly in its folders; not {unused[0].relative_to(folder)}, for one. Choose: {these}"
             f"--identity-from folder takes all {len(files)}, each with the name of the folder it lies in; "
             "--identity-from top-folder takes all below the folders of identities, at any depth; a table (path, "
-            "identity) says it for each image"
+            "identity) says it for each image",
+            code="ambiguous-folder",
         )
     if not one_down:
         return NamedImages(files, [None] * len(files), [], ("no image lies in a folder of an identity",))
@@ -172,7 +176,8 @@ def _folder_per_identity(
                 f"{readings}. Choose: --identity-from folder takes the folders; --identity-from name takes the "
                 "numbers, one number being one identity in all folders; where each folder is a data set of its own, "
                 f"give them one by one: --source {shown_path(folder / folders[0])} "
-                f"--source {shown_path(folder / folders[-1])}"
+                f"--source {shown_path(folder / folders[-1])}",
+                code="ambiguous-folder",
             )
         return NamedImages(files, [None] * len(files), [], (f"{readings}: no identity is known",))
     return NamedImages(one_down, names, unused)

@@ -171,16 +171,18 @@ def _records(folder: Path, layout: FilenameLayout, name: str) -> tuple[Record, .
         if found is None:
             raise InputError(
                 f"{name}: the file name {path} does not contain identity and camera; expected something like "
-                f"0002_c1s1_000451_03.jpg. For other names use a manifest (path,identity,camera)"
+                f"0002_c1s1_000451_03.jpg. For other names use a manifest (path,identity,camera)",
+                code="file-name-not-understood",
             )
         identity, camera = int(found[1]), int(found[2])
         if layout.junk is not None and identity == layout.junk:
             continue
         if layout.cameras and camera not in layout.cameras:
             raise InputError(
-                f"{name}: {path} names camera {camera}; it has cameras {', '.join(map(str, layout.cameras))}"
+                f"{name}: {path} names camera {camera}; it has cameras {', '.join(map(str, layout.cameras))}",
+                code="no-such-camera",
             )
         records.append(Record(path, identity, layout.cameras.get(camera, camera)))
     if not records:
-        raise InputError(f"{name}: {folder} holds no images; expected:\n{layout.tree()}")
+        raise InputError(f"{name}: {folder} holds no images; expected:\n{layout.tree()}", code="no-images")
     return tuple(records)

@@ -66,7 +66,8 @@ def check_unused(folder: Path, unused: list[Path], num_found: int, reading: str,
     raise InputError(
         f"{shown_path(folder)}: {num_found} images lie below it, and {reading} hold {num_used} of them; not "
         f"{min(unused).relative_to(folder)}, for one. Choose: --layout dataset takes these {num_used}; --layout all "
-        f"takes all {num_found}, without splits"
+        f"takes all {num_found}, without splits",
+        code="ambiguous-folder",
     )
 
 
@@ -86,7 +87,8 @@ def split_for_evaluation(dataset: ReIDDataset, *, seed: int = 0) -> ReIDDataset:
         notes = "".join(f". {note[0].upper()}{note[1:]}" for note in dataset.notes if "identit" in note)
         raise InputError(
             f"{dataset.name} cannot be evaluated: {why}. Give it query and gallery folders "
-            f"with a folder per identity, or a manifest with identities{notes}"
+            f"with a folder per identity, or a manifest with identities{notes}",
+            code="no-identities",
         )
     order = generator(seed, "queries of a folder").permutation(len(labelled)).tolist()
     left = Counter(record.identity for record in labelled)

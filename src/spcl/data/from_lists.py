@@ -111,7 +111,10 @@ def _lines(path: Path) -> Iterator[tuple[str, str]]:
         if not words:
             continue
         if len(words) != 2 or not words[1].removeprefix("-").isdecimal():
-            raise InputError(f'{path}, line {number} is {line!r}; expected an image and an identity: "name 12"')
+            raise InputError(
+                f'{path}, line {number} is {line!r}; expected an image and an identity: "name 12"',
+                code="malformed-table",
+            )
         yield words[0], words[1]
 
 
@@ -119,7 +122,8 @@ def _msmt17_camera(image: str, listed_in: Path) -> int:
     words = Path(image).name.split("_")
     if len(words) < 3 or not words[2].isdecimal():
         raise InputError(
-            f"{listed_in}: the file name {image} does not contain a camera; expected identity_number_camera_..."
+            f"{listed_in}: the file name {image} does not contain a camera; expected identity_number_camera_...",
+            code="file-name-not-understood",
         )
     return int(words[2])
 
@@ -131,7 +135,8 @@ def _require_images(records: list[Record], name: str) -> None:
     if missing:
         raise InputError(
             f"{name}: {len(missing)} of {len(records)} listed images are missing, first {missing[0]}; "
-            f"{what_is_there(missing[0].parent)}"
+            f"{what_is_there(missing[0].parent)}",
+            code="missing-images",
         )
 
 

@@ -47,10 +47,11 @@ def tables_of_splits(text: str) -> dict[str, Path]:
     for part in text.split(","):
         split, _, path = part.partition("=")
         if split.strip() not in SPLITS:
-            raise InputError(f"there is no split {split.strip()!r}; expected {', '.join(SPLITS)}")
+            raise InputError(f"there is no split {split.strip()!r}; expected {', '.join(SPLITS)}", code="no-such-split")
         if split.strip() in paths:
             raise InputError(
-                f"{text!r} names two tables for {split.strip()}; give one for each split, all images of it in one table"
+                f"{text!r} names two tables for {split.strip()}; give one table for each split",
+                code="split-given-twice",
             )
         paths[split.strip()] = Path(path.strip())
     return paths
@@ -123,5 +124,6 @@ def require_images(name: str, listed: ListedImages, *, keep_missing: bool) -> No
         )
     raise InputError(
         f"{name}: {len(missing)} of {len(listed.paths)} listed images are missing, first {shown_path(missing[0])}. "
-        f"Paths in a table are relative to its folder, or to the current folder. {' '.join(hints)}".strip()
+        f"Paths in a table are relative to its folder, or to the current folder. {' '.join(hints)}".strip(),
+        code="missing-images",
     )

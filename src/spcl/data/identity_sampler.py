@@ -108,13 +108,14 @@ class IdentityBatches:
         domain: int,
     ) -> None:
         if not len(labels):
-            raise InputError("there are no images to draw batches from")
+            raise InputError("there are no images to draw batches from", code="no-images")
         if len(labels) != len(cameras):
             raise ValueError(f"{len(labels)} labels and {len(cameras)} cameras; each image has one of both")
         if batch_size < 1 or num_instances < 0:
             raise InputError(
                 f"a batch of {batch_size} images, {num_instances} of a class, cannot be drawn; expected at least 1 "
-                "image, and 0 (images at random) or more of a class"
+                "image, and 0 (images at random) or more of a class",
+                code="setting-out-of-range",
             )
         self._labels, self._cameras = labels, cameras
         self._batch_size, self._num_instances = batch_size, num_instances

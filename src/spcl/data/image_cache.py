@@ -48,7 +48,8 @@ def open_image_cache(
             if missing > 0.95 * free:
                 raise InputError(
                     f"the resized images take {needed / 1e9:.1f} GB and {folder} has {free / 1e9:.1f} GB left; "
-                    "give a folder on another disk (--cache-dir DIR), or --cache-dir none to decode them each time"
+                    "give a folder on another disk (--cache-dir DIR), or --cache-dir none to decode them each time",
+                    code="disk-full",
                 )
             _reserve(pixels, needed)
             _reserve(marks, len(paths))
@@ -59,7 +60,8 @@ def open_image_cache(
     except OSError as error:
         raise InputError(
             f"cannot write the image cache in {folder}: {error.strerror or error}; "
-            "give another folder (--cache-dir DIR), or --cache-dir none to decode images each time"
+            "give another folder (--cache-dir DIR), or --cache-dir none to decode images each time",
+            code="cannot-write",
         ) from error
 
 

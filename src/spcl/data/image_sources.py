@@ -117,11 +117,12 @@ def check_is_there(source: str | Path, options: SourceOptions) -> None:
 
 def _check_source(path: Path) -> None:
     if not path.exists():
-        raise InputError(f"there are no images at {path}: {what_is_there(path)}")
+        raise InputError(f"there are no images at {path}: {what_is_there(path)}", code="no-such-source")
     if path.is_file() and path.suffix.lower() not in SUFFIXES:
         raise InputError(
             f"{path} is neither an image ({', '.join(sorted(IMAGE_SUFFIXES))}) nor a table "
-            f"({', '.join(sorted(SUFFIXES))})"
+            f"({', '.join(sorted(SUFFIXES))})",
+            code="wrong-file-kind",
         )
 
 
@@ -153,7 +154,8 @@ def _of_dataset(
         columns = {"camera": list(cameras_of_files([record.path for record in records], kept_path(path)).written)}
     if options.identity_from == "table" and "identity" not in columns:
         raise InputError(
-            f"identities are to come from a table, and {path} has none: give a table with a column identity"
+            f"identities are to come from a table, and {path} has none: give a table with a column identity",
+            code="no-identities",
         )
     if options.identity_from not in ("auto", "table"):
         named = named_images(kept_path(path), [record.path for record in records], options, labelled=True)

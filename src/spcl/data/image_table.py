@@ -67,7 +67,10 @@ class ImageTable:
         inside = {parent: place == real or place in real.parents for parent, real in parents.items()}
         others = [row for row, record in enumerate(self.records) if not inside[record.path.parent]]
         if not others:
-            raise InputError(f"all the images are in {folder}, where the results go; give another folder (-o)")
+            raise InputError(
+                f"all the images are in {folder}, where the results go; give another folder (-o)",
+                code="results-among-images",
+            )
         return self if len(others) == len(self.records) else self.rows(others)
 
 
@@ -76,7 +79,7 @@ def joined(parts: Sequence[ImageTable]) -> ImageTable:
     if len(parts) == 1:
         return parts[0]
     if not parts:
-        raise InputError("there are no images: the list is empty")
+        raise InputError("there are no images: the list is empty", code="no-images")
     names = list(dict.fromkeys(name for part in parts for name in part.columns))
     columns: Columns = {name: [] for name in names}
     records: list[Record] = []
@@ -112,7 +115,10 @@ def with_given(table: ImageTable, columns: Mapping[str, Sequence[Any]]) -> Image
     """
     for name, values in columns.items():
         if len(values) != len(table):
-            raise InputError(f"{name} has {len(values)} values for {len(table)} images; expected one for each")
+            raise InputError(
+                f"{name} has {len(values)} values for {len(table)} images; expected one for each",
+                code="length-mismatch",
+            )
     return replace(table, columns=table.columns | {name: list(values) for name, values in columns.items()})
 
 

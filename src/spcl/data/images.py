@@ -39,7 +39,9 @@ class UnreadableImageError(InputError):
     """
 
     def __init__(self, path: Path, reason: str, advice: str = "") -> None:
-        super().__init__(f"cannot read the image {shown_path(path)}: {reason}. Repair or remove it{advice}")
+        super().__init__(
+            f"cannot read the image {shown_path(path)}: {reason}. Repair or remove it{advice}", code="unreadable-image"
+        )
         self.path, self.reason = path, reason
 
 
@@ -85,12 +87,13 @@ def image_in_memory(
         image = Image.fromarray(_checked_pixels(image, name))
     elif not isinstance(image, Image.Image):
         raise InputError(
-            f"{name} is a {type(image).__name__}; expected a path, a PIL image or an array of uint8 [H, W, 3]"
+            f"{name} is a {type(image).__name__}; expected a path, a PIL image or an array of uint8 [H, W, 3]",
+            code="not-an-image",
         )
     try:
         return _to_rgb(image, pixel_range or PixelRange(), first_frame=False)
     except Exception as error:
-        raise InputError(f"{name} cannot be used: {_reason(error)}") from error
+        raise InputError(f"{name} cannot be used: {_reason(error)}", code="unreadable-image") from error
 
 
 def resized(image: Image.Image, size: tuple[int, int]) -> NDArray[np.uint8]:
@@ -196,7 +199,8 @@ def _checked_pixels(pixels: NDArray[np.uint8], name: str) -> NDArray[np.uint8]:
             hint = "; the channels come last"
         raise InputError(
             f"{name} is an array of {pixels.dtype} of shape {list(pixels.shape)}; expected uint8 [H, W, 3] (RGB), "
-            f"[H, W, 4] (with opacity) or [H, W] (grey){hint}"
+            f"[H, W, 4] (with opacity) or [H, W] (grey){hint}",
+            code="not-an-image",
         )
     return np.ascontiguousarray(pixels)
 

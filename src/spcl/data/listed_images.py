@@ -20,6 +20,7 @@ from spcl.data.placeholders import (
     note_of_placeholders,
     without_placeholders,
 )
+from spcl.data.same_images import contradiction
 from spcl.data.table_files import Table, read_table
 from spcl.data.table_options import TableOptions
 from spcl.data.table_paths import paths_of
@@ -140,7 +141,8 @@ def _splits(table: Table) -> list[str]:
         if split not in SPLITS:
             raise InputError(
                 f"{table.file}: the column split holds {cell or '(empty)'!r} in {table.place(row)}; "
-                f"expected {', '.join(SPLITS)}"
+                f"expected {', '.join(SPLITS)}",
+                code="no-such-split",
             )
         splits.append(split)
     return splits
@@ -158,7 +160,8 @@ def _own_names(table: Table) -> dict[str, list[Any]]:
         if first_of.setdefault(plain, name) != name:
             raise InputError(
                 f"{table.file} has the columns {first_of[plain]!r} and {name!r}, which both become {plain!r}; "
-                "rename one"
+                "rename one",
+                code="column-given-twice",
             )
         columns[plain] = _whole_numbers(cells) if plain in _NAMES else cells
     return columns
@@ -240,10 +243,11 @@ def _join(
     said = [row for row in group if cells[row] is not None]
     for row in said[1:]:
         if str(cells[row]) != str(cells[said[0]]):
-            raise InputError(
+            raise contradiction(
+                name,
                 f"one image has two values of {name}: {shown_path(paths[row])} has {str(cells[said[0]])!r} in "
                 f"{place(said[0])} and {str(cells[row])!r} in {place(row)}. Correct one of the rows, or "
-                "leave the cell empty in one of them"
+                "leave the cell empty in one of them",
             )
     for row in group:
         cells[row] = cells[said[0]] if said else None

@@ -54,7 +54,8 @@ def looked_over(table: ImageTable, *, min_size: int = 0) -> tuple[ImageTable, Od
         if is_small.all():
             raise InputError(
                 f"all {len(table)} images are smaller than --min-size {min_size}; the largest has a shorter side of "
-                f"{shorter.max()} pixels"
+                f"{shorter.max()} pixels",
+                code="no-images",
             )
         gone = np.flatnonzero(is_small)
         reasons = tuple(

@@ -97,7 +97,9 @@ def named_path(text: str | Path) -> Path:
         InputError: If it is empty: a variable of the shell without a value would mean the current folder.
     """
     if not str(text).strip():
-        raise InputError("which images? The name that is given is empty; give . for the current folder")
+        raise InputError(
+            "which images? The name that is given is empty; give . for the current folder", code="empty-name"
+        )
     return Path(text)
 
 

@@ -65,11 +65,19 @@ def check_agreement(
     for gone, kept in sorted(instead.items()):
         here, there = said(gone), said(kept)
         if here is not None and there is not None and here != there:
-            raise InputError(
+            raise contradiction(
+                what,
                 f"{where}one image has two values of {what}: {shown_path(paths[kept])} (image {kept + 1}) has "
                 f"{there!r} and {shown_path(paths[gone])} (image {gone + 1}) has {here!r}. Correct one of them, or "
-                "leave both out"
+                "leave both out",
             )
+
+
+def contradiction(column: str, message: str) -> InputError:
+    """The error for one image of which two sources say different things, with the code of the column's fault."""
+    if column == "identity":
+        return InputError(message, code="identity-contradiction")
+    return InputError(message, code="value-contradiction")
 
 
 def each_image_once(dataset: ReIDDataset, *, without_copies: bool = False) -> ReIDDataset:

@@ -23,7 +23,9 @@ def sources_of(text: str) -> tuple[str, ...]:
     """
     parts = _parts(text)
     if "" in parts:
-        raise InputError(f"the source {text!r} has an empty part; give names or paths with + between them: a+b")
+        raise InputError(
+            f"the source {text!r} has an empty part; give names or paths with + between them: a+b", code="empty-name"
+        )
     _check_given_once(parts)
     return tuple(parts)
 
@@ -41,7 +43,10 @@ def joined_sources(sources: Sequence[str]) -> str:
     text = "+".join(parts)
     if _parts(text) != parts:
         odd = next((part for part in parts if any(mark in part for mark in _SEPARATORS)), text)
-        raise InputError(f"the source {odd!r} cannot be combined with others by its name; make a link of another name")
+        raise InputError(
+            f"the source {odd!r} cannot be combined with others by its name; make a link of another name",
+            code="source-not-combinable",
+        )
     return text
 
 
@@ -99,14 +104,14 @@ def combined_sources(text: str, load: Callable[[str], ReIDDataset]) -> ReIDDatas
 def _check_given_once(parts: Sequence[str]) -> None:
     repeated = next((part for at, part in enumerate(parts) if part in parts[:at]), None)
     if repeated is not None:
-        raise InputError(f"the source {repeated!r} is given twice; give it once")
+        raise InputError(f"the source {repeated!r} is given twice; give it once", code="source-given-twice")
 
 
 def _check_apart(sources: Sequence[str], datasets: Sequence[ReIDDataset]) -> None:
     owner: dict[str, tuple[int, Path]] = {}
     for number, dataset in enumerate(datasets):
         if not dataset.train:
-            raise InputError(f"the source {sources[number]} has no training images")
+            raise InputError(f"the source {sources[number]} has no training images", code="no-images")
         paths = [record.path for record in dataset.train]
         for path, key in zip(paths, image_keys(paths), strict=True):
             first, its_path = owner.setdefault(key, (number, path))
@@ -114,7 +119,8 @@ def _check_apart(sources: Sequence[str], datasets: Sequence[ReIDDataset]) -> Non
                 raise InputError(
                     f"one image is in two sources, and would have two identities: {shown_path(its_path)} of "
                     f"{sources[first]} is {shown_path(path)} of {sources[number]}. Give one of the sources, or leave "
-                    "the image out of one"
+                    "the image out of one",
+                    code="identity-contradiction",
                 )
 
 

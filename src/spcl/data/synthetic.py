@@ -59,13 +59,15 @@ class SyntheticSpec:
     def __post_init__(self) -> None:
         for name, known in (("kind", KINDS), ("domain", DOMAINS)):
             if getattr(self, name) not in known:
-                raise InputError(f"{name} is {getattr(self, name)!r}; expected {' or '.join(known)}")
+                raise InputError(
+                    f"{name} is {getattr(self, name)!r}; expected {' or '.join(known)}", code="setting-out-of-range"
+                )
         for name in ("cameras", "images_per_camera", "height", "width"):
             if getattr(self, name) < 1:
-                raise InputError(f"{name} is {getattr(self, name)}; expected at least 1")
+                raise InputError(f"{name} is {getattr(self, name)}; expected at least 1", code="setting-out-of-range")
         for name in ("train_identities", "test_identities", "seed"):
             if getattr(self, name) < 0:
-                raise InputError(f"{name} is {getattr(self, name)}; expected 0 or more")
+                raise InputError(f"{name} is {getattr(self, name)}; expected 0 or more", code="setting-out-of-range")
 
 
 def render_image(spec: SyntheticSpec, identity: int, camera: int, shot: int) -> Image.Image:
@@ -116,7 +118,9 @@ def write_market1501(
         if note.is_file() and note.read_text(encoding="utf-8") == settings:
             return target
         if not target.is_dir() or any(target.iterdir()):
-            raise InputError(f"{target} exists and holds something else; give another folder, or remove it")
+            raise InputError(
+                f"{target} exists and holds something else; give another folder, or remove it", code="folder-not-empty"
+            )
         target.rmdir()
     aside = target.with_name(f".{target.name}.part")
     shutil.rmtree(aside, ignore_errors=True)

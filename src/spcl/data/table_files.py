@@ -72,7 +72,7 @@ def read_table(path: Path, options: TableOptions | None = None) -> Table:
     """
     renamed = (options or TableOptions()).renamed
     if not path.is_file():
-        raise InputError(f"there is no table {path}; {what_is_there(path.parent)}")
+        raise InputError(f"there is no table {path}; {what_is_there(path.parent)}", code="no-such-file")
     if path.suffix.lower() == ".parquet":
         names, columns, lines, notes = _read_parquet(path)
     else:
@@ -80,11 +80,11 @@ def read_table(path: Path, options: TableOptions | None = None) -> Table:
     named = _named(path, names, columns, renamed)
     notes += named[1]
     if not lines:
-        raise InputError(f"the table {path} has no rows")
+        raise InputError(f"the table {path} has no rows", code="empty-table")
     table = Table(path, named[0], lines, notes)
     for row, cell in enumerate(table.columns["path"]):
         if cell is None or not str(cell).strip():
-            raise InputError(f"the table {path} has no path in {table.place(row)}")
+            raise InputError(f"the table {path} has no path in {table.place(row)}", code="malformed-table")
     return table
 
 
@@ -122,7 +122,7 @@ def _read_parquet(path: Path) -> _Read:
         table = file.read(columns=wanted)
         columns = [_plain_column(table.column(name)) for name in wanted]
     except (pa.ArrowException, OSError) as error:
-        raise InputError(f"the table {path} cannot be read: {first_line(error)}") from error
+        raise InputError(f"the table {path} cannot be read: {first_line(error)}", code="damaged-file") from error
     return wanted, columns, range(1, table.num_rows + 1), ()
 
 
@@ -220,7 +220,9 @@ def _rows(path: Path, text: str, form: _Form) -> tuple[list[str], list[list[str]
             if row == [_END]:
                 break
             if row and _END in row[-1]:
-                raise InputError(f"the table {path} has a quote in line {line} that is not closed; close it")
+                raise InputError(
+                    f"the table {path} has a quote in line {line} that is not closed; close it", code="malformed-table"
+                )
             if not any(cell.strip() for cell in row):
                 continue
             if skipped:
@@ -234,14 +236,20 @@ def _rows(path: Path, text: str, form: _Form) -> tuple[list[str], list[list[str]
                     raise _no_path_column(path, [name.strip().lower() for name in names])
                 raise InputError(
                     f"the table {path} has {len(row)} cells in line {line} and {len(names)} columns; quote texts "
-                    f"that hold {_SEPARATORS.get(form.separator, repr(form.separator))}"
+                    f"that hold {_SEPARATORS.get(form.separator, repr(form.separator))}",
+                    code="malformed-table",
                 )
             rows.append(row)
             lines.append(line)
     except csv.Error as error:
-        raise InputError(f"the table {path} cannot be read in line {before + 1}: {error}") from error
+        raise InputError(
+            f"the table {path} cannot be read in line {before + 1}: {error}", code="malformed-table"
+        ) from error
     if names is None:
-        raise InputError(f"the table {path} is empty; expected a line with the names of its columns, path among them")
+        raise InputError(
+            f"the table {path} is empty; expected a line with the names of its columns, path among them",
+            code="empty-table",
+        )
     return names, rows, lines
 
 
@@ -261,7 +269,8 @@ def _named(
         if plain in written:
             raise InputError(
                 f"the table {path} has two columns {plain!r}: {written[plain]!r} and {name!r}; "
-                "rename one of them (capitals and spaces around a name do not count)"
+                "rename one of them (capitals and spaces around a name do not count)",
+                code="column-given-twice",
             )
         written[plain] = name
         by_name[plain] = column
@@ -270,7 +279,8 @@ def _named(
         if theirs not in by_name:
             raise InputError(
                 f"--columns {ours}={renamed[ours]}: the table {path} has no column {renamed[ours]!r}; "
-                f"it has {', '.join(by_name)}"
+                f"it has {', '.join(by_name)}",
+                code="no-such-column",
             )
         if ours in by_name and ours not in given.values():
             notes += (f"{path}: its own column {ours!r} is not used, for {renamed[ours]!r} takes its place",)
@@ -287,7 +297,8 @@ def _no_path_column(path: Path, names: Sequence[str]) -> InputError:
     likely = next((name for name in names if name in _LIKELY_PATHS), "NAME")
     return InputError(
         f"the table {path} has no column 'path'; it has {', '.join(names)}. Expected path and, where they "
-        f"are known, identity, camera, time, split; columns of other names are given with --columns path={likely}"
+        f"are known, identity, camera, time, split; columns of other names are given with --columns path={likely}",
+        code="no-such-column",
     )
 
 

@@ -31,17 +31,22 @@ def as_asked_for(dataset: ReIDDataset, options: SourceOptions, where: str) -> Re
     if options.identity_from == "table":
         if all(record.identity is None for record in records):
             raise InputError(
-                f"identities are to come from a table, and {where} has none: give a table with a column identity"
+                f"identities are to come from a table, and {where} has none: give a table with a column identity",
+                code="no-identities",
             )
         return dataset
     if options.identity_from == "top-folder":
-        raise InputError(f"--identity-from top-folder is for a folder, and {where} is a table; give folder or name")
+        raise InputError(
+            f"--identity-from top-folder is for a folder, and {where} is a table; give folder or name",
+            code="option-does-not-apply",
+        )
     name_of = identity_of_folder if options.identity_from == "folder" else identity_in_name
     names = {record.path: name_of(record.path) for record in records}
     if not any(names.values()):
         raise InputError(
             f"identities are to come from file names, and none of the {len(names)} names in {where} has one, first "
-            f"{records[0].path.name}; expected a number before the camera: 0042_c3_0001.jpg"
+            f"{records[0].path.name}; expected a number before the camera: 0042_c3_0001.jpg",
+            code="no-identities",
         )
 
     def numbered(*parts: tuple[Record, ...]) -> list[tuple[Record, ...]]:

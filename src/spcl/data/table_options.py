@@ -43,11 +43,13 @@ class TableOptions:
             if not (ours and equals and theirs):
                 raise InputError(
                     f"--columns has {part!r}; expected our name = the table's name, with commas between: "
-                    "path=file,identity=track_id"
+                    "path=file,identity=track_id",
+                    code="setting-not-understood",
                 )
             if ours.lower() in pairs:
                 raise InputError(
-                    f"--columns gives {ours!r} twice: {pairs[ours.lower()]!r} and {theirs!r}; give it once"
+                    f"--columns gives {ours!r} twice: {pairs[ours.lower()]!r} and {theirs!r}; give it once",
+                    code="column-given-twice",
                 )
             pairs[ours.lower()] = theirs
         return pairs
@@ -60,9 +62,9 @@ def check_time_format(time_format: str) -> None:
         written = moment.strftime(time_format)
         read = datetime.strptime(written, time_format)
     except (ValueError, TypeError) as error:
-        raise InputError(_expected_format(time_format, str(error))) from error
+        raise InputError(_expected_format(time_format, str(error)), code="setting-not-understood") from error
     if "%" not in time_format or read.year != moment.year:
-        raise InputError(_expected_format(time_format, "it has no year"))
+        raise InputError(_expected_format(time_format, "it has no year"), code="setting-not-understood")
 
 
 def _expected_format(time_format: str, reason: str) -> str:

@@ -38,10 +38,12 @@ def read_text(path: Path) -> tuple[str, tuple[str, ...]]:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise InputError(f"the table {path} cannot be read: {error.strerror or error}") from error
+        raise InputError(
+            f"the table {path} cannot be read: {error.strerror or error}", code="unreadable-file"
+        ) from error
     for beginning, kind, step in _OTHER_FILES:
         if content.startswith(beginning):
-            raise InputError(f"{path} is {kind}, not the text of a table: {step}")
+            raise InputError(f"{path} is {kind}, not the text of a table: {step}", code="wrong-file-kind")
     encoding, name = _encoding(content)
     try:
         text = content.decode(encoding)
@@ -74,5 +76,6 @@ def _unreadable(path: Path, content: bytes, at: int) -> InputError:
     line = content.count(b"\n", 0, at) + 1
     return InputError(
         f"the table {path} is neither UTF-8, UTF-16 nor Latin-1 text: {content[at : at + 8]!r} in line {line}. "
-        "Save it as UTF-8 (in a spreadsheet: CSV UTF-8), or convert it: iconv -f ENCODING -t UTF-8"
+        "Save it as UTF-8 (in a spreadsheet: CSV UTF-8), or convert it: iconv -f ENCODING -t UTF-8",
+        code="unknown-encoding",
     )

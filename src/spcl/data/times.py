@@ -170,9 +170,11 @@ def _no_time(place: str, value: object, time_format: str, reason: str = "which i
     if time_format:
         return InputError(
             f"the column 'time' holds {value!r} in {place}, which does not have the form {time_format!r}; "
-            "give the form of the whole column with --time-format, or correct the cell"
+            "give the form of the whole column with --time-format, or correct the cell",
+            code="not-a-time",
         )
     return InputError(
         f"the column 'time' holds {value!r} in {place}, {reason}: expected {ACCEPTED}. For times of another "
-        "form give it: --time-format '%d.%m.%Y %H:%M' reads 23.11.2026 17:45"
+        "form give it: --time-format '%d.%m.%Y %H:%M' reads 23.11.2026 17:45",
+        code="not-a-time",
     )

@@ -83,7 +83,8 @@ class TimmTrunk(nn.Module):
         except _TIMM_ERRORS as error:
             if last_stride == 1:
                 raise InputError(
-                    f"timm/{name} cannot keep its resolution in the last stage ({error}); leave --last-stride at 0"
+                    f"timm/{name} cannot keep its resolution in the last stage ({error}); leave --last-stride at 0",
+                    code="option-does-not-apply",
                 ) from error
             raise _unfit(name, size, error) from error
         self.model = model
@@ -127,7 +128,8 @@ def _unfit(name: str, size: tuple[int, int], error: Exception) -> InputError:
     own = "" if settings is None else f", such as its own, {settings.input_size[1]} x {settings.input_size[2]}"
     return InputError(
         f"timm/{name} cannot encode images of {size[0]} x {size[1]} ({first_line(error)}); give another --height and "
-        f"--width{own}, or another --arch"
+        f"--width{own}, or another --arch",
+        code="image-size-not-supported",
     )
 
 
@@ -144,18 +146,20 @@ def check_arch(arch: str) -> None:
         if not timm.is_model(name):
             near = get_close_matches(name, timm.list_models(), n=3)
             hint = f"; did you mean {' or '.join('timm/' + name for name in near)}?" if near else ""
-            raise InputError(f"timm has no model {name!r}{hint}")
+            raise InputError(f"timm has no model {name!r}{hint}", code="no-such-network")
         try:
             timm.get_pretrained_cfg(name)
         except RuntimeError as error:
             there = ", ".join(timm.list_pretrained(name.partition(".")[0] + ".*"))
-            raise InputError(f"timm has no weights {name}; expected {there or 'a name without a tag'}") from error
+            raise InputError(
+                f"timm has no weights {name}; expected {there or 'a name without a tag'}", code="no-such-network"
+            ) from error
         return
     near = get_close_matches(arch, RESNETS, n=2)
     hint = f"did you mean {' or '.join(near)}?" if near else f"expected {', '.join(RESNETS)} or timm/NAME"
     if timm.is_model(arch):
         hint = f"did you mean timm/{arch}?"
-    raise InputError(f"there is no network {arch!r}; {hint}")
+    raise InputError(f"there is no network {arch!r}; {hint}", code="no-such-network")
 
 
 def build_trunk(arch: str, *, last_stride: int = 0, size: tuple[int, int] = (256, 128)) -> ResNetTrunk | TimmTrunk:

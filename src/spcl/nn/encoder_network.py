@@ -89,7 +89,10 @@ class EncoderNetwork(nn.Module):
         if trunk.gives_maps:
             self.pooling = GeneralisedMeanPooling() if settings.pooling == "gem" else AveragePooling()
         elif settings.pooling == "gem":
-            raise InputError(f"{settings.arch} gives tokens, not feature maps: --pooling gem does not apply; use avg")
+            raise InputError(
+                f"{settings.arch} gives tokens, not feature maps: --pooling gem does not apply; use avg",
+                code="option-does-not-apply",
+            )
         self.feature_dim = settings.features or trunk.num_features
         self.embedding: nn.Module = nn.Identity()
         if settings.features:
@@ -115,7 +118,9 @@ class EncoderNetwork(nn.Module):
     @evaluation_domain.setter
     def evaluation_domain(self, domain: str) -> None:
         if domain not in self.domains:
-            raise InputError(f"the encoder has no domain {domain!r}; it has {', '.join(self.domains)}")
+            raise InputError(
+                f"the encoder has no domain {domain!r}; it has {', '.join(self.domains)}", code="no-such-domain"
+            )
         self.routing.evaluation = domain
 
     def forward(
@@ -147,7 +152,9 @@ class EncoderNetwork(nn.Module):
         """Give a copy with the plain batch norm of one domain (None: the evaluation domain)."""
         chosen = domain or self.evaluation_domain
         if chosen not in self.domains:
-            raise InputError(f"the encoder has no domain {chosen!r}; it has {', '.join(self.domains)}")
+            raise InputError(
+                f"the encoder has no domain {chosen!r}; it has {', '.join(self.domains)}", code="no-such-domain"
+            )
         plain = copy.deepcopy(self)
         fold(plain, chosen)
         plain.routing = DomainRouting((chosen,), evaluation=chosen)
@@ -157,8 +164,14 @@ class EncoderNetwork(nn.Module):
     def _split(self, batch: int, sizes: Sequence[int] | None) -> tuple[int, ...]:
         count = len(self.domains)
         if sizes is None and batch % count:
-            raise InputError(f"{batch} images do not split evenly over {count} domains; give domain_sizes")
+            raise InputError(
+                f"{batch} images do not split evenly over {count} domains; give domain_sizes",
+                code="batch-not-divisible",
+            )
         split = tuple(sizes) if sizes is not None else (batch // count,) * count
         if 1 in split:
-            raise InputError("batch norm needs at least two images of a domain in a training batch; it got one")
+            raise InputError(
+                "batch norm needs at least two images of a domain in a training batch; it got one",
+                code="batch-too-small",
+            )
         return split

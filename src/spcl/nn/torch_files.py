@@ -74,7 +74,7 @@ def load_torch_file(path: Path, what: str, *, mapped: bool = False) -> Any:
     try:
         kind = what_it_is(path)
         if kind is not None:
-            raise InputError(f"{path} cannot be read as {what}: it is {kind}")
+            raise InputError(f"{path} cannot be read as {what}: it is {kind}", code="wrong-file-kind")
         if is_safetensors(path):
             return dict(load_file(path))
         with torch.serialization.safe_globals(_harmless_types()), warnings.catch_warnings():
@@ -91,19 +91,24 @@ def load_torch_file(path: Path, what: str, *, mapped: bool = False) -> Any:
             raise InputError(
                 f"{path} cannot be read as {what}: it is no file that torch.save wrote, or a damaged one. Fetch it "
                 "again, or, if another program pickled it and you trust it, load it there and save its tensors with "
-                "torch.save"
+                "torch.save",
+                code="damaged-file",
             ) from error
         raise InputError(
             f"{path} is refused: it holds {refused[1]}. {what[0].upper()}{what[1:]} may hold tensors and plain values "
-            f"only; anything else could run code when it is loaded. {_next_step(path)}"
+            f"only; anything else could run code when it is loaded. {_next_step(path)}",
+            code="unsafe-file",
         ) from error
     except SafetensorError as error:
-        raise InputError(f"{path} cannot be read as {what}: {first_line(error)}; is it whole?") from error
+        raise InputError(
+            f"{path} cannot be read as {what}: {first_line(error)}; is it whole?", code="damaged-file"
+        ) from error
     except _UNREADABLE as error:
         # torch's own advice, to load it without a check, is not ours.
         reason = "it is no file that torch.save wrote" if "weights_only" in str(error) else first_line(error)
         raise InputError(
-            f"{path} cannot be read as {what}: {reason.rstrip('.')}; is it whole? Fetch it again"
+            f"{path} cannot be read as {what}: {reason.rstrip('.')}; is it whole? Fetch it again",
+            code="damaged-file",
         ) from error
 
 

@@ -114,10 +114,11 @@ def load_weights(trunk: ResNetTrunk | TimmTrunk, weights: Weights) -> UsedWeight
         fitting = known_arch(weights)
         raise InputError(
             f"the weights in {weights.source} are of a deeper network than this one, which has no place for "
-            f"{some_names(used.deeper)}: " + (f"give --arch {fitting}" if fitting else "give its --arch")
+            f"{some_names(used.deeper)}: " + (f"give --arch {fitting}" if fitting else "give its --arch"),
+            code="weights-mismatch",
         )
     if missing or unfit:
-        raise InputError(_misfit(wanted, values, missing, unfit, weights))
+        raise InputError(_misfit(wanted, values, missing, unfit, weights), code="weights-mismatch")
     values = {name: value.to(wanted[name].dtype) for name, value in values.items() if name in wanted}
     check_values(values, weights.source)
     module.load_state_dict(values, strict=False)
@@ -133,12 +134,14 @@ def check_values(values: Mapping[str, Tensor], source: str | Path) -> None:
     if broken:
         raise InputError(
             f"the weights in {source} are not finite (NaN or infinite) in {some_names(broken)}: the training that "
-            "wrote them has diverged. Take an earlier checkpoint, or other weights"
+            "wrote them has diverged. Take an earlier checkpoint, or other weights",
+            code="invalid-weights",
         )
     negative = [name for name, value in values.items() if name.endswith("running_var") and (value < 0).any()]
     if negative:
         raise InputError(
-            f"the weights in {source} have variances below 0 in {some_names(negative)}; is the file whole?"
+            f"the weights in {source} have variances below 0 in {some_names(negative)}; is the file whole?",
+            code="invalid-weights",
         )
 
 
@@ -227,12 +230,14 @@ def _numbered(wanted: Mapping[str, Tensor]) -> dict[str, str]:
 
 def _read(path: Path) -> Weights:
     if not path.is_file():
-        what = f"{path} is a folder" if path.is_dir() else f"there is no weights file {path}"
-        raise InputError(f"{what}; give --pretrained a file, auto, or none for random weights")
+        step = "give --pretrained a file, auto, or none for random weights"
+        if path.is_dir():
+            raise InputError(f"{path} is a folder; {step}", code="not-a-file")
+        raise InputError(f"there is no weights file {path}; {step}", code="no-such-file")
     content = load_torch_file(path, "weights")
     weights = weights_in(content, path)
     if not weights.dictionaries:
-        raise InputError(f"{path} does not hold a state_dict of tensors{_what_is_there(content)}")
+        raise InputError(f"{path} does not hold a state_dict of tensors{_what_is_there(content)}", code="no-tensors")
     return weights
 
 
@@ -281,5 +286,6 @@ def _downloaded(arch: str, search_dir: Path) -> Weights:
         raise InputError(
             f"no ImageNet weights for {arch}: {place} is not there and they could not be downloaded "
             f"({first_line(error)}). Put the file there{extra}, give --pretrained FILE, or "
-            "--pretrained none to start from random weights on purpose"
+            "--pretrained none to start from random weights on purpose",
+            code="weights-not-available",
         ) from error
