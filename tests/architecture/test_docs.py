@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import yaml
@@ -15,7 +17,9 @@ from tests.shared import PROJECT_ROOT
 DOCS = PROJECT_ROOT / "docs"
 PAGES = [PROJECT_ROOT / "README.md", PROJECT_ROOT / "CONTRIBUTING.md", *sorted(DOCS.glob("*.md"))]
 SITE = yaml.safe_load((PROJECT_ROOT / "mkdocs.yml").read_text(encoding="utf-8"))
-GENERATED = "python.md"
+GENERATED = {"python.md", "errors.md"}
+NUM_ERRORS_WITHOUT_A_CODE = 342
+"""Lower it with every error that gets a code; never raise it."""
 
 
 def prose(path: Path) -> str:
@@ -39,8 +43,17 @@ def pages_in(entry: object) -> list[str]:
     return [page for part in inner for page in pages_in(part)]
 
 
+def hook_of(name: str) -> ModuleType:
+    """A hook of the site's build, which is no part of a package."""
+    spec = importlib.util.spec_from_file_location(name, DOCS / f"{name}.py")
+    hook = importlib.util.module_from_spec(spec)
+    sys.modules[name] = hook
+    spec.loader.exec_module(hook)
+    return hook
+
+
 def test_every_page_is_in_the_navigation_once():
-    there = {path.name for path in DOCS.glob("*.md")} | {GENERATED}
+    there = {path.name for path in DOCS.glob("*.md")} | GENERATED
     listed = pages_in(SITE["nav"])
     assert set(listed) == there, "add a new page to nav in mkdocs.yml"
     assert len(listed) == len(there)
@@ -76,9 +89,7 @@ def test_the_doors_and_the_glossary_are_reached_from_the_readme():
 
 
 def test_the_page_of_python_names_has_each_public_name():
-    spec = importlib.util.spec_from_file_location("api_pages", DOCS / "api_pages.py")
-    hook = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(hook)
+    hook = hook_of("api_pages")
     names = hook.public_names((PROJECT_ROOT / "src/spcl/__init__.py").read_text(encoding="utf-8"))
     assert names == [name for name in spcl.__all__ if not name.startswith("__")]
     page = hook.page_of(names)
@@ -86,9 +97,47 @@ def test_the_page_of_python_names_has_each_public_name():
         *sorted(name for name in names if name[0].islower()),
         *sorted(name for name in names if name[0].isupper()),
     ]
-    assert hook.PAGE == GENERATED
+    assert hook.PAGE in GENERATED
     with pytest.raises(ValueError, match="no __all__"):
         hook.public_names("x = 1")
+
+
+def test_every_error_of_the_user_has_a_literal_code():
+    errors = hook_of("error_pages").raised_errors()
+    assert len(errors) > 300
+    without = [error.place for error in errors if not error.is_coded]
+    assert len(without) <= NUM_ERRORS_WITHOUT_A_CODE, "\n".join(
+        ['InputError(..., code="the-fault") is missing at', *without]
+    )
+
+
+def test_the_page_of_error_codes_has_each_code_and_its_messages(tmp_path):
+    hook = hook_of("error_pages")
+    (tmp_path / "faults.py").write_text(
+        """
+class UnreadableError(InputError):
+    pass
+
+def check(path, size, error):
+    if size:
+        raise InputError(f"{path} has {size:,} bytes; " + ("give" if a else "take") + f" {len(path)}", code="too-large")
+    if path:
+        raise UnreadableError("a `quoted` word", code="not-readable")
+    if error:
+        raise errors.InputError(str(error), code=error.code)
+    raise InputError("no code")
+""",
+        encoding="utf-8",
+    )
+    errors = hook.raised_errors(tmp_path)
+    assert [error.code for error in errors] == ["too-large", "not-readable", None, None]
+    assert [error.is_coded for error in errors] == [True, True, True, False]
+    assert errors[3].place == "faults.py:12"
+    page = hook.page_of(errors)
+    assert re.findall("^## (.+)$", page, flags=re.MULTILINE) == ["not-readable", "too-large"]
+    assert "- `{path} has {size} bytes; give {...}`\n- `{path} has {size} bytes; take {...}`\n" in page
+    assert "- `` a `quoted` word ``\n" in page
+    assert hook.PAGE in GENERATED
 
 
 def test_examples_in_docstrings_stand_under_the_heading_that_the_site_knows():
