@@ -36,9 +36,9 @@ docs: setup  ## The documentation site in site/; a broken link or anchor fails
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
 
 bench: setup  ## Measure what docs/benchmarks.md claims
-	$(BIN)/python -m spcl bench cluster
-	$(BIN)/python -m spcl bench rank
-	$(BIN)/python -m spcl bench train
+	$(BIN)/python benchmarks/label_stage.py
+	$(BIN)/python benchmarks/ranking.py
+	$(BIN)/python benchmarks/training_step.py
 	$(BIN)/python benchmarks/official_style.py
 	$(BIN)/python benchmarks/gallery.py
 	$(BIN)/python benchmarks/startup.py

@@ -2,7 +2,7 @@
 
 python benchmarks/gallery.py --n 1000000 --dim 512
 
-Features are the heavy-tailed mixture of ``spcl.bench.features``; queries are further rows of it. Each stage runs in a
+Features are the heavy-tailed mixture of ``mixture.py``; queries are further rows of it. Each stage runs in a
 process of its own, so that the memory of one is not counted for another.
 """
 
@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from measuring import PeakMemory, machine
+from mixture import mixture
 
-from spcl.bench.features import mixture
-from spcl.bench.measuring import PeakMemory, machine
 from spcl.gallery.gallery import Gallery
 from spcl.gallery.result import SearchResult
 from spcl.runtime import Runtime

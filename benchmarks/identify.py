@@ -2,7 +2,7 @@
 
 python benchmarks/identify.py --n 840 100000
 
-The gallery holds rows of the heavy-tailed mixture of ``spcl.bench.features``, eight of an identity; the encoder has
+The gallery holds rows of the heavy-tailed mixture of ``mixture.py``, eight of an identity; the encoder has
 random weights, for what it sees does not matter here. ``spcl embed`` and ``spcl identify`` of one image run in turn,
 each as a process of its own; the first ``spcl identify`` after a write computes the enrolled identities, the others
 find them.
@@ -21,11 +21,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from measuring import machine
+from mixture import mixture
 from PIL import Image
 
 import spcl
-from spcl.bench.features import mixture
-from spcl.bench.measuring import machine
 from spcl.inference.checkpoint import checkpoint_of, save_atomically
 from spcl.nn.encoder_network import EncoderNetwork, EncoderSettings
 from spcl.runtime import Runtime

@@ -18,19 +18,21 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from measuring import shortest, tiny_numbers_as_zero
 from PIL import Image
 from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 from torchvision.transforms import v2
+from training_step import TrainingStepSettings, measure
 
-from spcl.bench.measuring import shortest, tiny_numbers_as_zero
 from spcl.data.augment import TrainAugmentation
 from spcl.data.image_store import ImageStore
 from spcl.data.synthetic import SyntheticSpec, render_image
 from spcl.nn.encoder_network import EncoderNetwork, EncoderSettings
 from spcl.records import Record
+from spcl.reporting.console import SilentReporter
 from spcl.selfpaced.contrastive_loss import contrastive_loss
 from spcl.selfpaced.hybrid_memory import HybridMemory
 
@@ -124,6 +126,19 @@ class PillowImages(Dataset):
         return self.transform(Image.open(self.paths[row]).convert("RGB"))
 
 
+def library_transforms(height: int, width: int) -> v2.Compose:
+    """The library's own transforms. They draw once a call, so that each cached image needs a call of its own."""
+    return v2.Compose(
+        [
+            v2.RandomHorizontalFlip(0.5),
+            v2.RandomCrop((height, width), padding=10),
+            v2.ToDtype(torch.float32, scale=True),
+            v2.Normalize(MEAN, STD),
+            v2.RandomErasing(0.5, scale=(0.02, 0.4), ratio=(0.3, 3.3), value=list(MEAN)),
+        ]
+    )
+
+
 def compare_images(
     folder: Path, height: int, width: int, batch: int, repeat: int, count: int = 2048
 ) -> dict[str, float]:
@@ -148,16 +163,7 @@ def compare_images(
             rows = rng.integers(0, count, batch)
             augmentation.apply(torch.from_numpy(store.read(rows)), augmentation.draw(batch, rng))
 
-    # The library's own transforms draw once a call, so that each cached image needs a call of its own.
-    on_tensors = v2.Compose(
-        [
-            v2.RandomHorizontalFlip(0.5),
-            v2.RandomCrop((height, width), padding=10),
-            v2.ToDtype(torch.float32, scale=True),
-            v2.Normalize(MEAN, STD),
-            v2.RandomErasing(0.5, scale=(0.02, 0.4), ratio=(0.3, 3.3), value=list(MEAN)),
-        ]
-    )
+    on_tensors = library_transforms(height, width)
 
     def library_pass() -> None:
         for _ in range(count // batch // 4):
@@ -185,11 +191,8 @@ def compare_images(
 
 
 def compare_step(folder: Path, repeat: int, iters: int = 8, num_slots: int = 20000) -> dict[str, float]:
-    """Whole steps: Pillow workers, two memory calls and plain Adam, against the loop of ``spcl bench train``."""
-    from spcl.bench.train import bench_train
-    from spcl.reporting.console import SilentReporter
-
-    ours = bench_train(iters=iters, repeat=repeat, num_slots=num_slots, device="cpu", report=SilentReporter())
+    """Whole steps: Pillow workers, two memory calls and plain Adam, against the loop of ``training_step.py``."""
+    ours = measure(TrainingStepSettings(iters=iters, repeat=repeat, slots=num_slots, device="cpu"), SilentReporter())
     batch = 64
     torch.manual_seed(0)
     settings = EncoderSettings(arch="timm/test_resnet", height=64, width=64, features=512, domains=("source", "target"))

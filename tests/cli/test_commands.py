@@ -377,26 +377,6 @@ def test_an_evaluation_with_nothing_to_work_with_is_refused(folder, capsys, flag
         official.evaluate(["--resume", "no.pth.tar", flag, value])
 
 
-@pytest.mark.parametrize(
-    "words", [["cluster", "--n", "40", "--dim", "8"], ["rank", "--queries", "5", "--gallery", "20"]]
-)
-def test_a_device_of_a_benchmark_is_found_or_refused(capsys, words):
-    main(["bench", *words, "--repeat", "1", "--device", "auto", "--json"])
-    assert json.loads(capsys.readouterr().out)
-    assert "device 'cuda:77' is not there" in refused(["bench", *words, "--device", "cuda:77"], capsys)
-
-
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (["--batch-size", "0"], "--batch-size is 0; expected at least 1"),
-        (["--features", "-1"], "--features is -1; expected at least 0"),
-    ],
-)
-def test_a_benchmark_names_the_flag_and_what_it_takes(capsys, words, message):
-    assert message in refused(["bench", "train", *words], capsys)
-
-
 def test_a_disk_that_takes_nothing_is_told(capsys):
     def full():
         raise OSError(28, "No space left on device", "some/file")

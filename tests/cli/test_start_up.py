@@ -29,10 +29,9 @@ def answered(program, *words):
     return code, out.getvalue() + err.getvalue()
 
 for command in COMMANDS:
-    words = (command, "cluster") if command == "bench" else (command,)
-    code, text = answered(main, *words, "--help")
+    code, text = answered(main, command, "--help")
     assert code == 0 and "usage" in text, (command, code, text)
-    code, text = answered(main, *words, "--no-such-flag")
+    code, text = answered(main, command, "--no-such-flag")
     assert code == 2 and "--help" in text, (command, code, text)
 for script in (official.train_uda, official.train_usl, official.evaluate):
     code, text = answered(script, "--help")

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
+from mixture import mixture
 
-from spcl.bench.features import mixture
 from spcl.gallery import index, reading
 from spcl.gallery.gallery import Gallery
 from spcl.gallery.snapshot import Snapshot

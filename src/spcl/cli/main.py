@@ -34,7 +34,6 @@ COMMANDS = {
     "suggest": "settings that fit a folder of crops, and why",
     "export": "an encoder for other programs: ONNX, or weights for timm and torch with a model card",
     "datasets": "which data sets are known, where each is looked for, what was found",
-    "bench": "how fast this machine clusters and ranks, against what its hardware allows",
     "demo": "the main job on built-in images: from a clean studio to a street without labels",
 }
 

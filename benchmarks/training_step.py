@@ -1,16 +1,21 @@
-"""A training step against the pure forward and backward pass of the same network, in the same run."""
+"""A training step against the pure forward and backward pass of the same network, in the same run.
+
+python benchmarks/training_step.py
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
+from command import BenchmarkSettings, run
+from measuring import machine, tiny_numbers_as_zero
 
-from spcl.bench.measuring import machine, tiny_numbers_as_zero
 from spcl.config import Recipe, RunConfig
 from spcl.data.augment import TrainAugmentation
 from spcl.data.batches import Batch, DomainStream, joined_batches
@@ -31,96 +36,105 @@ _DOMAINS = ("source", "target")
 _WARM_STEPS = 3
 
 
-@tiny_numbers_as_zero()
-def bench_train(
-    *,
-    arch: str = "timm/test_resnet",
-    height: int = 64,
-    width: int = 64,
-    features: int = 512,
-    batch_size: int = 64,
-    num_slots: int = 20000,
-    group_size: int = 16,
-    iters: int = 20,
-    repeat: int = 3,
-    device: str = "auto",
-    precision: str = "fp32",
-    compiled: bool = False,
-    report: Reporter,
-) -> dict[str, Any]:
-    """Measure steps on random images.
+@dataclass(frozen=True, kw_only=True)
+class TrainingStepSettings(BenchmarkSettings):
+    """Time a training step, against forward, backward and Adam of the same network on ready tensors."""
 
-    Args:
-        arch: The network, with random weights.
-        height: Image height in pixels.
-        width: Image width in pixels.
-        features: Length of the embedding layer; 0: no such layer.
-        batch_size: Images of each of the two domains.
-        num_slots: K, rows of the memory.
-        group_size: Images of a batch-norm group.
-        iters: Steps of a measurement.
-        repeat: Number of repetitions; the fastest is reported.
-        device: Device of the training steps.
-        precision: Precision of the network.
-        compiled: Whether the network is compiled.
-        report: Receives progress.
+    may_be_zero: ClassVar[tuple[str, ...]] = ("features", "batch_norm_group")
+
+    arch: str = "timm/test_resnet"
+    """The network, with random weights."""
+    height: int = 64
+    """Height of the images in pixels."""
+    width: int = 64
+    """Width of the images in pixels."""
+    features: int = 512
+    """Length of the embedding layer; 0: no such layer."""
+    batch_size: int = 64
+    """Images of each of the two domains in a batch."""
+    slots: int = 20000
+    """Rows of the memory."""
+    batch_norm_group: int = 16
+    """Images of a batch-norm group."""
+    iters: int = 20
+    """Steps of a measurement."""
+    device: str = "auto"
+    """Device of the steps: auto, cpu, cuda, cuda:N or mps."""
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    """Precision of the network."""
+    compile: bool = False
+    """Compile the network."""
+
+
+@tiny_numbers_as_zero()
+def measure(settings: TrainingStepSettings, report: Reporter) -> dict[str, Any]:
+    """Measure steps on random images.
 
     Returns:
         ``milliseconds`` of a step of the real loop and of ``pure`` forward, backward and Adam on ready tensors, their
         ratio, images a second, and what each part takes alone: data (which a thread reads ahead), forward, backward,
         loss and memory, optimiser.
     """
-    runtime = Runtime(device, precision)
+    runtime = Runtime(settings.device, settings.precision)
     torch.manual_seed(0)
     encoder = EncoderNetwork(
         EncoderSettings(
-            arch=arch, height=height, width=width, features=features, domains=_DOMAINS, group_size=group_size
+            arch=settings.arch,
+            height=settings.height,
+            width=settings.width,
+            features=settings.features,
+            domains=_DOMAINS,
+            group_size=settings.batch_norm_group,
         ),
-        find_weights(arch, "none"),
+        find_weights(settings.arch, "none"),
     )
-    parts = _training_parts(encoder, num_slots, runtime, compiled)
-    streams, labels = _streams(num_slots, height, width, batch_size, encoder)
-    parts.memory.put(0, torch.randn(num_slots, encoder.feature_dim))
+    parts = _training_parts(encoder, settings.slots, runtime, settings.compile)
+    streams, labels = _streams(settings, encoder)
+    parts.memory.put(0, torch.randn(settings.slots, encoder.feature_dim))
     parts.memory.relabel(torch.from_numpy(labels))
     encoder.train()
     batch = next(_batches(streams, 0, 1, runtime.device))
+    best = _best(parts, streams, batch, settings, report)
+    shares = {"data": best["data alone"]} | _shares(parts, batch, settings.iters)
+    shares["loss and memory"] = best["loss and memory alone"]
+    images = len(_DOMAINS) * settings.batch_size
+    return {
+        "machine": machine(runtime.device),
+        "arch": settings.arch,
+        "size": [settings.height, settings.width],
+        "batch": [settings.batch_size] * len(_DOMAINS),
+        "slots": settings.slots,
+        "classes": int(labels.max()) + 1,
+        "feature_dim": encoder.feature_dim,
+        "precision": settings.precision,
+        "compiled": settings.compile,
+        "milliseconds": {name: 1000 * seconds for name, seconds in best.items()},
+        "share_of_the_step": {name: seconds / best["step"] for name, seconds in shares.items()},
+        "images_per_second": {name: images / best[name] for name in ("step", "pure", "data alone")},
+        "step_by_pure": best["step"] / best["pure"],
+        "hours_of_50_epochs_x_400_steps": 50 * 400 * best["step"] / 3600,
+    }
+
+
+def _best(
+    parts: TrainingParts, streams: list[DomainStream], batch: Batch, settings: TrainingStepSettings, report: Reporter
+) -> dict[str, float]:
+    """The shortest seconds of a step, of a pure step, of a batch, and of loss and memory."""
+    iters = settings.iters
     measured: dict[str, Callable[[], float]] = {
         "step": lambda: _loop(parts, streams, iters),
         "pure": lambda: _pure(parts, batch, iters),
-        "data alone": lambda: _data(streams, iters, runtime.device),
+        "data alone": lambda: _data(streams, iters, parts.runtime.device),
         "loss and memory alone": lambda: _memory(parts, batch, iters),
     }
     best = dict.fromkeys(measured, float("inf"))
     # In turns, so that a slow moment of the machine does not fall on one of them alone.
     with report.progress("measuring steps") as advance:
-        for turn in range(repeat):
+        for turn in range(settings.repeat):
             for number, (name, call) in enumerate(measured.items()):
                 best[name] = min(best[name], call())
-                advance(turn * len(measured) + number + 1, repeat * len(measured))
-    shares = (
-        {"data": best["data alone"]} | _shares(parts, batch, iters) | {"loss and memory": best["loss and memory alone"]}
-    )
-    images = len(_DOMAINS) * batch_size
-    return {
-        "machine": machine(runtime.device),
-        "arch": arch,
-        "size": [height, width],
-        "batch": [batch_size] * len(_DOMAINS),
-        "slots": num_slots,
-        "classes": int(labels.max()) + 1,
-        "feature_dim": encoder.feature_dim,
-        "precision": precision,
-        "compiled": compiled,
-        "milliseconds": {name: 1000 * seconds for name, seconds in best.items()},
-        "share_of_the_step": {name: seconds / best["step"] for name, seconds in shares.items()},
-        "images_per_second": {
-            "step": images / best["step"],
-            "pure": images / best["pure"],
-            "data alone": images / best["data alone"],
-        },
-        "step_by_pure": best["step"] / best["pure"],
-        "hours_of_50_epochs_x_400_steps": 50 * 400 * best["step"] / 3600,
-    }
+                advance(turn * len(measured) + number + 1, settings.repeat * len(measured))
+    return best
 
 
 def _training_parts(encoder: EncoderNetwork, num_slots: int, runtime: Runtime, compiled: bool) -> TrainingParts:
@@ -135,9 +149,10 @@ def _training_parts(encoder: EncoderNetwork, num_slots: int, runtime: Runtime, c
 
 
 def _streams(
-    num_slots: int, height: int, width: int, batch_size: int, encoder: EncoderNetwork
+    settings: TrainingStepSettings, encoder: EncoderNetwork
 ) -> tuple[list[DomainStream], np.ndarray[Any, np.dtype[np.int64]]]:
     """Random images of two domains, all in memory: a fifth of the memory's classes are the source's."""
+    num_slots, height, width = settings.slots, settings.height, settings.width
     rng = np.random.default_rng(0)
     num_classes = max(2, num_slots // 12)
     num_source = max(1, num_classes // 5)
@@ -160,7 +175,7 @@ def _streams(
         )
         store.read(np.arange(len(labels)))
         batches = IdentityBatches(
-            labels, np.full(len(labels), -1), batch_size=batch_size, num_instances=4, seed=0, domain=number
+            labels, np.full(len(labels), -1), batch_size=settings.batch_size, num_instances=4, seed=0, domain=number
         )
         cameras = np.full(len(labels), UNKNOWN)
         streams.append(DomainStream(store, batches, slots[domain], cameras, augmentation, number, 0))
@@ -258,3 +273,11 @@ def _memory(parts: TrainingParts, batch: Batch, iters: int) -> float:
         parts.memory.update(features, batch.all_slots)
     _wait(device)
     return (time.perf_counter() - started) / iters
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    run(TrainingStepSettings, measure, arguments)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,1 +1,0 @@
-"""What ``spcl bench`` measures: time, memory and speed against what the hardware gives, in one run."""
