@@ -13,7 +13,7 @@ from spcl.cli.encoder_flags import names_checkpoint
 from spcl.cli.main import main
 from spcl.errors import InputError
 from spcl.gallery.gallery import Gallery
-from spcl.gallery.remembered import remembered_encoder
+from spcl.gallery.gallery_encoder import remembered_encoder
 from spcl.inference import encoder_choice
 from spcl.inference.checkpoint import checkpoint_of, save_atomically
 from spcl.inference.embedding import imagenet_encoder, load_encoder

@@ -16,8 +16,8 @@ from spcl.errors import InputError
 from spcl.gallery import folder as gallery_folder
 from spcl.gallery import store
 from spcl.gallery.columns import described, with_vectors
+from spcl.gallery.enrolment import enrol
 from spcl.gallery.gallery import Gallery
-from spcl.gallery.naming import enrol
 from spcl.gallery.result import Hit
 from spcl.retrieval.rerank import rerank
 from tests.gallery.features import names, unit_rows
@@ -320,7 +320,7 @@ def test_a_row_tells_what_was_found_first():
 
 
 def test_few_named_images_among_many_are_all_heard(gallery, monkeypatch):
-    monkeypatch.setattr("spcl.gallery.naming.MOST_SCORED", 100)
+    monkeypatch.setattr("spcl.gallery.enrolment.MOST_SCORED", 100)
     known = np.repeat(unit_rows(30, seed=1), 3, axis=0)
     gallery.add_features(known, names(90), identities=np.repeat(np.arange(30), 3).tolist())
     gallery.add_features(unit_rows(900, seed=2), names(900, first=90))

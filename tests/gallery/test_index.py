@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from mixture import mixture
 
-from spcl.gallery import index, reading
+from spcl.gallery import index, readable_gallery
 from spcl.gallery.gallery import Gallery
 from spcl.gallery.snapshot import Snapshot
 from spcl.reporting.console import SilentReporter
@@ -204,7 +204,7 @@ def test_without_its_measurement_every_vector_is_compared(gallery, features):
 def test_the_limit_is_that_of_the_search(small_limit):
     assert index.is_worth_it(1001, DIM)
     assert not index.is_worth_it(1000, DIM)
-    assert reading.is_worth_it is index.is_worth_it
+    assert readable_gallery.is_worth_it is index.is_worth_it
 
 
 def test_progress_of_every_way_to_search_reaches_its_total(gallery, features):

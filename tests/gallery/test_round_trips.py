@@ -12,7 +12,7 @@ from spcl.data.from_folders import split_for_evaluation
 from spcl.data.image_sources import images_of
 from spcl.gallery.answer_tables import identification_table, search_table, write_answers
 from spcl.gallery.features_file import features_writer, paths_file
-from spcl.gallery.intake import find_images
+from spcl.gallery.images_to_rows import find_images
 from spcl.gallery.result import Hit, SearchResult
 from spcl.grouping.groups import cluster
 from spcl.grouping.groups_report import write_groups

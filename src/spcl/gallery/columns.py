@@ -44,7 +44,7 @@ def vector_type(dim: int) -> pa.DataType:
     return pa.list_(pa.float32(), dim)
 
 
-def kind_of(data_type: pa.DataType) -> str:
+def column_kind(data_type: pa.DataType) -> str:
     """What a column holds, in a user's words."""
     return next((kind for kind, known in _KINDS.items() if known == data_type), str(data_type))
 

@@ -21,7 +21,7 @@ from spcl.reporting.console import Reporter, WarningsKept, say_notes
 if TYPE_CHECKING:
     from spcl.gallery.features_file import FeaturesWriter
     from spcl.gallery.gallery import Gallery
-    from spcl.gallery.intake import EmbeddedRows
+    from spcl.gallery.images_to_rows import EmbeddedRows
     from spcl.inference.embedding import Encoder
 
 
@@ -154,9 +154,9 @@ def embed_images(request: EmbeddingRequest, *, report: Reporter | None = None) -
     output = _checked_output(request)
 
     from spcl.gallery.features_file import features_writer
-    from spcl.gallery.intake import embedded_rows, find_images
-    from spcl.gallery.opening import gallery_to_fill
-    from spcl.gallery.remembered import encoder_to_search
+    from spcl.gallery.gallery_encoder import encoder_to_search
+    from spcl.gallery.images_to_rows import embedded_rows, find_images
+    from spcl.gallery.open_or_create import gallery_to_fill
 
     kept = WarningsKept(report)
     encoding = request.encoding

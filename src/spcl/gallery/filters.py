@@ -21,7 +21,7 @@ import pyarrow as pa
 from spcl.data.one_image import kept_path
 from spcl.data.times import as_time
 from spcl.errors import InputError
-from spcl.gallery.columns import TIME, VECTOR, kind_of
+from spcl.gallery.columns import TIME, VECTOR, column_kind
 
 _TOKEN = re.compile(
     r"""(?P<space>\s+)
@@ -119,7 +119,7 @@ def quoted(text: str) -> str:
 
 def known_columns(schema: pa.Schema) -> str:
     """The columns of a gallery, for an error."""
-    listed = ", ".join(f"{field.name} ({kind_of(field.type)})" for field in schema if field.name != VECTOR)
+    listed = ", ".join(f"{field.name} ({column_kind(field.type)})" for field in schema if field.name != VECTOR)
     return f"the columns are {listed}"
 
 

@@ -52,7 +52,7 @@ def make_folder(folder: Path, dim: int, facts: Mapping[str, Any]) -> None:
         raise InputError(f"a gallery is made under a name of its own; give {folder / 'NAME'}, say")
     columns = [pa.field(name, kind, nullable=name != "path") for name, kind in OWN_COLUMNS.items()]
     vectors = pa.field(VECTOR, vector_type(dim), nullable=False)
-    schema = pa.schema([KEY_FIELD, *columns, vectors], metadata=metadata_of(facts))
+    schema = pa.schema([KEY_FIELD, *columns, vectors], metadata=table_metadata(facts))
     # A name of its own: two programs may make the same gallery at the same time.
     aside = folder.with_name(f".{folder.name}.{uuid4().hex}.tmp")
     try:
@@ -87,6 +87,6 @@ def connected(folder: Path) -> Any:
     return lancedb.connect(str(folder), session=session)
 
 
-def metadata_of(facts: Mapping[str, Any]) -> dict[bytes, bytes]:
+def table_metadata(facts: Mapping[str, Any]) -> dict[bytes, bytes]:
     """What a table of this version of spcl says of itself."""
     return {FACTS: json.dumps({**facts, "format": FORMAT}).encode()}

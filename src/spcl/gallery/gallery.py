@@ -14,16 +14,16 @@ from spcl.data.one_image import kept_path
 from spcl.data.source_options import IdentityFrom, SourceOptions
 from spcl.errors import InputError
 from spcl.gallery.columns import KEY, described, path_text, with_vectors
-from spcl.gallery.copy_file import write_copy
+from spcl.gallery.enrolment import HAS_IDENTITY
 from spcl.gallery.enrolment_file import state_of
 from spcl.gallery.filters import checked_filter, quoted
+from spcl.gallery.images_to_rows import embedded_rows, find_images
 from spcl.gallery.index import build_index, is_worth_it, needs_building, read_facts
-from spcl.gallery.intake import embedded_rows, find_images
-from spcl.gallery.keys import ImageKeys, KeyBy, check_agreement
-from spcl.gallery.merging import joined
-from spcl.gallery.naming import HAS_IDENTITY
-from spcl.gallery.reading import ReadableGallery
+from spcl.gallery.keys import ImageKeys, KeyBy, check_identities_agree
+from spcl.gallery.readable_gallery import ReadableGallery
+from spcl.gallery.repeated_images import merged_by_key
 from spcl.gallery.result import Added
+from spcl.gallery.rows_file import write_copy
 from spcl.gallery.store import Store
 from spcl.inference.embedding import Encoder
 from spcl.inference.encoder_origin import FACT
@@ -204,7 +204,7 @@ class Gallery(ReadableGallery):
             InputError: If a column has another type than in the gallery, or one image has two identities.
         """
         self._store.check_columns(table)
-        check_agreement(table, self._store.keys.of(table.column("path").to_pylist()).keys)
+        check_identities_agree(table, self._store.keys.of(table.column("path").to_pylist()).keys)
 
     def add_columns(self, table: pa.Table) -> None:
         """Add empty columns for those of ``table`` that the gallery lacks, so that filters may name them."""
@@ -214,9 +214,9 @@ class Gallery(ReadableGallery):
         """Add rows from ``columns.described`` with their features ``[len(table), D]``."""
         rows = with_vectors(table, features, self.dim)
         keys, paths = self._store.keys.of(rows.column("path").to_pylist())
-        check_agreement(rows, keys)
+        check_identities_agree(rows, keys)
         rows = rows.set_column(rows.column_names.index("path"), "path", pa.array(paths, pa.string()))
-        rows = joined(rows.append_column(KEY, pa.array(keys, pa.string())))
+        rows = merged_by_key(rows.append_column(KEY, pa.array(keys, pa.string())))
         done = Added(0, 0)
         for at in range(0, len(rows), _ROWS_A_COMMIT):
             put = self._store.put(rows.slice(at, _ROWS_A_COMMIT))

@@ -151,8 +151,8 @@ def identify_images(request: IdentificationRequest, *, report: Reporter | None =
     wanted = found_queries(request.queries, request.source, purpose="named")
 
     from spcl.data.image_sources import images_of
-    from spcl.gallery.remembered import encoder_to_search
-    from spcl.gallery.sources import searchable
+    from spcl.gallery.gallery_encoder import encoder_to_search
+    from spcl.gallery.searchable import searchable
     from spcl.verification.calibrate import use_calibration
 
     kept = WarningsKept(report)

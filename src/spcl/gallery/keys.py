@@ -75,7 +75,7 @@ class ImageKeys:
             return path
 
 
-def check_agreement(table: pa.Table, keys: Sequence[str]) -> None:
+def check_identities_agree(table: pa.Table, keys: Sequence[str]) -> None:
     """Raise an ``InputError`` where one image is given twice, with two identities."""
     identities = table.column("identity").to_pylist()
     first: dict[str, int] = {}

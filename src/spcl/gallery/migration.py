@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from spcl.gallery.columns import KEY, VECTOR
 from spcl.gallery.keys import ImageKeys
-from spcl.gallery.merging import joined
+from spcl.gallery.repeated_images import merged_by_key
 from spcl.gallery.snapshot import Snapshot
 
 _ROWS_AT_ONCE = 8192
@@ -42,9 +42,9 @@ def with_keys(snapshot: Snapshot, folder: Path, schema: pa.Schema) -> tuple[pa.R
     keys = ImageKeys("path").of(paths)
     found = found.set_column(names.index("path"), schema.field("path"), pa.array(keys.paths, pa.string()))
     found = found.append_column(schema.field(KEY), pa.array(keys.keys, pa.string()))
-    # The numbers travel with the rows, as ``joined`` keeps the path of the last row of each image.
+    # The numbers travel with the rows, as ``merged_by_key`` keeps the path of the last row of each image.
     last = {key: row for row, key in enumerate(keys.keys)}
-    known = joined(found)
+    known = merged_by_key(found)
     rows_of = numbers[np.array(sorted(last.values()), dtype=np.int64)]
     return pa.RecordBatchReader.from_batches(schema, _batches(snapshot, schema, known, rows_of)), len(found) - len(
         known

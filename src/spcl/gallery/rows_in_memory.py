@@ -12,7 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from spcl.gallery.columns import KEY, VECTOR, vectors_of
-from spcl.gallery.naming import HAS_IDENTITY
+from spcl.gallery.enrolment import HAS_IDENTITY
 from spcl.gallery.snapshot import ROW_ID, ROWS_AT_ONCE, Snapshot
 
 

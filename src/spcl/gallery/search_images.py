@@ -166,8 +166,8 @@ def search_images(request: SearchRequest, *, report: Reporter | None = None) -> 
 
     from spcl.data.image_sources import images_of
     from spcl.gallery.filters import both, not_cameras
-    from spcl.gallery.remembered import encoder_to_search
-    from spcl.gallery.sources import searchable
+    from spcl.gallery.gallery_encoder import encoder_to_search
+    from spcl.gallery.searchable import searchable
 
     kept = WarningsKept(report)
     options, encoding = request.source, request.encoding

@@ -20,8 +20,8 @@ import pyarrow.compute as pc
 
 from spcl.data.files import what_is_there
 from spcl.errors import InputError, first_line
-from spcl.gallery.columns import KEY, VECTOR, kind_of
-from spcl.gallery.copy_file import Copied, copied_facts, read_copy
+from spcl.gallery.columns import KEY, VECTOR, column_kind
+from spcl.gallery.concurrent_writes import LostRaceError, alone, until_won
 from spcl.gallery.enrolment_file import known_facts
 from spcl.gallery.folder import (
     FORMAT,
@@ -31,14 +31,14 @@ from spcl.gallery.folder import (
     connected,
     is_gallery,
     make_folder,
-    metadata_of,
+    table_metadata,
 )
 from spcl.gallery.keys import ImageKeys
-from spcl.gallery.merging import filled_from
 from spcl.gallery.migration import with_keys
+from spcl.gallery.repeated_images import filled_from
+from spcl.gallery.rows_file import Copied, copied_facts, read_copy
 from spcl.gallery.rows_in_memory import RowsInMemory
 from spcl.gallery.snapshot import VECTOR_INDEX, Snapshot, facts_of
-from spcl.gallery.writes import LostRaceError, alone, until_won
 
 _KEYS_AT_ONCE = 65536
 # A reader of an older version has long finished by then.
@@ -179,7 +179,7 @@ class Store:
         if snapshot.has_keys:
             return ""
         facts = {**self.facts, "key": "path"}
-        schema = pa.schema([KEY_FIELD, *snapshot.schema], metadata=metadata_of(facts))
+        schema = pa.schema([KEY_FIELD, *snapshot.schema], metadata=table_metadata(facts))
         rows, num_joined = with_keys(snapshot, self.folder, schema)
         # Nothing that conflicts with it: other writers of this version wait, and it replaces every row.
         until_won(lambda: self._database.create_table(TABLE, data=rows, mode="overwrite"))
@@ -269,6 +269,6 @@ def _fitting(column: pa.ChunkedArray, field: pa.Field) -> pa.ChunkedArray:
     if column.null_count == len(column):
         return pa.nulls(len(column), field.type)
     raise InputError(
-        f"the column {field.name!r} holds {kind_of(field.type)} in this gallery; "
-        f"these images have {kind_of(column.type)} there: give such values, or name the column otherwise"
+        f"the column {field.name!r} holds {column_kind(field.type)} in this gallery; "
+        f"these images have {column_kind(column.type)} there: give such values, or name the column otherwise"
     )

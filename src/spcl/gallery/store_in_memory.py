@@ -11,7 +11,7 @@ import pyarrow as pa
 from spcl.gallery.columns import OWN_COLUMNS, VECTOR, vector_type
 from spcl.gallery.folder import KEY_FIELD
 from spcl.gallery.keys import ImageKeys
-from spcl.gallery.merging import joined
+from spcl.gallery.repeated_images import merged_by_key
 from spcl.gallery.rows_in_memory import RowsInMemory
 from spcl.gallery.snapshot import Snapshot
 from spcl.gallery.store import Put, Store
@@ -44,7 +44,7 @@ class StoreInMemory(Store):
     def snapshot(self) -> Snapshot:
         """All rows that were put."""
         if len(self._parts) > 1:
-            self._parts = [joined(pa.concat_tables(self._parts, promote_options="default"))]
+            self._parts = [merged_by_key(pa.concat_tables(self._parts, promote_options="default"))]
         return RowsInMemory(self._parts[0])
 
     def check_columns(self, rows: pa.Table) -> None:

@@ -12,7 +12,7 @@ from spcl.gallery.columns import KEY, VECTOR
 _REPLACED = (KEY, VECTOR, "path")
 
 
-def joined(rows: pa.Table) -> pa.Table:
+def merged_by_key(rows: pa.Table) -> pa.Table:
     """One row for each key, where the last row of the key stood.
 
     Path and vector are those of the last row; of each other column, the last value that is not empty.

@@ -10,7 +10,7 @@ _MOST_COUNTED = 256
 _CAMERAS_AT_ONCE = 65536
 
 
-class Passing:
+class CountedFilters:
     """Filters as the store takes them, how many rows pass each, and the cameras that they are compared with."""
 
     def __init__(self) -> None:

@@ -13,7 +13,7 @@ from spcl.errors import InputError
 from spcl.gallery.features_file import FeaturesFile, is_features_file
 from spcl.gallery.folder import is_gallery
 from spcl.gallery.gallery import Gallery
-from spcl.gallery.intake import EmbeddedRows, FoundImages, embedded_rows, find_images
+from spcl.gallery.images_to_rows import EmbeddedRows, FoundImages, embedded_rows, find_images
 from spcl.gallery.store_in_memory import MOST_VALUES, StoreInMemory
 from spcl.inference.embedding import Encoder
 from spcl.reporting.console import Reporter

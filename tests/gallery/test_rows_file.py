@@ -1,6 +1,6 @@
 import pytest
 
-from spcl.gallery import copy_file
+from spcl.gallery import rows_file
 from spcl.gallery.gallery import Gallery
 from spcl.gallery.snapshot import Snapshot
 from tests.gallery.features import unit_rows
@@ -30,7 +30,7 @@ def test_the_copy_answers_as_the_table_does(gallery, features, monkeypatch):
     searches = [{}, {"rerank": True}, {"without": NAMES[:6]}]
     assert gallery.cameras() == ["0", "1"]
     by_copy = [found(gallery, features[:6], **options) for options in searches]
-    assert copy_file.read_copy(gallery.path) is not None
+    assert rows_file.read_copy(gallery.path) is not None
     (gallery.path / "rows.arrow").unlink()
     fresh = Gallery.open(gallery.path)
     used = []
@@ -43,13 +43,13 @@ def test_the_copy_answers_as_the_table_does(gallery, features, monkeypatch):
 def test_every_write_is_seen(gallery, features):
     assert found(gallery, features[:1])[0][0][0] == NAMES[0]
     gallery.remove(paths=[NAMES[0]])
-    assert copy_file.read_copy(gallery.path) is None
+    assert rows_file.read_copy(gallery.path) is None
     assert len(gallery) == 39
     assert found(gallery, features[:1])[0][0][0] != NAMES[0]
     gallery.add_features(features[:1], ["/images/new.jpg"])
     assert found(gallery, features[:1])[0][0][0] == "/images/new.jpg"
     gallery.tidy()
-    assert copy_file.read_copy(gallery.path) is not None
+    assert rows_file.read_copy(gallery.path) is not None
     assert found(gallery, features[:1])[0][0][0] == "/images/new.jpg"
 
 
@@ -58,6 +58,6 @@ def test_a_damaged_copy_is_not_used_and_a_large_gallery_has_none(gallery, featur
     file.write_bytes(file.read_bytes()[:200])
     fresh = Gallery.open(gallery.path)
     assert found(fresh, features[:1])[0][0][0] == NAMES[0]
-    monkeypatch.setattr(copy_file, "MOST_VALUES", 39 * 8)
+    monkeypatch.setattr(rows_file, "MOST_VALUES", 39 * 8)
     gallery.tidy()
     assert not file.exists()

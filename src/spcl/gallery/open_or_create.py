@@ -8,10 +8,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from spcl.errors import InputError
+from spcl.gallery.concurrent_writes import alone
 from spcl.gallery.folder import is_gallery
 from spcl.gallery.gallery import Gallery
 from spcl.gallery.keys import KeyBy
-from spcl.gallery.writes import alone
 from spcl.inference.embedding import Encoder
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from spcl.errors import InputError
-from spcl.gallery import opening
+from spcl.gallery import open_or_create
 from spcl.gallery.gallery import Gallery
-from spcl.gallery.opening import gallery_to_fill
+from spcl.gallery.open_or_create import gallery_to_fill
 from tests.gallery.features import unit_rows
 
 
@@ -55,13 +55,13 @@ def test_one_that_another_program_has_filled_meanwhile_stays(tmp_path):
 
 
 def test_one_that_another_program_makes_at_the_same_time_is_opened(tmp_path, monkeypatch):
-    original = opening.Gallery.create
+    original = open_or_create.Gallery.create
 
     def overtaken(*given, **named):
         original(*given, **named)
         return original(*given, **named)
 
-    monkeypatch.setattr(opening.Gallery, "create", overtaken)
+    monkeypatch.setattr(open_or_create.Gallery, "create", overtaken)
     run(tmp_path / "g", rows=2)
     assert len(Gallery.open(tmp_path / "g")) == 2
 

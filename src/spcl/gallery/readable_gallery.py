@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 
 from spcl.arrays import Features
 from spcl.errors import InputError
-from spcl.gallery.columns import VECTOR, checked_features, kind_of, path_text, vectors_of
+from spcl.gallery.columns import VECTOR, checked_features, column_kind, path_text, vectors_of
+from spcl.gallery.enrolment import HAS_IDENTITY, enrol, with_calibration
 from spcl.gallery.enrolment_file import read_enrolled, state_of, write_enrolled
+from spcl.gallery.filter_counts import CountedFilters
 from spcl.gallery.filters import quoted
 from spcl.gallery.index import is_worth_it, read_facts
 from spcl.gallery.keys import KeyBy
-from spcl.gallery.naming import HAS_IDENTITY, enrol, with_calibration
 from spcl.gallery.nearest_image import nearest_of_identities
-from spcl.gallery.passing import Passing
 from spcl.gallery.result import GalleryRows, Hit, SearchResult
 from spcl.gallery.search import (
     IndexFacts,
@@ -53,7 +53,7 @@ class ReadableGallery:
         self.key: KeyBy = store.keys.by
         self.dim = store.dim
         self.encoder = encoder
-        self._passing = Passing()
+        self._passing = CountedFilters()
         if encoder is not None:
             self.check_fingerprint(encoder.fingerprint)
 
@@ -72,7 +72,7 @@ class ReadableGallery:
     @property
     def columns(self) -> dict[str, str]:
         """Give the columns beside the vector, each with its type: ``text``, ``number``, ``time`` and so on."""
-        return {field.name: kind_of(field.type) for field in self._store.reading().schema if field.name != VECTOR}
+        return {field.name: column_kind(field.type) for field in self._store.reading().schema if field.name != VECTOR}
 
     @property
     def index(self) -> IndexFacts | None:
