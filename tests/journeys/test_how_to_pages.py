@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 import shutil
+from typing import Any
 
+import numpy as np
 import pytest
 
+import spcl
 from tests.journeys.pages import (
     blocks_of,
     commands_of,
@@ -43,6 +46,18 @@ def test_every_block_runs(page, trained, tmp_path, monkeypatch):
     monkeypatch.chdir(folder)
     run_blocks(f"docs/{page}.md")
     require_written(f"docs/{page}.md")
+
+
+def test_exported_weights_give_the_same_features_in_plain_timm(trained, tmp_path, monkeypatch):
+    shutil.copytree(trained, tmp_path / "reader", symlinks=True)
+    monkeypatch.chdir(tmp_path / "reader")
+    run_line("spcl export runs/mine/checkpoint.pth.tar encoder.safetensors")
+    (plain,) = (code for _, code in blocks_of("docs/export.md") if "safe_open" in code)
+    assert "spcl" not in plain
+    names: dict[str, Any] = {}
+    exec(compile(plain, "docs/export.md", "exec"), names)
+    expected = spcl.load_encoder("runs/mine/checkpoint.pth.tar").embed("my_crops/000.jpg")
+    np.testing.assert_allclose(names["features"].numpy(), expected, atol=1e-5)
 
 
 def test_every_block_on_data_runs(tmp_path, monkeypatch, capsys):

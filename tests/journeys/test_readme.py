@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
-import numpy as np
-
-import spcl
 from tests.journeys.pages import blocks_of, run_blocks, write_readers_folder
 from tests.shared import PROJECT_ROOT
 
@@ -23,12 +19,7 @@ def test_every_block_runs(tmp_path, monkeypatch, capsys):
     run_blocks("README.md")
     assert (tmp_path / "my_groups" / "groups.csv").exists()
     assert "last epoch:" in capsys.readouterr().out
-    (plain,) = (code for language, code in blocks if language == "python" and "safe_open" in code)
-    assert "spcl" not in plain
-    names: dict[str, Any] = {}
-    exec(compile(plain, "README.md", "exec"), names)
-    expected = spcl.load_encoder("runs/mine/checkpoint.pth.tar").embed("my_crops/003.jpg")
-    np.testing.assert_allclose(names["features"].numpy(), expected, atol=1e-5)
+    assert (tmp_path / "my_ranking.png").exists()
 
 
 def test_its_make_targets_exist():
