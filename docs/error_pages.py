@@ -60,17 +60,17 @@ class RaisedError:
 
 
 def raised_errors(source: Path = SOURCE) -> list[RaisedError]:
-    """Every call of ``InputError`` and of its subclasses below a folder, in the order of files and lines."""
+    """Every call below a folder that makes an ``InputError`` or one of a subclass, in the order of files and lines."""
     trees = {path: ast.parse(path.read_text(encoding="utf-8")) for path in sorted(source.rglob("*.py"))}
-    names = {_BASE} | {
-        node.name
-        for tree in trees.values()
-        for node in ast.walk(tree)
-        if isinstance(node, ast.ClassDef) and any(_name(base) == _BASE for base in node.bases)
-    }
+    classes = [node for tree in trees.values() for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
+    subclasses = [node for node in classes if any(_name(base) == _BASE for base in node.bases)]
+    # A subclass with an ``__init__`` of its own gives message and code there; the others are called as their base is.
+    names = {_BASE} | {node.name for node in subclasses if not any(_is_init(part) for part in node.body)}
+    inits = {id(call) for node in subclasses for part in node.body if _is_init(part) for call in ast.walk(part)}
     found = []
     for path, tree in trees.items():
-        calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and _name(node.func) in names]
+        nodes = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+        calls = [node for node in nodes if _name(node.func) in names or (id(node) in inits and _is_of_super(node))]
         for call in sorted(calls, key=lambda call: call.lineno):
             found.append(_raised(call, f"{path.relative_to(source).as_posix()}:{call.lineno}"))
     return found
@@ -104,6 +104,15 @@ def _raised(call: ast.Call, place: str) -> RaisedError:
     texts = _templates(call.args[0]) if call.args else []
     shown = tuple(dict.fromkeys(text for text in texts if re.sub(r"\{[^}]*\}|\W", "", text)))
     return RaisedError(place, code, given is not None and _name(given) == "code", shown)
+
+
+def _is_init(node: ast.AST) -> bool:
+    return isinstance(node, ast.FunctionDef) and node.name == "__init__"
+
+
+def _is_of_super(call: ast.Call) -> bool:
+    """Whether this is ``super().__init__(...)``."""
+    return isinstance(call.func, ast.Attribute) and call.func.attr == "__init__"
 
 
 def _name(node: ast.AST) -> str | None:
