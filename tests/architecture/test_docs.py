@@ -144,6 +144,17 @@ def check(path, size, error):
     assert hook.PAGE in GENERATED
 
 
+def test_every_test_that_a_page_names_exists():
+    names: dict[str, str] = {}
+    for path in (PROJECT_ROOT / "tests").rglob("test_*.py"):
+        names[path.name] = names.get(path.name, "") + path.read_text(encoding="utf-8")
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        for file, test in re.findall(r"`((?:tests/)?[\w/]*test_\w+\.py)(?:: (test_\w+))?", text):
+            assert (PROJECT_ROOT / file).exists() if "/" in file else file in names, f"{page.name}: {file}"
+            assert f"def {test}" in names[Path(file).name], f"{page.name}: {file}: {test}"
+
+
 def test_examples_in_docstrings_stand_under_the_heading_that_the_site_knows():
     for path in (PROJECT_ROOT / "src").rglob("*.py"):
         assert not re.search(r"^\s*Example:$", path.read_text(encoding="utf-8"), flags=re.MULTILINE), (
