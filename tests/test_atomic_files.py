@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from spcl import atomic_files as whole_files
-from spcl.errors import InputError
 from spcl.report.ranked import Ranking, ShownImage, ranked_picture
 from spcl.reporting.console import write_metrics
 from spcl.training_run.run_files import write_settings
+from tests.input_errors import input_error
 
 IMAGE = np.zeros((8, 4, 3), dtype=np.uint8)
 
@@ -35,7 +35,7 @@ def test_written_aside_flushed_and_renamed(tmp_path, monkeypatch, name):
 
     monkeypatch.setattr(whole_files.os, "fsync", full)
     (tmp_path / name).write_text("old")
-    with pytest.raises(InputError, match=rf"cannot write .*{name}: No space left on device; free some space"):
+    with input_error("cannot-write", name, "No space left on device", "--resume"):
         WRITERS[name](tmp_path)
     assert (tmp_path / name).read_text() == "old"
     assert [entry.name for entry in tmp_path.iterdir()] == [name]

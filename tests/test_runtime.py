@@ -7,10 +7,10 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 
-from spcl.errors import InputError
 from spcl.launched import _VARIABLES, is_main_process, launched
 from spcl.processes import _require_devices
 from spcl.runtime import Runtime, lost_another_process
+from tests.input_errors import input_error
 
 
 def test_a_callers_own_accelerator_stays_as_it_is():
@@ -38,16 +38,16 @@ def test_one_process_is_all_there_is():
 
 
 @pytest.mark.parametrize(
-    ("device", "precision", "message"),
+    ("device", "precision", "code"),
     [
-        ("cpu", "fp16", "precision fp16 needs a GPU"),
-        ("cpu", "fp8", "expected one of fp32, bf16, fp16"),
-        ("cuda:77", "fp32", "is not there"),
-        ("tpu9", "fp32", "expected auto, cpu, cuda"),
+        ("cpu", "fp16", "precision-not-supported"),
+        ("cpu", "fp8", "setting-out-of-range"),
+        ("cuda:77", "fp32", "no-such-device"),
+        ("tpu9", "fp32", "no-such-device"),
     ],
 )
-def test_what_is_not_there_is_named(device, precision, message):
-    with pytest.raises(InputError, match=message):
+def test_what_is_not_there_is_named(device, precision, code):
+    with input_error(code):
         Runtime(device, precision)
 
 
@@ -80,7 +80,7 @@ def test_a_scaled_step_is_the_step_and_one_that_overflows_is_left_out():
 
 def test_half_precision_is_not_silently_unscaled(monkeypatch):
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
-    with pytest.raises(InputError, match=r"fp16 needs a CUDA GPU, .*; on mps use fp32"):
+    with input_error("precision-not-supported", "mps"):
         Runtime("mps", "fp16")
 
 
@@ -90,7 +90,7 @@ def test_more_processes_than_gpus_are_refused_before_they_join(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    with pytest.raises(InputError, match=r"2 processes on this machine are to share 1 GPU\(s\).*--nproc-per-node 1"):
+    with input_error("too-few-devices", "--nproc-per-node 1"):
         Runtime("cuda")
     # A launcher that gives each process its own GPU shows it that one alone.
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")

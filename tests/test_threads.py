@@ -10,9 +10,9 @@ import pytest
 from spcl import threads
 from spcl.data.image_store import ImageStore
 from spcl.data.images import check_images
-from spcl.errors import InputError
 from spcl.records import Record
 from tests.fakes import draw
+from tests.input_errors import input_error
 from tests.shared import IMPORT_PATH
 
 NUMBERS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
@@ -111,10 +111,10 @@ def test_what_is_set_for_libraries(machine):
 
 @pytest.mark.parametrize("number", [0, -3])
 def test_no_threads_at_all_are_refused(machine, number):
-    with pytest.raises(InputError, match=f"--threads is {number}; expected auto, or at least 1"):
+    with input_error("setting-out-of-range", number):
         threads.use_threads(number)
     assert threads.decoding_threads(0) == 0
-    with pytest.raises(InputError, match="workers is -1"):
+    with input_error("setting-out-of-range", "-1"):
         threads.decoding_threads(-1)
 
 

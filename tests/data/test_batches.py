@@ -15,9 +15,9 @@ from spcl.data.augment import TrainAugmentation
 from spcl.data.batches import DomainStream, Share, joined_batches
 from spcl.data.identity_sampler import IdentityBatches
 from spcl.data.image_store import ImageStore
-from spcl.errors import InputError
 from spcl.records import Record
 from tests.fakes import draw
+from tests.input_errors import input_error
 
 CPU = torch.device("cpu")
 
@@ -115,7 +115,7 @@ def test_leaving_the_loop_ends_the_thread(streams):
 
 def test_an_error_in_the_thread_is_raised_here(streams, tmp_path):
     (tmp_path / "1-3.png").write_text("broken")
-    with pytest.raises(InputError, match=r"1-3\.png") as caught:
+    with input_error("unreadable-image", "1-3.png") as caught:
         listed(streams, num_iterations=20)
     assert not readers()
     assert "_decode" in [entry.name for entry in caught.traceback]

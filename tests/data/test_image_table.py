@@ -8,8 +8,8 @@ from PIL import Image
 
 from spcl.data.image_sources import images_of
 from spcl.data.source_options import SourceOptions
-from spcl.errors import InputError
 from tests.fakes import draw, write_fake
+from tests.input_errors import input_error
 
 
 def test_a_folder_with_all_below_it(tmp_path):
@@ -70,16 +70,16 @@ def test_linked_folders_are_entered_once(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("make", "message"),
+    ("make", "code"),
     [
-        (lambda path: path.mkdir(), "no images in .* is empty"),
-        (lambda path: None, "there are no images at .* does not exist"),
-        (lambda path: path.write_text("x"), "neither an image .* nor a table"),
+        (lambda path: path.mkdir(), "no-images"),
+        (lambda path: None, "no-such-source"),
+        (lambda path: path.write_text("x"), "wrong-file-kind"),
     ],
 )
-def test_nothing_is_told(tmp_path, make, message):
+def test_a_source_without_images_is_an_error_that_names_it(tmp_path, make, code):
     make(tmp_path / "given")
-    with pytest.raises(InputError, match=message):
+    with input_error(code, tmp_path / "given"):
         images_of(tmp_path / "given")
 
 

@@ -9,7 +9,7 @@ from PIL import Image
 from spcl.data.copies import byte_identical, image_sizes, thumbnails
 from spcl.data.image_sources import images_of
 from spcl.data.odd_images import looked_over
-from spcl.errors import InputError
+from tests.input_errors import input_error
 
 
 def picture(path, width, height, seed=0):
@@ -43,7 +43,7 @@ def test_copies_and_thumbnails_are_named_and_small_images_left_out(tmp_path):
     # What is no image is no small one: reading it reports that.
     assert tmp_path / "broken.png" in {record.path for record in table.records}
     (tmp_path / "broken.png").unlink()
-    with pytest.raises(InputError, match=r"all 12 images are smaller than --min-size 500; .*side of 73 pixels"):
+    with input_error("no-images", "--min-size 500", "73 pixels"):
         looked_over(images_of(tmp_path), min_size=500)
 
 

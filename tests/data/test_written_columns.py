@@ -9,8 +9,8 @@ import pytest
 
 from spcl.data.image_sources import images_of
 from spcl.data.source_options import SourceOptions
-from spcl.errors import InputError
 from tests.fakes import draw
+from tests.input_errors import input_error
 
 
 def columns_of(images, **options):
@@ -94,7 +94,7 @@ def test_marks_of_an_empty_cell_count_among_numbers_and_times_only(tmp_path):
 def test_columns_that_come_to_have_one_name_are_named(tmp_path):
     draw(tmp_path / "0.jpg", 1)
     (tmp_path / "m.csv").write_text("path,gate-1,gate 1\n0.jpg,a,b\n")
-    with pytest.raises(InputError, match="columns 'gate-1' and 'gate 1', which both become 'gate_1'; rename one"):
+    with input_error("column-given-twice", "'gate-1'", "'gate 1'", "'gate_1'"):
         columns_of(tmp_path / "m.csv")
 
 

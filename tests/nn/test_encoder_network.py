@@ -6,10 +6,10 @@ import pytest
 import timm
 import torch
 
-from spcl.errors import InputError
 from spcl.nn.backbones import build_trunk, check_arch
 from spcl.nn.encoder_network import EncoderNetwork, EncoderSettings
 from spcl.nn.pooling import GeneralisedMeanPooling
+from tests.input_errors import input_error
 
 DOMAINS = ("source", "target")
 
@@ -73,16 +73,16 @@ def test_the_neck_bias_is_frozen_with_one_domain():
 
 
 @pytest.mark.parametrize(
-    ("arch", "message"),
+    ("arch", "hint"),
     [
-        ("resnet5", "did you mean resnet50"),
-        ("resnet10t", "did you mean timm/resnet10t"),
-        ("timm/test_resne", "did you mean timm/test_resnet"),
-        ("banana", r"expected resnet18, .* or timm/NAME"),
+        ("resnet5", "resnet50"),
+        ("resnet10t", "timm/resnet10t"),
+        ("timm/test_resne", "timm/test_resnet"),
+        ("banana", "timm/NAME"),
     ],
 )
-def test_an_unknown_network_is_named_with_the_nearest(arch, message):
-    with pytest.raises(InputError, match=message):
+def test_an_unknown_network_is_named_with_the_nearest(arch, hint):
+    with input_error("no-such-network", hint):
         check_arch(arch)
 
 
@@ -119,27 +119,24 @@ def test_building_leaves_statistics_and_drawn_numbers_alone():
     ],
 )
 def test_a_size_that_a_network_cannot_take_is_named(arch, size):
-    words = (
-        rf"{arch} cannot encode images of {size[0]} x {size[1]} \(.+give another --height and --width, such as its own"
-    )
-    with pytest.raises(InputError, match=words):
+    with input_error("image-size-not-supported", arch, f"{size[0]} x {size[1]}", "--height"):
         build_trunk(arch, size=size)
 
 
 def test_unknown_weights_of_a_network_are_named():
-    with pytest.raises(InputError, match=r"timm has no weights resnet10t\.badtag; expected resnet10t\.c3_in1k"):
+    with input_error("no-such-network", "resnet10t.badtag", "resnet10t.c3_in1k"):
         check_arch("timm/resnet10t.badtag")
     check_arch("timm/resnet10t.c3_in1k")
 
 
 def test_what_does_not_go_together_is_named():
-    with pytest.raises(InputError, match="tokens"):
+    with input_error("option-does-not-apply", "--pooling gem"):
         encoder("timm/test_vit", pooling="gem")
-    with pytest.raises(InputError, match="cannot keep its resolution"):
+    with input_error("option-does-not-apply", "--last-stride"):
         encoder("timm/test_vit", last_stride=1)
-    with pytest.raises(InputError, match="at least two images"):
+    with input_error("batch-too-small"):
         encoder().train()(images(3), (2, 1))
-    with pytest.raises(InputError, match="do not split evenly"):
+    with input_error("batch-not-divisible"):
         encoder().train()(images(3))
-    with pytest.raises(InputError, match="no domain 'moon'"):
+    with input_error("no-such-domain", "'moon'"):
         encoder().folded("moon")

@@ -25,6 +25,7 @@ from spcl.nn import weights as module
 from spcl.nn.backbones import build_trunk
 from spcl.nn.weight_names import UsedWeights, some_names
 from spcl.nn.weights import find_weights, load_weights
+from tests.input_errors import input_error
 
 
 def test_random_weights_only_on_purpose():
@@ -196,14 +197,14 @@ def test_a_file_that_is_cut_short_says_so(tmp_path, kind):
 @pytest.mark.parametrize("content", [torch.nn.Linear(2, 2), {"state_dict": {}, "model": torch.nn.Linear(2, 2)}])
 def test_a_pickled_network_is_refused_with_the_next_step(tmp_path, content):
     torch.save(content, tmp_path / "whole.pth")
-    with pytest.raises(InputError, match=r"it holds torch\.nn\.modules\.linear\.Linear.*net\.state_dict\(\)"):
+    with input_error("unsafe-file", "torch.nn.modules.linear.Linear", "net.state_dict()"):
         find_weights("resnet18", str(tmp_path / "whole.pth"))
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit")
 def test_a_program_of_torchscript_is_refused_with_the_next_step(tmp_path):
     torch.jit.script(torch.nn.Linear(2, 2)).save(str(tmp_path / "script.pt"))
-    with pytest.raises(InputError, match=r"TorchScript program.*torch\.jit\.load"):
+    with input_error("wrong-file-kind", "TorchScript", "torch.jit.load"):
         find_weights("resnet18", str(tmp_path / "script.pt"))
 
 
@@ -240,28 +241,28 @@ def test_positions_follow_the_size_of_the_images(tmp_path, name):
         expected = resample_abs_pos_embed(model.pos_embed, new_size=(8, 4), old_size=(10, 10))
         torch.testing.assert_close(trunk.model.pos_embed.data, expected.detach())
     wide = build_trunk("timm/vit_tiny_patch16_224", size=(128, 64))
-    with pytest.raises(InputError, match="not those of this network"):
+    with input_error("weights-mismatch"):
         load_weights(wide, find_weights(f"timm/{name}", str(tmp_path / "w.pth")))
 
 
 def test_another_networks_weights_are_refused(tmp_path):
     torch.save(timm.create_model("test_efficientnet").state_dict(), tmp_path / "w.pth")
     # The names of both sides are shown.
-    with pytest.raises(InputError, match=r"those of this network: missing conv1\.0\.weight.*the file has conv_stem"):
+    with input_error("weights-mismatch", "conv1.0.weight", "conv_stem"):
         load_weights(build_trunk("timm/test_resnet"), find_weights("timm/test_resnet", str(tmp_path / "w.pth")))
     torch.save({"state_dict": wrapped(torchvision.models.resnet18().state_dict(), "module.")}, tmp_path / "18.pth")
-    with pytest.raises(InputError, match=r"77 of its 265 tensors.*weights of resnet18: give --arch resnet18"):
+    with input_error("weights-mismatch", "77 of its 265", "--arch resnet18"):
         load_weights(build_trunk("resnet50"), find_weights("resnet50", str(tmp_path / "18.pth")))
     torch.save(torchvision.models.resnet50().state_dict(), tmp_path / "50.pth")
-    with pytest.raises(InputError, match=r"of another shape layer1.*weights of resnet50: give --arch resnet50"):
+    with input_error("weights-mismatch", "layer1", "--arch resnet50"):
         load_weights(build_trunk("resnet18"), find_weights("resnet18", str(tmp_path / "50.pth")))
     state = timm.create_model("test_vit").state_dict()
     torch.save({"arch": "test_vit", "state_dict": state}, tmp_path / "vit.pth")
-    with pytest.raises(InputError, match=r"They are weights of timm/test_vit"):
+    with input_error("weights-mismatch", "timm/test_vit"):
         load_weights(build_trunk("timm/test_resnet"), find_weights("timm/test_resnet", str(tmp_path / "vit.pth")))
     wide = timm.create_model("resnet10t").state_dict()
     torch.save(wide | {"conv1.0.weight": torch.zeros(1)}, tmp_path / "shape.pth")
-    with pytest.raises(InputError, match=r"of another shape conv1\.0\.weight"):
+    with input_error("weights-mismatch", "conv1.0.weight"):
         load_weights(build_trunk("timm/resnet10t"), find_weights("timm/resnet10t", str(tmp_path / "shape.pth")))
 
 
@@ -270,7 +271,7 @@ def test_weights_of_a_deeper_network_are_refused(tmp_path, prefix):
     """All tensors of the shallower one have a name and a shape in it; the features would be wrong in silence."""
     state = torchvision.models.resnet34().state_dict()
     torch.save({"state_dict": wrapped(state, prefix)}, tmp_path / "34.pth")
-    with pytest.raises(InputError, match=r"deeper network.*layer1\.2\.conv1\.weight.*give --arch resnet34"):
+    with input_error("weights-mismatch", "layer1.2.conv1.weight", "--arch resnet34"):
         load_weights(build_trunk("resnet18"), find_weights("resnet18", str(tmp_path / "34.pth")))
     vit = timm.create_model("test_vit", num_classes=0).state_dict()
     block = {name.replace(".0.", ".11."): value for name, value in vit.items() if name.startswith("blocks.0.")}
@@ -279,7 +280,7 @@ def test_weights_of_a_deeper_network_are_refused(tmp_path, prefix):
         build_trunk("timm/test_vit", size=(160, 160)),
         find_weights("timm/test_vit", str(tmp_path / "vit.pth")),
     )
-    with pytest.raises(InputError, match=r"deeper network.*blocks\.11\."):
+    with input_error("weights-mismatch", "blocks.11."):
         load_weights(trunk, weights)
 
 
@@ -290,26 +291,26 @@ def test_plain_values_beside_the_weights_are_read(tmp_path):
     assert load_weights(build_trunk("resnet18"), find_weights("resnet18", str(tmp_path / "w.pth"))).num_given == 122
     # torch reads it where it is empty only.
     torch.save({"state_dict": state, "counts": defaultdict(int, a=1)}, tmp_path / "w.pth")
-    with pytest.raises(InputError, match=r"it holds collections\.defaultdict"):
+    with input_error("unsafe-file", "collections.defaultdict"):
         find_weights("resnet18", str(tmp_path / "w.pth"))
 
 
 def test_whole_numbers_are_no_weights(tmp_path):
     state = torchvision.models.resnet18().state_dict()
     torch.save({name: value.to(torch.int8) for name, value in state.items()}, tmp_path / "w.pth")
-    with pytest.raises(InputError, match="of int8") as caught:
+    with input_error("weights-mismatch", "int8") as caught:
         load_weights(build_trunk("resnet18"), find_weights("resnet18", str(tmp_path / "w.pth")))
     assert "give --arch" not in str(caught.value)
 
 
 def test_a_missing_or_broken_file_is_named(tmp_path):
-    with pytest.raises(InputError, match="there is no weights file"):
+    with input_error("no-such-file", tmp_path / "w.pth"):
         find_weights("resnet50", str(tmp_path / "w.pth"))
     (tmp_path / "w.pth").write_text("no weights")
-    with pytest.raises(InputError, match="cannot be read as weights"):
+    with input_error("wrong-file-kind"):
         find_weights("resnet50", str(tmp_path / "w.pth"))
     torch.save({"state_dict": [1]}, tmp_path / "w.pth")
-    with pytest.raises(InputError, match="does not hold a state_dict"):
+    with input_error("no-tensors"):
         find_weights("resnet50", str(tmp_path / "w.pth"))
 
 
@@ -351,7 +352,7 @@ def test_without_a_network_nothing_is_random(arch, tmp_path, monkeypatch):
 
     monkeypatch.setattr(module, "load_state_dict_from_url", unreachable)
     monkeypatch.setattr(module.timm, "create_model", unreachable)
-    with pytest.raises(InputError, match=r"no ImageNet weights .*no route to host.*--pretrained none"):
+    with input_error("weights-not-available", "no route to host", "--pretrained none"):
         find_weights(arch, search_dir=tmp_path)
 
 
