@@ -22,7 +22,7 @@ from spcl.data.batches import Batch, DomainStream, joined_batches
 from spcl.data.identity_sampler import IdentityBatches
 from spcl.data.image_store import ImageStore
 from spcl.nn.encoder_network import EncoderNetwork, EncoderSettings
-from spcl.nn.weights import find_weights
+from spcl.nn.imagenet_weights import find_weights
 from spcl.records import UNKNOWN, Record
 from spcl.reporting.console import Reporter, SilentReporter
 from spcl.runtime import Runtime

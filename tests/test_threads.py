@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from spcl import threads
+from spcl.data.image_decoding import check_images
 from spcl.data.image_store import ImageStore
-from spcl.data.images import check_images
 from spcl.records import Record
 from tests.fakes import draw
 from tests.input_errors import input_error

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from spcl.adaptation.settings import AdaptationSettings
     from spcl.config import Recipe, load_recipe
     from spcl.data.catalogue import load_dataset
-    from spcl.data.known_datasets import KnownDatasets, describe_datasets
+    from spcl.data.registered_datasets import KnownDatasets, describe_datasets
     from spcl.data.source_options import SourceOptions
     from spcl.demo.run_demo import DemoRequest, DemoResult, run_demo
     from spcl.errors import InputError
@@ -84,7 +84,7 @@ _HOMES = {
     "IdentificationResult": "spcl.gallery.identify_images",
     "ImageSearchResult": "spcl.gallery.search_images",
     "InputError": "spcl.errors",
-    "KnownDatasets": "spcl.data.known_datasets",
+    "KnownDatasets": "spcl.data.registered_datasets",
     "PseudoLabels": "spcl.selfpaced.pseudo_labels",
     "RankingResult": "spcl.retrieval.ranking",
     "ReIDDataset": "spcl.records",
@@ -106,7 +106,7 @@ _HOMES = {
     "compare": "spcl.verification.compare",
     "compare_images": "spcl.verification.compare_images",
     "contrastive_loss": "spcl.selfpaced.contrastive_loss",
-    "describe_datasets": "spcl.data.known_datasets",
+    "describe_datasets": "spcl.data.registered_datasets",
     "embed_images": "spcl.gallery.embed_images",
     "evaluate": "spcl.inference.evaluate_checkpoint",
     "evaluate_dataset": "spcl.inference.evaluate_dataset",

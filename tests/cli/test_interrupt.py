@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from spcl.cli.main import main
-from spcl.data.images import check_images
+from spcl.data.image_decoding import check_images
 from spcl.grouping import groups_report as groups
 from spcl.inference.extraction import _read_ahead
 from spcl.records import Record
@@ -242,8 +242,8 @@ def test_checking_images_stops_at_once(monkeypatch):
     def pressed(done, total):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("spcl.data.images.ThreadPoolExecutor", Pool)
-    monkeypatch.setattr("spcl.data.images._reason_unreadable", look)
+    monkeypatch.setattr("spcl.data.image_decoding.ThreadPoolExecutor", Pool)
+    monkeypatch.setattr("spcl.data.image_decoding._reason_unreadable", look)
     records = [Record(Path(str(number))) for number in range(500)]
     with pytest.raises(KeyboardInterrupt):
         check_images(records, sample=None, num_threads=4, progress=pressed)

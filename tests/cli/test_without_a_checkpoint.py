@@ -17,7 +17,7 @@ from spcl.gallery.gallery_encoder import remembered_encoder
 from spcl.inference import encoder_choice
 from spcl.inference.checkpoint import checkpoint_of, save_atomically
 from spcl.inference.embedding import imagenet_encoder, load_encoder
-from spcl.nn import weights
+from spcl.nn import imagenet_weights
 from spcl.nn.encoder_network import EncoderNetwork, EncoderSettings
 from tests.cli.test_commands import refused
 from tests.fakes import draw
@@ -200,8 +200,9 @@ def test_without_weights_the_extra_is_named(folder, capsys, monkeypatch):
     def unreachable(*_, **__):
         raise OSError("no route to host")
 
-    monkeypatch.setattr(weights, "_packaged", lambda arch: None)
-    monkeypatch.setattr(weights.timm, "create_model", unreachable)
+    monkeypatch.setattr(imagenet_weights, "_packaged", lambda arch: None)
+    monkeypatch.setattr(imagenet_weights, "is_reachable", lambda url: True)
+    monkeypatch.setattr(imagenet_weights.timm, "create_model", unreachable)
     for words in (["compare", QUERY, QUERY], ["embed", "crops", "-o", "x.npy", "--encoder", "imagenet"]):
         assert 'pip install "spcl[demo]"' in refused(words, capsys)
 

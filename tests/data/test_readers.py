@@ -11,10 +11,10 @@ import pytest
 
 import spcl
 from spcl.data.catalogue import REGISTERED, load_dataset
-from spcl.data.from_folders import split_for_evaluation
-from spcl.data.from_lists import vehicleid_draw
+from spcl.data.folder_dataset import split_for_evaluation
+from spcl.data.image_decoding import check_images
 from spcl.data.image_sources import images_of
-from spcl.data.images import check_images
+from spcl.data.msmt17_vehicleid import vehicleid_draw
 from spcl.data.source_options import SourceOptions
 from spcl.data.synthetic import SyntheticSpec, write_market1501
 from spcl.errors import InputError

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from spcl.data.catalogue import load_dataset
-from spcl.data.from_folders import split_for_evaluation
+from spcl.data.folder_dataset import split_for_evaluation
 from spcl.data.image_sources import images_of
 from spcl.gallery.answer_tables import identification_table, search_table, write_answers
 from spcl.gallery.features_file import features_writer, paths_file

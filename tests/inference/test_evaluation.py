@@ -12,7 +12,7 @@ from PIL import Image
 
 import spcl
 from spcl.data.image_store import ImageStore
-from spcl.data.same_images import each_image_once
+from spcl.data.repeated_images import each_image_once
 from spcl.errors import InputError
 from spcl.inference.checkpoint import checkpoint_of, save_atomically
 from spcl.inference.encoder import Encoder as Embedder

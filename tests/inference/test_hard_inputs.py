@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from spcl.data.images import open_image
+from spcl.data.image_decoding import open_image
 from spcl.data.synthetic import SyntheticSpec, render_image
 from spcl.errors import InputError
 from spcl.inference.checkpoint import checkpoint_of

@@ -22,12 +22,12 @@ from spcl.adaptation.settings import AdaptationSettings
 from spcl.adaptation.verdict import AdaptationVerdict, judge
 from spcl.atomic_files import written_aside
 from spcl.config import Recipe, to_values
-from spcl.data.altered import AlteredImageStore
+from spcl.data.altered_images import AlteredImageStore
 from spcl.data.catalogue import load_dataset
-from spcl.data.from_folders import split_for_evaluation
+from spcl.data.folder_dataset import split_for_evaluation
+from spcl.data.image_decoding import check_images
 from spcl.data.image_sources import images_of
 from spcl.data.image_store import ImageStore
-from spcl.data.images import check_images
 from spcl.errors import InputError
 from spcl.grouping.label_free_quality import LabelFreeQuality, label_free_quality
 from spcl.grouping.suggestion import PAPER_EPS

@@ -12,7 +12,7 @@ import tyro
 from spcl.adaptation.settings import AdaptationSettings
 from spcl.cli.computing import ComputingOptions
 from spcl.cli.options import parsed
-from spcl.data.checked_tables import check_tables
+from spcl.data.table_checks import check_tables
 from spcl.data.table_options import TableOptions
 from spcl.launched import is_main_process
 from spcl.reporting.console import ConsoleReporter, Reporter, SilentReporter, duration

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import tyro
 
-from spcl.data.known_datasets import DatasetStatus, KnownDatasets, describe_datasets
+from spcl.data.registered_datasets import DatasetStatus, KnownDatasets, describe_datasets
 
 
 @dataclass(frozen=True)

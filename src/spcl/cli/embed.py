@@ -11,9 +11,9 @@ import tyro
 
 from spcl.cli.encoder_flags import CheckpointWord
 from spcl.cli.options import FeatureOptions, parsed, print_broken
-from spcl.data.checked_tables import check_tables
 from spcl.data.image_sources import check_is_there
 from spcl.data.source_options import IdentityFrom
+from spcl.data.table_checks import check_tables
 from spcl.gallery.embed_images import EmbeddingRequest, EmbeddingResult, embed_images
 from spcl.reporting.console import ConsoleReporter, Reporter, SilentReporter
 

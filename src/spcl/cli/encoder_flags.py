@@ -11,7 +11,7 @@ from typing import Annotated, ClassVar, Literal, TypeVar
 import tyro
 
 from spcl.cli.computing import ComputingOptions
-from spcl.data.files import what_is_there
+from spcl.data.image_files import what_is_there
 from spcl.errors import InputError
 from spcl.file_kinds import is_safetensors
 from spcl.inference.encode_options import EncoderChoice

@@ -13,8 +13,8 @@ import tyro
 from spcl.atomic_files import check_place
 from spcl.cli.encoder_flags import CheckpointWord
 from spcl.cli.options import EncodingOptions, at_least, parsed
-from spcl.data.checked_tables import check_tables
 from spcl.data.source_options import IdentityFrom
+from spcl.data.table_checks import check_tables
 from spcl.errors import InputError
 from spcl.inference.evaluate_dataset import (
     WORST_IN_A_PICTURE,

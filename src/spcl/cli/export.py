@@ -11,8 +11,8 @@ import tyro
 
 from spcl.cli.encoder_flags import CheckpointWord, EncoderOptions
 from spcl.cli.options import parsed
-from spcl.data.checked_tables import check_tables
 from spcl.data.source_options import DATA_DIR, SourceOptions
+from spcl.data.table_checks import check_tables
 from spcl.export.export_encoder import ExportRequest, ExportResult, export_encoder
 from spcl.export.files import DEFAULT_OPSET
 from spcl.reporting.console import ConsoleReporter, Reporter, SilentReporter

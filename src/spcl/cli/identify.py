@@ -11,10 +11,10 @@ import tyro
 
 from spcl.cli.encoder_flags import CheckpointWord
 from spcl.cli.options import AnswerOptions, checked_rate, parsed, print_broken
-from spcl.data.checked_tables import check_tables
+from spcl.data.image_key import shown_path
 from spcl.data.image_sources import check_is_there
-from spcl.data.one_image import shown_path
 from spcl.data.source_options import IdentityFrom
+from spcl.data.table_checks import check_tables
 from spcl.gallery.identify_images import IdentificationRequest, IdentificationResult, identify_images
 from spcl.reporting.console import ConsoleReporter, Reporter, SilentReporter
 

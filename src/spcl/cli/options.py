@@ -16,7 +16,7 @@ import tyro
 from spcl.atomic_files import check_place
 from spcl.cli.computing import ComputingOptions
 from spcl.cli.encoder_flags import EncoderOptions, with_flag_for_checkpoint, with_words_in_place
-from spcl.data.one_image import shown_path
+from spcl.data.image_key import shown_path
 from spcl.data.source_options import DATA_DIR, Duplicates, Layout, SourceOptions
 from spcl.errors import InputError
 from spcl.inference.encode_options import EncodeOptions

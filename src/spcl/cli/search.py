@@ -14,10 +14,10 @@ import tyro
 from spcl.atomic_files import check_place
 from spcl.cli.encoder_flags import CheckpointWord
 from spcl.cli.options import AnswerOptions, at_least, parsed, print_broken
-from spcl.data.checked_tables import check_tables
+from spcl.data.image_key import shown_path
 from spcl.data.image_sources import check_is_there
-from spcl.data.one_image import shown_path
 from spcl.data.source_options import IdentityFrom
+from spcl.data.table_checks import check_tables
 from spcl.errors import InputError
 from spcl.gallery.search_images import ImageSearchResult, SearchRequest, search_images
 from spcl.reporting.console import ConsoleReporter, Reporter, SilentReporter

@@ -13,8 +13,8 @@ import tyro
 from spcl.cli.computing import ComputingOptions
 from spcl.cli.options import parsed
 from spcl.config import load_recipe, overlay
-from spcl.data.checked_tables import check_tables
-from spcl.data.several_sources import sources_of
+from spcl.data.combined_sources import sources_of
+from spcl.data.table_checks import check_tables
 from spcl.data.table_options import TableOptions
 from spcl.errors import InputError
 from spcl.experiments.plan import PlannedRun, parsed_settings, plan

@@ -13,8 +13,8 @@ from spcl.cli.computing import ComputingOptions
 from spcl.cli.flags import Flags, flags_of, recipe_of
 from spcl.cli.options import parsed
 from spcl.config import Recipe, load_config, load_recipe, overlay
-from spcl.data.checked_tables import check_tables
-from spcl.data.several_sources import sources_of
+from spcl.data.combined_sources import sources_of
+from spcl.data.table_checks import check_tables
 from spcl.data.table_options import TableOptions
 from spcl.errors import InputError
 from spcl.launched import is_main_process
@@ -139,7 +139,7 @@ def with_one_source(arguments: Sequence[str]) -> list[str]:
         taken.update(range(at, end))
     if len(sources) < 2:
         return words
-    from spcl.data.several_sources import joined_sources
+    from spcl.data.combined_sources import joined_sources
 
     rest = [word for at, word in enumerate(words) if at not in taken]
     return [*rest, "--source", joined_sources(sources)]

@@ -1,8 +1,9 @@
 """Training augmentation of a whole batch; the test transform is in ``normalise.py``.
 
 Reference: ``Resize, RandomHorizontalFlip(0.5), Pad(10), RandomCrop, ToTensor, Normalize, RandomErasing(0.5)``. Resizing
-is done in ``images.py``; the rest is here. The random draw (``AugmentationDraw``) is separate from its application: it
-can be repeated, and is applied to a whole batch by a compiled pass on the host or by operations on the device.
+is done in ``image_decoding.py``; the rest is here. The random draw (``AugmentationDraw``) is separate from its
+application: it can be repeated, and is applied to a whole batch by a compiled pass on the host or by operations on the
+device.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """From a name or a path to a data set.
 
 Six names are registered; a path may be a folder in Market-1501's layout, a folder per identity, a flat folder of crops,
-a manifest, or a manifest for each split. To add a data set: a row in ``from_filenames.LAYOUTS`` or a function in
+a manifest, or a manifest for each split. To add a data set: a row in ``filename_layouts.LAYOUTS`` or a function in
 ``from_lists``, and a row here.
 """
 
@@ -12,22 +12,22 @@ from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 
-from spcl.data.files import images_below, what_is_there
-from spcl.data.from_filenames import LAYOUTS, is_market_layout, load_by_filenames, load_market_layout
-from spcl.data.from_folders import check_unused, load_folder
-from spcl.data.from_lists import MSMT17_FOLDER, VEHICLEID_FOLDER, VEHICLEID_SIZES, load_msmt17, load_vehicleid
-from spcl.data.from_manifest import (
+from spcl.data.filename_layouts import LAYOUTS, is_market_layout, load_by_filenames, load_market_layout
+from spcl.data.folder_dataset import check_unused, load_folder
+from spcl.data.image_endings import is_image_file
+from spcl.data.image_files import images_below, what_is_there
+from spcl.data.image_key import image_keys, kept_path, named_path
+from spcl.data.listed_images import ListedImages, listed_images
+from spcl.data.msmt17_vehicleid import MSMT17_FOLDER, VEHICLEID_FOLDER, VEHICLEID_SIZES, load_msmt17, load_vehicleid
+from spcl.data.repeated_images import each_image_once
+from spcl.data.source_options import SourceOptions, note_of_no_table
+from spcl.data.table_dataset import (
     SUFFIXES,
     dataset_of,
     manifests_of_prefix,
     names_splits,
     tables_of_splits,
 )
-from spcl.data.image_formats import is_image_file
-from spcl.data.listed_images import ListedImages, listed_images
-from spcl.data.one_image import image_keys, kept_path, named_path
-from spcl.data.same_images import each_image_once
-from spcl.data.source_options import SourceOptions, note_of_no_table
 from spcl.data.table_identities import as_asked_for
 from spcl.errors import InputError
 from spcl.records import Record, ReIDDataset

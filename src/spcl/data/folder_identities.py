@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from spcl.data.cameras import are_camera_folders, some
-from spcl.data.one_image import shown_path
+from spcl.data.camera_parsing import are_camera_folders, some
+from spcl.data.image_key import shown_path
 from spcl.data.placeholders import note_of_a_dominant_identity, note_of_placeholders, without_placeholders
 from spcl.data.source_options import SourceOptions
 from spcl.errors import InputError

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from spcl.errors import InputError
 
 _PREPROCESSING = "upright, RGB on white, bicubic; 2"
-"""Change it when ``images.py`` changes what it makes of a file."""
+"""Change it when ``image_decoding.py`` changes what it makes of a file."""
 
 
 def default_cache_dir() -> Path:

@@ -11,17 +11,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from spcl.data.cameras import cameras_of_files
+from spcl.data.camera_parsing import cameras_of_files
 from spcl.data.catalogue import LoadedSource, is_registered, load_source, tables_of
-from spcl.data.files import files_below, no_images_error, note_of_left_out, what_is_there
 from spcl.data.folder_identities import named_images, note_of_known
-from spcl.data.from_manifest import SUFFIXES, names_splits
-from spcl.data.image_formats import IMAGE_SUFFIXES, is_image_file, is_image_name
-from spcl.data.image_table import Columns, ImageTable, each_once, joined, with_given, without_copies
-from spcl.data.one_image import kept_path, named_path
+from spcl.data.image_endings import IMAGE_SUFFIXES, is_image_file, is_image_name
+from spcl.data.image_files import files_below, no_images_error, note_of_left_out, what_is_there
+from spcl.data.image_key import kept_path, named_path
+from spcl.data.image_table import Columns, ImageTable, combined_tables, each_once, with_given, without_copies
 from spcl.data.source_options import SourceOptions, note_of_no_table
+from spcl.data.table_columns import columns_of
+from spcl.data.table_dataset import SUFFIXES, names_splits
 from spcl.data.table_identities import with_identities
-from spcl.data.written_columns import columns_of
 from spcl.errors import InputError
 from spcl.records import Record
 
@@ -58,7 +58,7 @@ def images_of(
             asked for and none is found; if one image has two identities, cameras or times.
     """
     options = options or SourceOptions()
-    table = joined([_part(part, options, labelled) for part in _parts(source)])
+    table = combined_tables([_part(part, options, labelled) for part in _parts(source)])
     table = each_once(with_given(table, columns or {}))
     return without_copies(table) if options.duplicates == "first" else table
 

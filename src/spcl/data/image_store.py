@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from spcl.data.image_cache import open_image_cache
-from spcl.data.images import STRETCHED, UnreadableImageError, check_name, open_image, resized
+from spcl.data.image_decoding import STRETCHED, UnreadableImageError, check_name, open_image, resized
 from spcl.pixel_range import PixelRange
 from spcl.records import Record
 from spcl.threads import NumThreads, decoding_threads

@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from spcl.data.copies import byte_identical
-from spcl.data.same_images import check_agreement, note_of_copies, note_of_repeated, rows_of_each_image
+from spcl.data.byte_identical import byte_identical
+from spcl.data.repeated_images import check_agreement, note_of_copies, note_of_repeated, rows_of_each_image
 from spcl.errors import InputError
 from spcl.records import Record
 
@@ -74,7 +74,7 @@ class ImageTable:
         return self if len(others) == len(self.records) else self.rows(others)
 
 
-def joined(parts: Sequence[ImageTable]) -> ImageTable:
+def combined_tables(parts: Sequence[ImageTable]) -> ImageTable:
     """Several parts as one table: identities and cameras of different parts are different."""
     if len(parts) == 1:
         return parts[0]
@@ -123,7 +123,7 @@ def with_given(table: ImageTable, columns: Mapping[str, Sequence[Any]]) -> Image
 
 
 def each_once(table: ImageTable) -> ImageTable:
-    """The table with one row for each image: rows of one image are joined, each cell from the row that has a value.
+    """The table with one row for each image: rows of one image are merged, each cell from the row that has a value.
 
     Raises:
         InputError: If they contradict each other in identity, camera or time.

@@ -12,19 +12,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from spcl.data.cameras import camera_in_name
-from spcl.data.one_image import image_keys, shown_path
+from spcl.data.camera_parsing import camera_in_name
+from spcl.data.image_key import image_keys, shown_path
 from spcl.data.placeholders import (
     is_placeholder,
     note_of_a_dominant_identity,
     note_of_placeholders,
     without_placeholders,
 )
-from spcl.data.same_images import contradiction
+from spcl.data.repeated_images import contradiction
 from spcl.data.table_files import Table, read_table
 from spcl.data.table_options import TableOptions
 from spcl.data.table_paths import paths_of
-from spcl.data.times import times_of
+from spcl.data.time_parsing import times_of
 from spcl.errors import InputError
 
 SPLITS = ("train", "query", "gallery")
@@ -42,7 +42,7 @@ class ListedImages:
 
     Attributes:
         paths: Absolute, links not resolved.
-        keys: Keys of the images, from ``one_image.image_key``.
+        keys: Keys of the images, from ``image_key.image_key``.
         splits: ``train``, ``query`` or ``gallery``.
         columns: What the tables say, by name: ``identity`` and ``camera`` as text (None where unknown), ``time`` as
             ``datetime``, the others as they are written, their names with ``_`` for what is neither letter nor digit.

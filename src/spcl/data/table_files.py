@@ -1,6 +1,6 @@
 """Tables as columns of cells: CSV of any common separator and encoding, lists of paths, Parquet.
 
-Here bytes become cells; what the cells say of images is in ``from_manifest.py``. Nothing heavy is imported, so that a
+Here bytes become cells; what the cells say of images is in ``table_dataset.py``. Nothing heavy is imported, so that a
 mistake in a table is reported at once; Parquet is imported for Parquet alone.
 """
 
@@ -16,7 +16,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-from spcl.data.files import what_is_there
+from spcl.data.image_files import what_is_there
 from spcl.data.table_options import TableOptions
 from spcl.data.text_files import read_text
 from spcl.errors import InputError, first_line

@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from spcl.data.files import number_in_order
 from spcl.data.folder_identities import identity_in_name, identity_of_folder, note_of_known
+from spcl.data.image_files import number_in_order
 from spcl.data.source_options import SourceOptions
 from spcl.errors import InputError
 from spcl.records import Record, ReIDDataset

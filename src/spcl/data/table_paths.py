@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from spcl.data.one_image import kept_path
+from spcl.data.image_key import kept_path
 from spcl.data.table_files import Table
 
 _QUOTES = ('"', "'", "`", "“”", "‘’", "«»")

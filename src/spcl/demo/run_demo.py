@@ -170,7 +170,7 @@ def run_demo(request: DemoRequest | None = None, *, report: Reporter | None = No
 
 def _check(request: DemoRequest) -> None:
     """Raise an ``InputError`` for what would stop the demo after its images are rendered."""
-    from spcl.nn.weights import find_weights
+    from spcl.nn.imagenet_weights import find_weights
 
     find_weights(request.arch, request.pretrained)
 

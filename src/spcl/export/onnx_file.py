@@ -14,9 +14,9 @@ import torch
 from numpy.typing import NDArray
 
 from spcl.atomic_files import written_aside
+from spcl.data.image_key import shown_path
 from spcl.data.image_sources import images_of
 from spcl.data.image_store import ImageStore
-from spcl.data.one_image import shown_path
 from spcl.data.synthetic import SyntheticSpec, render_image
 from spcl.errors import InputError
 from spcl.export.files import DEFAULT_OPSET, refuse_existing

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from spcl.atomic_files import written_aside
-from spcl.data.one_image import kept_path
+from spcl.data.image_key import kept_path
 from spcl.data.table_files import write_table
 from spcl.gallery.columns import TIME, path_text
 from spcl.gallery.result import Hit, SearchResult

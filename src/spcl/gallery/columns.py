@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from spcl.arrays import Features, unit_rows
 from spcl.data.placeholders import is_missing, without_placeholders
-from spcl.data.times import as_time, times_of
+from spcl.data.time_parsing import as_time, times_of
 from spcl.errors import InputError
 
 VECTOR = "vector"

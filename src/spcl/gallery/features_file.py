@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from spcl.data.files import what_is_there
+from spcl.data.image_files import what_is_there
 from spcl.errors import InputError, first_line
 from spcl.gallery.columns import VECTOR, vectors_of, with_vectors
 

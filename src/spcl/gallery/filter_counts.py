@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from spcl.data.files import number_in_order
+from spcl.data.image_files import number_in_order
 from spcl.gallery.filters import checked_filter
 from spcl.gallery.snapshot import Snapshot
 

@@ -18,8 +18,8 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from spcl.data.one_image import kept_path
-from spcl.data.times import as_time
+from spcl.data.image_key import kept_path
+from spcl.data.time_parsing import as_time
 from spcl.errors import InputError
 from spcl.gallery.columns import TIME, VECTOR, column_kind
 

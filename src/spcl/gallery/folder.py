@@ -12,7 +12,7 @@ from uuid import uuid4
 
 import pyarrow as pa
 
-from spcl.data.files import what_is_there
+from spcl.data.image_files import what_is_there
 from spcl.errors import InputError
 from spcl.gallery.columns import KEY, OWN_COLUMNS, VECTOR, vector_type
 from spcl.gallery.snapshot import FACTS

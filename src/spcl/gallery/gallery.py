@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from spcl.arrays import Features
-from spcl.data.one_image import kept_path
+from spcl.data.image_key import kept_path
 from spcl.data.source_options import IdentityFrom, SourceOptions
 from spcl.errors import InputError
 from spcl.gallery.columns import KEY, described, path_text, with_vectors

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from spcl.data.one_image import kept_path
+from spcl.data.image_key import kept_path
 from spcl.data.placeholders import note_of_a_dominant_identity
 from spcl.data.source_options import SourceOptions
 from spcl.errors import InputError

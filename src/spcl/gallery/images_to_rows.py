@@ -11,8 +11,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from spcl.data.image_key import kept_path
 from spcl.data.image_sources import Source, images_of
-from spcl.data.one_image import kept_path
 from spcl.data.source_options import SourceOptions
 from spcl.gallery.columns import described, path_text
 from spcl.inference.embedding import Encoder, embed_parts

@@ -1,6 +1,6 @@
 """The key of a gallery's row: what one image is, by whatever spelling of its path it is given.
 
-By path, an image is its resolved path (``spcl.data.one_image``). By content, it is the SHA-256 of its file's bytes, so
+By path, an image is its resolved path (``spcl.data.image_key``). By content, it is the SHA-256 of its file's bytes, so
 that copies are one image. A name that is neither a file nor an absolute path is its own key: features may have any
 names. ``path`` is what is kept for people: absolute, links not resolved, as names of files carry camera and identity.
 """
@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple
 
 import pyarrow as pa
 
-from spcl.data.one_image import image_keys, kept_path
+from spcl.data.image_key import image_keys, kept_path
 from spcl.errors import InputError
 
 KeyBy = Literal["path", "content"]

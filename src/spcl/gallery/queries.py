@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from spcl.data.files import what_is_there
-from spcl.data.image_formats import is_image_name
+from spcl.data.image_endings import is_image_name
+from spcl.data.image_files import what_is_there
 from spcl.data.source_options import SourceOptions
 from spcl.data.table_files import SUFFIXES
 from spcl.errors import InputError

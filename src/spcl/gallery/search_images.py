@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from spcl.data.one_image import kept_path
+from spcl.data.image_key import kept_path
 from spcl.data.source_options import SourceOptions
 from spcl.errors import require
 from spcl.gallery.queries import Queries, embedded_queries, found_queries

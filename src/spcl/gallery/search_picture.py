@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from spcl.data.one_image import shown_path
+from spcl.data.image_key import shown_path
 from spcl.report.ranked import Ranking, ShownImage, lines_under, picture_of, ranked_picture
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from spcl.data.files import what_is_there
+from spcl.data.image_files import what_is_there
 from spcl.data.source_options import SourceOptions
 from spcl.errors import InputError
 from spcl.gallery.features_file import FeaturesFile, is_features_file

@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from spcl.data.files import what_is_there
+from spcl.data.image_files import what_is_there
 from spcl.errors import InputError, first_line
 from spcl.gallery.columns import KEY, VECTOR, column_kind
 from spcl.gallery.concurrent_writes import LostRaceError, alone, until_won

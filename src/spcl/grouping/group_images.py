@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from spcl.data.image_sources import Source, images_of
-from spcl.data.odd_images import OddImages, looked_over
 from spcl.data.source_options import SourceOptions
+from spcl.data.suspect_images import SuspectImages, without_small_images
 from spcl.errors import require
 from spcl.inference.encode_options import EncodeOptions
 from spcl.records import Record
@@ -87,7 +87,7 @@ class GroupingResult:
     groups: Groups
     broken: tuple[tuple[Path, str], ...]
     left_out: tuple[tuple[Path, str], ...]
-    odd: OddImages
+    odd: SuspectImages
     notes: tuple[str, ...]
     checkpoint: str
     encoder: str
@@ -164,7 +164,7 @@ def group_images(request: GroupingRequest, *, report: Reporter | None = None) ->
     out = None if request.out is None else Path(request.out)
     found = images_of(request.images, request.source)
     # Earlier results are no crops, where the folder of the results lies among the images.
-    images, odd = looked_over(found if out is None else found.outside(out), min_size=request.min_size)
+    images, odd = without_small_images(found if out is None else found.outside(out), min_size=request.min_size)
 
     from spcl.grouping.groups import cluster
     from spcl.grouping.groups_report import check_folder

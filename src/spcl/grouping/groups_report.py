@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from spcl.atomic_files import check_way, written_aside
-from spcl.data.images import UnreadableImageError, open_image
-from spcl.data.one_image import kept_path
+from spcl.data.image_decoding import UnreadableImageError, open_image
+from spcl.data.image_key import kept_path
 from spcl.data.table_files import write_table
 from spcl.errors import InputError
 from spcl.grouping.groups import Groups

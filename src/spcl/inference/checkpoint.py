@@ -20,8 +20,8 @@ from spcl.errors import InputError
 from spcl.inference.official_checkpoints import from_official, load_safely, official_facts, to_official
 from spcl.inference.weights_file import is_weights_file, read_weights_file, write_weights_file
 from spcl.nn.encoder_network import EncoderNetwork, EncoderSettings
+from spcl.nn.trunk_weights import check_values, known_arch, weights_in
 from spcl.nn.weight_names import some_names
-from spcl.nn.weights import check_values, known_arch, weights_in
 
 
 def save_atomically(

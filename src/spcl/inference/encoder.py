@@ -14,8 +14,8 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from spcl.data.image_decoding import image_in_memory, open_image, resized
 from spcl.data.image_sources import images_of
-from spcl.data.images import image_in_memory, open_image, resized
 from spcl.data.normalise import test_transform
 from spcl.errors import InputError
 from spcl.inference.checkpoint import load_facts, load_network
@@ -24,7 +24,7 @@ from spcl.inference.extraction import require_batch_size, require_finite
 from spcl.nn.encoder_network import EncoderNetwork, EncoderSettings
 from spcl.nn.evaluation_mode import encoded_rows, evaluation_mode
 from spcl.nn.fingerprint import weights_checksum, weights_fingerprint
-from spcl.nn.weights import find_weights
+from spcl.nn.imagenet_weights import find_weights
 from spcl.pixel_range import PixelRange
 
 ImageLike = str | Path | Image.Image | NDArray[np.uint8]

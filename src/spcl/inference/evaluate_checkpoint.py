@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 
 from spcl.data.catalogue import load_dataset
-from spcl.data.from_folders import split_for_evaluation
+from spcl.data.folder_dataset import split_for_evaluation
 from spcl.data.image_store import ImageStore
 from spcl.data.source_options import SourceOptions
 from spcl.inference.embedding import Encoder, load_encoder

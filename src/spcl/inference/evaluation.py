@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from spcl.data.from_lists import vehicleid_draw
+from spcl.data.image_key import image_keys
 from spcl.data.image_store import ImageStore
-from spcl.data.one_image import image_keys
+from spcl.data.msmt17_vehicleid import vehicleid_draw
 from spcl.inference.extraction import broken_images, extract_features
 from spcl.nn.encoder_network import EncoderNetwork
 from spcl.records import Record, ReIDDataset, cameras_of, identities_of

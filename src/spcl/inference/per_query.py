@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from spcl.atomic_files import written_aside
+from spcl.data.image_key import image_keys, kept_path, shown_path
 from spcl.data.image_sources import images_of
-from spcl.data.one_image import image_keys, kept_path, shown_path
 from spcl.data.source_options import SourceOptions
 from spcl.data.table_files import write_table
 from spcl.errors import InputError

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from spcl.data.one_image import image_keys
+from spcl.data.image_key import image_keys
 from spcl.errors import InputError
 from spcl.records import UNKNOWN, ReIDDataset, cameras_of, identities_of
 

@@ -1,7 +1,7 @@
 """Trunks: from images ``[B, 3, H, W]`` to feature maps (or, for token networks, to features).
 
-torchvision's ResNets, IBN-a ResNets, and any timm model as ``timm/NAME``. Weights are in ``weights.py``, pooling and
-neck in ``encoder.py``.
+torchvision's ResNets, IBN-a ResNets, and any timm model as ``timm/NAME``. Their weights come from
+``imagenet_weights.py``; pooling and neck are in ``encoder_network.py``.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable
 from difflib import get_close_matches
 from typing import Any
 
-from spcl.nn.compiler_later import load_networks
+from spcl.nn.deferred_compiler import load_networks
 
 load_networks()
 

@@ -18,7 +18,7 @@ from spcl.errors import InputError
 from spcl.nn.backbones import build_trunk
 from spcl.nn.domain_batchnorm import DomainRouting, convert, fold
 from spcl.nn.pooling import AveragePooling, GeneralisedMeanPooling
-from spcl.nn.weights import Weights, load_weights
+from spcl.nn.trunk_weights import Weights, load_weights
 
 
 @dataclass(frozen=True)

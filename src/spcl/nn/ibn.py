@@ -7,7 +7,7 @@ batch norm.
 
 from __future__ import annotations
 
-from spcl.nn.compiler_later import load_networks
+from spcl.nn.deferred_compiler import load_networks
 
 load_networks()
 

@@ -15,7 +15,7 @@ from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from spcl.atomic_files import written_aside
-from spcl.data.images import UnreadableImageError, open_image, resized
+from spcl.data.image_decoding import UnreadableImageError, open_image, resized
 
 matplotlib.use("Agg")
 

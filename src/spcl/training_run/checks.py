@@ -1,7 +1,7 @@
 """Checks before the first step of training.
 
-They cover counts and readable images. (``inference/query_checks.py`` checks that queries can match, ``nn/weights.py``
-weights, ``data/`` the data sets' layouts, ``run_files.py`` the log folder.)
+They cover counts and readable images. (``inference/query_checks.py`` checks that queries can match,
+``nn/trunk_weights.py`` weights, ``data/`` the data sets' layouts, ``run_files.py`` the log folder.)
 Each error names the next step; no state is changed.
 """
 
@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from spcl.data.images import check_images
-from spcl.data.one_image import shown_path
+from spcl.data.image_decoding import check_images
+from spcl.data.image_key import shown_path
 from spcl.errors import InputError
 from spcl.records import UNKNOWN, Record, ReIDDataset, identities_of
 from spcl.reporting.console import Reporter

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from spcl.atomic_files import written_aside
-from spcl.data.files import what_is_there
+from spcl.data.image_files import what_is_there
 from spcl.errors import InputError
 from spcl.inference.checkpoint import checkpoint_of, save_atomically
 from spcl.inference.official_checkpoints import load_safely

@@ -14,7 +14,8 @@ from typing import Any
 from spcl.errors import InputError
 from spcl.inference.checkpoint import load_facts, load_network, settings_of
 from spcl.nn.encoder_network import EncoderNetwork, EncoderSettings
-from spcl.nn.weights import Weights, find_weights
+from spcl.nn.imagenet_weights import find_weights
+from spcl.nn.trunk_weights import Weights
 from spcl.runtime import Runtime
 
 _FIXED = ("features", "pooling", "last_stride")
@@ -73,7 +74,7 @@ def find_start(
         runtime: One process downloads; the others find what it left.
         arch: The network of the run.
         size: Height and width of the run's images, pixels.
-        pretrained: Weights as for ``nn.weights.find_weights``; not used with a checkpoint.
+        pretrained: Weights as for ``nn.imagenet_weights.find_weights``; not used with a checkpoint.
         checkpoint: A checkpoint of spcl or of the official scripts; empty: none.
         domain: Whose batch norm starts the target's: ``target``, ``source``, or ``auto``: the target's where the
             checkpoint has one, else its only one.

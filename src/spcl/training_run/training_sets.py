@@ -8,9 +8,9 @@ from pathlib import Path
 
 from spcl.config import Recipe
 from spcl.data.catalogue import load_dataset
+from spcl.data.combined_sources import combined_sources
 from spcl.data.image_cache import default_cache_dir
 from spcl.data.image_store import ImageStore
-from spcl.data.several_sources import combined_sources
 from spcl.data.source_options import SourceOptions
 from spcl.errors import InputError
 from spcl.inference.query_checks import can_evaluate, check_queries

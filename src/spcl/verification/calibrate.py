@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spcl.atomic_files import written_aside
-from spcl.data.files import what_is_there
+from spcl.data.image_files import what_is_there
 from spcl.errors import InputError, first_line
 from spcl.inference.checkpoint import add_facts
 from spcl.inference.embedding import EmbeddedImages, Encoder, embed_records

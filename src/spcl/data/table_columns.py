@@ -11,8 +11,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from spcl.data.from_manifest import manifests_of_prefix, names_splits, tables_of_splits
 from spcl.data.listed_images import SPLITS, ListedImages
+from spcl.data.table_dataset import manifests_of_prefix, names_splits, tables_of_splits
 from spcl.records import ReIDDataset
 
 Columns = dict[str, list[Any]]

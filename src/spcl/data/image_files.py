@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from spcl.data.image_formats import (
+from spcl.data.image_endings import (
     IMAGE_SUFFIXES,
     counted_by_ending,
     ending_of,
@@ -16,7 +16,7 @@ from spcl.data.image_formats import (
     is_image_name,
     may_be_image,
 )
-from spcl.data.one_image import shown_path
+from spcl.data.image_key import shown_path
 from spcl.errors import InputError
 
 
@@ -145,7 +145,7 @@ def what_is_there(folder: Path, limit: int = 6) -> str:
     return f"{shown} holds {', '.join(names[:limit])}{f' and {len(names) - limit} more' if len(names) > limit else ''}"
 
 
-def require(paths: Iterable[Path], name: str, tree: str) -> None:
+def require_layout(paths: Iterable[Path], name: str, tree: str) -> None:
     """Are all the parts of a data set's layout there?
 
     Raises:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from spcl.data.one_image import image_key, image_keys, kept_path, shown_path
+from spcl.data.image_key import image_key, image_keys, kept_path, shown_path
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from spcl.data.altered import AlteredImageStore, altered
+from spcl.data.altered_images import AlteredImageStore, altered
 from spcl.data.image_store import ImageStore
 from spcl.records import Record
 from tests.fakes import draw

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from spcl.data.image_formats import is_heif, learn_heif, missing_reader
-from spcl.data.one_image import shown_path
+from spcl.data.image_endings import is_heif, learn_heif, missing_reader
+from spcl.data.image_key import shown_path
 from spcl.errors import InputError, first_line
 from spcl.pixel_range import PixelRange
 from spcl.randomness import generator

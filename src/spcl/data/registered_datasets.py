@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from spcl.data.catalogue import REGISTERED, Counts, Entry, count
-from spcl.data.from_manifest import SPLITS
 from spcl.data.source_options import DATA_DIR
+from spcl.data.table_dataset import SPLITS
 from spcl.errors import InputError, first_line
 
 

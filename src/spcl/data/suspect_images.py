@@ -1,20 +1,28 @@
-"""Images that spoil groups: too small ones, thumbnails, and copies of others, named so that a user can look at them."""
+"""Images that may spoil groups: too small ones, thumbnails, and copies of others, listed for the user to check."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
-from spcl.data.copies import byte_identical, image_sizes, thumbnails
+from spcl.data.byte_identical import byte_identical
+from spcl.data.image_decoding import identified
+from spcl.data.image_key import shown_path
 from spcl.data.image_table import ImageTable
-from spcl.data.one_image import shown_path
 from spcl.errors import InputError
+
+_FAR_SMALLER = 4.0
+"""A thumbnail has sides of less than a quarter of the usual: a sixteenth of the pixels."""
+_FEW = 0.2
+"""Thumbnails are the exception: where more images than this share are small, images differ in size."""
 
 
 @dataclass(frozen=True)
-class OddImages:
+class SuspectImages:
     """Images that stay and are worth a look.
 
     Attributes:
@@ -33,7 +41,7 @@ class OddImages:
         return rows + [(path, f"far smaller than the rest: {width} x {height}") for path, (width, height) in self.small]
 
 
-def looked_over(table: ImageTable, *, min_size: int = 0) -> tuple[ImageTable, OddImages]:
+def without_small_images(table: ImageTable, *, min_size: int = 0) -> tuple[ImageTable, SuspectImages]:
     """Leave out the images that are too small; name copies and thumbnails among the rest.
 
     Args:
@@ -82,4 +90,33 @@ def looked_over(table: ImageTable, *, min_size: int = 0) -> tuple[ImageTable, Od
             f"{len(small)} image(s) are far smaller than the rest, first {shown_path(path)} ({width} x {height}); "
             "--min-size PIXELS leaves them out"
         )
-    return table, OddImages(copies, small, tuple(notes))
+    return table, SuspectImages(copies, small, tuple(notes))
+
+
+def image_sizes(paths: Sequence[Path]) -> NDArray[np.int64]:
+    """Width and height of images in pixels, ``[N, 2]`` int64, from the heads of their files; 0 for what is no image."""
+    sizes = np.zeros((len(paths), 2), dtype=np.int64)
+    for row, path in enumerate(paths):
+        try:
+            with identified(path) as image:
+                sizes[row] = image.size
+        # Decoders raise what they like on broken files; reading them reports it.
+        except Exception:
+            continue
+    return sizes
+
+
+def thumbnails(sizes: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The rows of images that are far smaller than the rest: less than a sixteenth of the median's pixels.
+
+    Where that holds for more than a fifth of the images, they differ in size, and none is a thumbnail.
+
+    Args:
+        sizes: Sizes of the images, from ``image_sizes``.
+    """
+    areas = sizes.prod(axis=1)
+    known = areas > 0
+    if not known.any():
+        return np.zeros(0, dtype=np.int64)
+    small = known & (areas * _FAR_SMALLER**2 < np.median(areas[known]))
+    return np.flatnonzero(small) if small.sum() <= _FEW * known.sum() else np.zeros(0, dtype=np.int64)

@@ -8,7 +8,7 @@ from spcl.cli.options import refuse_repeated
 from spcl.cli.train import with_one_source
 from spcl.config import DataConfig, Recipe
 from spcl.data.catalogue import load_dataset
-from spcl.data.several_sources import combined_sources, joined_sources, sources_of
+from spcl.data.combined_sources import combined_sources, joined_sources, sources_of
 from spcl.data.source_options import SourceOptions
 from spcl.errors import InputError
 from spcl.reporting.console import SilentReporter

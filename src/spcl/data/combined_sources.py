@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from spcl.data.catalogue import REGISTERED
-from spcl.data.from_manifest import manifests_of_prefix, names_splits
-from spcl.data.one_image import image_keys, shown_path
+from spcl.data.image_key import image_keys, shown_path
+from spcl.data.table_dataset import manifests_of_prefix, names_splits
 from spcl.errors import InputError
 from spcl.records import Record, ReIDDataset
 

@@ -9,10 +9,10 @@ import pytest
 from PIL import Image
 
 from spcl.data.catalogue import load_dataset
-from spcl.data.from_folders import split_for_evaluation
-from spcl.data.image_formats import IMAGE_SUFFIXES
+from spcl.data.folder_dataset import split_for_evaluation
+from spcl.data.image_decoding import open_image
+from spcl.data.image_endings import IMAGE_SUFFIXES
 from spcl.data.image_sources import images_of
-from spcl.data.images import open_image
 from spcl.data.source_options import SourceOptions
 from spcl.errors import InputError
 from spcl.training_run.checks import check_training_sets
@@ -56,7 +56,8 @@ def test_images_of_every_ending_are_read_and_the_rest_is_counted(tmp_path):
 
 
 def test_heic_without_its_extra_says_what_to_install(tmp_path, monkeypatch):
-    from spcl.data import image_formats, images
+    from spcl.data import image_decoding as images
+    from spcl.data import image_endings as image_formats
 
     (tmp_path / "a.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(20))
     monkeypatch.setattr(images, "learn_heif", lambda: False)
@@ -87,7 +88,7 @@ def test_links_that_lead_nowhere_and_closed_folders_are_counted(tmp_path, monkey
                 onerror(PermissionError(13, "Permission denied", str(closed)))
             yield place
 
-    monkeypatch.setattr("spcl.data.files.os.walk", walk_as_another_user)
+    monkeypatch.setattr("spcl.data.image_files.os.walk", walk_as_another_user)
     found = images_of(tmp_path)
     assert names(found, tmp_path) == ["a.jpg"]
     assert [path.name for path, _ in found.left_out] == ["closed", "gone.jpg", "loop.jpg"]
@@ -98,7 +99,7 @@ def test_links_that_lead_nowhere_and_closed_folders_are_counted(tmp_path, monkey
         onerror(PermissionError(13, "Permission denied", str(top)))
         return iter(())
 
-    monkeypatch.setattr("spcl.data.files.os.walk", nothing)
+    monkeypatch.setattr("spcl.data.image_files.os.walk", nothing)
     with input_error("unreadable-file", "Permission denied"):
         images_of(tmp_path)
 

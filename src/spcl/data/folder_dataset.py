@@ -11,10 +11,17 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from spcl.data.cameras import cameras_of_files
-from spcl.data.files import files_below, no_images_error, note_of_left_out, note_of_unused, number_in_order, sub_folders
+from spcl.data.camera_parsing import cameras_of_files
 from spcl.data.folder_identities import MOST_UNUSED, NamedImages, named_images
-from spcl.data.one_image import kept_path, shown_path
+from spcl.data.image_files import (
+    files_below,
+    no_images_error,
+    note_of_left_out,
+    note_of_unused,
+    number_in_order,
+    sub_folders,
+)
+from spcl.data.image_key import kept_path, shown_path
 from spcl.data.source_options import SourceOptions
 from spcl.errors import InputError
 from spcl.randomness import generator

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from spcl.data.copies import byte_identical
-from spcl.data.one_image import image_keys, shown_path
+from spcl.data.byte_identical import byte_identical
+from spcl.data.image_key import image_keys, shown_path
 from spcl.errors import InputError
 from spcl.records import Record, ReIDDataset
 

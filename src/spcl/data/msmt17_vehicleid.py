@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from spcl.data.files import require, what_is_there
-from spcl.data.from_filenames import number_identities
+from spcl.data.filename_layouts import number_identities
+from spcl.data.image_files import require_layout, what_is_there
 from spcl.errors import InputError
 from spcl.randomness import generator
 from spcl.records import UNKNOWN, Record, ReIDDataset, identities_of
@@ -38,7 +38,7 @@ def load_msmt17(folder: Path) -> ReIDDataset:
     """
     root = folder / MSMT17_FOLDER
     lists = {name: root / f"list_{name}.txt" for name in ("train", "val", "query", "gallery")}
-    require([*lists.values(), root / "train", root / "test"], "msmt17", _MSMT17_TREE)
+    require_layout([*lists.values(), root / "train", root / "test"], "msmt17", _MSMT17_TREE)
     rows = {
         name: [
             (
@@ -72,7 +72,7 @@ def load_vehicleid(folder: Path, size: int = 800) -> ReIDDataset:
     root = folder / VEHICLEID_FOLDER
     train_list = root / "train_test_split/train_list.txt"
     test_list = root / f"train_test_split/test_list_{size}.txt"
-    require([root / "image", train_list, test_list], "vehicleid", _VEHICLEID_TREE)
+    require_layout([root / "image", train_list, test_list], "vehicleid", _VEHICLEID_TREE)
     train, test = (
         tuple(Record(root / "image" / f"{image}.jpg", int(identity)) for image, identity in _lines(path))
         for path in (train_list, test_list)

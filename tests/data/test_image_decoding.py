@@ -17,10 +17,11 @@ import pytest
 from PIL import Image
 from torchvision.transforms import InterpolationMode, Resize
 
-from spcl.data import image_store, images
+from spcl.data import image_decoding as images
+from spcl.data import image_store
 from spcl.data.image_cache import open_image_cache
+from spcl.data.image_decoding import check_images, open_image
 from spcl.data.image_store import ImageStore
-from spcl.data.images import check_images, open_image
 from spcl.pixel_range import PixelRange
 from spcl.records import Record
 from tests.fakes import draw

@@ -10,9 +10,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from spcl.data.files import number_in_order
+from spcl.data.image_files import number_in_order
+from spcl.data.image_key import shown_path
 from spcl.data.listed_images import SPLITS, ListedImages
-from spcl.data.one_image import shown_path
 from spcl.data.table_files import SUFFIXES
 from spcl.errors import InputError
 from spcl.records import Record, ReIDDataset

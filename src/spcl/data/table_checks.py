@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from spcl.data.from_manifest import SUFFIXES, require_images
 from spcl.data.listed_images import listed_images
+from spcl.data.table_columns import tables_meant
+from spcl.data.table_dataset import SUFFIXES, require_images
 from spcl.data.table_options import TableOptions
-from spcl.data.written_columns import tables_meant
 from spcl.launched import launched
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from spcl.data.times import as_time, times_of
+from spcl.data.time_parsing import as_time, times_of
 from tests.input_errors import input_error
 
 
