@@ -17,8 +17,7 @@ import pytest
 from PIL import Image
 from torchvision.transforms import InterpolationMode, Resize
 
-from spcl.data import image_decoding as images
-from spcl.data import image_store
+from spcl.data import image_decoding, image_store
 from spcl.data.image_cache import open_image_cache
 from spcl.data.image_decoding import check_images, open_image
 from spcl.data.image_store import ImageStore
@@ -307,7 +306,7 @@ def test_images_that_do_not_fit_in_memory_are_kept_in_a_file(tmp_path, monkeypat
     first = ImageStore(records, **options)
     assert np.array_equal(first.read(rows), expected)
     assert list(first.broken) == [4]
-    opened, original = [], images.open_image
+    opened, original = [], image_decoding.open_image
     monkeypatch.setattr(image_store, "open_image", lambda path, *how: opened.append(path) or original(path, *how))
     again = ImageStore(records, **options)
     assert np.array_equal(again.read(rows), expected)

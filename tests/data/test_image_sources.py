@@ -56,12 +56,11 @@ def test_images_of_every_ending_are_read_and_the_rest_is_counted(tmp_path):
 
 
 def test_heic_without_its_extra_says_what_to_install(tmp_path, monkeypatch):
-    from spcl.data import image_decoding as images
-    from spcl.data import image_endings as image_formats
+    from spcl.data import image_decoding, image_endings
 
     (tmp_path / "a.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(20))
-    monkeypatch.setattr(images, "learn_heif", lambda: False)
-    monkeypatch.setattr(image_formats, "learn_heif", lambda: False)
+    monkeypatch.setattr(image_decoding, "learn_heif", lambda: False)
+    monkeypatch.setattr(image_endings, "learn_heif", lambda: False)
     with input_error("unreadable-image", 'pip install "spcl[heic]"'):
         open_image(tmp_path / "a.heic")
 
