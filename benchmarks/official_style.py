@@ -150,7 +150,7 @@ def compare_images(
         if not path.exists():
             render_image(spec, row // 16, row % 4, row // 4 % 4).save(path, quality=92)
         paths.append(path)
-    store = ImageStore([Record(path) for path in paths], height=height, width=width, num_threads=2)
+    store = ImageStore([Record(path) for path in paths], size=(height, width), num_threads=2)
     started = time.perf_counter()
     for at in range(0, count, 512):
         store.read(np.arange(at, at + 512))

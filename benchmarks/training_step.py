@@ -168,8 +168,7 @@ def _streams(
         paths = [Path(f"{domain}/{row}") for row in range(len(labels))]
         store = ImageStore(
             [Record(path) for path in paths],
-            height=height,
-            width=width,
+            size=(height, width),
             memory=pixels.nbytes,
             arrays=dict(zip(paths, pixels, strict=True)),
         )

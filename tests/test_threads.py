@@ -135,13 +135,13 @@ def test_one_number_reaches_the_libraries():
 
 def test_images_are_decoded_in_the_calling_thread(tmp_path, monkeypatch):
     records = [Record(draw(tmp_path / f"{number}.png", number, number)) for number in range(3)]
-    expected = ImageStore(records, height=8, width=4, num_threads=2).read(np.arange(3))
+    expected = ImageStore(records, size=(8, 4), num_threads=2).read(np.arange(3))
 
     def none(*_, **__):
         raise AssertionError("a thread is started")
 
     monkeypatch.setattr("threading.Thread.start", none)
     for memory in (0, 2**20):
-        found = ImageStore(records, height=8, width=4, num_threads=0, memory=memory).read(np.arange(3))
+        found = ImageStore(records, size=(8, 4), num_threads=0, memory=memory).read(np.arange(3))
         assert np.array_equal(found, expected)
     assert check_images([*records, Record(tmp_path / "gone.png")], sample=None, num_threads=0)[0][0].name == "gone.png"

@@ -28,8 +28,8 @@ def test_a_copy_is_mirrored_shifted_and_in_other_light():
 
 def test_the_same_copy_whenever_and_with_whomever_it_is_read(tmp_path):
     records = [Record(draw(tmp_path / f"{number}.png", number)) for number in range(5)]
-    store = AlteredImageStore(records, height=32, width=16)
+    store = AlteredImageStore(records, size=(32, 16))
     whole = store.read(np.arange(5))
-    again = AlteredImageStore(records, height=32, width=16, memory=0).read(np.array([3, 1]))
+    again = AlteredImageStore(records, size=(32, 16), memory=0).read(np.array([3, 1]))
     np.testing.assert_array_equal(again, whole[[3, 1]])
-    assert (whole != ImageStore(records, height=32, width=16).read(np.arange(5))).any(axis=(1, 2, 3)).all()
+    assert (whole != ImageStore(records, size=(32, 16)).read(np.arange(5))).any(axis=(1, 2, 3)).all()

@@ -27,7 +27,7 @@ def streams(tmp_path):
     made = []
     for number, first_slot in enumerate((0, 3)):
         paths = [draw(tmp_path / f"{number}-{row}.png", row // 4) for row in range(12)]
-        store = ImageStore([Record(path) for path in paths], height=32, width=16, num_threads=2)
+        store = ImageStore([Record(path) for path in paths], size=(32, 16), num_threads=2)
         labels = np.arange(12) // 4
         drawn = IdentityBatches(labels, np.full(12, -1), batch_size=8, num_instances=4, seed=5, domain=number)
         augmentation = TrainAugmentation(32, 16, mean=(0.5,) * 3, std=(0.5,) * 3)

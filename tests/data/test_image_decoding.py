@@ -33,7 +33,7 @@ def gradient(size=(20, 40)) -> np.ndarray:
 
 
 def store(paths, **options) -> ImageStore:
-    return ImageStore([Record(path) for path in paths], **({"height": 32, "width": 16, "num_threads": 2} | options))
+    return ImageStore([Record(path) for path in paths], **({"size": (32, 16), "num_threads": 2} | options))
 
 
 @pytest.mark.parametrize("memory", [0, 2**30])
@@ -300,9 +300,9 @@ def test_images_that_do_not_fit_in_memory_are_kept_in_a_file(tmp_path, monkeypat
     paths = [draw(tmp_path / f"{row}.png", row) for row in range(6)]
     (tmp_path / "4.png").write_bytes(b"broken")
     records = [Record(path) for path in paths]
-    options = {"height": 16, "width": 8, "memory": 0, "on_broken": "skip", "cache_dir": tmp_path / "cache"}
+    options = {"size": (16, 8), "memory": 0, "on_broken": "skip", "cache_dir": tmp_path / "cache"}
     rows = np.array([5, 0, 4, 0])
-    expected = ImageStore(records, height=16, width=8, memory=0, on_broken="skip").read(rows)
+    expected = ImageStore(records, size=(16, 8), memory=0, on_broken="skip").read(rows)
     first = ImageStore(records, **options)
     assert np.array_equal(first.read(rows), expected)
     assert list(first.broken) == [4]
@@ -379,8 +379,8 @@ def test_a_cache_that_cannot_be_is_named(tmp_path, monkeypatch):
     records = [Record(draw(tmp_path / "0.png", 0))]
     (tmp_path / "file").write_text("")
     with input_error("cannot-write", "--cache-dir none"):
-        ImageStore(records, height=16, width=8, memory=0, cache_dir=tmp_path / "file")
+        ImageStore(records, size=(16, 8), memory=0, cache_dir=tmp_path / "file")
     usage = type("Usage", (), {"free": 100})
     monkeypatch.setattr("spcl.data.image_cache.shutil.disk_usage", lambda folder: usage)
     with input_error("disk-full", "--cache-dir DIR"):
-        ImageStore(records, height=16, width=8, memory=0, cache_dir=tmp_path / "cache")
+        ImageStore(records, size=(16, 8), memory=0, cache_dir=tmp_path / "cache")

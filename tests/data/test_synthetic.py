@@ -44,7 +44,7 @@ def test_written_in_the_market_layout(tmp_path):
 
 def test_in_memory():
     dataset, arrays = in_memory(SPEC)
-    store = ImageStore(dataset.train, height=64, width=32, arrays=arrays)
+    store = ImageStore(dataset.train, size=(64, 32), arrays=arrays)
     pixels = store.read(np.arange(len(dataset.train)))
     assert np.array_equal(pixels[7], np.asarray(render_image(SPEC, 1, 0, 1)))
 

@@ -167,7 +167,7 @@ def broken_images_of_both(runtime: Runtime, folder: Path) -> None:
     result = evaluate_encoder(
         encoder,
         dataset,
-        lambda some: ImageStore(some, height=32, width=16, on_broken="skip", memory=0),
+        lambda some: ImageStore(some, size=(32, 16), on_broken="skip", memory=0),
         runtime,
         SilentReporter(),
         num_hits=2,

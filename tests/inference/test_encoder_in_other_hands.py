@@ -203,7 +203,7 @@ def test_extraction_from_a_network_in_training(encoder, paths):
         EncoderSettings(arch="timm/test_resnet", height=32, width=16, domains=("a", "target"))
     ).train()
     before = copy.deepcopy(network.state_dict())
-    store = ImageStore([Record(path) for path in paths], height=32, width=16)
+    store = ImageStore([Record(path) for path in paths], size=(32, 16))
     features = extract_features(network, store, Runtime("cpu"), domain="a")
     torch.testing.assert_close(features.norm(dim=1), torch.ones(5))
     assert network.training

@@ -35,7 +35,7 @@ def encoder():
 
 
 def store_of(records):
-    return ImageStore(records, height=32, width=16, num_threads=2)
+    return ImageStore(records, size=(32, 16), num_threads=2)
 
 
 def test_features_do_not_depend_on_the_batches(encoder, tmp_path):
@@ -149,7 +149,7 @@ def test_images_that_cannot_be_read_are_told_and_counted(encoder, tmp_path):
     report = SilentReporter()
 
     def greys(records):
-        return ImageStore(records, height=32, width=16, on_broken="skip", num_threads=2)
+        return ImageStore(records, size=(32, 16), on_broken="skip", num_threads=2)
 
     result = evaluate_encoder(encoder, dataset, greys, Runtime("cpu"), report)
     assert result.broken == tuple(str(path) for path in lost)

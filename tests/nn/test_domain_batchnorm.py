@@ -168,11 +168,11 @@ def test_a_view_of_tokens_in_used_memory():
 
 
 @pytest.mark.parametrize("sizes", [(8, 8), (3, 9), (0, 12)])
-def test_ordinary_operations_give_what_the_function_of_its_own_gives(monkeypatch, sizes):
+def test_ordinary_operations_equal_the_custom_function(monkeypatch, sizes):
     """What other devices and compiled networks run: outputs, gradients and statistics are those of the host."""
     results = []
-    for forward in (domain_batchnorm._GroupNorms.apply, domain_batchnorm._group_by_group):
-        monkeypatch.setattr(domain_batchnorm._GroupNorms, "apply", forward)
+    for forward in (domain_batchnorm.GroupNorms.apply, domain_batchnorm.norm_group_by_group):
+        monkeypatch.setattr(domain_batchnorm.GroupNorms, "apply", forward)
         torch.manual_seed(0)
         layer = convert(plain_norm(), routing(sizes=sizes), 3)
         inputs = images(sum(sizes)).to(memory_format=torch.channels_last).requires_grad_()

@@ -237,8 +237,7 @@ class _Rating:
         self._stores = [
             kind(
                 crops,
-                height=config.height,
-                width=config.width,
+                size=(config.height, config.width),
                 memory=int(config.image_memory * 2**30),
                 num_threads=config.workers,
             )

@@ -103,9 +103,7 @@ class TrainAugmentation:
             draw.top - self.pad,
             draw.left - self.pad,
             draw.erase,
-            np.array(scale, dtype=np.float32),
-            np.array(shift, dtype=np.float32),
-            np.array(self.mean, dtype=np.float32),
+            np.array([scale, shift, self.mean], dtype=np.float32),
             output.numpy(),
         )
         return output.permute(0, 3, 1, 2)
@@ -158,12 +156,14 @@ class TrainAugmentation:
 
 # One thread, without the interpreter's lock: it works beside the network, which has the other cores.
 @njit(cache=True, nogil=True)
-def _transform(images, flip, top, left, boxes, scale, shift, fill, output):  # type: ignore[no-untyped-def]
+def _transform(images, flip, top, left, boxes, channels, output):  # type: ignore[no-untyped-def]
     """Crop of the padded image, mirrored, normalised, a box erased: each pixel is read and written once.
 
-    ``images`` and ``output`` are ``[B, H, W, 3]``.
+    ``images`` and ``output`` are ``[B, H, W, 3]``. ``channels`` is ``[3, 3]``: for each channel the factor, the value that
+    is subtracted, and the value of erased pixels.
     """
     height, width = images.shape[1], images.shape[2]
+    scale, shift, fill = channels[0], channels[1], channels[2]
     for image in range(len(images)):
         first_row, last_row = boxes[image, 0], boxes[image, 0] + boxes[image, 2]
         first_column, last_column = boxes[image, 1], boxes[image, 1] + boxes[image, 3]

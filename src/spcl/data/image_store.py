@@ -36,8 +36,7 @@ class ImageStore:
 
     Args:
         records: Records of the images.
-        height: Height of the resized images in pixels.
-        width: Width of the resized images in pixels.
+        size: Height and width of the resized images in pixels.
         on_broken: ``error``: an image that cannot be read raises; ``skip``: it is noted in ``broken`` and is grey.
         memory: Keep the images in memory when all of them fit into so many bytes.
         cache_dir: Otherwise, the folder of a file that keeps them; None: they are decoded each time.
@@ -58,8 +57,7 @@ class ImageStore:
         self,
         records: Sequence[Record],
         *,
-        height: int,
-        width: int,
+        size: tuple[int, int],
         on_broken: OnBroken = "error",
         memory: int = 4 * 2**30,
         cache_dir: Path | None = None,
@@ -68,7 +66,7 @@ class ImageStore:
         pixel_range: str = "auto",
     ) -> None:
         self._paths = [record.path for record in records]
-        self._size = (width, height)
+        self._height, self._width = size
         self._on_broken = on_broken
         self._arrays = arrays or {}
         count = decoding_threads(num_threads)
@@ -79,10 +77,10 @@ class ImageStore:
         self.pixel_range = PixelRange.parse(pixel_range)
         self._kept: NDArray[np.uint8] | None = None
         self._is_kept = np.zeros(len(records), dtype=np.bool_)
-        if len(records) * height * width * 3 <= memory:
-            self._kept = np.empty((len(records), height, width, 3), dtype=np.uint8)
+        if len(records) * self._height * self._width * 3 <= memory:
+            self._kept = np.empty((len(records), *size, 3), dtype=np.uint8)
         elif cache_dir is not None:
-            self._kept, self._is_kept = open_image_cache(cache_dir, self._paths, height, width, pixel_range)
+            self._kept, self._is_kept = open_image_cache(cache_dir, self._paths, *size, pixel_range)
 
     def __len__(self) -> int:
         return len(self._paths)
@@ -93,11 +91,10 @@ class ImageStore:
         Raises:
             InputError: If one cannot be read and broken images are not to be skipped.
         """
-        width, height = self._size
         wanted = rows if self._kept is None else np.unique(rows[~self._is_kept[rows]])
         decoded = (map if self._pool is None else self._pool.map)(self._decode, wanted.tolist())
         if self._kept is None:
-            images = np.empty((len(rows), height, width, 3), dtype=np.uint8)
+            images = np.empty((len(rows), self._height, self._width, 3), dtype=np.uint8)
             for at, image in enumerate(decoded):
                 images[at] = image
             return images
@@ -111,16 +108,16 @@ class ImageStore:
         path = self._paths[row]
         try:
             if path in self._arrays:
-                return resized(Image.fromarray(self._arrays[path]), self._size)
+                return resized(Image.fromarray(self._arrays[path]), (self._width, self._height))
             check_name(path)
             image = open_image(path, self.pixel_range)
             if image.info.get(STRETCHED):
                 with self._lock:
                     self.num_stretched += 1
-            return resized(image, self._size)
+            return resized(image, (self._width, self._height))
         except UnreadableImageError as error:
             if self._on_broken == "error":
                 raise UnreadableImageError(path, error.reason, _SKIP) from error
             with self._lock:
                 self.broken[row] = error.reason
-            return np.full((self._size[1], self._size[0], 3), _MISSING_COLOUR, dtype=np.uint8)
+            return np.full((self._height, self._width, 3), _MISSING_COLOUR, dtype=np.uint8)

@@ -139,7 +139,7 @@ def _images_to_compare(
     records = images_of(images).records
     rows = generator(0, "images to compare").permutation(len(records))[:_MOST_IMAGES]
     chosen = [records[row] for row in np.sort(rows).tolist()]
-    store = ImageStore(chosen, height=height, width=width, on_broken="skip", memory=0)
+    store = ImageStore(chosen, size=(height, width), on_broken="skip", memory=0)
     pixels = store.read(np.arange(len(chosen)))
     good = [row for row in range(len(chosen)) if row not in store.broken]
     for row, reason in sorted(store.broken.items())[:5]:

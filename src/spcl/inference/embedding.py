@@ -156,8 +156,7 @@ def _embed_part(
     # Each image is read once here: nothing is gained by keeping it.
     store = ImageStore(
         records,
-        height=encoder.size[0],
-        width=encoder.size[1],
+        size=(encoder.size[0], encoder.size[1]),
         on_broken=on_broken,
         memory=0,
         num_threads=num_threads,

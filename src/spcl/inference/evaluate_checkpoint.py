@@ -136,8 +136,7 @@ def rate(
         # Each image is read once: keeping it in memory would save nothing.
         return ImageStore(
             records,
-            height=settings.height,
-            width=settings.width,
+            size=(settings.height, settings.width),
             on_broken=options.on_broken,
             memory=0,
             num_threads=options.workers,

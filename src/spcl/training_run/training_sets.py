@@ -97,8 +97,7 @@ def make_store(config: Recipe, records: tuple[Record, ...]) -> ImageStore:
     data = config.data
     return ImageStore(
         records,
-        height=data.height,
-        width=data.width,
+        size=(data.height, data.width),
         on_broken=data.on_broken,
         memory=int(data.image_memory * 2**30),
         cache_dir=None if data.cache_dir == "none" else Path(data.cache_dir) if data.cache_dir else default_cache_dir(),

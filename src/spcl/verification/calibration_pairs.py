@@ -174,8 +174,7 @@ def altered_similarities(
     height, width = encoder.size
     store = ImageStore(
         [images.records[row] for row in rows.tolist()],
-        height=height,
-        width=width,
+        size=(height, width),
         on_broken="skip",
         memory=0,
         num_threads=num_threads,
