@@ -159,8 +159,8 @@ class TrainAugmentation:
 def _transform(images, flip, top, left, boxes, channels, output):  # type: ignore[no-untyped-def]
     """Crop of the padded image, mirrored, normalised, a box erased: each pixel is read and written once.
 
-    ``images`` and ``output`` are ``[B, H, W, 3]``. ``channels`` is ``[3, 3]``: for each channel the factor, the value that
-    is subtracted, and the value of erased pixels.
+    ``images`` and ``output`` are ``[B, H, W, 3]``. ``channels`` is ``[3, 3]``: for each channel the factor, the value
+    that is subtracted, and the value of erased pixels.
     """
     height, width = images.shape[1], images.shape[2]
     scale, shift, fill = channels[0], channels[1], channels[2]
