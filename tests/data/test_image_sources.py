@@ -155,8 +155,31 @@ def test_one_file_in_two_classes_is_an_error_that_names_both(tmp_path):
     draw(tmp_path / "ann" / "1.jpg", 1)
     draw(tmp_path / "ben" / "2.jpg", 2)
     (tmp_path / "ben" / "3.jpg").symlink_to("../ann/1.jpg")
-    with input_error("identity-contradiction", "ann/1.jpg", "ben/3.jpg"):
+    with input_error("identity-contradiction", "ann/1.jpg (image 1) has 'ann'", "ben/3.jpg (image 3) has 'ben'"):
         load_dataset(tmp_path, labelled=True)
+
+
+def test_training_without_labels_takes_one_file_in_two_identity_folders_once(tmp_path):
+    for number, who in enumerate(("ann", "ben")):
+        draw(tmp_path / who / "1.jpg", number)
+    (tmp_path / "ben" / "3.jpg").symlink_to("../ann/1.jpg")
+    found, grouped = load_dataset(tmp_path), images_of(tmp_path)
+    assert [record.path for record in found.train] == [record.path for record in grouped.records]
+    assert [record.identity for record in found.train] == [None, 1]
+    assert any("1 path(s) lead to images" in note for note in found.notes)
+    assert any("1 path(s) lead to images" in note for note in grouped.notes)
+    assert any("1 image(s) have two identities" in note for note in found.notes)
+    (tmp_path / "ben" / "4.jpg").write_bytes((tmp_path / "ann" / "1.jpg").read_bytes())
+    first_alone = load_dataset(tmp_path, options=SourceOptions(duplicates="first"))
+    assert [record.identity for record in first_alone.train] == [None, 1]
+
+
+def test_one_image_in_query_and_gallery_under_two_names_is_an_error(tmp_path):
+    draw(tmp_path / "query" / "ann" / "1.jpg", 1)
+    draw(tmp_path / "gallery" / "ben" / "2.jpg", 2)
+    (tmp_path / "gallery" / "ben" / "3.jpg").symlink_to("../../query/ann/1.jpg")
+    with input_error("identity-contradiction", "'ann'", "'ben'"):
+        load_dataset(tmp_path)
 
 
 def test_an_image_in_two_splits_is_said(tmp_path):

@@ -177,7 +177,8 @@ def load_source(
             dataset = _beside_folder(path, tables, dataset, options)
     else:
         dataset = _by_path(path, labelled, options)
-    return LoadedSource(each_image_once(dataset, without_copies=options.duplicates == "first"), listed)
+    once = each_image_once(dataset, without_copies=options.duplicates == "first", needs_identities=labelled)
+    return LoadedSource(once, listed)
 
 
 def is_registered(source: str | Path, data_dir: str | Path) -> bool:

@@ -22,6 +22,7 @@ from spcl.data.image_files import (
     sub_folders,
 )
 from spcl.data.image_key import kept_path, shown_path
+from spcl.data.repeated_images import check_agreement, rows_of_each_image
 from spcl.data.source_options import SourceOptions
 from spcl.errors import InputError
 from spcl.randomness import generator
@@ -57,12 +58,24 @@ def load_folder(folder: Path, options: SourceOptions | None = None, *, labelled:
     else:
         named = {"train": named_images(folder, found.images, options, labelled=labelled)}
         unused = named["train"].unused
+    _check_identities(folder, named, labelled=labelled)
     notes = (
         *dict.fromkeys(note for part in named.values() for note in part.notes),
         *note_of_unused(folder, unused, "outside the splits" if len(splits) and is_split else "at other depths"),
         *note_of_left_out(found.left_out),
     )
     return _dataset(folder, named, notes)
+
+
+def _check_identities(folder: Path, named: Mapping[str, NamedImages], *, labelled: bool) -> None:
+    """Raise an ``InputError`` where one image has two identities that are needed; names both, as folders write them."""
+    for group in (("train",), ("query", "gallery")):
+        parts = [named[split] for split in group if split in named]
+        paths = [path for part in parts for path in part.files]
+        names = [name for part in parts for name in part.names]
+        if labelled or group != ("train",):
+            _, instead = rows_of_each_image(paths)
+            check_agreement(paths, instead, names.__getitem__, "identity", f"{shown_path(folder)}: ")
 
 
 def check_unused(folder: Path, unused: list[Path], num_found: int, reading: str, options: SourceOptions) -> None:

@@ -51,25 +51,32 @@ def note_of_repeated(paths: Sequence[Path], instead: dict[int, int]) -> tuple[st
 
 
 def check_agreement(
-    paths: Sequence[Path], instead: dict[int, int], said: Callable[[int], object], what: str, where: str = ""
+    paths: Sequence[Path],
+    instead: dict[int, int],
+    value_of: Callable[[int], object],
+    column: str,
+    where: str = "",
+    *,
+    shows_values: bool = True,
 ) -> None:
-    """Raise an ``InputError`` where two rows of one image say different things of it.
+    """Raise an ``InputError`` where two rows of one image have different values.
 
     Args:
         paths: Paths of all rows.
         instead: Result of ``rows_of_each_image``.
-        said: Value of each row; None: empty.
-        what: That is, for the error: ``identity``.
-        where: What the rows belong to, for the error.
+        value_of: Gives the value of a row; None: it is not known.
+        column: Name of the values in the error: ``identity``.
+        where: Name of what the rows belong to, in the error.
+        shows_values: Whether the error shows both values; not for numbers that the user has never seen.
     """
     for gone, kept in sorted(instead.items()):
-        here, there = said(gone), said(kept)
-        if here is not None and there is not None and here != there:
+        other, value = value_of(gone), value_of(kept)
+        if other is not None and value is not None and other != value:
+            shown = [f" has {text!r}" if shows_values else "" for text in (value, other)]
             raise contradiction(
-                what,
-                f"{where}one image has two values of {what}: {shown_path(paths[kept])} (image {kept + 1}) has "
-                f"{there!r} and {shown_path(paths[gone])} (image {gone + 1}) has {here!r}. Correct one of them, or "
-                "leave both out",
+                column,
+                f"{where}one image has two values of {column}: {shown_path(paths[kept])} (image {kept + 1}){shown[0]} "
+                f"and {shown_path(paths[gone])} (image {gone + 1}){shown[1]}. Correct one of them, or leave both out",
             )
 
 
@@ -80,27 +87,32 @@ def contradiction(column: str, message: str) -> InputError:
     return InputError(message, code="value-contradiction")
 
 
-def each_image_once(dataset: ReIDDataset, *, without_copies: bool = False) -> ReIDDataset:
-    """A data set that holds each image once in each split.
+def each_image_once(
+    dataset: ReIDDataset, *, without_copies: bool = False, needs_identities: bool = True
+) -> ReIDDataset:
+    """Give a data set that holds each image once in each split.
 
-    An image that is both query and gallery stays in both: the evaluation never counts a query's own image. Images in
-    training and test stay, too, and stand in the notes.
+    An image that is both query and gallery stays in both: the evaluation never counts a query's own image. Images that
+    are in training and test stay in both, and a note gives their number.
 
     Args:
-        dataset: Any.
-        without_copies: Leave out the training images that equal an earlier one byte for byte, too.
+        dataset: Data set to reduce.
+        without_copies: Whether to leave out training images that equal an earlier one byte for byte.
+        needs_identities: Whether the training identities are needed. If not, a training image with two identities is
+            kept without an identity, and a note gives the number of such images.
 
     Raises:
-        InputError: If one image has two identities or two cameras.
+        InputError: If one image has two cameras, or two identities where these are needed.
     """
     notes: list[str] = []
     splits, keys = {}, {}
     for split in ("train", "query", "gallery"):
-        splits[split], keys[split], said = _once(getattr(dataset, split), dataset.name)
-        notes += [f"{split}: {note}" for note in said]
+        strict = needs_identities or split != "train"
+        splits[split], keys[split], found = _once(getattr(dataset, split), dataset.name, needs_identities=strict)
+        notes += [f"{split}: {note}" for note in found]
     if without_copies:
-        splits["train"], said = _first_of_copies(splits["train"], dataset.name)
-        notes += said
+        splits["train"], found = _first_of_copies(splits["train"], dataset.name, needs_identities=needs_identities)
+        notes += found
     tested = splits["query"] + splits["gallery"]
     paths = [record.path for record in tested]
     tested_keys = keys["query"] + keys["gallery"]
@@ -128,19 +140,48 @@ def each_image_once(dataset: ReIDDataset, *, without_copies: bool = False) -> Re
     )
 
 
-def _once(records: tuple[Record, ...], name: str) -> tuple[tuple[Record, ...], list[str], tuple[str, ...]]:
-    """The records that stay, the keys of their images, and a note on those that go."""
+def _once(
+    records: tuple[Record, ...], name: str, *, needs_identities: bool
+) -> tuple[tuple[Record, ...], list[str], tuple[str, ...]]:
+    """The records that stay, the keys of their images, and notes on the others."""
     paths = [record.path for record in records]
     keys = image_keys(paths)
     rows, instead = rows_of_each_image(paths, keys)
     if not instead:
         return records, keys, ()
+    notes = note_of_repeated(paths, instead)
+    if not needs_identities:
+        records, found = _without_contradicted_identities(records, instead)
+        notes += found
     _check(records, instead, name)
-    return _merged(records, rows, instead), [keys[row] for row in rows], note_of_repeated(paths, instead)
+    return _merged(records, rows, instead), [keys[row] for row in rows], notes
+
+
+def _without_contradicted_identities(
+    records: tuple[Record, ...], instead: dict[int, int]
+) -> tuple[tuple[Record, ...], tuple[str, ...]]:
+    """The records, without the identity of images that have two, and a note on these images."""
+    identities: dict[int, set[int | None]] = {}
+    for gone, kept in instead.items():
+        identities.setdefault(kept, {records[kept].identity}).add(records[gone].identity)
+    wrong = {kept for kept, found in identities.items() if len(found - {None}) > 1}
+    if not wrong:
+        return records, ()
+    first = min(wrong)
+    other = next(gone for gone, kept in instead.items() if kept == first)
+    note = (
+        f"{len(wrong)} image(s) have two identities and count as unknown, first {shown_path(records[first].path)}, "
+        f"which is {shown_path(records[other].path)}"
+    )
+    changed = (
+        replace(record, identity=None) if instead.get(row, row) in wrong else record
+        for row, record in enumerate(records)
+    )
+    return tuple(changed), (note,)
 
 
 def _with_shared_facts(records: tuple[Record, ...], instead: dict[int, int]) -> tuple[Record, ...]:
-    """What one row of an image knows, its other row knows, too."""
+    """The records, each with the identity and the camera that the other row of its image has, where it has none."""
     shared = list(records)
     for one, other in [*instead.items(), *((kept, gone) for gone, kept in instead.items())]:
         identity, camera = shared[one].identity, shared[one].camera
@@ -153,7 +194,7 @@ def _with_shared_facts(records: tuple[Record, ...], instead: dict[int, int]) -> 
 
 
 def _merged(records: tuple[Record, ...], rows: Sequence[int], instead: dict[int, int]) -> tuple[Record, ...]:
-    """The records that stay, with what those that go know beyond them."""
+    """The records that stay, with identity and camera of those that go where their own are unknown."""
     merged = {row: records[row] for row in rows}
     for gone, kept in instead.items():
         identity, camera = merged[kept].identity, merged[kept].camera
@@ -165,13 +206,19 @@ def _merged(records: tuple[Record, ...], rows: Sequence[int], instead: dict[int,
     return tuple(merged[row] for row in rows)
 
 
-def _first_of_copies(records: tuple[Record, ...], name: str) -> tuple[tuple[Record, ...], tuple[str, ...]]:
-    copies = byte_identical([record.path for record in records])
+def _first_of_copies(
+    records: tuple[Record, ...], name: str, *, needs_identities: bool
+) -> tuple[tuple[Record, ...], tuple[str, ...]]:
     paths = [record.path for record in records]
-    # Their cameras may differ: a copy says where it was put.
-    check_agreement(paths, copies, lambda row: records[row].identity, "identity", f"{name}: ")
+    copies = byte_identical(paths)
+    notes = note_of_copies(paths, copies)
+    if not needs_identities:
+        records, found = _without_contradicted_identities(records, copies)
+        notes += found
+    # Their cameras may differ: a copy is often put into another camera's folder.
+    _check_identities(records, copies, name)
     rows = [row for row in range(len(records)) if row not in copies]
-    return _merged(records, rows, copies), note_of_copies(paths, copies)
+    return _merged(records, rows, copies), notes
 
 
 def note_of_copies(paths: Sequence[Path], copies: dict[int, int]) -> tuple[str, ...]:
@@ -186,6 +233,11 @@ def note_of_copies(paths: Sequence[Path], copies: dict[int, int]) -> tuple[str, 
 
 
 def _check(records: Sequence[Record], instead: dict[int, int], name: str) -> None:
+    _check_identities(records, instead, name)
     paths = [record.path for record in records]
-    check_agreement(paths, instead, lambda row: records[row].identity, "identity", f"{name}: ")
-    check_agreement(paths, instead, lambda row: records[row].camera, "camera", f"{name}: ")
+    check_agreement(paths, instead, lambda row: records[row].camera, "camera", f"{name}: ", shows_values=False)
+
+
+def _check_identities(records: Sequence[Record], instead: dict[int, int], name: str) -> None:
+    paths = [record.path for record in records]
+    check_agreement(paths, instead, lambda row: records[row].identity, "identity", f"{name}: ", shows_values=False)
