@@ -1,4 +1,4 @@
-"""Adapt an encoder to crops of one's own cameras, without labels; the better of the two encoders is kept.
+"""Adapt an encoder to crops of your own cameras, without labels; the better of both encoders is kept.
 
 python examples/adapt_to_cameras.py runs/mine/checkpoint.pth.tar my_crops [runs/adapted]
 """
@@ -18,5 +18,5 @@ for name in ("found_again", "mutual_neighbours", "across_cameras"):
         print(f"{name}: {before:.2f} before, {after:.2f} after")
 print(found.verdict.words)
 
-encoder = spcl.load_encoder(found.path)  # the new one, or the old one where the new is worse
+encoder = spcl.load_encoder(found.path)  # the new encoder, or the old one if the new one is worse
 print(f"features of length {encoder.feature_dim} from {found.path}")

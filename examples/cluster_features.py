@@ -1,4 +1,4 @@
-"""Group features of your own: from any encoder, no labels, no training."""
+"""Group features of any encoder, without labels and without training."""
 
 import numpy as np
 
@@ -10,4 +10,4 @@ features = np.repeat(objects, 12, axis=0) + 0.4 * rng.standard_normal((240, 64))
 features = (features / np.linalg.norm(features, axis=1, keepdims=True)).astype(np.float32)
 
 found = spcl.pseudo_labels(features, k1=12, k2=4)
-print(f"{found.num_clusters} groups, {found.num_unclustered} images without one, of 20 objects and 240 images")
+print(f"{found.num_clusters} groups, {found.num_unclustered} images in none; there are 20 objects and 240 images")

@@ -1,4 +1,4 @@
-"""From a checkpoint and two images to their similarity: 1 is the same direction, 0 unrelated.
+"""Print the similarity of two images: the cosine of their features, 1 at most.
 
 python examples/embed_images.py runs/demo/spcl/checkpoint.pth.tar a.jpg b.jpg
 """

@@ -1,4 +1,4 @@
-"""From a checkpoint to ONNX, and features of images with onnxruntime alone, compared with the encoder's.
+"""Export a checkpoint to ONNX, embed images with onnxruntime alone, and compare the features with those of torch.
 
 python examples/export_onnx.py runs/demo/spcl/checkpoint.pth.tar encoder.onnx a.jpg b.jpg
 """
@@ -14,7 +14,7 @@ import spcl
 
 
 def embed_with_onnxruntime(path: str, images: list[str]) -> np.ndarray:
-    """Nothing of spcl or torch: RGB, the size that the file tells, values from 0 to 255, channels first."""
+    """Features ``[N, D]`` with onnxruntime, NumPy and Pillow alone: RGB, values from 0 to 255, channels first."""
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     height, width = json.loads(session.get_modelmeta().custom_metadata_map["input_size"])
     opened = [Image.open(image).convert("RGB").resize((width, height), Image.Resampling.BICUBIC) for image in images]

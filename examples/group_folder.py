@@ -4,24 +4,17 @@ python examples/group_folder.py my_crops my_groups [runs/mine/checkpoint.pth.tar
 """
 
 import sys
-from pathlib import Path
 
 import spcl
-from spcl.data.crop_shapes import crop_shape
-from spcl.data.image_sources import images_of
-from spcl.grouping.groups_report import check_folder, write_groups
-from spcl.inference.embedding import embed_records, imagenet_encoder
 
 images, out, *checkpoint = sys.argv[1:]
-records = images_of(images).outside(Path(out)).records  # earlier results are no crops
-encoder = spcl.load_encoder(checkpoint[0]) if checkpoint else imagenet_encoder(size=crop_shape(records).size)
-check_folder(Path(out), overwrite=True)
+# Without a checkpoint: ImageNet weights, at an image size that fits the crops.
+encoder = spcl.EncoderChoice(checkpoint=checkpoint[0]) if checkpoint else spcl.EncoderChoice()
+encoding = spcl.EncodeOptions(encoder=encoder)
+found = spcl.group_images(spcl.GroupingRequest(images, out, folders="link", overwrite=True, encoding=encoding))
 
-embedded = embed_records(encoder, records)
-found = spcl.cluster(embedded.features)
-write_groups(Path(out), embedded.records, found, broken=embedded.broken, folders="link")
-
-for number, size in enumerate(found.sizes[:5]):
-    members = [record.path.name for record, group in zip(embedded.records, found.group, strict=True) if group == number]
+rows = found.to_rows()
+for number, size in enumerate(found.groups.sizes[:5]):
+    members = [row["path"] for row in rows if row["group"] == number]
     print(f"group {number}: {size} images, {', '.join(members[:3])} ...")
-print(f"{len(found.sizes)} groups; {found.num_ungrouped} images are in none; see {out}/groups.png")
+print(f"{len(found.groups.sizes)} groups; {found.groups.num_ungrouped} images are in none; see {out}/groups.png")

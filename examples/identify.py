@@ -1,4 +1,4 @@
-"""Enrol known identities (a folder for each), calibrate, and name other images, or nobody.
+"""Enrol known identities (a folder for each), calibrate, and give names to other images, or "unknown".
 
 python examples/identify.py runs/demo/spcl/checkpoint.pth.tar known_animals new_images
 """
@@ -8,23 +8,27 @@ import tempfile
 from pathlib import Path
 
 import spcl
-from spcl.data.image_sources import images_of
 
 checkpoint, known, queries = sys.argv[1:]
-encoder = spcl.load_encoder(checkpoint)
-
-# What a similarity means, from pairs of the known images; spcl calibrate keeps it in the checkpoint instead.
-found = spcl.calibrate(encoder, images_of(known, labelled=True).records, labelled=True)
-threshold = found.threshold(0.01)
-print(f"two images show one identity from a similarity of {threshold.similarity:.3f} on (1 % of others reach it)")
-encoder.facts["calibration"] = found.to_dict()
+encoding = spcl.EncodeOptions(encoder=spcl.EncoderChoice(checkpoint=checkpoint))
+by_folder = spcl.SourceOptions(identity_from="folder")
 
 with tempfile.TemporaryDirectory() as folder:
-    gallery = spcl.Gallery.create(Path(folder) / "known", encoder)
-    added = gallery.add(known, identity_from="folder")
-    print(f"{added.num_added} images enrolled")
-    paths = [record.path for record in images_of(queries).records]
-    for path, who in zip(paths, gallery.identify(paths, false_match_rate=0.05), strict=True):
-        name = "unknown" if who.identity is None else who.identity
-        probability = "not known" if who.probability is None else f"{who.probability:.3f}"
-        print(f"{path}: {name}, similarity {who.similarity:.3f}, probability {probability}")
+    # The threshold comes from pairs of the known images.
+    found = spcl.calibrate_images(spcl.CalibrationRequest(known, labelled=True, source=by_folder, encoding=encoding))
+    threshold = found.calibration.threshold(0.01)
+    print(f"two images show one identity from a similarity of {threshold.similarity:.3f} on (false-match rate 0.01)")
+    calibration = Path(folder) / "calibration.json"
+    found.store(calibration)
+
+    gallery = Path(folder) / "known"
+    enrolled = spcl.embed_images(spcl.EmbeddingRequest(known, gallery=gallery, source=by_folder, encoding=encoding))
+    print(f"{enrolled.gallery.added} images enrolled")
+
+    request = spcl.IdentificationRequest(
+        gallery, queries, false_match_rate=0.05, calibration=calibration, encoding=encoding
+    )
+    named = spcl.identify_images(request)
+    for path, answer in zip(named.queries, named.answers, strict=True):
+        probability = "-" if answer.probability is None else f"{answer.probability:.3f}"
+        print(f"{path}: {answer.identity or 'unknown'}, similarity {answer.similarity:.3f}, probability {probability}")

@@ -1,4 +1,4 @@
-"""Keep a folder's images in a gallery on disk, and find those most similar to one of them.
+"""Keep the images of a folder in a gallery on disk, and find the images that are most similar to one of them.
 
 python examples/search_gallery.py runs/demo/spcl/checkpoint.pth.tar my_crops my_crops/003.jpg
 """

@@ -155,6 +155,13 @@ def test_every_test_that_a_page_names_exists():
             assert f"def {test}" in names[Path(file).name], f"{page.name}: {file}: {test}"
 
 
+def test_every_file_of_the_project_that_a_page_names_exists():
+    for page in PAGES:
+        for file in re.findall(r"`((?:\w+/)+\w+\.(?:py|toml|sbatch))\b", page.read_text(encoding="utf-8")):
+            roots = (PROJECT_ROOT, PROJECT_ROOT / "src/spcl")
+            assert file.startswith("boxmot/") or any((root / file).exists() for root in roots), f"{page.name}: {file}"
+
+
 def test_examples_in_docstrings_stand_under_the_heading_that_the_site_knows():
     for path in (PROJECT_ROOT / "src").rglob("*.py"):
         assert not re.search(r"^\s*Example:$", path.read_text(encoding="utf-8"), flags=re.MULTILINE), (

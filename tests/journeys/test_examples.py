@@ -18,7 +18,7 @@ from tests.shared import PROJECT_ROOT
 
 def test_group_features(capsys):
     runpy.run_path(str(PROJECT_ROOT / "examples/cluster_features.py"), run_name="__main__")
-    assert capsys.readouterr().out.startswith("20 groups, 0 images without one")
+    assert capsys.readouterr().out.startswith("20 groups, 0 images in none")
 
 
 def test_group_a_folder(tmp_path, monkeypatch, capsys):
@@ -67,10 +67,10 @@ def test_search_gallery(tmp_path, monkeypatch, capsys):
         draw(tmp_path / "my_crops" / f"{number // 4}_c{number % 4}.jpg", number // 4, number)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["search_gallery.py", "c.pth.tar", "my_crops", "my_crops/1_c2.jpg"])
-    for told in ("12 images are new, 0 were there, 0 cannot be read", "0 images are new, 12 were there"):
+    for summary in ("12 images are new, 0 were there, 0 cannot be read", "0 images are new, 12 were there"):
         runpy.run_path(str(PROJECT_ROOT / "examples/search_gallery.py"), run_name="__main__")
         printed = capsys.readouterr().out.splitlines()
-        assert printed[0].startswith(told)
+        assert printed[0].startswith(summary)
         assert len(printed) == 6
         assert {line.split()[1] for line in printed[1:4]} == {
             str(tmp_path / f"my_crops/1_c{camera}.jpg") for camera in (0, 1, 3)
