@@ -169,6 +169,7 @@ def test_training_without_labels_takes_one_file_in_two_identity_folders_once(tmp
     assert any("1 path(s) lead to images" in note for note in found.notes)
     assert any("1 path(s) lead to images" in note for note in grouped.notes)
     assert any("1 image(s) have two identities" in note for note in found.notes)
+    (tmp_path / "ben" / "3.jpg").unlink()
     (tmp_path / "ben" / "4.jpg").write_bytes((tmp_path / "ann" / "1.jpg").read_bytes())
     first_alone = load_dataset(tmp_path, options=SourceOptions(duplicates="first"))
     assert [record.identity for record in first_alone.train] == [None, 1]
