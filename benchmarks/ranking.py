@@ -17,6 +17,7 @@ from mixture import mixture
 from numpy.typing import NDArray
 
 from spcl.reporting.console import Reporter
+from spcl.retrieval.matches import RankingLabels
 from spcl.retrieval.ranking import rank_features
 from spcl.retrieval.rerank import rank_reranked
 from spcl.runtime import Runtime, product_speed
@@ -55,12 +56,12 @@ def measure(settings: RankingSettings, report: Reporter) -> dict[str, Any]:
     of_rows = _labels(rows, settings)
     first = settings.queries
     query, gallery = torch.from_numpy(rows[:first]).to(device), torch.from_numpy(rows[first:]).to(device)
-    labels = tuple(part for values in of_rows for part in (values[:first], values[first:]))
+    labels = RankingLabels.checked(*(part for values in of_rows for part in (values[:first], values[first:])))
     small = slice(0, 64)
-    few = (query[small], query[small], *(labels[at][small] for at in (0, 0)))
+    of_few = RankingLabels.checked(labels.query[small], labels.query[small], protocol="no-camera")
     # Compiles the loops.
-    rank_features(*few, protocol="no-camera")
-    rank_reranked(*few, protocol="no-camera")
+    rank_features(query[small], query[small], of_few)
+    rank_reranked(query[small], query[small], of_few)
     calls = {"ranking": rank_features} | ({} if settings.no_rerank else {"re-ranking": rank_reranked})
     figures: dict[str, Any] = {
         "machine": machine(device),
@@ -77,7 +78,7 @@ def measure(settings: RankingSettings, report: Reporter) -> dict[str, Any]:
         memory = PeakMemory()
         with report.progress(name) as advance:
             figures["seconds"][name], rated = shortest(
-                lambda: rank(query, gallery, *labels, progress=advance),  # noqa: B023  (called in this turn)
+                lambda: rank(query, gallery, labels, progress=advance),  # noqa: B023  (called in this turn)
                 settings.repeat,
             )
         peak = memory.read()

@@ -18,6 +18,7 @@ from spcl.grouping.suggestion import suggest
 from spcl.neighbours.nearest import nearest_neighbours
 from spcl.retrieval.jaccard import jaccard_distance
 from spcl.retrieval.k_reciprocal import k_reciprocal_encoding
+from spcl.retrieval.matches import RankingLabels
 from spcl.retrieval.ranking import rank_features
 from spcl.retrieval.rerank import rerank
 from spcl.selfpaced.pseudo_labels import pseudo_labels
@@ -53,7 +54,9 @@ EVERY = {
     "label_free_quality": lambda rows, folder: np.array([label_free_quality(rows).mutual_neighbours]),
     "rerank": lambda rows, folder: rerank(rows[:20], rows[20:], k1=8),
     "rank_features": lambda rows, folder: (
-        rank_features(rows[:20], rows[20:], PEOPLE[:20], PEOPLE[20:], protocol="no-camera").per_query_ap
+        rank_features(
+            rows[:20], rows[20:], RankingLabels.checked(PEOPLE[:20], PEOPLE[20:], protocol="no-camera")
+        ).per_query_ap
     ),
     "Enrolled": lambda rows, folder: Enrolled.from_features(rows, PEOPLE.tolist()).means,
     "Gallery": to_gallery,

@@ -24,6 +24,7 @@ from spcl.inference.per_query import (
 )
 from spcl.records import Record, ReIDDataset
 from spcl.report.ranked import lines_under
+from spcl.retrieval.matches import RankingLabels
 from spcl.retrieval.ranking import rank_metrics
 from spcl.retrieval.top_gallery import top_gallery
 from tests.fakes import draw, write_fake
@@ -39,7 +40,7 @@ def evaluated(*, hits: int = 3, rerank: bool = False):
         for name, ids, cameras in (("query", LABELS[0], LABELS[2]), ("gallery", LABELS[1], LABELS[3]))
     ]
     plain = rank_metrics(1 - QUERY @ GALLERY.T, *LABELS)
-    top = top_gallery(QUERY, GALLERY, *LABELS, k=hits)
+    top = top_gallery(QUERY, GALLERY, RankingLabels.checked(*LABELS), k=hits)
     dataset = ReIDDataset("d", query=records[0], gallery=records[1])
     return EvaluationResult(plain, plain if rerank else None, 3, 4, (), top), dataset
 

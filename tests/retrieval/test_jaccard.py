@@ -10,9 +10,12 @@ from scipy.sparse import csr_array
 
 from spcl.neighbours.nearest import nearest_neighbours
 from spcl.retrieval import jaccard as module
-from spcl.retrieval import k_reciprocal
+from spcl.retrieval import query_expansion
+from spcl.retrieval import reciprocal_sets as sets_module
 from spcl.retrieval.jaccard import jaccard_distance, jaccard_of_encoding
-from spcl.retrieval.k_reciprocal import average_over_neighbours, k_reciprocal_encoding, reciprocal_sets
+from spcl.retrieval.k_reciprocal import k_reciprocal_encoding
+from spcl.retrieval.query_expansion import average_over_neighbours
+from spcl.retrieval.reciprocal_sets import reciprocal_sets
 from tests.oracles.dense_labels import dense_encoding, dense_jaccard, expanded
 
 
@@ -78,8 +81,9 @@ def test_small_buffers_give_the_same_bits(monkeypatch):
     neighbours = nearest_neighbours(rows, 20).indices
     whole = k_reciprocal_encoding(rows, neighbours, k1=20, k2=3)
     distance = jaccard_distance(rows, k1=20, k2=3, neighbours=neighbours)
-    monkeypatch.setattr(k_reciprocal, "_BUFFER_BYTES", 7 * 4 * 20)
-    monkeypatch.setattr(k_reciprocal, "_ROWS_AT_ONCE", 9)
+    monkeypatch.setattr(sets_module, "_BUFFER_BYTES", 7 * 4 * 20)
+    monkeypatch.setattr(sets_module, "_ROWS_AT_ONCE", 9)
+    monkeypatch.setattr(query_expansion, "_ROWS_AT_ONCE", 9)
     pieces = k_reciprocal_encoding(rows, neighbours, k1=20, k2=3)
     again = module.jaccard_of_encoding(pieces, cutoff=0.62)
     for one, other in ((whole, pieces), (distance, again)):

@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from spcl.retrieval.matches import RankingLabels
 from spcl.retrieval.ranking import average_results, rank_features, rank_metrics
 from spcl.retrieval.top_gallery import top_gallery
 from tests.oracles.dense_ranking import rank_by_sorting
@@ -53,9 +54,11 @@ def test_blocks_of_one_query_equal_the_whole():
     query, gallery = (rng.standard_normal((num, 6)) for num in (9, 50))
     query, gallery = (rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in (query, gallery))
     labels = rng.integers(0, 5, 9), rng.integers(0, 5, 50), rng.integers(0, 3, 9), rng.integers(0, 3, 50)
-    whole = rank_features(query, gallery, *labels)
+    whole = rank_features(query, gallery, RankingLabels.checked(*labels))
     calls = []
-    blocks = rank_features(query, gallery, *labels, block_bytes=1, progress=lambda *at: calls.append(at))
+    blocks = rank_features(
+        query, gallery, RankingLabels.checked(*labels), block_bytes=1, progress=lambda *at: calls.append(at)
+    )
     assert np.array_equal(whole.per_query_ap, blocks.per_query_ap, equal_nan=True)
     assert calls[-1] == (9, 9)
     distance = 1 - query.astype(np.float32) @ gallery.T.astype(np.float32)
@@ -125,13 +128,13 @@ def test_draws_are_averaged():
 def test_top_gallery_leaves_out_what_the_protocol_leaves_out():
     gallery = np.eye(4, dtype=np.float32)
     query = np.array([[4, 3, 2, 1]], dtype=np.float32)
-    found = top_gallery(query, gallery, [7], [7, 7, 8, 7], [0], [0, 1, 0, 0], k=4)
+    found = top_gallery(query, gallery, RankingLabels.checked([7], [7, 7, 8, 7], [0], [0, 1, 0, 0]), k=4)
     assert found.rows.tolist() == [[1, 2, -1, -1]]
     np.testing.assert_array_equal(found.similarities, np.array([[3, 2, np.nan, np.nan]], dtype=np.float32))
-    free = top_gallery(query, gallery, [7], [7, 7, 8, 7], k=3, protocol="no-camera")
+    free = top_gallery(query, gallery, RankingLabels.checked([7], [7, 7, 8, 7], protocol="no-camera"), k=3)
     assert free.rows.tolist() == [[0, 1, 2]]
     assert free.similarities.tolist() == [[4, 3, 2]]
-    few = top_gallery(query, gallery[:2], [7], [8, 8], k=3, protocol="no-camera")
+    few = top_gallery(query, gallery[:2], RankingLabels.checked([7], [8, 8], protocol="no-camera"), k=3)
     assert few.rows.tolist() == [[0, 1, -1]]
 
 
@@ -162,5 +165,5 @@ def test_half_precision_is_rated_as_its_values_are(kind):
 def test_what_is_no_number_is_named():
     distance = np.random.default_rng(0).random((7, 30))
     distance[4, 2] = np.nan
-    with pytest.raises(ValueError, match="no number, first for query 4"):
+    with pytest.raises(ValueError, match="NaN, first for query 4"):
         rank_metrics(distance, np.arange(7) % 3, np.arange(30) % 3, np.zeros(7, int), np.ones(30, int))

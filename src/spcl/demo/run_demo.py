@@ -232,34 +232,35 @@ def _picture(path: Path, run: Run, features: dict[str, Any], figures: dict[str, 
 
     from spcl.records import cameras_of, identities_of
     from spcl.report.ranked import Ranking, ShownImage, ranked_picture
+    from spcl.retrieval.matches import RankingLabels
     from spcl.retrieval.ranking import rank_features
     from spcl.retrieval.top_gallery import top_gallery
     from spcl.training_run.training_sets import make_store
 
     query, gallery = run.target.query, run.target.gallery
-    labels = (identities_of(query), identities_of(gallery), cameras_of(query), cameras_of(gallery))
+    labels = RankingLabels.checked(identities_of(query), identities_of(gallery), cameras_of(query), cameras_of(gallery))
     split = {name: (rows[: len(query)], rows[len(query) :]) for name, rows in features.items()}
-    precision = {name: rank_features(*rows, *labels).per_query_ap for name, rows in split.items()}
+    precision = {name: rank_features(*rows, labels).per_query_ap for name, rows in split.items()}
     gain = np.nan_to_num(precision["spcl"] - precision["untrained"])
     # One query of each identity: the picture should show different objects.
     best = np.argsort(-gain, kind="stable")
-    chosen = best[np.sort(np.unique(labels[0][best], return_index=True)[1])][:_SHOWN_QUERIES]
+    chosen = best[np.sort(np.unique(labels.query[best], return_index=True)[1])][:_SHOWN_QUERIES]
     store = make_store(run.config, query + gallery)
+    of_chosen = replace(labels, query=labels.query[chosen], query_cameras=labels.query_cameras[chosen])
     rankings = []
     for name in ("untrained", "source_only", "spcl"):
         rows = top_gallery(
             split[name][0][chosen],
             split[name][1],
-            labels[0][chosen],
-            labels[1],
-            labels[2][chosen],
-            labels[3],
+            of_chosen,
             k=_SHOWN_RANKS,
         ).rows
         title = f"{ENCODERS[name]} (mAP {100 * figures[name]['mAP']:.0f}%)"
         found = [
             [
-                ShownImage(store.read(np.array([len(query) + row]))[0], bool(labels[1][row] == labels[0][number]))
+                ShownImage(
+                    store.read(np.array([len(query) + row]))[0], bool(labels.gallery[row] == labels.query[number])
+                )
                 for row in nearest
                 if row >= 0
             ]

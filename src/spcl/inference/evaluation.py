@@ -17,7 +17,8 @@ from spcl.inference.extraction import broken_images, extract_features
 from spcl.nn.encoder_network import EncoderNetwork
 from spcl.records import Record, ReIDDataset, cameras_of, identities_of
 from spcl.reporting.console import Reporter
-from spcl.retrieval.ranking import RankingResult, average_results, rank_features
+from spcl.retrieval.matches import RankingLabels
+from spcl.retrieval.ranking import RankingResult, SharedQueries, average_results, rank_features
 from spcl.retrieval.rerank import rank_reranked
 from spcl.retrieval.top_gallery import TopGallery, top_gallery
 from spcl.runtime import Runtime
@@ -144,12 +145,8 @@ def _hits(
     found = top_gallery(
         features[torch.from_numpy(own)].to(runtime.device),
         columns,
-        identities[own],
-        identities[gallery],
-        cameras[own],
-        cameras[gallery],
+        RankingLabels.checked(identities[own], identities[gallery], cameras[own], cameras[gallery], protocol=protocol),
         k=num_hits,
-        protocol=protocol,
     )
     rows, similarities = (
         runtime.gather_parts(torch.from_numpy(values), len(query)).numpy()
@@ -176,7 +173,9 @@ def _rate(
     report: Reporter,
 ) -> tuple[RankingResult, RankingResult | None]:
     identities, (cameras, ranked_as) = identities_of(records), _left_out_by(records, protocol)
-    labels = (identities[query], identities[gallery], cameras[query], cameras[gallery])
+    labels = RankingLabels.checked(
+        identities[query], identities[gallery], cameras[query], cameras[gallery], protocol=ranked_as
+    )
     rows, columns = features[torch.from_numpy(query)], features[torch.from_numpy(gallery)]
     part = runtime.part(len(rows))
 
@@ -187,19 +186,17 @@ def _rate(
         plain = rank_features(
             rows,
             columns,
-            *labels,
-            protocol=ranked_as,
+            labels,
             device=runtime.device,
             progress=advance,
-            part=part,
-            join=join,
+            shared=SharedQueries(part, join),
         )
     plain = replace(plain, protocol=protocol)
     if not with_rerank:
         return plain, None
     on_device = rows.to(runtime.device), columns.to(runtime.device)
     with report.progress("evaluation: re-ranking") as advance:
-        better = runtime.on_main(lambda: rank_reranked(*on_device, *labels, protocol=ranked_as, progress=advance))
+        better = runtime.on_main(lambda: rank_reranked(*on_device, labels, progress=advance))
     return plain, replace(better, protocol=protocol)
 
 

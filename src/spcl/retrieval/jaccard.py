@@ -8,7 +8,7 @@ are. A stored zero is the distance of two identical images: never call ``elimina
 
 from __future__ import annotations
 
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 from numba import get_num_threads, njit, prange
@@ -18,7 +18,9 @@ from scipy.sparse import csr_array
 from spcl.arrays import Features, unit_rows
 from spcl.compiled import PARALLEL
 from spcl.neighbours.nearest import nearest_neighbours
+from spcl.retrieval.compressed_rows import CompressedRows, compressed
 from spcl.retrieval.k_reciprocal import NearEncoding, near_encoding
+from spcl.retrieval.mirrored import mirrored
 from spcl.retrieval.near_order import by_column, near_order, rows_in_order
 from spcl.settings_checks import check_count, check_range
 
@@ -31,6 +33,14 @@ leaves more pairs to be summed exactly."""
 
 _ROUNDING = 1e-4
 """Upper bound of the rounding error of sums of weights, which are at most 1; too large only costs a few sums."""
+
+
+class _Found(NamedTuple):
+    """Pairs found by each part: columns and distances ``[parts, capacity]``; the count of each row, ``[N]``."""
+
+    columns: NDArray[np.int32]
+    distances: NDArray[np.float32]
+    counts: NDArray[np.int64]
 
 
 def jaccard_distance(
@@ -67,10 +77,11 @@ def jaccard_distance(
                [0., 0., 0., 0.],
                [0., 0., 0., 0.],
                [0., 0., 0., 0.]], dtype=float32)
-        >>> jaccard_distance(rows, k1=2, k2=1).nnz  # the pairs across the two groups are at 1: not stored
+        >>> jaccard_distance(rows, k1=2, k2=1).nnz  # pairs of the two groups are at distance 1, and not stored
         8
 
-    Paper: SpCL, section 3.3; Reference: ``spcl/utils/faiss_rerank.py: compute_jaccard_distance``.
+    Cost: the neighbour search, ``N^2 D``; everything after it O(N k).
+    Paper: SpCL, section 3.3. Reference: ``spcl/utils/faiss_rerank.py: compute_jaccard_distance``.
     """
     k1, k2 = check_count(k1, "k1"), check_count(k2, "k2")
     check_range(cutoff, "cutoff", 0, 1, below=True)
@@ -112,22 +123,17 @@ def jaccard_of_near(encoding: NearEncoding, *, cutoff: float) -> csr_array:
     counts = np.zeros(num_rows, dtype=np.int64)
     columns, distances = [np.empty(0, dtype=np.int32)], [np.empty(0, dtype=np.float32)]
     # The entries of a row stay in the order of their column numbers, so that sums round in the same way.
-    rows_and_columns = (
-        near.indptr.astype(np.int64, copy=False),
-        near.indices.astype(np.int32, copy=False),
-        near.data,
-        *by_column(near),
-    )
+    given = compressed(near), by_column(near)
     schedule = np.arange(num_rows)
     for start in range(0, num_rows, _ROWS_AT_ONCE):
         rows, bounds = _dealt(schedule[start : start + _ROWS_AT_ONCE], get_num_threads())
         schedule[start : start + _ROWS_AT_ONCE] = rows
-        found = _upper_rows(rows_and_columns, rows, bounds, limit, counts)
+        found = _upper_rows(given, rows, bounds, limit, counts)
         columns += [part_columns for part_columns, _ in found]
         distances += [part_distances for _, part_distances in found]
     starts = np.empty(num_rows, dtype=np.int64)
     starts[schedule] = np.cumsum(counts[schedule]) - counts[schedule]
-    whole = _mirrored(starts, counts, np.concatenate(columns), np.concatenate(distances))
+    whole = mirrored(starts, counts, np.concatenate(columns), np.concatenate(distances))
     return rows_in_order(whole, places, names.astype(np.int32), ascending=True)
 
 
@@ -139,7 +145,7 @@ def _dealt(rows: NDArray[np.int64], num_parts: int) -> tuple[NDArray[np.int64], 
 
 
 def _upper_rows(
-    rows_and_columns: tuple[NDArray[Any], ...],
+    rows_and_columns: tuple[CompressedRows, CompressedRows],
     rows: NDArray[np.int64],
     bounds: NDArray[np.int64],
     limit: np.float32,
@@ -151,7 +157,7 @@ def _upper_rows(
     while True:
         columns = np.empty((num_parts, capacity), dtype=np.int32)
         distances = np.empty((num_parts, capacity), dtype=np.float32)
-        used = _upper_rows_kernel(*rows_and_columns, rows, bounds, limit, columns, distances, counts)  # type: ignore[call-arg]
+        used = _upper_rows_kernel(*rows_and_columns, rows, bounds, limit, _Found(columns, distances, counts))
         if used.max() <= capacity:
             return [
                 (columns[part, : used[part]].copy(), distances[part, : used[part]].copy()) for part in range(num_parts)
@@ -160,43 +166,29 @@ def _upper_rows(
 
 
 @njit(cache=True, parallel=PARALLEL)
-def _upper_rows_kernel(  # type: ignore[no-untyped-def]
-    indptr, indices, data, col_indptr, col_rows, col_data, rows, bounds, limit, columns, distances, counts
-):
+def _upper_rows_kernel(by_row, by_column, rows, bounds, limit, found):  # type: ignore[no-untyped-def]
     """Process each row in two passes: heavy entries give the pairs that can be near, and these are summed exactly.
 
     A pair at or below the limit overlaps by ``least`` or more. The light entries of a row add at most their own weight
     to an overlap. So the heavy entries of a near pair overlap by at least ``least`` minus that weight.
     """
-    num_rows = len(indptr) - 1
-    num_parts = len(bounds) - 1
-    used = np.zeros(num_parts, dtype=np.int64)
+    starts, indices, data = by_row
+    columns, distances, counts = found
+    num_rows = len(starts) - 1
+    used = np.zeros(len(bounds) - 1, dtype=np.int64)
     capacity = columns.shape[1]
     least = np.float32(2) * (np.float32(1) - limit) / (np.float32(2) - limit)
-    for part in prange(num_parts):
+    for part in prange(len(bounds) - 1):
         overlap = np.zeros(num_rows, dtype=np.float32)
         own = np.zeros(num_rows, dtype=np.float32)
         # A separate mark shows that a row was visited: its overlap may still be 0 if weights underflow.
         is_touched = np.zeros(num_rows, dtype=np.bool_)
         touched = np.empty(num_rows, dtype=np.int32)
         for row in rows[bounds[part] : bounds[part + 1]]:
-            start, stop = indptr[row], indptr[row + 1]
+            start, stop = starts[row], starts[row + 1]
             light, heavy_from, highest = _light_weight(data[start:stop], np.float32(_LIGHT_SHARE) * least)
-            num_touched = 0
-            for place in range(start, stop):
-                column, weight = indices[place], data[place]
-                own[column] = weight
-                if _bin(weight, highest) < heavy_from:
-                    continue
-                low, high = col_indptr[column], col_indptr[column + 1]
-                low += np.searchsorted(col_rows[low:high], row)
-                for at in range(low, high):
-                    other = col_rows[at]
-                    if not is_touched[other]:
-                        is_touched[other] = True
-                        touched[num_touched] = other
-                        num_touched += 1
-                    overlap[other] += min(weight, col_data[at])
+            heavy = (heavy_from, highest)
+            num_touched = _add_overlaps(row, by_row, by_column, heavy, own, overlap, is_touched, touched)
             wanted = least - light - np.float32(_ROUNDING)
             before = used[part]
             for at in range(num_touched):
@@ -207,7 +199,7 @@ def _upper_rows_kernel(  # type: ignore[no-untyped-def]
                 if not is_candidate:
                     continue
                 common = np.float32(0)
-                for place in range(indptr[other], indptr[other + 1]):
+                for place in range(starts[other], starts[other + 1]):
                     common += min(own[indices[place]], data[place])
                 distance = max(np.float32(0), np.float32(1) - common / (np.float32(2) - common))
                 if distance <= limit:
@@ -223,6 +215,33 @@ def _upper_rows_kernel(  # type: ignore[no-untyped-def]
                 columns[part, before : used[part]] = columns[part, before : used[part]][order]
                 distances[part, before : used[part]] = distances[part, before : used[part]][order]
     return used
+
+
+@njit(cache=True)
+def _add_overlaps(row, by_row, by_column, heavy, own, overlap, is_touched, touched):  # type: ignore[no-untyped-def]
+    """Write a row to ``own``, and add the overlaps of its heavy entries with the rows from this one on.
+
+    Returns the number of rows that overlap, which are listed in ``touched``.
+    """
+    heavy_from, highest = heavy
+    starts, columns, values = by_row
+    column_starts, column_rows, column_values = by_column
+    num_touched = 0
+    for place in range(starts[row], starts[row + 1]):
+        column, weight = columns[place], values[place]
+        own[column] = weight
+        if _bin(weight, highest) < heavy_from:
+            continue
+        low, high = column_starts[column], column_starts[column + 1]
+        low += np.searchsorted(column_rows[low:high], row)
+        for at in range(low, high):
+            other = column_rows[at]
+            if not is_touched[other]:
+                is_touched[other] = True
+                touched[num_touched] = other
+                num_touched += 1
+            overlap[other] += min(weight, column_values[at])
+    return num_touched
 
 
 @njit(cache=True, inline="always")
@@ -248,41 +267,3 @@ def _light_weight(weights, most):  # type: ignore[no-untyped-def]
 def _bin(weight, highest):  # type: ignore[no-untyped-def]
     # Never outside the histogram, whatever the weight.
     return max(0, min(_BINS - 1, int(weight / highest * np.float32(_BINS)))) if highest > 0 else 0
-
-
-def _mirrored(
-    starts: NDArray[np.int64], counts: NDArray[np.int64], columns: NDArray[np.int32], distances: NDArray[np.float32]
-) -> csr_array:
-    """Build the symmetric array from its upper triangle. SciPy's addition would drop the stored zeros."""
-    num_rows = len(counts)
-    indptr = np.concatenate([[0], np.cumsum(_whole_sizes(starts, counts, columns))]).astype(np.int64)
-    all_columns = np.empty(int(indptr[-1]), dtype=np.int32)
-    all_distances = np.empty(int(indptr[-1]), dtype=np.float32)
-    _mirror(starts, counts, columns, distances, indptr, all_columns, all_distances)
-    return csr_array((all_distances, all_columns, indptr), shape=(num_rows, num_rows))
-
-
-@njit(cache=True)
-def _whole_sizes(starts, counts, columns):  # type: ignore[no-untyped-def]
-    """Count the entries of each row of the symmetric array."""
-    sizes = counts.copy()
-    for row in range(len(counts)):
-        for at in range(starts[row], starts[row] + counts[row]):
-            sizes[columns[at]] += columns[at] != row
-    return sizes
-
-
-@njit(cache=True)
-def _mirror(starts, counts, columns, distances, indptr, all_columns, all_distances):  # type: ignore[no-untyped-def]
-    """Fill the rows in order: the lower part of a row has been written by the rows above it."""
-    place = indptr[:-1].copy()
-    for row in range(len(counts)):
-        for at in range(starts[row], starts[row] + counts[row]):
-            column, distance = columns[at], distances[at]
-            all_columns[place[row]] = column
-            all_distances[place[row]] = distance
-            place[row] += 1
-            if column != row:
-                all_columns[place[column]] = row
-                all_distances[place[column]] = distance
-                place[column] += 1

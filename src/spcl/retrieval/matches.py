@@ -24,29 +24,47 @@ _NO_IDENTITY = int(np.iinfo(np.int64).min)
 
 @dataclass(frozen=True)
 class RankingLabels:
-    """Identities and cameras as arrays; without cameras, numbers with which no image is left out.
+    """Identities and cameras of queries and gallery images, checked for a protocol; made by ``checked``.
 
     Unknown identities (-1) never match: such a query has no match, and such a gallery image matches no query.
+
+    Attributes:
+        query: ``[Q]`` int64, the identity of each query; a number that no gallery image has where it is unknown.
+        gallery: ``[G]`` int64, the identity of each gallery image, -1 unknown.
+        query_cameras: ``[Q]`` int64, the camera of each query. If the protocol does not compare cameras, numbers with
+            which no image is left out.
+        gallery_cameras: ``[G]`` int64, the camera of each gallery image, with the same exception.
+        protocol: Evaluation protocol, one of ``PROTOCOLS``.
     """
 
     query: NDArray[np.int64]
     gallery: NDArray[np.int64]
     query_cameras: NDArray[np.int64]
     gallery_cameras: NDArray[np.int64]
+    protocol: str
 
     @classmethod
     def checked(
         cls,
         query_ids: ArrayLike,
         gallery_ids: ArrayLike,
-        query_cameras: ArrayLike | None,
-        gallery_cameras: ArrayLike | None,
-        protocol: str,
+        query_cameras: ArrayLike | None = None,
+        gallery_cameras: ArrayLike | None = None,
+        *,
+        protocol: str = "market1501",
     ) -> RankingLabels:
-        """Check and convert a user's arguments.
+        """Check and convert identities and cameras.
+
+        Args:
+            query_ids: ``[Q]`` int, identities of the queries, -1 unknown.
+            gallery_ids: ``[G]`` int, identities of the gallery images, -1 unknown.
+            query_cameras: ``[Q]`` int, cameras of the queries; may be None if the protocol does not compare cameras.
+            gallery_cameras: ``[G]`` int, cameras of the gallery images; may be None for the same protocols.
+            protocol: Evaluation protocol, one of ``PROTOCOLS``.
 
         Raises:
-            ValueError: If the protocol is unknown, or needs cameras that are not known, or lengths differ.
+            ValueError: If the protocol is unknown, or needs cameras that are not known, or lengths differ, or values
+                are not integers.
         """
         if protocol not in PROTOCOLS:
             raise ValueError(f"protocol is {protocol!r}; expected one of {', '.join(PROTOCOLS)}")
@@ -54,7 +72,7 @@ class RankingLabels:
         query[query == _UNKNOWN] = _NO_IDENTITY
         if protocol != "market1501":
             # Cameras that never agree: no image is left out.
-            return cls(query, gallery, np.zeros_like(query), np.ones_like(gallery))
+            return cls(query, gallery, np.zeros_like(query), np.ones_like(gallery), protocol)
         if query_cameras is None or gallery_cameras is None:
             raise ValueError('the protocol market1501 compares cameras; give them, or use protocol="no-camera"')
         cameras = _integers(query_cameras, "query_cameras"), _integers(gallery_cameras, "gallery_cameras")
@@ -65,10 +83,14 @@ class RankingLabels:
             )
         if (cameras[0] == _UNKNOWN).any() or (cameras[1] == _UNKNOWN).any():
             raise ValueError('the protocol market1501 needs every camera; some are unknown: use protocol="no-camera"')
-        return cls(query, gallery, *cameras)
+        return cls(query, gallery, *cameras, protocol)
 
     def num_matches(self) -> NDArray[np.int64]:
-        """Count the gallery images of each query's identity, ``[Q]``, without those of its camera."""
+        """Count the gallery images that match each query: of its identity, without those of its camera.
+
+        Returns:
+            ``[Q]`` int64; 0 for a query without a match.
+        """
         ordered = np.sort(self.gallery)
         of_identity = np.searchsorted(ordered, self.query, "right") - np.searchsorted(ordered, self.query, "left")
         pairs = np.concatenate(

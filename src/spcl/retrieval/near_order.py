@@ -7,14 +7,13 @@ order, so that results are equal to the bit.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numba import get_num_threads, njit, prange
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from spcl.compiled import PARALLEL
+from spcl.retrieval.compressed_rows import CompressedRows, compressed
 
 _MOST_PARTS = 8
 
@@ -53,43 +52,50 @@ def rows_in_order(
         calls: ``[N]`` int, the number of each column in the result; None: unchanged.
         ascending: Whether to sort the columns of each row; otherwise entries keep their order.
     """
-    indptr = array.indptr.astype(np.int64, copy=False)
-    new_indptr = np.concatenate([[0], np.cumsum(np.diff(indptr)[order])]).astype(np.int64)
-    indices, data = np.empty(len(array.indices), dtype=np.int32), np.empty_like(array.data)
+    old = compressed(array)
+    starts = np.concatenate([[0], np.cumsum(np.diff(old.starts)[order])]).astype(np.int64)
+    new = CompressedRows(starts, np.empty(len(array.indices), dtype=np.int32), np.empty_like(array.data))
     given = np.arange(array.shape[1], dtype=np.int32) if calls is None else calls
-    old = (indptr, array.indices.astype(np.int32, copy=False), array.data)
-    _copy_rows(*old, order, given, ascending, new_indptr, indices, data)
-    return csr_array((data, indices, new_indptr), shape=array.shape)
+    _copy_rows(old, order, given, ascending, new)
+    return csr_array((new.values, new.columns, new.starts), shape=array.shape)
 
 
-def by_column(array: csr_array) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[Any]]:
-    """Convert ``[N, N]`` to columns as ``tocsc`` does, with all threads: starts ``[N + 1]``, ascending rows, values."""
+def by_column(array: csr_array) -> CompressedRows:
+    """Convert rows to columns as ``tocsc`` does, with all threads.
+
+    Args:
+        array: ``[N, N]`` csr array.
+
+    Returns:
+        The columns: their starts ``[N + 1]``, the row of each entry (ascending inside a column), the values.
+    """
     num_rows, num_columns = array.shape
-    indptr = array.indptr.astype(np.int64, copy=False)
+    given = compressed(array)
     # Each thread has separate counters; many threads would cost more memory than they save time.
     num_parts = max(1, min(get_num_threads(), _MOST_PARTS))
-    bounds = np.searchsorted(indptr, np.linspace(0, indptr[-1], num_parts + 1))
+    num_entries = int(given.starts[-1])
+    bounds = np.searchsorted(given.starts, np.linspace(0, num_entries, num_parts + 1))
     bounds[0], bounds[-1] = 0, num_rows
-    rows, values = np.empty(int(indptr[-1]), dtype=np.int32), np.empty_like(array.data)
-    old = (indptr, array.indices.astype(np.int32, copy=False), array.data)
-    return _transpose(*old, bounds, num_columns, rows, values), rows, values
+    rows, values = np.empty(num_entries, dtype=np.int32), np.empty_like(array.data)
+    return CompressedRows(_transpose(*given, bounds, num_columns, rows, values), rows, values)
 
 
 @njit(cache=True, parallel=PARALLEL)
-def _copy_rows(  # type: ignore[no-untyped-def]
-    indptr, indices, data, order, calls, ascending, new_indptr, new_indices, new_data
-):
+def _copy_rows(old, order, calls, ascending, new):  # type: ignore[no-untyped-def]
+    """Copy the row ``order[i]`` of ``old`` to row i of ``new``, whose starts are given; columns are renamed."""
+    old_starts, old_columns, old_values = old
+    new_starts, new_columns, new_values = new
     for place in prange(len(order)):
-        first, last = indptr[order[place]], indptr[order[place] + 1]
-        start = new_indptr[place]
+        first, last = old_starts[order[place]], old_starts[order[place] + 1]
+        start = new_starts[place]
         for at in range(last - first):
-            new_indices[start + at] = calls[indices[first + at]]
-            new_data[start + at] = data[first + at]
+            new_columns[start + at] = calls[old_columns[first + at]]
+            new_values[start + at] = old_values[first + at]
         if ascending:
-            stop = new_indptr[place + 1]
-            by_column = np.argsort(new_indices[start:stop])
-            new_indices[start:stop] = new_indices[start:stop][by_column]
-            new_data[start:stop] = new_data[start:stop][by_column]
+            stop = new_starts[place + 1]
+            by_column = np.argsort(new_columns[start:stop])
+            new_columns[start:stop] = new_columns[start:stop][by_column]
+            new_values[start:stop] = new_values[start:stop][by_column]
 
 
 @njit(cache=True, parallel=PARALLEL)

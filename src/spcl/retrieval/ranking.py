@@ -14,13 +14,14 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from spcl.arrays import Features, unit_rows
+from spcl.arrays import Features, Progress, unit_rows
 from spcl.retrieval.matches import PROTOCOLS, RankingLabels, places_of_matches
 from spcl.settings_checks import check_count
 
 __all__ = [
     "PROTOCOLS",
     "RankingResult",
+    "SharedQueries",
     "average_results",
     "rank_blocks",
     "rank_features",
@@ -56,6 +57,20 @@ class RankingResult:
     def top(self, rank: int) -> float:
         """Give the share of valid queries with a match among the first ``rank`` gallery images."""
         return float(self.cmc[min(rank, len(self.cmc)) - 1])
+
+
+@dataclass(frozen=True)
+class SharedQueries:
+    """The queries of one process, where several processes rank the same gallery.
+
+    Attributes:
+        part: Rows of the queries that this process rates.
+        join: Collects the figures of the processes: takes those of this process, ``[len(part), 2]`` float64, and gives
+            those of all queries, ``[Q, 2]``, on every process.
+    """
+
+    part: range
+    join: Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
 
 def rank_metrics(
@@ -94,17 +109,14 @@ def rank_metrics(
 
     Reference: ``spcl/evaluation_metrics/ranking.py``.
     """
+    labels = RankingLabels.checked(query_ids, gallery_ids, query_cameras, gallery_cameras, protocol=protocol)
     array = distance.detach().cpu() if isinstance(distance, torch.Tensor) else np.asarray(distance)
     height = max(1, _BLOCK_BYTES // max(1, 8 * (array.shape[1] if array.ndim == 2 else 1)))
     return rank_blocks(
         lambda: ((at, _distance_block(array[at : at + height], at)) for at in range(0, len(array), height)),
         array.shape,
-        query_ids,
-        gallery_ids,
-        query_cameras,
-        gallery_cameras,
+        labels,
         max_rank=max_rank,
-        protocol=protocol,
     )
 
 
@@ -116,81 +128,70 @@ def _distance_block(distance: NDArray[Any] | torch.Tensor, first_query: int) -> 
         block = distance.astype(np.float32) if distance.dtype == np.float16 else distance
     wrong = np.isnan(block).any(axis=1) if block.dtype.kind == "f" else np.zeros(0, dtype=np.bool_)
     if wrong.any():
-        raise ValueError(f"distance holds a value that is no number, first for query {first_query + wrong.argmax()}")
+        raise ValueError(f"distance holds NaN, first for query {first_query + wrong.argmax()}")
     return np.ascontiguousarray(block)
 
 
 def rank_blocks(
     blocks: Callable[[], Iterator[tuple[int, NDArray[Any]]]],
     shape: tuple[int, ...],
-    query_ids: ArrayLike,
-    gallery_ids: ArrayLike,
-    query_cameras: ArrayLike | None = None,
-    gallery_cameras: ArrayLike | None = None,
+    labels: RankingLabels,
     *,
     max_rank: int = 50,
-    protocol: str = "market1501",
 ) -> RankingResult:
     """Compute mAP and CMC of distances that are given in blocks of queries.
 
     Args:
         blocks: Function that yields (row of the first query, distances ``[some, G]``); called after all checks.
         shape: Shape of all distances, ``(Q, G)``.
-        query_ids: ``[Q]`` identities of the queries, -1 unknown.
-        gallery_ids: ``[G]`` identities of the gallery images, -1 unknown.
-        query_cameras: ``[Q]`` cameras of the queries; may be None if the protocol does not use cameras.
-        gallery_cameras: ``[G]`` cameras of the gallery images; may be None if the protocol does not use cameras.
+        labels: Identities and cameras of Q queries and G gallery images.
         max_rank: Length of the CMC.
-        protocol: Evaluation protocol, one of ``PROTOCOLS``.
 
-    The result and the errors are those of ``rank_metrics``.
+    Returns:
+        RankingResult: the same as from ``rank_metrics``.
+
+    Raises:
+        ValueError: If the shape does not fit the labels, or no query has a match.
     """
-    labels = RankingLabels.checked(query_ids, gallery_ids, query_cameras, gallery_cameras, protocol)
     if shape != (len(labels.query), len(labels.gallery)):
         raise ValueError(
             f"distance has shape {shape}; expected {(len(labels.query), len(labels.gallery))} "
             "for so many queries and gallery images"
         )
-    return _rate(blocks(), labels, max_rank, protocol)
+    return _rate(blocks(), labels, max_rank)
 
 
 def rank_features(
     query: Features,
     gallery: Features,
-    query_ids: ArrayLike,
-    gallery_ids: ArrayLike,
-    query_cameras: ArrayLike | None = None,
-    gallery_cameras: ArrayLike | None = None,
+    labels: RankingLabels,
     *,
     max_rank: int = 50,
-    protocol: str = "market1501",
     device: str | torch.device | None = None,
     block_bytes: int = _BLOCK_BYTES,
-    progress: Callable[[int, int], None] | None = None,
-    part: range | None = None,
-    join: Callable[[NDArray[np.float64]], NDArray[np.float64]] | None = None,
+    progress: Progress | None = None,
+    shared: SharedQueries | None = None,
 ) -> RankingResult:
     """Compute mAP and CMC of features by cosine distance, in blocks: the Q x G distances are never in memory at once.
 
     Args:
         query: ``[Q, D]`` rows; normalised here where they are not of unit length.
         gallery: ``[G, D]`` rows; normalised here where they are not of unit length.
-        query_ids: ``[Q]`` identities of the queries, -1 unknown.
-        gallery_ids: ``[G]`` identities of the gallery images, -1 unknown.
-        query_cameras: ``[Q]`` cameras of the queries; may be None if the protocol does not use cameras.
-        gallery_cameras: ``[G]`` cameras of the gallery images; may be None if the protocol does not use cameras.
+        labels: Identities and cameras of Q queries and G gallery images.
         max_rank: Length of the CMC.
-        protocol: Evaluation protocol, one of ``PROTOCOLS``.
         device: Device of the multiplication; None: the device of ``gallery``.
         block_bytes: Largest memory of a block of distances, in bytes.
-        progress: Called with (queries done, all queries).
-        part: The queries that this process rates, if several processes share them; None: all.
-        join: Collects the figures of this process's queries, ``[len(part), 2]``, into those of all, ``[Q, 2]``; needed
-            with ``part``.
+        progress: Called with (queries done, all queries of this process).
+        shared: The queries of this process, if several processes share them; None: this one rates all.
 
-    The result and the errors are those of ``rank_metrics``.
+    Returns:
+        RankingResult: the same as from ``rank_metrics``.
+
+    Raises:
+        ValueError: If shapes do not fit, rows are zero, NaN or infinite, or no query has a match.
+
+    Cost: ``2 Q G D`` flops; memory for one block beside the features.
     """
-    labels = RankingLabels.checked(query_ids, gallery_ids, query_cameras, gallery_cameras, protocol)
     rows, columns = unit_rows(query, "query"), unit_rows(gallery, "gallery")
     if len(rows) != len(labels.query) or len(columns) != len(labels.gallery):
         raise ValueError(
@@ -201,7 +202,7 @@ def rank_features(
     columns = columns.to(where)
     height = max(1, block_bytes // max(1, 4 * len(columns)))
 
-    wanted = range(len(rows)) if part is None else part
+    wanted = range(len(rows)) if shared is None else shared.part
 
     def blocks() -> Iterator[tuple[int, NDArray[Any]]]:
         for at in range(wanted.start, wanted.stop, height):
@@ -210,7 +211,7 @@ def rank_features(
             if progress is not None:
                 progress(stop - wanted.start, len(wanted))
 
-    return _rate(blocks(), labels, max_rank, protocol, wanted, join)
+    return _rate(blocks(), labels, max_rank, shared)
 
 
 def average_results(results: Sequence[RankingResult]) -> RankingResult:
@@ -235,9 +236,7 @@ def _rate(
     blocks: Iterator[tuple[int, NDArray[Any]]],
     labels: RankingLabels,
     max_rank: int,
-    protocol: str,
-    part: range | None = None,
-    join: Callable[[NDArray[np.float64]], NDArray[np.float64]] | None = None,
+    shared: SharedQueries | None = None,
 ) -> RankingResult:
     max_rank = check_count(max_rank, "max_rank")
     num_queries = len(labels.query)
@@ -259,33 +258,32 @@ def _rate(
             precision[rows],
             first_match[rows],
         )
-    if part is not None and join is not None:
-        own = slice(part.start, part.stop)
-        precision, places = join(np.stack([precision[own], first_match[own].astype(np.float64)], axis=1)).T
+    if shared is not None:
+        own = slice(shared.part.start, shared.part.stop)
+        precision, places = shared.join(np.stack([precision[own], first_match[own].astype(np.float64)], axis=1)).T
         first_match = places.astype(np.int64)
-    return _summary(precision, first_match, labels.num_matches(), max_rank, protocol)
+    return _summary(precision, first_match, labels, max_rank)
 
 
 def _summary(
     precision: NDArray[np.float64],
     first_match: NDArray[np.int64],
-    num_matches: NDArray[np.int64],
+    labels: RankingLabels,
     max_rank: int,
-    protocol: str,
 ) -> RankingResult:
     valid = first_match >= 0
     if not valid.any():
         raise ValueError(
-            f"none of the {len(precision)} queries has a match in the gallery under the protocol {protocol}"
-            + ("; matches of the query's own camera do not count there" if protocol == "market1501" else "")
+            f"none of the {len(precision)} queries has a match in the gallery under the protocol {labels.protocol}"
+            + ("; matches of the query's own camera do not count there" if labels.protocol == "market1501" else "")
         )
     found = np.bincount(np.minimum(first_match[valid], max_rank), minlength=max_rank + 1)[:max_rank]
     return RankingResult(
         mean_ap=float(precision[valid].mean()),
         cmc=np.cumsum(found) / valid.sum(),
         per_query_ap=precision,
-        protocol=protocol,
+        protocol=labels.protocol,
         num_valid_queries=int(valid.sum()),
         first_match=first_match + 1,
-        num_matches=num_matches,
+        num_matches=labels.num_matches(),
     )

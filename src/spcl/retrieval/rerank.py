@@ -10,21 +10,49 @@ does not reorder it), and the maxima from a pass of their own.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numba import njit, prange
-from numpy.typing import ArrayLike, NDArray
-from scipy.sparse import csr_array
+from numpy.typing import NDArray
+from scipy.sparse import csc_array, csr_array
 
 from spcl.arrays import Features, Progress, unit_rows
 from spcl.compiled import PARALLEL
 from spcl.neighbours.nearest import neighbours_and_lowest
-from spcl.retrieval.k_reciprocal import average_over_neighbours, reciprocal_sets
+from spcl.retrieval.compressed_rows import compressed
+from spcl.retrieval.matches import RankingLabels
+from spcl.retrieval.query_expansion import average_over_neighbours
 from spcl.retrieval.ranking import RankingResult, rank_blocks
+from spcl.retrieval.reciprocal_sets import reciprocal_sets
 from spcl.settings_checks import check_count, check_range
 
 _BLOCK_BYTES = 64 * 2**20
+
+
+@dataclass(frozen=True)
+class RerankSettings:
+    """Settings of the re-ranking.
+
+    Attributes:
+        k1: Neighbours in the k-reciprocal encoding, beside the image itself, at least 1.
+        k2: Neighbours in the local query expansion, at least 1.
+        lambda_value: Share of the original distance in the result, 0 to 1.
+
+    Raises:
+        ValueError: If a setting is out of range.
+    """
+
+    k1: int = 20
+    k2: int = 6
+    lambda_value: float = 0.3
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        check_range(self.lambda_value, "lambda_value", 0, 1)
+        check_count(self.k1, "k1")
+        check_count(self.k2, "k2")
 
 
 def rerank(
@@ -59,7 +87,7 @@ def rerank(
     Cost: the neighbour search over Q + G images; memory for the result and one block.
     Reference: ``spcl/utils/rerank.py: re_ranking``.
     """
-    blocks = reranked_blocks(query, gallery, k1=k1, k2=k2, lambda_value=lambda_value, progress=progress)
+    blocks = reranked_blocks(query, gallery, RerankSettings(k1, k2, lambda_value), progress=progress)
     distance = np.empty((len(query), len(gallery)), dtype=np.float32)
     for at, block in blocks:
         distance[at : at + len(block)] = block
@@ -69,89 +97,75 @@ def rerank(
 def rank_reranked(
     query: Features,
     gallery: Features,
-    query_ids: ArrayLike,
-    gallery_ids: ArrayLike,
-    query_cameras: ArrayLike | None = None,
-    gallery_cameras: ArrayLike | None = None,
+    labels: RankingLabels,
     *,
-    k1: int = 20,
-    k2: int = 6,
-    lambda_value: float = 0.3,
+    settings: RerankSettings | None = None,
     max_rank: int = 50,
-    protocol: str = "market1501",
     progress: Progress | None = None,
 ) -> RankingResult:
     """Compute mAP and CMC after re-ranking, in blocks: the Q x G distances are never in memory at once.
 
-    The arguments are those of ``rerank`` and ``rank_features``, and so are the errors.
+    Args:
+        query: ``[Q, D]`` rows; normalised here where they are not of unit length.
+        gallery: ``[G, D]`` rows; normalised here where they are not of unit length.
+        labels: Identities and cameras of Q queries and G gallery images.
+        settings: Settings of the re-ranking; None: the defaults.
+        max_rank: Length of the CMC.
+        progress: Called with (block products done, all block products) of the neighbour search.
+
+    Returns:
+        RankingResult: the same as from ``rank_metrics`` of the distances of ``rerank``.
+
+    Raises:
+        ValueError: If shapes do not fit, rows are zero, NaN or infinite, or no query has a match.
     """
+    chosen = settings or RerankSettings()
+    shape = (len(query), len(gallery))
     return rank_blocks(
-        lambda: reranked_blocks(query, gallery, k1=k1, k2=k2, lambda_value=lambda_value, progress=progress),
-        (len(query), len(gallery)),
-        query_ids,
-        gallery_ids,
-        query_cameras,
-        gallery_cameras,
-        max_rank=max_rank,
-        protocol=protocol,
+        lambda: reranked_blocks(query, gallery, chosen, progress=progress), shape, labels, max_rank=max_rank
     )
 
 
 def reranked_blocks(
-    query: Features,
-    gallery: Features,
-    *,
-    k1: int = 20,
-    k2: int = 6,
-    lambda_value: float = 0.3,
-    progress: Progress | None = None,
+    query: Features, gallery: Features, settings: RerankSettings, *, progress: Progress | None = None
 ) -> Iterator[tuple[int, NDArray[np.float32]]]:
     """Yield re-ranked distances in blocks, in order: (row of the first query, ``[some queries, G]`` float32).
 
-    The settings are checked at once; each block is computed when it is requested.
+    The features are checked at once; each block is computed when it is requested.
     """
-    check_range(lambda_value, "lambda_value", 0, 1)
-    k1, k2 = check_count(k1, "k1"), check_count(k2, "k2")
     queries = unit_rows(query, "query")
     database = unit_rows(gallery, "gallery").to(queries.device)
     if queries.shape[1] != database.shape[1]:
         raise ValueError(f"query has {queries.shape[1]} columns, gallery {database.shape[1]}; they must be equal")
-    return _blocks(queries, database, k1, k2, lambda_value, progress)
+    return _blocks(queries, database, settings, progress)
 
 
 def _blocks(
-    queries: torch.Tensor, database: torch.Tensor, k1: int, k2: int, share: float, progress: Progress | None
+    queries: torch.Tensor, database: torch.Tensor, settings: RerankSettings, progress: Progress | None
 ) -> Iterator[tuple[int, NDArray[np.float32]]]:
-    encoding, largest = _encoding(torch.cat([queries, database]), k1, k2, progress)
-    gallery_by_column = encoding[len(queries) :].tocsc()
-    arrays = (
-        encoding.indptr.astype(np.int64),
-        encoding.indices.astype(np.int32),
-        encoding.data,
-        gallery_by_column.indptr.astype(np.int64),
-        gallery_by_column.indices.astype(np.int32),
-        gallery_by_column.data,
-    )
+    encoding, largest = _encoding(torch.cat([queries, database]), settings, progress)
+    gallery_by_column = csc_array(encoding[len(queries) :])
+    by_row, by_column = compressed(encoding), compressed(gallery_by_column)
     height = max(1, _BLOCK_BYTES // (4 * max(1, len(database))))
     for at in range(0, len(queries), height):
         stop = min(at + height, len(queries))
         block = np.zeros((stop - at, len(database)), dtype=np.float32)
-        _jaccard_rows(*arrays, at, block)
-        _mix_with_original(block, queries[at:stop], database, largest[at:stop], share)
+        _jaccard_rows(by_row, by_column, at, block)
+        _mix_with_original(block, queries[at:stop], database, largest[at:stop], settings.lambda_value)
         yield at, block
 
 
 def _encoding(
-    together: torch.Tensor, k1: int, k2: int, progress: Progress | None
+    together: torch.Tensor, settings: RerankSettings, progress: Progress | None
 ) -> tuple[csr_array, NDArray[np.float32]]:
     """Encode queries and gallery as one set, and give each row's largest distance."""
-    found, lowest = neighbours_and_lowest(together, k1 + 1, progress=progress)
+    found, lowest = neighbours_and_lowest(together, settings.k1 + 1, progress=progress)
     # The largest squared distance, squared again.
     largest = np.square(2 - 2 * lowest)
-    indptr, indices = reciprocal_sets(found.indices, k1=k1)
+    indptr, indices = reciprocal_sets(found.indices, k1=settings.k1)
     weights = _weights(together.cpu().numpy(), largest, indptr, indices)
     encoding = csr_array((weights, indices, indptr), shape=(len(together), len(together)))
-    return average_over_neighbours(encoding, found.indices, k2=k2), largest
+    return average_over_neighbours(encoding, found.indices, k2=settings.k2), largest
 
 
 def _mix_with_original(
@@ -197,10 +211,10 @@ def _weights(features, largest, indptr, indices):  # type: ignore[no-untyped-def
 
 
 @njit(cache=True, parallel=PARALLEL)
-def _jaccard_rows(  # type: ignore[no-untyped-def]
-    indptr, indices, data, col_indptr, col_rows, col_data, first, distance
-):
+def _jaccard_rows(by_row, by_column, first, distance):  # type: ignore[no-untyped-def]
     """Write the Jaccard distances of the rows from ``first`` on to the gallery into ``distance``, given as zeros."""
+    indptr, indices, data = by_row
+    col_indptr, col_rows, col_data = by_column
     for at in prange(distance.shape[0]):
         overlap = distance[at]
         for place in range(indptr[first + at], indptr[first + at + 1]):

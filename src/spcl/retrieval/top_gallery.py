@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from spcl.arrays import Features
 from spcl.neighbours.nearest import nearest_neighbours
@@ -27,25 +27,29 @@ class TopGallery(NamedTuple):
 def top_gallery(
     query: Features,
     gallery: Features,
-    query_ids: ArrayLike,
-    gallery_ids: ArrayLike,
-    query_cameras: ArrayLike | None = None,
-    gallery_cameras: ArrayLike | None = None,
+    labels: RankingLabels,
     *,
     k: int = 10,
-    protocol: str = "market1501",
 ) -> TopGallery:
     """Find the ``k`` nearest gallery images of each query that count under a protocol.
+
+    Args:
+        query: ``[Q, D]`` rows, of unit length for cosine similarity.
+        gallery: ``[G, D]`` rows, of unit length for cosine similarity.
+        labels: Identities and cameras of Q queries and G gallery images, and the protocol.
+        k: Number of images for each query.
 
     Returns:
         TopGallery: rows and similarities of the nearest images.
 
-    The arguments and errors are those of ``rank_features``.
+    Raises:
+        ValueError: If shapes do not fit, or a value is NaN or infinite.
+
+    Cost: ``2 Q G D`` flops.
     """
-    labels = RankingLabels.checked(query_ids, gallery_ids, query_cameras, gallery_cameras, protocol)
     # More are searched, by the largest number that a query's camera can exclude.
     pairs = np.stack([labels.gallery, labels.gallery_cameras])
-    most = int(np.unique(pairs, axis=1, return_counts=True)[1].max(initial=0)) if protocol == "market1501" else 0
+    most = int(np.unique(pairs, axis=1, return_counts=True)[1].max(initial=0)) if labels.protocol == "market1501" else 0
     nearest = nearest_neighbours(gallery, k + most, queries=query)
     left_out = (labels.gallery[nearest.indices] == labels.query[:, None]) & (
         labels.gallery_cameras[nearest.indices] == labels.query_cameras[:, None]
