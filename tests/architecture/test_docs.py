@@ -18,7 +18,7 @@ DOCS = PROJECT_ROOT / "docs"
 PAGES = [PROJECT_ROOT / "README.md", PROJECT_ROOT / "CONTRIBUTING.md", *sorted(DOCS.glob("*.md"))]
 SITE = yaml.safe_load((PROJECT_ROOT / "mkdocs.yml").read_text(encoding="utf-8"))
 GENERATED = {"python.md", "errors.md"}
-NUM_ERRORS_WITHOUT_A_CODE = 232
+NUM_ERRORS_WITHOUT_A_CODE = 229
 """Lower it with every error that gets a code; never raise it."""
 
 
@@ -160,6 +160,16 @@ def test_every_file_of_the_project_that_a_page_names_exists():
         for file in re.findall(r"`((?:\w+/)+\w+\.(?:py|toml|sbatch))\b", page.read_text(encoding="utf-8")):
             roots = (PROJECT_ROOT, PROJECT_ROOT / "src/spcl")
             assert file.startswith("boxmot/") or any((root / file).exists() for root in roots), f"{page.name}: {file}"
+
+
+def test_the_files_of_where_is_what_exist():
+    text = (PROJECT_ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| [^|]+\? \| (.+) \|$", text, flags=re.MULTILINE)
+    assert len(rows) >= 10
+    for row in rows:
+        files = re.findall(r"`([^`]+)`", row)
+        assert files
+        assert [file for file in files if not (PROJECT_ROOT / "src/spcl" / file).is_file()] == []
 
 
 def test_examples_in_docstrings_stand_under_the_heading_that_the_site_knows():
