@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import tyro
 
@@ -30,6 +30,9 @@ class Adapt(ComputingOptions):
 
     The checkpoint is never changed: adapted.pth.tar in the log folder is the better of the two, and says which.
     """
+
+    usage: ClassVar[str] = "CHECKPOINT IMAGES [options]"
+    example: ClassVar[str] = "spcl adapt model_best.pth.tar crops --logs-dir runs/adapted"
 
     checkpoint: tyro.conf.Positional[str]
     """The encoder to start from: a checkpoint of ours or of the official scripts."""

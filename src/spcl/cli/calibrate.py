@@ -27,22 +27,26 @@ class Calibrate(FeatureOptions):
     on: training images of one object are more alike than others will be. Without --labels no identity is read.
     """
 
+    usage: ClassVar[str] = "[CHECKPOINT] IMAGES [options]"
+    example: ClassVar[str] = "spcl calibrate model_best.pth.tar crops --labels"
+
     other_words: ClassVar[tuple[str, ...]] = ("images",)
 
     checkpoint: CheckpointWord = ""
     """The encoder; its file is rewritten with the calibration in it. Without one: ImageNet weights, and -o."""
-    images: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="IMAGES", help_behavior_hint="")]] = ""
+    images: tyro.conf.Positional[str] = ""
     """A folder with all below it, a table of paths (CSV, Parquet) or a registered data set."""
     labels: bool = False
-    """The images have identities: a folder per identity, a column identity, a data set's layout."""
+    """Use the identities of the images: a folder per identity, a column identity, a data set's layout."""
     identity_from: IdentityFrom = "auto"
-    """With --labels: a table's column; the name of the folder an image lies in; the number before _c in its name."""
+    """With --labels, where identities are read: a table's column, the folder an image lies in, or the number before _c
+    in its name."""
     false_match_rate: float = 0.01
     """Share of pairs of different objects that may be taken for one, for the threshold that is printed."""
     output: Annotated[str, tyro.conf.arg(aliases=["-o"])] = ""
     """Write the calibration to this JSON file, too; without a checkpoint, to it alone."""
     seed: int = 0
-    """Of the pairs that are drawn."""
+    """Seed of the pairs that are drawn."""
     json: bool = False
     """Print the figures as JSON, as fractions."""
 

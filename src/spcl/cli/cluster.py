@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import tyro
 
@@ -25,22 +25,25 @@ class Cluster(GroupingOptions):
     group -1. Nothing in the folder of images is changed.
     """
 
+    usage: ClassVar[str] = "IMAGES --out FOLDER [options]"
+    example: ClassVar[str] = "spcl cluster crops -o groups"
+
     images: tyro.conf.Positional[str]
     """A folder with all below it, a table of paths (CSV, Parquet) or a registered data set."""
     out: Annotated[str, tyro.conf.arg(aliases=["-o"])]
     """Folder of the results."""
     eps: float | Auto = "auto"
-    """Largest distance inside a group, from 0 to 1; smaller: more and purer groups. auto: suggested by the images."""
+    """Largest distance of two neighbours in a group, 0 to 1. Smaller: more and purer groups. auto: from the images."""
     k1: int | Auto = "auto"
-    """Neighbours looked at, about the number of images of an object; auto: suggested by the images."""
+    """Neighbours that are compared, about the number of images of an object. auto: from the images."""
     k2: int | Auto = "auto"
-    """Neighbours averaged over; auto: goes with k1."""
+    """Neighbours that are averaged. auto: follows from k1."""
     min_size: int = 0
     """Leave out images whose shorter side has fewer pixels; 0: none."""
     folders: Literal["none", "link", "copy"] = "none"
-    """A folder for each group: of links to the images, or of copies."""
+    """Make a folder for each group, with links to the images or with copies."""
     overwrite: bool = False
-    """Replace groups that are in the folder already."""
+    """Replace groups that the folder holds."""
     json: bool = False
     """Print the summary as JSON."""
 

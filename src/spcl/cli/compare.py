@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import tyro
 
@@ -30,23 +30,26 @@ _WORDS = {
 class Compare(EncoderOptions):
     """Compare two images: similarity and, after spcl calibrate, the probability that both show one object."""
 
+    usage: ClassVar[str] = "[CHECKPOINT] IMAGE IMAGE [options]"
+    example: ClassVar[str] = "spcl compare model_best.pth.tar a.jpg b.jpg"
+
     other_words: ClassVar[tuple[str, ...]] = (
         "first",
         "second",
     )
 
     checkpoint: CheckpointWord = ""
-    """The encoder: model_best.pth.tar, say. Without one: the calibration's, else ImageNet weights."""
-    first: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="FIRST", help_behavior_hint="")]] = ""
+    """The encoder, for example model_best.pth.tar. Without one: the calibration's, else ImageNet weights."""
+    first: tyro.conf.Positional[str] = ""
     """An image."""
-    second: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="SECOND", help_behavior_hint="")]] = ""
+    second: tyro.conf.Positional[str] = ""
     """Another image."""
     false_match_rate: float = 0.01
-    """Share of pairs of different objects that may be called the same."""
+    """Share of pairs of different objects that may be called the same object."""
     calibration: str = ""
-    """A file that spcl calibrate -o wrote, in place of the calibration in the checkpoint."""
+    """A file that spcl calibrate -o wrote. It replaces the calibration in the checkpoint."""
     device: str = "auto"
-    """auto, cpu, cuda, cuda:N or mps."""
+    """Where the network runs: auto, cpu, cuda, cuda:N or mps."""
     json: bool = False
     """Print the answer as JSON."""
 

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
-import tyro
-
+from spcl.cli.command_line import options_of
+from spcl.cli.computing import CommandOptions
 from spcl.data.registered_datasets import DatasetStatus, KnownDatasets, describe_datasets
 
 
 @dataclass(frozen=True)
-class Datasets:
+class Datasets(CommandOptions):
     """List the registered data sets: where each is looked for, what was found, counts against the published ones."""
+
+    usage: ClassVar[str] = "[options]"
+    example: ClassVar[str] = "spcl datasets --data-dir examples/data"
 
     data_dir: str = "examples/data"
     """Folder that holds the registered data sets."""
@@ -20,7 +24,7 @@ class Datasets:
 
 def main(arguments: Sequence[str]) -> None:
     """Run ``spcl datasets`` with these words."""
-    options = tyro.cli(Datasets, args=list(arguments), prog="spcl datasets")
+    options = options_of(Datasets, arguments, "spcl datasets")
     print_datasets(describe_datasets(options.data_dir))
 
 

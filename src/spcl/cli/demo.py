@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Literal
+from typing import ClassVar, Literal
 
 from spcl.cli.computing import ComputingOptions
 from spcl.cli.options import at_least, parsed
@@ -23,12 +23,15 @@ class Demo(ComputingOptions):
     Writes summary.json, the picture ranked.png and the runs themselves. A demo that was stopped continues.
     """
 
+    usage: ClassVar[str] = "[options]"
+    example: ClassVar[str] = "spcl demo --out runs/demo"
+
     out: str = "runs/demo"
     """Folder of the results."""
     seed: int = 1
-    """Of the data and of the training."""
+    """Seed of the data and of the training."""
     kind: Literal["pedestrian", "vehicle"] = "pedestrian"
-    """What is rendered."""
+    """Kind of objects that are rendered."""
     arch: str = "timm/tf_efficientnet_lite0"
     """The network."""
     pretrained: str = "auto"

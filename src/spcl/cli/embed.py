@@ -26,22 +26,26 @@ class Embed(FeatureOptions):
     already are replaced; what is known of them stays where the new source does not say anything else.
     """
 
+    usage: ClassVar[str] = "[CHECKPOINT] IMAGES [-o FILE] [--gallery FOLDER] [options]"
+    example: ClassVar[str] = "spcl embed model_best.pth.tar crops --gallery gallery"
+
     other_words: ClassVar[tuple[str, ...]] = ("images",)
 
     checkpoint: CheckpointWord = ""
-    """The encoder: model_best.pth.tar, say. Without one: the gallery's, else ImageNet weights in a size that fits."""
-    images: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="IMAGES", help_behavior_hint="")]] = ""
+    """The encoder, for example model_best.pth.tar. Without one: the gallery's, else ImageNet weights."""
+    images: tyro.conf.Positional[str] = ""
     """An image, a folder with all below it, a table of paths (CSV, Parquet) or a registered data set."""
     output: Annotated[str, tyro.conf.arg(aliases=["-o"])] = ""
-    """features.parquet: path, what is known of the image, vector. features.npy: the matrix alone, paths beside it."""
+    """Write the features to this file. .parquet: path, what is known of the image, vector; .npy: the matrix alone, with
+    the paths in a second file."""
     gallery: str = ""
     """Folder of a gallery to add the images to."""
     key: Literal["path", "content"] | None = None
-    """What one image is, for a new gallery: one file, whatever links lead to it (path), or equal bytes (content)."""
+    """What counts as one image in a new gallery. path: one file, whatever links lead to it; content: equal bytes."""
     identity_from: IdentityFrom = "auto"
-    """Identities: the table's column; the name of the folder an image lies in; the number before _c in its name."""
+    """Where identities are read: a table's column, the folder an image lies in, or the number before _c in its name."""
     overwrite: bool = False
-    """Replace a features file that is there already."""
+    """Replace a features file that exists."""
     json: bool = False
     """Print what was done as JSON."""
 

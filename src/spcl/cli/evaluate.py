@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import tyro
 
@@ -34,28 +34,31 @@ _HITS = 10
 class Evaluate(EncodingOptions):
     """Rate a checkpoint (ours, or one of the official scripts) on the queries and the gallery of a data set."""
 
+    usage: ClassVar[str] = "[CHECKPOINT] DATA [options]"
+    example: ClassVar[str] = "spcl evaluate model_best.pth.tar market1501 --rerank"
+
     other_words: ClassVar[tuple[str, ...]] = ("data",)
 
     checkpoint: CheckpointWord = ""
-    """The encoder: model_best.pth.tar, say. Without one: ImageNet weights, images of a size that fits the data's."""
-    data: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="DATA", help_behavior_hint="")]] = ""
+    """The encoder, for example model_best.pth.tar. Without one: ImageNet weights, at a size that fits the data."""
+    data: tyro.conf.Positional[str] = ""
     """A registered name or a path; a labelled folder without queries is split into queries and gallery."""
     identity_from: IdentityFrom = "auto"
-    """Identities: a table's column; the name of the folder an image lies in; the number before _c in its name."""
+    """Where identities are read: a table's column, the folder an image lies in, or the number before _c in its name."""
     rerank: bool = False
     """Rate once more after k-reciprocal re-ranking."""
     protocol: Literal["auto", "market1501", "vehicleid", "no-camera"] = "auto"
-    """How matches count; auto: as fits the data set."""
+    """Protocol by which matches count. auto: the one that fits the data set."""
     batch_size: int = 256
-    """Images at a time."""
+    """Images in a batch."""
     flip: bool = False
     """Average the features of each image and its mirror image: twice the time; the official figures do without."""
     on_broken: Literal["error", "skip"] = "error"
     """What to do with an image that cannot be read: stop, or name it and rank it as grey."""
     per_query: str = ""
-    """Write a CSV file with a line for each query: average precision, rank of the first match, the first hits."""
+    """Also write a CSV file with a row for each query: average precision, rank of the first match, the first hits."""
     worst: int = 0
-    """Print so many queries with the lowest average precision."""
+    """Print this number of queries with the lowest average precision."""
     save_picture: str = ""
     """Draw the worst queries with their first hits: worst.png. Without --worst: 20 of them."""
     json: bool = False

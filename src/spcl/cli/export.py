@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import tyro
 
@@ -29,29 +29,32 @@ class Export(EncoderOptions):
     the features of torch with it. Beside the safetensors file a model card is written, NAME.md.
     """
 
+    usage: ClassVar[str] = "[CHECKPOINT] OUTPUT [options]"
+    example: ClassVar[str] = "spcl export model_best.pth.tar encoder.onnx"
+
     other_words: ClassVar[tuple[str, ...]] = ("output",)
 
     checkpoint: CheckpointWord = ""
-    """The encoder: model_best.pth.tar, say. Without one, --encoder imagenet, and --images for the size."""
-    output: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="OUTPUT", help_behavior_hint="")]] = ""
+    """The encoder, for example model_best.pth.tar. Without one: give --encoder imagenet, and --images for the size."""
+    output: tyro.conf.Positional[str] = ""
     """The file to write; its ending decides: .onnx or .safetensors."""
     opset: int = DEFAULT_OPSET
-    """Version of ONNX's operators (.onnx)."""
+    """.onnx: version of the operators."""
     float16: bool = False
-    """Weights and arithmetic of the trunk in half precision; input, output and the head stay float32 (.onnx)."""
+    """.onnx: weights and arithmetic of the trunk in half precision; input, output and head stay float32."""
     for_tracker: bool = False
-    """Take what trackers give: images of the size that the file's name means to them, already normalised (.onnx)."""
+    """.onnx: take the input of trackers: normalised images of the size that the file's name means to them."""
     images: str = ""
-    """Images to compare onnxruntime with torch on (128 at most); empty: rendered ones (.onnx). Without a checkpoint
-    their shape decides the size."""
+    """.onnx: images (at most 128) on which onnxruntime is compared with torch; without it, rendered ones. Without a
+    checkpoint their shape decides the size of the input."""
     data_dir: str = DATA_DIR
     """Folder that holds the registered data sets, for --images."""
     columns: str = ""
-    """Names of a table's columns that differ, for --images: path=file,identity=track_id."""
+    """Columns of the table of --images that have other names than ours: path=file,identity=track_id."""
     time_format: str = ""
-    """How times are written in the table of --images, as strptime has it."""
+    """How times are written in the table of --images, in the codes of strptime."""
     overwrite: bool = False
-    """Replace a file that is there."""
+    """Replace a file that exists."""
     json: bool = False
     """Print what was written and how well it agrees as JSON."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import ClassVar
 
 import tyro
 
@@ -28,25 +28,29 @@ class Identify(AnswerOptions):
     calibration (spcl calibrate) in the checkpoint or in a file.
     """
 
+    usage: ClassVar[str] = "[CHECKPOINT] GALLERY QUERY ... [options]"
+    example: ClassVar[str] = "spcl identify gallery new/*.jpg -o names.csv"
+
     other_words: ClassVar[tuple[str, ...]] = (
         "gallery",
         "query",
     )
 
     checkpoint: CheckpointWord = ""
-    """The encoder that the gallery was made with. Without one: what it remembers; for images, ImageNet weights."""
-    gallery: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="GALLERY", help_behavior_hint="")]] = ""
+    """The encoder that the gallery was made with. Without one: the encoder that the gallery names; for images, ImageNet
+    weights."""
+    gallery: tyro.conf.Positional[str] = ""
     """A gallery, a features file of spcl embed, or a table of images (CSV, Parquet), with identities."""
-    query: tyro.conf.Positional[Annotated[tuple[str, ...], tyro.conf.arg(metavar="QUERY", help_behavior_hint="")]] = ()
+    query: tyro.conf.Positional[tuple[str, ...]] = ()
     """The images to name: one, several, or a folder."""
     identity_from: IdentityFrom = "auto"
-    """Identities of a gallery of images: a table's column; the folder an image lies in; the number before _c."""
+    """Identities of a gallery of images: a table's column, the folder of an image, or the number before _c."""
     false_match_rate: float = 0.01
     """Share of images of strangers (identities not enrolled) that may be given an identity."""
     calibration: str = ""
-    """A file that spcl calibrate -o wrote, in place of the calibration in the checkpoint."""
+    """A file that spcl calibrate -o wrote. It replaces the calibration in the checkpoint."""
     where: str = ""
-    """Only enrolled images that pass a filter: "camera != 3"."""
+    """Use only enrolled images that pass this filter, for example "camera != 3"."""
     json: bool = False
     """Print the answers as JSON."""
 

@@ -19,24 +19,36 @@ from spcl._version import __version__
 from spcl.errors import InputError, first_line
 from spcl.launched import launched
 
-COMMANDS = {
-    "train": "train an encoder: unlabelled images alone, or with a labelled source beside them",
-    "sweep": "several training runs, over seeds and settings, and a table of what they reach",
-    "runs": "a table of what finished runs have reached: mean and standard deviation over seeds",
-    "adapt": "an encoder learns your own cameras from crops without labels; the better one is kept",
-    "evaluate": "mAP and top-k of a checkpoint on a data set",
-    "embed": "features of images, to a file or into a gallery",
-    "search": "the images of a gallery that are most similar to others",
-    "calibrate": "what similarities mean for images like yours, stored in a checkpoint",
-    "compare": "do two images show one object",
-    "identify": "name the identity in an image, from those in a gallery, or answer unknown",
-    "cluster": "groups of images that show one object, from a folder of crops",
-    "suggest": "settings that fit a folder of crops, and why",
-    "export": "an encoder for other programs: ONNX, or weights for timm and torch with a model card",
-    "datasets": "which data sets are known, where each is looked for, what was found",
-    "demo": "the main job on built-in images: from a clean studio to a street without labels",
+GROUPS: dict[str, dict[str, str]] = {
+    "train": {
+        "train": "train an encoder: from unlabelled images alone, or with a labelled source as well",
+        "adapt": "adapt an encoder to your own cameras, from crops without labels; the better one is kept",
+    },
+    "use an encoder": {
+        "embed": "compute features of images, into a file or a gallery",
+        "search": "find the images of a gallery that are most similar to others",
+        "identify": "name the identity in an image, from those in a gallery, or answer unknown",
+        "compare": "decide whether two images show one object",
+        "calibrate": "find out what similarities mean for images like yours",
+        "export": "write an encoder for other programs: ONNX, or weights for timm and torch",
+    },
+    "look at your images": {
+        "cluster": "group the images of a folder by the object they show",
+        "suggest": "suggest settings that fit a folder of crops, with the reasons",
+        "datasets": "list the registered data sets, and where each is looked for",
+    },
+    "run and compare experiments": {
+        "evaluate": "measure mAP and top-k of a checkpoint on a data set",
+        "sweep": "train over seeds and settings, and compare the runs in a table",
+        "runs": "compare finished runs in a table: mean and standard deviation over seeds",
+    },
+    "other": {
+        "demo": "run the main task on built-in images",
+    },
 }
+"""The commands, as the overview shows them."""
 
+COMMANDS = {name: text for group in GROUPS.values() for name, text in group.items()}
 
 _PATIENCE = 10.0
 """Seconds that a process waits for the first process of its machine to print an error that both found."""
@@ -180,5 +192,6 @@ def _fail(message: str, code: str) -> None:
 
 def _overview() -> str:
     lines = ["usage: spcl COMMAND ...", "", "Re-identification without identity labels.", ""]
-    lines += [f"  {name:<10} {text}" for name, text in COMMANDS.items()]
-    return "\n".join([*lines, "", "spcl COMMAND --help explains a command; spcl --version prints the version."])
+    for title, commands in GROUPS.items():
+        lines += [f"{title}:", *(f"  {name:<10} {text}" for name, text in commands.items()), ""]
+    return "\n".join([*lines, "spcl COMMAND --help explains a command; spcl --version prints the version."])

@@ -9,10 +9,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Annotated, Literal, TypeVar
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal, TypeVar
 
 import tyro
 
+from spcl.cli.command_line import options_of
+from spcl.cli.computing import CommandOptions
 from spcl.config import DataConfig, NetworkConfig, Recipe, RunConfig, ScheduleConfig
 from spcl.threads import use_threads
 from spcl.training.adam import AdamSettings
@@ -21,12 +24,12 @@ from spcl.training.hybrid_memory import HybridMemorySettings
 from spcl.training.identity_sampling import IdentitySamplerSettings
 from spcl.training.self_paced_labels import SelfPacedLabelSettings
 
-T = TypeVar("T")
+T = TypeVar("T", bound=CommandOptions)
 _Short = tyro.conf.arg
 
 
-@dataclass(frozen=True)
-class _Shared:
+@dataclass(frozen=True, kw_only=True)
+class _Shared(CommandOptions):
     """Flags of both training scripts."""
 
     batch_size: Annotated[int, _Short(aliases=["-b"])] = 64
@@ -108,9 +111,12 @@ class _Shared:
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TrainUDA(_Shared):
     """Self-paced contrastive learning, unsupervised domain adaptation: a labelled source, an unlabelled target."""
+
+    usage: ClassVar[str] = "-ds DATA [-dt DATA] [options]"
+    example: ClassVar[str] = "python examples/spcl_train_uda.py -ds personx -dt market1501 --logs-dir logs/x2m"
 
     dataset_source: Annotated[str, _Short(aliases=["-ds"])] = ""
     """Labelled source: market1501, msmt17, personx, veri, vehicleid, vehiclex, or a path. Required."""
@@ -118,17 +124,23 @@ class TrainUDA(_Shared):
     """Unlabelled target: the name of a registered data set."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TrainUSL(_Shared):
     """Self-paced contrastive learning, unsupervised: an unlabelled data set alone."""
+
+    usage: ClassVar[str] = "[-d DATA] [options]"
+    example: ClassVar[str] = "python examples/spcl_train_usl.py -d market1501 --logs-dir logs/market"
 
     dataset: Annotated[str, _Short(aliases=["-d"])] = "market1501"
     """Data set: market1501, msmt17, personx, veri, vehicleid, vehiclex, or a path."""
 
 
 @dataclass(frozen=True)
-class Test:
+class Test(CommandOptions):
     """Test a trained checkpoint."""
+
+    usage: ClassVar[str] = "--resume FILE [-d DATA] [options]"
+    example: ClassVar[str] = "python examples/test.py -d market1501 --resume logs/market/model_best.pth.tar"
 
     resume: str
     """The checkpoint: ours or an official one."""
@@ -210,7 +222,7 @@ def evaluate(arguments: Sequence[str] | None = None) -> None:
 def _parse(kind: type[T], arguments: Sequence[str] | None) -> T:
     words = [_written_out(word, kind) for word in (sys.argv[1:] if arguments is None else arguments)]
     use_threads()
-    return tyro.cli(kind, args=words, config=(tyro.conf.FlagCreatePairsOff,))
+    return options_of(kind, words, Path(sys.argv[0]).name)
 
 
 def _written_out(word: str, kind: type[T]) -> str:
@@ -218,6 +230,6 @@ def _written_out(word: str, kind: type[T]) -> str:
     given, equals, value = word.partition("=")
     if not given.startswith("--"):
         return word
-    flags = [f"--{entry.name.replace('_', '-')}" for entry in fields(kind)]  # type: ignore[arg-type]
+    flags = [f"--{entry.name.replace('_', '-')}" for entry in fields(kind)]
     meant = [flag for flag in (*flags, "--help") if flag.startswith(given.replace("_", "-"))]
     return f"{meant[0]}{equals}{value}" if len(meant) == 1 else word

@@ -9,18 +9,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 import tyro
 
 from spcl.atomic_files import check_place
+from spcl.cli.command_line import options_of
 from spcl.cli.computing import ComputingOptions
 from spcl.cli.encoder_flags import EncoderOptions, with_flag_for_checkpoint, with_words_in_place
 from spcl.data.image_key import shown_path
 from spcl.data.source_options import DATA_DIR, Duplicates, Layout, SourceOptions
 from spcl.errors import InputError
 from spcl.inference.encode_options import EncodeOptions
-from spcl.launched import is_main_process
 from spcl.reporting.console import Reporter
 from spcl.threads import use_threads
 
@@ -32,19 +32,19 @@ class EncodingOptions(EncoderOptions):
     data_dir: str = DATA_DIR
     """Folder that holds the registered data sets."""
     columns: str = ""
-    """Names of a table's columns that differ: path=file,identity=track_id."""
+    """Columns of a table that have other names than ours: path=file,identity=track_id."""
     time_format: str = ""
-    """How times are written in a table, as strptime has it; empty: ISO 8601, EXIF's form or Unix time."""
+    """How a table's times are written, in the codes of strptime (%d.%m.%Y). Without it: ISO 8601, EXIF or Unix time."""
     layout: Layout = "auto"
-    """Images of a folder: all below it, or those of a data set's splits; auto: an error where they differ by much."""
+    """Images of a folder: all below it, or those of a data set's splits. auto: an error where these differ by much."""
     duplicates: Duplicates = "keep"
-    """Byte-identical copies: keep all, or the first alone."""
+    """Byte-identical copies: keep all, or only the first."""
     workers: int | Literal["auto"] = "auto"
-    """Threads that decode images; auto: as many as compute (--threads); 0: none of their own."""
+    """Threads that decode images. auto: as many as compute (--threads); 0: the thread that computes decodes."""
     device: str = "auto"
-    """auto, cpu, cuda, cuda:N or mps."""
+    """Where the network runs: auto, cpu, cuda, cuda:N or mps."""
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
-    """Precision of the network."""
+    """Floating-point precision of the network."""
 
     def check(self) -> None:
         """Check the shared options, then the number of threads that decode."""
@@ -80,7 +80,7 @@ class FeatureOptions(EncodingOptions):
     """As ``EncodingOptions``, for features that are compared with others: all of them are made in one way."""
 
     flip: bool = False
-    """Average the features of each image and its mirror image; the same for all that is compared."""
+    """Average the features of each image and its mirror image. Use it for all features that are compared."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,11 +88,11 @@ class AnswerOptions(FeatureOptions):
     """As ``FeatureOptions``, with a table for the answers."""
 
     output: Annotated[str, tyro.conf.arg(aliases=["-o"])] = ""
-    """Write the answers to a table, too: answers.csv or answers.parquet, one row each, with absolute paths."""
+    """Also write the answers to a table, .csv or .parquet: one row each, with absolute paths."""
     excel: bool = False
-    """The CSV is for a spreadsheet: with a byte-order mark, and ' before text that would be taken for a formula."""
+    """Write the CSV for a spreadsheet: with a byte-order mark, and ' before text that would be taken for a formula."""
     overwrite: bool = False
-    """Replace a table that is there already."""
+    """Replace a table that exists."""
 
     def check(self) -> None:
         """Check the shared options, then the place of the table."""
@@ -145,15 +145,7 @@ def parsed(
         arguments = with_flag_for_checkpoint(kind, arguments)
     refuse_repeated(arguments)
     refuse_empty(arguments)
-    given: dict[str, Any] = {} if default is None else {"default": default}
-    options: Options = tyro.cli(
-        kind,
-        args=list(arguments),
-        prog=prog,
-        config=(tyro.conf.FlagCreatePairsOff, *((tyro.conf.OmitArgPrefixes,) if flat else ())),
-        console_outputs=is_main_process(),
-        **given,
-    )
+    options = options_of(kind, arguments, prog, default=default, flat=flat)
     if isinstance(options, EncoderOptions):
         options = with_words_in_place(options, prog)
     options.check()

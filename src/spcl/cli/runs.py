@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import tyro
 
@@ -21,15 +21,16 @@ from spcl.experiments.table import check_ending, runs
 class Runs(ComputingOptions):
     """Mean and standard deviation over seeds of what finished runs have reached, in their last and their best epoch.
 
-    Runs of one row differ in their seed alone. Example: spcl runs runs/* -o table.tex
+    Runs of one row differ in their seed alone.
     """
 
-    folders: tyro.conf.Positional[
-        Annotated[tuple[str, ...], tyro.conf.arg(metavar="FOLDER ...", help_behavior_hint="")]
-    ] = ()
+    usage: ClassVar[str] = "FOLDER ... [options]"
+    example: ClassVar[str] = "spcl runs runs/* -o table.tex"
+
+    folders: tyro.conf.Positional[tuple[str, ...]] = ()
     """Folders of runs, or folders that hold runs."""
     output: Annotated[str, tyro.conf.arg(aliases=["-o"])] = ""
-    """Write the table, too: .csv, .md or .tex; a file that is there is replaced."""
+    """Also write the table to this file: .csv, .md or .tex. A file that exists is replaced."""
     json: bool = False
     """Print the table as JSON."""
 

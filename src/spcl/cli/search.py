@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import tyro
 
@@ -34,31 +34,35 @@ class Search(AnswerOptions):
     kind, which are embedded first.
     """
 
+    usage: ClassVar[str] = "[CHECKPOINT] GALLERY QUERY ... [options]"
+    example: ClassVar[str] = "spcl search gallery query.jpg --top 20 --save-picture ranked.png"
+
     other_words: ClassVar[tuple[str, ...]] = (
         "gallery",
         "query",
     )
 
     checkpoint: CheckpointWord = ""
-    """The encoder that the gallery was made with. Without one: what it remembers; for images, ImageNet weights."""
-    gallery: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="GALLERY", help_behavior_hint="")]] = ""
+    """The encoder that the gallery was made with. Without one: the encoder that the gallery names; for images, ImageNet
+    weights."""
+    gallery: tyro.conf.Positional[str] = ""
     """A gallery, a features file, or images: a folder with all below it, a table of paths, a registered data set."""
-    query: tyro.conf.Positional[Annotated[tuple[str, ...], tyro.conf.arg(metavar="QUERY", help_behavior_hint="")]] = ()
+    query: tyro.conf.Positional[tuple[str, ...]] = ()
     """The images to search for: one, several, or a folder."""
     identity_from: IdentityFrom = "auto"
-    """Identities of a gallery of images: a table's column; the folder an image lies in; the number before _c."""
+    """Identities of a gallery of images: a table's column, the folder of an image, or the number before _c."""
     top: int = 10
-    """Images to find for each query."""
+    """Number of images to find for each query."""
     camera_not: tuple[str, ...] = ()
-    """Leave out the images of these cameras, as their file names (_c3 is 3) or your table call them."""
+    """Leave out the images of these cameras, named as in your table or in the file names (_c3 is 3)."""
     where: str = ""
-    """Only images that pass a filter: "time >= '2026-01-01 08:00' and identity is not null"."""
+    """Find only images that pass this filter, for example "time >= '2026-01-01 08:00' and identity is not null"."""
     exact: bool = False
-    """Compare every image, also where the gallery has an index."""
+    """Compare with every image, even where the gallery has an index."""
     rerank: bool = False
-    """Order the 100 (or 4 x top) most similar images of each query by k-reciprocal re-ranking among themselves."""
+    """Re-rank the 100 most similar images of each query (4 x top, if that is more) by their k-reciprocal neighbours."""
     save_picture: str = ""
-    """Draw the queries and what was found: ranked.png."""
+    """Draw the queries and what was found into this PNG file."""
     json: bool = False
     """Print what was found as JSON."""
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import tyro
 
@@ -24,12 +25,15 @@ class Suggest(GroupingOptions):
     fit; spcl train --eps auto suggests them for itself at its start.
     """
 
+    usage: ClassVar[str] = "IMAGES [options]"
+    example: ClassVar[str] = "spcl suggest crops --picture curves.png"
+
     images: tyro.conf.Positional[str]
     """A folder with all below it, a table of paths (CSV, Parquet) or a registered data set."""
     picture: str = ""
     """Draw the curves behind the suggestion into this PNG file."""
     json: bool = False
-    """Print everything as JSON, the curve of the suggested k1 included."""
+    """Print the result as JSON, with the curve of the suggested k1."""
 
     def check(self) -> None:
         """As for both; and the place of the picture."""

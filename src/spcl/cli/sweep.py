@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import tyro
 
@@ -25,25 +25,25 @@ from spcl.tracking.trackers import tracker_names
 
 @dataclass(frozen=True)
 class Sweep(ComputingOptions):
-    """Train once for every combination of settings and seeds; the same command again goes on where it was stopped.
+    """Train once for every combination of settings and seeds; the same command again goes on where it was stopped."""
 
-    Example: spcl sweep spcl market1501 --seed 1 2 3 --set labels.eps=0.5,0.6
-    """
+    usage: ClassVar[str] = "RECIPE DATA [--seed N ...] [--set NAME=VALUE,... ...] [options]"
+    example: ClassVar[str] = "spcl sweep spcl market1501 --seed 1 2 3 --set labels.eps=0.5,0.6"
 
-    recipe: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="RECIPE", help_behavior_hint="")]] = ""
-    """What all runs have in common: spcl, person, vehicle, quick, or a TOML file."""
-    data: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="DATA", help_behavior_hint="")]] = ""
+    recipe: tyro.conf.Positional[str] = ""
+    """The recipe of all runs: spcl, person, vehicle, quick, or a TOML file."""
+    data: tyro.conf.Positional[str] = ""
     """The unlabelled images: a registered name or a path."""
     source: str = ""
     """Labelled source domain: a registered name or a path; several as a+b."""
     seed: tuple[int, ...] = ()
-    """One run for each; without: the recipe's own."""
-    settings: Annotated[tuple[str, ...], tyro.conf.arg(name="set", metavar="NAME=VALUE,...")] = ()
-    """Settings of the recipe by dotted name, each with one or several values: labels.eps=0.5,0.6 schedule.epochs=20."""
+    """Seeds, one run for each. Without it: the recipe's seed."""
+    settings: Annotated[tuple[str, ...], tyro.conf.arg(name="set")] = ()
+    """Settings of the recipe, each with one or several values: labels.eps=0.5,0.6 schedule.epochs=20."""
     logs_dir: str = "runs/sweep"
-    """Each run has a folder of its own in it; table.csv, table.md and table.tex lie beside them."""
+    """Folder of the runs, one folder for each, and of table.csv, table.md and table.tex."""
     devices: tuple[str, ...] = ()
-    """One run at a time on each: cuda:0 cuda:1. Without: one run after the other, where the recipe says."""
+    """Devices, each of which trains one run at a time: cuda:0 cuda:1. Without it: one run after the other."""
     log: Annotated[str, tyro.conf.arg(aliases=["--trackers"])] = ""
     """Send figures and pictures to experiment trackers: tensorboard, mlflow, wandb, trackio; several as a,b."""
     json: bool = False

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import tyro
 
@@ -31,12 +31,16 @@ class Train(ComputingOptions):
     identity, a flat folder of crops, or a CSV / Parquet manifest.
     """
 
+    usage: ClassVar[str] = "[DATA] [options]"
+    example: ClassVar[str] = "spcl train crops --recipe quick --logs-dir runs/crops"
+
     data: tyro.conf.Positional[str] = ""
-    """The unlabelled images; the same as --target."""
+    """The unlabelled images: a registered name or a path. The same as --target."""
     recipe: str = "spcl"
-    """Settings to start from: spcl (the paper), person, vehicle, quick (for a CPU), or a TOML file."""
+    """Recipe to start from: spcl (the paper), person, vehicle, quick (for a CPU), or a TOML file. Its values are the
+    defaults below."""
     config: str = ""
-    """A TOML file of settings, laid over the recipe."""
+    """A TOML file of settings that replace those of the recipe. Flags replace both."""
     resume: bool = False
     """Continue the run in the log folder."""
     resume_or_start: bool = False
