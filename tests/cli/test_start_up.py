@@ -34,9 +34,9 @@ for command in COMMANDS:
     code, text = answered(main, command, "--no-such-flag")
     assert code == 2 and "--help" in text, (command, code, text)
 for script in (official.train_uda, official.train_usl, official.evaluate):
-    code, text = answered(script, "--help")
+    code, text = answered(lambda words: run_guarded(lambda: script(words)), "--help")
     assert code == 0 and "usage" in text, (script, code, text)
-    code, text = answered(script, "--no-such-flag")
+    code, text = answered(lambda words: run_guarded(lambda: script(words)), "--no-such-flag")
     assert code == 2 and "--help" in text, (script, code, text)
 for words in ("compare c", "train x --epochs none", "cluster x -o y --eps 2", "export c out.txt", "suggest x --k1"):
     assert answered(main, *words.split())[0] == 2, words

@@ -54,7 +54,10 @@ class Calibrate(FeatureOptions):
         """Check the shared options, then the rate, the seed, the place of the file."""
         super().check()
         if self.identity_from != "auto" and not self.labels:
-            raise InputError(f"--identity-from {self.identity_from} is for labels; add --labels, or leave it out")
+            raise InputError(
+                f"--identity-from {self.identity_from} is for labels; add --labels, or leave it out",
+                code="option-does-not-apply",
+            )
         at_least("--seed", self.seed, 0)
         checked_rate(self.false_match_rate)
         if self.output:
@@ -62,7 +65,8 @@ class Calibrate(FeatureOptions):
         elif not self.named_checkpoint:
             raise InputError(
                 "where to? Without a checkpoint the calibration is written to a file: give -o calibration.json, which "
-                "spcl compare and spcl identify take as --calibration"
+                "spcl compare and spcl identify take as --calibration",
+                code="missing-argument",
             )
 
     def request(self) -> CalibrationRequest:

@@ -52,7 +52,10 @@ class Cluster(GroupingOptions):
         super().check()
         at_least("--min-size", self.min_size, 0)
         if self.eps != "auto" and not 0.02 <= self.eps < 0.98:
-            raise InputError(f"--eps is {self.eps:g}; expected auto, or a distance from 0.02 to below 0.98")
+            raise InputError(
+                f"--eps is {self.eps:g}; expected auto, or a distance from 0.02 to below 0.98",
+                code="setting-out-of-range",
+            )
         for flag, value in (("--k1", self.k1), ("--k2", self.k2)):
             if value != "auto":
                 at_least(flag, value, 1)

@@ -59,7 +59,7 @@ class Compare(EncoderOptions):
         checked_rate(self.false_match_rate)
         for given in (self.first, self.second):
             if Path(given).is_dir():
-                raise InputError(f"{given} is a folder; give one image")
+                raise InputError(f"{given} is a folder; give one image", code="not-an-image")
 
     def request(self) -> ComparisonRequest:
         """What is asked for."""

@@ -53,23 +53,29 @@ class EncoderOptions(ComputingOptions):
         """Check the shared options, then flags that contradict each other."""
         super().check()
         if self.checkpoint and self.encoder not in ("", self.checkpoint):
-            raise InputError(f"two encoders: {self.checkpoint} and --encoder {self.encoder}; give one of both")
+            raise InputError(
+                f"two encoders: {self.checkpoint} and --encoder {self.encoder}; give one of both",
+                code="option-contradiction",
+            )
         PixelRange.parse(self.range)
         if self.named_checkpoint == self.encoder != "" and not _may_be_checkpoint(self.encoder):
             arch = self.encoder if self.encoder.startswith("timm/") else "NAME"
             raise InputError(
                 f"there is no checkpoint {self.encoder}; --encoder is {IMAGENET} or a checkpoint. A network without a "
-                f"checkpoint is named by --arch {arch}, and weights that are no checkpoint by --pretrained FILE"
+                f"checkpoint is named by --arch {arch}, and weights that are no checkpoint by --pretrained FILE",
+                code="no-such-file",
             )
         if self.named_checkpoint and self.range != "auto":
             raise InputError(
                 f"--range {self.range} is for a network without a checkpoint, and {self.named_checkpoint} keeps the "
-                "range that it was trained with; leave --range out"
+                "range that it was trained with; leave --range out",
+                code="option-does-not-apply",
             )
         if self.named_checkpoint and self.pretrained != "auto":
             raise InputError(
                 f"--pretrained {self.pretrained} is for a network without a checkpoint, and {self.named_checkpoint} "
-                "has weights; give one of both"
+                "has weights; give one of both",
+                code="option-contradiction",
             )
 
     @property
@@ -117,16 +123,21 @@ def with_words_in_place(options: Options, prog: str) -> Options:
     has_other = options.encoder or options.pretrained != "auto"
     is_first = is_called_one if takes_many else len(words) > len(names) or (is_called_one and not has_other)
     if is_first and options.encoder not in ("", words[0]):
-        raise InputError(f"two encoders: {words[0]} and --encoder {options.encoder}; give one of both")
+        raise InputError(
+            f"two encoders: {words[0]} and --encoder {options.encoder}; give one of both", code="option-contradiction"
+        )
     if is_first and not is_called_one and Path(words[0]).is_dir():
         raise InputError(
-            f"{words[0]} is no checkpoint ({what_is_there(Path(words[0]))}), and {usage} takes no more words"
+            f"{words[0]} is no checkpoint ({what_is_there(Path(words[0]))}), and {usage} takes no more words",
+            code="not-a-checkpoint",
         )
     rest = words[1:] if is_first else words
     fixed = names[:-1] if takes_many else names
     if len(rest) < len(fixed):
         missing = fixed[len(rest)].replace("_", " ")
-        raise InputError(f"{missing} is missing{f' after {words[-1]}' if words else ''}; expected {usage}")
+        raise InputError(
+            f"{missing} is missing{f' after {words[-1]}' if words else ''}; expected {usage}", code="missing-argument"
+        )
     placed: dict[str, str | tuple[str, ...]] = dict(zip(fixed, rest, strict=False))
     if takes_many:
         placed[names[-1]] = tuple(rest[len(fixed) :])
@@ -141,7 +152,7 @@ def with_flag_for_checkpoint(kind: type[EncoderOptions], words: Sequence[str]) -
     """
     flags = {word.partition("=")[0] for word in words}
     if kind.other_words and {"--checkpoint", "--encoder"} <= flags:
-        raise InputError("two encoders: --checkpoint and --encoder; give one of both")
+        raise InputError("two encoders: --checkpoint and --encoder; give one of both", code="option-contradiction")
     return [re.sub(r"^--checkpoint(?==|$)", "--encoder", word) if kind.other_words else word for word in words]
 
 

@@ -74,7 +74,9 @@ class Evaluate(EncodingOptions):
             ("--save-picture", self.save_picture, ".png"),
         ):
             if place and Path(place).suffix != ending:
-                raise InputError(f"{flag} is {place}; expected the name of a file that ends in {ending}")
+                raise InputError(
+                    f"{flag} is {place}; expected the name of a file that ends in {ending}", code="wrong-file-kind"
+                )
             if place:
                 check_place(Path(place))
 

@@ -97,7 +97,8 @@ def recipe_of(flags: Flags, recipe: Recipe) -> Recipe:
             raise InputError(
                 f"{', '.join('--' + name.replace('_', '-') for name in changed)}: a setting of {section} of the kind "
                 f"{_PARTS[section][1]!r}, and the recipe has {kind!r}; write its settings under [{section}] in a file "
-                "(--config)"
+                "(--config)",
+                code="option-does-not-apply",
             )
         values[section] = values.get(section, {}) | changed
     return overlay(recipe, values, "command line")

@@ -44,6 +44,7 @@ GROUPS: dict[str, dict[str, str]] = {
     },
     "other": {
         "demo": "run the main task on built-in images",
+        "bench": "measure how fast this machine clusters and ranks",
     },
 }
 """The commands, as the overview shows them."""
@@ -71,7 +72,7 @@ def _run(words: list[str]) -> None:
     if words[0] not in COMMANDS:
         near = get_close_matches(words[0], COMMANDS, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"expected one of: {', '.join(COMMANDS)}"
-        raise InputError(f"there is no command {words[0]!r}; {hint}")
+        raise InputError(f"there is no command {words[0]!r}; {hint}", code="no-such-command")
     import_module(f"spcl.cli.{words[0]}").main(words[1:])
 
 

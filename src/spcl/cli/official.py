@@ -9,7 +9,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from pathlib import Path
 from typing import Annotated, ClassVar, Literal, TypeVar
 
 import tyro
@@ -37,9 +36,9 @@ class _Shared(CommandOptions):
     workers: Annotated[int | Literal["auto"], _Short(aliases=["-j"])] = "auto"
     """Threads that decode images; auto: as many as compute; 0: none of their own."""
     height: int = 256
-    """Input height."""
+    """Height of the images that the network sees, pixels."""
     width: int = 128
-    """Input width."""
+    """Width of the images that the network sees, pixels."""
     num_instances: int = 4
     """Images of each identity in a batch; 0: images are drawn at random."""
     eps: float = 0.6
@@ -63,7 +62,7 @@ class _Shared(CommandOptions):
     weight_decay: float = 5e-4
     """Weight decay."""
     epochs: int = 50
-    """Epochs."""
+    """Number of epochs."""
     iters: int = 400
     """Steps of an epoch."""
     step_size: int = 20
@@ -147,13 +146,13 @@ class Test(CommandOptions):
     dataset: Annotated[str, _Short(aliases=["-d"])] = "market1501"
     """Data set: market1501, msmt17, personx, veri, vehicleid, vehiclex, or a path."""
     batch_size: Annotated[int, _Short(aliases=["-b"])] = 256
-    """Images at a time."""
+    """Images in a batch."""
     workers: Annotated[int | Literal["auto"], _Short(aliases=["-j"])] = "auto"
     """Threads that decode images; auto: as many as compute; 0: none of their own."""
     height: int = 256
-    """Input height."""
+    """Height of the images that the network sees, pixels."""
     width: int = 128
-    """Input width."""
+    """Width of the images that the network sees, pixels."""
     arch: Annotated[str, _Short(aliases=["-a"])] = "resnet50"
     """Architecture of the checkpoint."""
     features: int = 0
@@ -181,11 +180,12 @@ def train_uda(arguments: Sequence[str] | None = None) -> None:
     from spcl.cli.train import run_training_command
     from spcl.errors import InputError
 
-    options = _parse(TrainUDA, arguments)
+    options = _parse(TrainUDA, arguments, "spcl_train_uda.py")
     if not options.dataset_source:
         raise InputError(
             "a source data set is needed: -ds/--dataset-source NAME or PATH. "
-            "(The official default, DukeMTMC, was withdrawn by its authors)"
+            "(The official default, DukeMTMC, was withdrawn by its authors)",
+            code="missing-argument",
         )
     run_training_command(options.to_recipe(options.dataset_source, options.dataset_target), resume=options.resume)
 
@@ -194,7 +194,7 @@ def train_usl(arguments: Sequence[str] | None = None) -> None:
     """``examples/spcl_train_usl.py``."""
     from spcl.cli.train import run_training_command
 
-    options = _parse(TrainUSL, arguments)
+    options = _parse(TrainUSL, arguments, "spcl_train_usl.py")
     run_training_command(options.to_recipe("", options.dataset), resume=options.resume)
 
 
@@ -203,7 +203,7 @@ def evaluate(arguments: Sequence[str] | None = None) -> None:
     from spcl.cli.evaluate import Evaluate, run_evaluation
     from spcl.inference.evaluate_dataset import ExpectedCheckpoint
 
-    options = _parse(Test, arguments)
+    options = _parse(Test, arguments, "test.py")
     run_evaluation(
         Evaluate(
             options.resume,
@@ -219,10 +219,10 @@ def evaluate(arguments: Sequence[str] | None = None) -> None:
     )
 
 
-def _parse(kind: type[T], arguments: Sequence[str] | None) -> T:
+def _parse(kind: type[T], arguments: Sequence[str] | None, prog: str) -> T:
     words = [_written_out(word, kind) for word in (sys.argv[1:] if arguments is None else arguments)]
     use_threads()
-    return options_of(kind, words, Path(sys.argv[0]).name)
+    return options_of(kind, words, prog)
 
 
 def _written_out(word: str, kind: type[T]) -> str:

@@ -100,16 +100,25 @@ class AnswerOptions(FeatureOptions):
         if not self.output:
             if self.excel or self.overwrite:
                 flag = "--excel" if self.excel else "--overwrite"
-                raise InputError(f"{flag} is about a table of answers: add -o answers.csv")
+                raise InputError(
+                    f"{flag} is about a table of answers: add -o answers.csv", code="option-does-not-apply"
+                )
             return
         path = Path(self.output)
         if path.suffix.lower() not in (".csv", ".parquet"):
-            raise InputError(f"answers are written to a file that ends in .csv or .parquet, not to {path}")
+            raise InputError(
+                f"answers are written to a file that ends in .csv or .parquet, not to {path}", code="wrong-file-kind"
+            )
         if self.excel and path.suffix.lower() != ".csv":
-            raise InputError(f"--excel is for a CSV file, and {path} is none: leave it out, or write to a .csv")
+            raise InputError(
+                f"--excel is for a CSV file, and {path} is none: leave it out, or write to a .csv",
+                code="wrong-file-kind",
+            )
         check_place(path)
         if path.exists() and not self.overwrite:
-            raise InputError(f"{path} is there already; give another name, or --overwrite to replace it")
+            raise InputError(
+                f"{path} is there already; give another name, or --overwrite to replace it", code="file-exists"
+            )
 
 
 _DATA_AND_PLACES = frozenset(
@@ -174,14 +183,15 @@ def refuse_repeated(words: Sequence[str]) -> None:
         name = flag.replace("_", "-")
         if name in _DATA_AND_PLACES and given.setdefault(name, values) != values:
             first, second = " ".join(given[name]), " ".join(values)
-            raise InputError(f"{flag} is given twice, with {first} and {second}; give it once")
+            raise InputError(f"{flag} is given twice, with {first} and {second}; give it once", code="flag-given-twice")
 
 
 def refuse_empty(words: Sequence[str]) -> None:
     """Raise an ``InputError`` for an empty word that is no flag's value: it would count as one that was left out."""
     if any(not word and (at == 0 or not words[at - 1].startswith("-")) for at, word in enumerate(words)):
         raise InputError(
-            "an empty word is given where a checkpoint or images are expected; is a variable of your shell not set?"
+            "an empty word is given where a checkpoint or images are expected; is a variable of your shell not set?",
+            code="missing-argument",
         )
 
 
@@ -196,10 +206,13 @@ def print_broken(broken: Sequence[tuple[Path, str]], report: Reporter) -> None:
 def at_least(flag: str, value: int, least: int) -> None:
     """Raise an ``InputError`` for a value that is too small."""
     if value < least:
-        raise InputError(f"{flag} is {value}; expected at least {least}")
+        raise InputError(f"{flag} is {value}; expected at least {least}", code="setting-out-of-range")
 
 
 def checked_rate(rate: float) -> None:
     """Raise an ``InputError`` for a false-match rate that is none."""
     if not 0 < rate < 1:
-        raise InputError(f"the false-match rate is {rate:g}; expected above 0 and below 1, 0.01 say")
+        raise InputError(
+            f"the false-match rate is {rate:g}; expected above 0 and below 1, for example 0.01",
+            code="setting-out-of-range",
+        )

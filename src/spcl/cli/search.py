@@ -71,7 +71,10 @@ class Search(AnswerOptions):
         super().check()
         at_least("--top", self.top, 1)
         if self.save_picture and Path(self.save_picture).suffix != ".png":
-            raise InputError(f"a picture is written as PNG: --save-picture {self.save_picture} must end in .png")
+            raise InputError(
+                f"a picture is written as PNG: --save-picture {self.save_picture} must end in .png",
+                code="wrong-file-kind",
+            )
         if self.save_picture:
             check_place(Path(self.save_picture))
 

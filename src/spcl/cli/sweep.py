@@ -54,7 +54,8 @@ class Sweep(ComputingOptions):
         super().check()
         if not self.recipe or not self.data:
             raise InputError(
-                "which recipe and which images? spcl sweep RECIPE DATA --seed 1 2 3 --set labels.eps=0.5,0.6"
+                "which recipe and which images? spcl sweep RECIPE DATA --seed 1 2 3 --set labels.eps=0.5,0.6",
+                code="missing-argument",
             )
         tracker_names(self.log)
 
@@ -79,7 +80,10 @@ def main(arguments: Sequence[str]) -> None:
     _print(result, options)
     if result.failed:
         reasons = "; ".join(f"{folder.name}: {reason}" for folder, reason in result.failed.items())
-        raise InputError(f"{len(result.failed)} of {len(planned)} runs failed, which the table leaves out: {reasons}")
+        raise InputError(
+            f"{len(result.failed)} of {len(planned)} runs failed, which the table leaves out: {reasons}",
+            code="run-failed",
+        )
 
 
 def gathered(arguments: Sequence[str], flag: str, belongs: Callable[[str], bool]) -> list[str]:

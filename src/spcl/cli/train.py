@@ -61,7 +61,9 @@ def main(arguments: Sequence[str]) -> None:
     options, recipe = parsed_recipe(arguments)
     target = recipe.data.target
     if options.data and target and options.data != target:
-        raise InputError(f"two targets: {options.data!r} and --target {target!r}; give one")
+        raise InputError(
+            f"two targets: {options.data!r} and --target {target!r}; give one", code="option-contradiction"
+        )
     recipe = overlay(recipe, {"data": {"target": options.data or target}}, "command line")
     run_training_command(
         recipe, resume=options.resume, or_start=options.resume_or_start, log=tracker_names(options.log)
