@@ -22,11 +22,7 @@ from spcl.cli.main import COMMANDS, GROUPS, main
 from spcl.cli.train import Train
 from spcl.config import load_recipe
 
-KINDS = {
-    f"spcl {name}": getattr(import_module(f"spcl.cli.{name}"), name.capitalize())
-    for name in COMMANDS
-    if name != "bench"
-}
+KINDS = {f"spcl {name}": getattr(import_module(f"spcl.cli.{name}"), name.capitalize()) for name in COMMANDS}
 KINDS |= {
     "spcl_train_uda.py": official.TrainUDA,
     "spcl_train_usl.py": official.TrainUSL,

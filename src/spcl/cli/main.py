@@ -44,7 +44,6 @@ GROUPS: dict[str, dict[str, str]] = {
     },
     "other": {
         "demo": "run the main task on built-in images",
-        "bench": "measure how fast this machine clusters and ranks",
     },
 }
 """The commands, as the overview shows them."""
