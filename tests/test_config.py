@@ -36,7 +36,7 @@ def test_every_recipe_loads_and_survives_toml(name, tmp_path):
         ({"schedule": {"epochs": 0}}, "epochs is 0; expected at least 1"),
         ({"network": {"batch_norm_group": 1}}, "batch_norm_group is 1"),
         ({"data": {"image_memory": inf}}, "image_memory is inf; expected a finite number of GiB"),
-        ({"schedule": {"lr": inf}}, "lr is inf; expected a positive, finite number"),
+        ({"schedule": {"lr": inf}}, "lr is inf; expected a finite number, 0 or more"),
         ({"schedule": {"weight_decay": nan}}, "weight_decay is nan; expected a finite number"),
         ({"memory": {"temperature": inf}}, "temperature is inf; expected a positive, finite number"),
     ],

@@ -438,7 +438,7 @@ def test_a_reader_that_has_gone_is_no_error_and_a_full_disk_is_one():
     ],
 )
 def test_official_flags_as_the_official_parser_takes_them(words, name, expected):
-    assert getattr(official._parse(official.TrainUSL, words.split()), name) == expected
+    assert getattr(official.parsed_flags(official.TrainUSL, words.split()), name) == expected
 
 
 def test_a_comparison_of_a_folder_asks_for_one_image(tmp_path, capsys):

@@ -57,8 +57,8 @@ def options_of(
                 console_outputs=False,
                 **given,
             )
-    except SystemExit:
-        raise _fault(words, flags, prog) from None
+    except SystemExit as ended:
+        raise _refused_setting(ended, flags) or _fault(words, flags, prog) from None
     return options
 
 
@@ -69,6 +69,17 @@ def refuse_valued_switches(words: Sequence[str], flags: Sequence[Flag], prog: st
         name, equals, value = word.partition("=")
         if equals and name.replace("_", "-") in switches:
             raise InputError(f"{name} takes no value, got {value!r}; {_pointer(prog)}", code="bad-value")
+
+
+def _refused_setting(ended: SystemExit, flags: Sequence[Flag]) -> InputError | None:
+    """The error of nested settings that refused a value, which the parser wraps; it names the flag."""
+    error: BaseException | None = ended
+    while error is not None and not isinstance(error, InputError):
+        error = error.__context__
+    if error is None:
+        return None
+    name = str(error).partition(" ")[0].replace("_", "-")
+    return InputError(f"{'--' * any(flag.name == name for flag in flags)}{error}", code=error.code)
 
 
 def is_flag(word: str) -> bool:

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
-from typing import Annotated, ClassVar, Literal, TypeVar
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, TypeVar
 
 import tyro
 
 from spcl.cli.command_line import options_of
 from spcl.cli.computing import CommandOptions
+from spcl.cli.described_flags import described_flags
+from spcl.cli.official_values import OF_TEST, OF_TRAINING, READ_AS, Refusal, refuse_values
 from spcl.config import DataConfig, NetworkConfig, Recipe, RunConfig, ScheduleConfig
+from spcl.errors import InputError
 from spcl.threads import use_threads
 from spcl.training.adam import AdamSettings
 from spcl.training.contrastive import ContrastiveSettings
@@ -23,13 +26,34 @@ from spcl.training.hybrid_memory import HybridMemorySettings
 from spcl.training.identity_sampling import IdentitySamplerSettings
 from spcl.training.self_paced_labels import SelfPacedLabelSettings
 
-T = TypeVar("T", bound=CommandOptions)
+if TYPE_CHECKING:
+    from spcl.cli.evaluate import Evaluate
+    from spcl.inference.evaluate_dataset import ExpectedCheckpoint
+
 _Short = tyro.conf.arg
 
 
+@dataclass(frozen=True)
+class _Official(CommandOptions):
+    """Flags of an official script.
+
+    Attributes:
+        script: Name of the script.
+        refusals: Values that are refused, and why.
+    """
+
+    script: ClassVar[str] = ""
+    refusals: ClassVar[tuple[Refusal, ...]] = ()
+
+
+T = TypeVar("T", bound=_Official)
+
+
 @dataclass(frozen=True, kw_only=True)
-class _Shared(CommandOptions):
+class _Shared(_Official):
     """Flags of both training scripts."""
+
+    refusals: ClassVar[tuple[Refusal, ...]] = OF_TRAINING
 
     batch_size: Annotated[int, _Short(aliases=["-b"])] = 64
     """Images of each domain in a batch."""
@@ -40,7 +64,7 @@ class _Shared(CommandOptions):
     width: int = 128
     """Width of the images that the network sees, pixels."""
     num_instances: int = 4
-    """Images of each identity in a batch; 0: images are drawn at random."""
+    """Images of each identity in a batch; 0 or less: images are drawn at random."""
     eps: float = 0.6
     """Largest distance of two neighbours in DBSCAN."""
     eps_gap: float = 0.02
@@ -52,15 +76,15 @@ class _Shared(CommandOptions):
     arch: Annotated[str, _Short(aliases=["-a"])] = "resnet50"
     """resnet18/34/50/101/152, resnet_ibn50a, resnet_ibn101a, or timm/NAME."""
     features: int = 0
-    """Length of an embedding layer; 0: none."""
+    """Length of an embedding layer; 0 or less: none."""
     dropout: float = 0.0
-    """Dropout on the feature."""
+    """Dropout on the feature in training; 0 or less: none."""
     momentum: float = 0.2
-    """Momentum of the hybrid memory."""
+    """Share of the old feature when a memory row is updated."""
     lr: float = 0.00035
-    """Learning rate."""
+    """Learning rate of Adam; 0: the weights stay as they are."""
     weight_decay: float = 5e-4
-    """Weight decay."""
+    """Weight decay of Adam."""
     epochs: int = 50
     """Number of epochs."""
     iters: int = 400
@@ -70,11 +94,11 @@ class _Shared(CommandOptions):
     seed: int = 1
     """Seed of every random draw."""
     print_freq: int = 10
-    """Kept for compatibility: progress is shown continuously, with an estimate."""
+    """Has no effect: progress is shown continuously, with an estimate."""
     eval_step: int = 10
     """Epochs between two evaluations."""
     temp: float = 0.05
-    """Temperature of the loss."""
+    """Temperature of the loss: similarities are divided by it."""
     data_dir: str = "examples/data"
     """Folder of the data sets."""
     logs_dir: str = "examples/logs"
@@ -83,6 +107,10 @@ class _Shared(CommandOptions):
     """auto: ImageNet weights, found or downloaded; none: random weights; otherwise a file."""
     resume: bool = False
     """Continue the run in the log folder. (New: the official scripts cannot.)"""
+
+    def check(self) -> None:
+        """Raise an ``InputError`` for values that do not go together."""
+        self.to_recipe("", "")
 
     def to_recipe(self, source: str, target: str) -> Recipe:
         """These flags as a recipe."""
@@ -114,6 +142,7 @@ class _Shared(CommandOptions):
 class TrainUDA(_Shared):
     """Self-paced contrastive learning, unsupervised domain adaptation: a labelled source, an unlabelled target."""
 
+    script: ClassVar[str] = "spcl_train_uda.py"
     usage: ClassVar[str] = "-ds DATA [-dt DATA] [options]"
     example: ClassVar[str] = "python examples/spcl_train_uda.py -ds personx -dt market1501 --logs-dir logs/x2m"
 
@@ -127,6 +156,7 @@ class TrainUDA(_Shared):
 class TrainUSL(_Shared):
     """Self-paced contrastive learning, unsupervised: an unlabelled data set alone."""
 
+    script: ClassVar[str] = "spcl_train_usl.py"
     usage: ClassVar[str] = "[-d DATA] [options]"
     example: ClassVar[str] = "python examples/spcl_train_usl.py -d market1501 --logs-dir logs/market"
 
@@ -135,9 +165,11 @@ class TrainUSL(_Shared):
 
 
 @dataclass(frozen=True)
-class Test(CommandOptions):
+class Test(_Official):
     """Test a trained checkpoint."""
 
+    script: ClassVar[str] = "test.py"
+    refusals: ClassVar[tuple[Refusal, ...]] = OF_TEST
     usage: ClassVar[str] = "--resume FILE [-d DATA] [options]"
     example: ClassVar[str] = "python examples/test.py -d market1501 --resume logs/market/model_best.pth.tar"
 
@@ -156,7 +188,7 @@ class Test(CommandOptions):
     arch: Annotated[str, _Short(aliases=["-a"])] = "resnet50"
     """Architecture of the checkpoint."""
     features: int = 0
-    """Length of its embedding layer; 0: none."""
+    """Length of its embedding layer; 0 or less: none."""
     dropout: float = 0.0
     """Has no effect on a test; kept for compatibility."""
     rerank: bool = False
@@ -174,13 +206,30 @@ class Test(CommandOptions):
     pretrained: str = "auto"
     """Has no effect on a test: the weights are the checkpoint's."""
 
+    def to_evaluation(self) -> tuple[Evaluate, ExpectedCheckpoint]:
+        """These flags as those of ``spcl evaluate``, and what the checkpoint must be."""
+        from spcl.cli.evaluate import Evaluate
+        from spcl.inference.evaluate_dataset import ExpectedCheckpoint
+
+        options = Evaluate(
+            self.resume,
+            self.dataset,
+            rerank=self.rerank,
+            batch_size=self.batch_size,
+            data_dir=self.data_dir,
+            arch=self.arch,
+            # Without --dsbn the official script has one batch norm, whatever --test-source says.
+            domain="source" if self.test_source and self.dsbn else "target",
+            workers=self.workers,
+        )
+        return options, ExpectedCheckpoint((self.height, self.width), self.features, self.dsbn)
+
 
 def train_uda(arguments: Sequence[str] | None = None) -> None:
     """``examples/spcl_train_uda.py``."""
     from spcl.cli.train import run_training_command
-    from spcl.errors import InputError
 
-    options = _parse(TrainUDA, arguments, "spcl_train_uda.py")
+    options = parsed_flags(TrainUDA, arguments)
     if not options.dataset_source:
         raise InputError(
             "a source data set is needed: -ds/--dataset-source NAME or PATH. "
@@ -194,35 +243,40 @@ def train_usl(arguments: Sequence[str] | None = None) -> None:
     """``examples/spcl_train_usl.py``."""
     from spcl.cli.train import run_training_command
 
-    options = _parse(TrainUSL, arguments, "spcl_train_usl.py")
+    options = parsed_flags(TrainUSL, arguments)
     run_training_command(options.to_recipe("", options.dataset), resume=options.resume)
 
 
 def evaluate(arguments: Sequence[str] | None = None) -> None:
     """``examples/test.py``."""
-    from spcl.cli.evaluate import Evaluate, run_evaluation
-    from spcl.inference.evaluate_dataset import ExpectedCheckpoint
+    from spcl.cli.evaluate import run_evaluation
 
-    options = _parse(Test, arguments, "test.py")
-    run_evaluation(
-        Evaluate(
-            options.resume,
-            options.dataset,
-            rerank=options.rerank,
-            batch_size=options.batch_size,
-            data_dir=options.data_dir,
-            arch=options.arch,
-            domain="source" if options.test_source else "target",
-            workers=options.workers,
-        ),
-        ExpectedCheckpoint(size=(options.height, options.width), features=options.features, domains=options.dsbn),
-    )
+    run_evaluation(*parsed_flags(Test, arguments).to_evaluation())
 
 
-def _parse(kind: type[T], arguments: Sequence[str] | None, prog: str) -> T:
-    words = [_written_out(word, kind) for word in (sys.argv[1:] if arguments is None else arguments)]
+def parsed_flags(kind: type[T], arguments: Sequence[str] | None = None) -> T:
+    """The flags of an official script; each value keeps its official meaning or is refused with the reason.
+
+    Args:
+        kind: The script's flags.
+        arguments: The words after its name; None: those of this process.
+
+    Raises:
+        InputError: If a flag is unknown, or a value cannot be used.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    options = options_of(kind, [_written_out(word, kind) for word in given], kind.script)
+    values = {entry.name: getattr(options, entry.name) for entry in fields(kind)}
+    refuse_values(values, kind.refusals, lambda name: _as_typed(name, given, kind))
+    options = replace(options, **{name: READ_AS[name](value) for name, value in values.items() if name in READ_AS})
+    try:
+        options.check()
+    except InputError as error:
+        # Values that do not go together; the message begins with the name of one.
+        name = str(error).partition(" ")[0]
+        raise InputError(f"{_as_typed(name, given, kind)}: {error}", code=error.code) from None
     use_threads()
-    return options_of(kind, words, prog)
+    return options
 
 
 def _written_out(word: str, kind: type[T]) -> str:
@@ -233,3 +287,15 @@ def _written_out(word: str, kind: type[T]) -> str:
     flags = [f"--{entry.name.replace('_', '-')}" for entry in fields(kind)]
     meant = [flag for flag in (*flags, "--help") if flag.startswith(given.replace("_", "-"))]
     return f"{meant[0]}{equals}{value}" if len(meant) == 1 else word
+
+
+def _as_typed(name: str, words: Sequence[str], kind: type[T]) -> str:
+    """A flag as it stands on the command line, or its long name."""
+    flag = next(flag for flag in described_flags(kind) if flag.name == name.replace("_", "-"))
+    short = flag.spellings[:-1]
+    for word in words:
+        if _written_out(word, kind).partition("=")[0] == flag.spellings[-1]:
+            return word.partition("=")[0]
+        if any(word.startswith(spelling) for spelling in short):
+            return short[0]
+    return flag.spellings[-1]

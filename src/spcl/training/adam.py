@@ -17,14 +17,14 @@ class AdamSettings:
     """The optimiser and its schedule."""
 
     lr: float = 0.00035
-    """Adam's learning rate."""
+    """Adam's learning rate; 0: the weights stay as they are, a check of everything else."""
     weight_decay: float = 5e-4
     """Adam's weight decay."""
     step_size: int = 20
     """Epochs after which the learning rate falls to a tenth."""
 
     def __post_init__(self) -> None:
-        require(0 < self.lr < inf, "lr", self.lr, "a positive, finite number")
+        require(0 <= self.lr < inf, "lr", self.lr, "a finite number, 0 or more")
         require(0 <= self.weight_decay < inf, "weight_decay", self.weight_decay, "a finite number, 0 or more")
         require(self.step_size >= 1, "step_size", self.step_size, "at least 1")
 
