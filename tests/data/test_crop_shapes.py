@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from spcl.data import crop_shapes
 from spcl.data.crop_shapes import crop_shape
 from spcl.records import Record
+from tests.fakes import draw
 
 
 def images(folder: Path, size: tuple[int, int], count: int = 5, **save) -> list[Record]:
@@ -52,3 +54,10 @@ def test_a_sample_is_enough_and_the_same_each_time(tmp_path):
     assert "7 looked at" in found.reason
     assert crop_shape(records, sample=7) == found
     assert crop_shape([Record(tmp_path / "missing.jpg")]).size == (256, 128)
+
+
+def test_images_that_need_an_extra_reader_are_measured(tmp_path, monkeypatch):
+    """HEIC is read once its reader is registered, which ``identified`` does."""
+    path = draw(tmp_path / "a.png", 1, size=(30, 90))
+    monkeypatch.setattr(crop_shapes, "identified", lambda _: Image.open(path))
+    assert crop_shape([Record(tmp_path / "a.heic")] * 3).size == (128, 64)

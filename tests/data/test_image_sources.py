@@ -119,7 +119,7 @@ def test_odd_names(tmp_path, monkeypatch):
     write_fake("market1501", tmp_path / "data")
     both = load_dataset("market1501", tmp_path / "data")
     assert both.query
-    assert "for the folder beside you give ./market1501" in both.notes[-1]
+    assert "give ./market1501" in both.notes[-1]
 
 
 def test_each_image_is_one_row_however_it_is_spelt(tmp_path, monkeypatch):

@@ -126,3 +126,12 @@ def test_notes_of_training_are_not_said_to_who_embeds(tmp_path):
     draw(tmp_path / "a.jpg", 1)
     (tmp_path / "t.csv").write_text("path;identity\na.jpg;cow\n")
     assert images_of(tmp_path / "t.csv").notes == (f"{tmp_path / 't.csv'}: columns are separated by semicolons",)
+
+
+def test_cameras_that_only_some_images_have_are_not_compared_and_reported(tmp_path):
+    with_camera = draw(tmp_path / "a" / "x_c1.jpg", 1).parent
+    without = draw(tmp_path / "b" / "y.jpg", 2).parent
+    table = images_of([with_camera, without])
+    assert [record.camera for record in table.records] == [None, None]
+    assert table.columns["camera"] == ["1", None]
+    assert "cameras are not compared: 1 of 2 images have none" in table.notes

@@ -195,3 +195,10 @@ def test_cameras_of_file_names_where_the_table_has_no_column_of_them(crops):
     assert found.columns["camera"] == ["3"]
     assert any("cameras are those of the file names" in note for note in found.notes)
     assert "camera" not in listed(crops / "t.csv", "path,group\n1_c3.jpg,0\na.jpg,0\n").columns
+
+
+def test_a_number_may_be_written_with_and_without_decimals(crops):
+    found = listed(crops / "t.csv", "path,lane\nimg/a.jpg,3\nimg/a.jpg,3.0\n")
+    assert found.columns["lane"] == ["3"]
+    with input_error("value-contradiction", "'007'", "'7'"):
+        listed(crops / "t.csv", "path,lane\nimg/a.jpg,007\nimg/a.jpg,7\n")

@@ -440,3 +440,22 @@ def test_a_manifest_may_list_images_that_have_gone_where_they_are_left_out(tmp_p
     (tmp_path / "a.png").unlink()
     with input_error("missing-images", "2 of 2"):
         images_of(form.format(tmp_path))
+
+
+def test_options_that_a_registered_data_set_does_not_take_are_reported(tmp_path):
+    folder = write_fake("market1501", tmp_path) / "bounding_box_train"
+    first = min(folder.glob("*.jpg"))
+    (folder / first.name.replace(".jpg", "9.jpg")).write_bytes(first.read_bytes())
+    whole = load_dataset("market1501", tmp_path)
+    options = SourceOptions(data_dir=str(tmp_path), duplicates="first", columns="path=file")
+    found = load_dataset("market1501", options=options)
+    assert len(found.train) == len(whole.train) - 1
+    assert any("--columns path=file is not used" in note for note in found.notes)
+    with input_error("option-does-not-apply", "--identity-from folder", "market1501"):
+        load_dataset("market1501", tmp_path, labelled=True, options=SourceOptions(identity_from="folder"))
+
+
+def test_identities_of_a_table_are_not_those_of_a_layout(tmp_path):
+    folder = write_fake("market1501", tmp_path)
+    with input_error("no-identities", "table"):
+        load_dataset(folder, labelled=True, options=SourceOptions(identity_from="table"))

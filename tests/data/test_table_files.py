@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from spcl.data.table_files import read_table, write_table
@@ -153,3 +155,10 @@ def test_remarks_before_the_names_and_single_quotes(tmp_path):
     (tmp_path / "n.csv").write_text("my table\na.jpg,ann,1\n")
     with input_error("no-such-column", "my table"):
         read_table(tmp_path / "n.csv")
+
+
+def test_parquet_with_two_columns_of_one_name_is_refused(tmp_path):
+    table = pa.Table.from_arrays([pa.array(["a.png"]), pa.array([1]), pa.array([2])], names=["path", "x", "x"])
+    pq.write_table(table, tmp_path / "a.parquet")
+    with input_error("column-given-twice", "'x'"):
+        read_table(tmp_path / "a.parquet")

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-_IN_NAME = re.compile(r"(?:^|[_\-.])c(?:am)?(\d+)", re.IGNORECASE)
+_IN_NAME = re.compile(r"(?:^|[_\-.])(?:cam(\d+)|c(\d+)(?=s\d|[^0-9a-z]|$))", re.IGNORECASE)
+"""A number after a single letter must end the word or precede a sequence (``c1s1``): ``-c4f1-`` is part of a UUID."""
 _FOLDER = re.compile(r"(?:c|cam|camera|kamera|ch|channel)[ _\-.]?0*(\d+)", re.IGNORECASE)
 
 
@@ -29,7 +30,7 @@ class FoundCameras:
 def camera_in_name(path: Path) -> int | None:
     """The camera in a file's name, as it is written there (``_c3`` is 3); None where there is none."""
     found = _IN_NAME.search(path.stem)
-    return int(found[1]) if found else None
+    return int(found[1] or found[2]) if found else None
 
 
 def camera_in_folder(name: str) -> int | None:

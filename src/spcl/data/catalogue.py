@@ -154,20 +154,8 @@ def load_source(
     """
     folder = Path(options.data_dir)
     text = str(name_or_path)
-    name, _, option = text.partition(":")
-    notes: tuple[str, ...] = ()
     if is_registered(name_or_path, folder):
-        if name == "vehicleid" and option:
-            if option not in map(str, VEHICLEID_SIZES):
-                raise InputError(
-                    f"vehicleid has test lists of {VEHICLEID_SIZES} identities, not {option!r}",
-                    code="setting-out-of-range",
-                )
-            return LoadedSource(_with_count_notes(load_vehicleid(folder, int(option)), {}))
-        if Path(text).exists():
-            notes = (f"{name} is the data set of that name in {folder}; for the folder beside you give ./{name}",)
-        dataset = _with_count_notes(REGISTERED[name].load(folder), REGISTERED[name].published)
-        return LoadedSource(replace(dataset, notes=(*dataset.notes, *notes)))
+        return LoadedSource(_registered(text, options, labelled=labelled))
     path = named_path(name_or_path)
     tables = _tables_meant(text, path, options)
     listed = listed_images(tables, options.table, with_times=with_times) if tables else None
@@ -179,6 +167,38 @@ def load_source(
         dataset = _by_path(path, labelled, options)
     once = each_image_once(dataset, without_copies=options.duplicates == "first", needs_identities=labelled)
     return LoadedSource(once, listed)
+
+
+def _registered(text: str, options: SourceOptions, *, labelled: bool) -> ReIDDataset:
+    """The registered data set of a name, ``market1501`` or ``vehicleid:1600``.
+
+    Raises:
+        InputError: If it is not there or not complete, or the options ask for identities from elsewhere.
+    """
+    name, _, size = text.partition(":")
+    folder = Path(options.data_dir)
+    if labelled and options.identity_from != "auto":
+        raise InputError(
+            f"--identity-from {options.identity_from} does not apply to {name}, whose identities are those of the data "
+            f"set; leave it out, or give the folder: {folder / REGISTERED[name].folder}",
+            code="option-does-not-apply",
+        )
+    if name == "vehicleid" and size:
+        if size not in map(str, VEHICLEID_SIZES):
+            raise InputError(
+                f"vehicleid has test lists of {VEHICLEID_SIZES} identities, not {size!r}", code="setting-out-of-range"
+            )
+        dataset = _with_count_notes(load_vehicleid(folder, int(size)), {})
+    else:
+        dataset = _with_count_notes(REGISTERED[name].load(folder), REGISTERED[name].published)
+    notes = note_of_no_table(options, name)
+    if Path(text).exists():
+        notes += (f"{name} is the registered data set in {folder}; give ./{name} for the folder of that name",)
+    dataset = replace(dataset, notes=(*dataset.notes, *notes))
+    # Without copies only where that is asked for: paths of a registered data set are distinct.
+    if options.duplicates == "first":
+        return each_image_once(dataset, without_copies=True, needs_identities=labelled)
+    return dataset
 
 
 def is_registered(source: str | Path, data_dir: str | Path) -> bool:
@@ -251,7 +271,7 @@ def _beside_folder(path: Path, tables: Mapping[str, Path], dataset: ReIDDataset,
 def _by_path(path: Path, labelled: bool, options: SourceOptions) -> ReIDDataset:
     if path.is_dir():
         folder = kept_path(path)
-        if options.layout != "all" and options.identity_from != "folder" and is_market_layout(folder):
+        if options.layout != "all" and options.identity_from in ("auto", "name") and is_market_layout(folder):
             dataset = load_market_layout(folder, options)
         else:
             dataset = load_folder(folder, options, labelled=labelled)

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image
 
+from spcl.data.image_decoding import identified
 from spcl.randomness import generator
 from spcl.records import Record
 
@@ -73,9 +73,10 @@ def crop_shape(records: Sequence[Record], *, sample: int = _SAMPLE, seed: int = 
 def _upright_size(record: Record) -> tuple[int, int] | None:
     """Height and width as shown, without decoding."""
     try:
-        with Image.open(record.path) as image:
+        with identified(record.path) as image:
             width, height = image.size
             turned = image.getexif().get(_ORIENTATION) in _TURNED
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+    # Decoders raise errors of any type on broken files; reading them reports it.
+    except Exception:
         return None
     return (width, height) if turned else (height, width)

@@ -96,14 +96,17 @@ def combined_tables(parts: Sequence[ImageTable]) -> ImageTable:
         ]
         for name, values in columns.items():
             values += part.columns.get(name, [None] * len(part))
-    if any(record.camera is None for record in records):
+    notes = [note for part in parts for note in part.notes]
+    num_without = sum(record.camera is None for record in records)
+    if 0 < num_without < len(records):
         records = [replace(record, camera=None) for record in records]
+        notes.append(f"cameras are not compared: {num_without} of {len(records)} images have none")
     return ImageTable(
         tuple(records),
         tuple(split for part in parts for split in part.splits),
         columns,
         tuple(entry for part in parts for entry in part.left_out),
-        tuple(dict.fromkeys(note for part in parts for note in part.notes)),
+        tuple(dict.fromkeys(notes)),
     )
 
 

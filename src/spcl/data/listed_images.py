@@ -31,6 +31,9 @@ SPLITS = ("train", "query", "gallery")
 
 _NAMES = ("identity", "group", "camera")
 _WHOLE = re.compile(r"-?\d+\.0+")
+_NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?")
+"""A number without zeros before it: 007 is a name."""
+
 _NOT_OF_IMAGES = ("path", "vector")
 _OF_PAIRS = ("similarity", "distance")
 """What results say of a pair of images: no fact of an image."""
@@ -242,7 +245,7 @@ def _join(
     """
     said = [row for row in group if cells[row] is not None]
     for row in said[1:]:
-        if str(cells[row]) != str(cells[said[0]]):
+        if not _are_equal(cells[row], cells[said[0]]):
             raise contradiction(
                 name,
                 f"one image has two values of {name}: {shown_path(paths[row])} has {str(cells[said[0]])!r} in "
@@ -251,3 +254,11 @@ def _join(
             )
     for row in group:
         cells[row] = cells[said[0]] if said else None
+
+
+def _are_equal(one: Any, other: Any) -> bool:
+    """Whether two cells have one value; a number may be written as 3 in one table and as 3.0 in another."""
+    if str(one) == str(other):
+        return True
+    numbers = [_NUMBER.fullmatch(str(cell)) for cell in (one, other)]
+    return all(numbers) and float(one) == float(other)

@@ -107,7 +107,9 @@ def _read_parquet(path: Path) -> Cells:
         # What pandas calls an index, and the vectors of a features file, describe no image.
         wanted = [f.name for f in file.schema_arrow if not (pa.types.is_nested(f.type) or f.name.startswith("__index"))]
         table = file.read(columns=wanted)
-        columns = [_plain_column(table.column(name)) for name in wanted]
+        # By number: two columns may have one name.
+        columns = [_plain_column(column) for column in table.columns]
+        wanted = table.column_names
     except (pa.ArrowException, OSError) as error:
         raise InputError(f"the table {path} cannot be read: {first_line(error)}", code="damaged-file") from error
     return wanted, columns, range(1, table.num_rows + 1), ()
