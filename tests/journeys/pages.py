@@ -111,3 +111,17 @@ def write_herd(folder: Path) -> None:
             split = "bounding_box_train" if number % 2 else "query" if shot == 0 else "bounding_box_test"
             name = f"{number:04d}_c{camera}s1_{900 + shot:06d}_00.jpg"
             draw(folder / "cattle" / split / name, number, 10 * camera + shot)
+
+
+def commands_not_run(page: str) -> list[list[str]]:
+    """The words of each command in an indented block, which is not run: it needs other data, several nodes or hours."""
+    text = re.sub(r"```.*?```", "", (PROJECT_ROOT / page).read_text(), flags=re.DOTALL)
+    lines = re.findall(r"^    (\S.*)$", re.sub(r"\\\n\s*", "", text), flags=re.MULTILINE)
+    words = [re.split(r"\s{3,}", line)[0].split() for line in lines]
+    return [found for found in words if found[0] in ("spcl", "python", "torchrun", "accelerate", "sbatch")]
+
+
+def sections_of(page: str) -> dict[str, str]:
+    """The text below each heading of the second level."""
+    parts = re.split(r"^## (.+)$", (PROJECT_ROOT / page).read_text(), flags=re.MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))

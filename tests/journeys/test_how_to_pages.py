@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import functools
+import io
 import re
 import shutil
+from contextlib import redirect_stdout
 from typing import Any
 
 import numpy as np
 import pytest
 
 import spcl
+from spcl.cli.main import main
 from tests.journeys.pages import (
     blocks_of,
+    commands_not_run,
     commands_of,
     run_blocks,
     run_line,
+    sections_of,
     write_herd,
     write_readers_folder,
     written_by,
@@ -92,3 +98,45 @@ def test_no_page_has_a_block_that_is_not_run():
     elsewhere = {"data", "change-the-parts", "experiments", "walkthrough-street", "walkthrough-cattle"}
     pages = {page.stem for page in (PROJECT_ROOT / "docs").glob("*.md") if blocks_of(f"docs/{page.name}")}
     assert pages <= {*PAGES, *elsewhere}
+
+
+@pytest.fixture(scope="module")
+def flags_of(tmp_path_factory):
+    """The flags of a command, from its help."""
+
+    @functools.cache
+    def flags(command: str) -> set[str]:
+        printed = io.StringIO()
+        with redirect_stdout(printed), pytest.raises(SystemExit):
+            main([command, "--help"])
+        return set(re.findall(r"(?<![\w-])--?[a-z][\w-]*", printed.getvalue()))
+
+    return flags
+
+
+@pytest.mark.parametrize("page", sorted(path.name for path in (PROJECT_ROOT / "docs").glob("*.md")))
+def test_the_flags_of_commands_that_are_not_run_exist(page, flags_of):
+    for words in commands_not_run(f"docs/{page}"):
+        if "spcl" in words:
+            command, *given = words[words.index("spcl") + 1 :]
+            known = flags_of(command)
+        elif "benchmarks/" in words[1]:
+            source, given = (PROJECT_ROOT / words[1]).read_text(), words[2:]
+            known = {f"--{name.replace('_', '-')}" for name in re.findall(r"\w+", source)}
+        else:
+            continue
+        positive = {word.replace("--no-", "--") for word in given if word.startswith("--")}
+        missing = positive - {word.replace("--no-", "--") for word in known}
+        assert not missing, f"{page}: {' '.join(words)}"
+
+
+def test_the_flags_of_the_reference_exist(flags_of):
+    seen = 0
+    for title, text in sections_of("docs/cli.md").items():
+        commands = re.findall(r"`spcl (\w+)`", title)
+        known = set().union(*(flags_of(command) for command in commands))
+        rows = re.findall(r"^\| (`-[^|]*) \|", text, flags=re.MULTILINE) if commands else []
+        for flag in (flag for row in rows for flag in re.findall(r"(?<![\w-])--?[a-z][\w-]*", row)):
+            assert flag in known, f"{title}: {flag}"
+            seen += 1
+    assert seen > 60
