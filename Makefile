@@ -25,11 +25,12 @@ test-bounds: setup  ## The compiled loops with every index checked; these are ca
 	NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR=$(VENV)/numba-bounds OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" \
 		tests/retrieval tests/selfpaced
 
-lint: setup  ## Style, types, import contract
+lint: setup  ## Style, types, import contract, sizes of files and functions
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+	$(BIN)/python tests/architecture/limits.py
 
 docs: setup  ## The documentation site in site/; a broken link or anchor fails
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[docs]"

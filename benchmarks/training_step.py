@@ -31,6 +31,7 @@ from spcl.training.hybrid_memory import HybridMemorySettings
 from spcl.training.parts import StepInputs, TargetView
 from spcl.training.step import TrainingParts, step
 from spcl.training_run.build import RunShape, build_parts
+from spcl.training_run.session import Session
 
 _DOMAINS = ("source", "target")
 _WARM_STEPS = 3
@@ -144,8 +145,9 @@ def _training_parts(encoder: EncoderNetwork, num_slots: int, runtime: Runtime, c
     def extract(network: EncoderNetwork) -> torch.Tensor:
         raise RuntimeError("a measurement labels nothing")
 
+    session = Session(runtime, SilentReporter())
     recipe = Recipe(memory=HybridMemorySettings(placement="replicated"), run=RunConfig(compile=compiled))
-    return build_parts(recipe, encoder, RunShape(slots, target, _DOMAINS, extract), runtime, SilentReporter())
+    return build_parts(recipe, encoder, RunShape(slots, target, _DOMAINS, extract), session)
 
 
 def _streams(

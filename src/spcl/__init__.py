@@ -14,7 +14,8 @@ from spcl.threads import prepare_libraries
 prepare_libraries()
 
 if TYPE_CHECKING:
-    from spcl.adaptation.adapt import Adaptation, adapt
+    from spcl.adaptation.adapt import AdaptationRequest, adapt, adapt_encoder
+    from spcl.adaptation.result import Adaptation
     from spcl.adaptation.settings import AdaptationSettings
     from spcl.config import Recipe, load_recipe
     from spcl.data.catalogue import load_dataset
@@ -55,7 +56,8 @@ if TYPE_CHECKING:
     from spcl.verification.compare_images import ComparisonRequest, compare_images
 
 _HOMES = {
-    "Adaptation": "spcl.adaptation.adapt",
+    "Adaptation": "spcl.adaptation.result",
+    "AdaptationRequest": "spcl.adaptation.adapt",
     "AdaptationSettings": "spcl.adaptation.settings",
     "CalibrationRequest": "spcl.verification.calibrate_images",
     "CalibrationResult": "spcl.verification.calibrate_images",
@@ -100,6 +102,7 @@ _HOMES = {
     "SweepResult": "spcl.experiments.sweep",
     "TrainingResult": "spcl.training_run.train",
     "adapt": "spcl.adaptation.adapt",
+    "adapt_encoder": "spcl.adaptation.adapt",
     "calibrate": "spcl.verification.calibrate",
     "calibrate_images": "spcl.verification.calibrate_images",
     "cluster": "spcl.grouping.groups",
@@ -133,6 +136,7 @@ _HOMES = {
 
 __all__ = [
     "Adaptation",
+    "AdaptationRequest",
     "AdaptationSettings",
     "CalibrationRequest",
     "CalibrationResult",
@@ -178,6 +182,7 @@ __all__ = [
     "TrainingResult",
     "__version__",
     "adapt",
+    "adapt_encoder",
     "calibrate",
     "calibrate_images",
     "cluster",

@@ -39,7 +39,8 @@ def overlaid(base: T, values: Mapping[str, Any], where: str, *, kinds: Kinds, fo
     """
     if not is_dataclass(base):
         raise InputError(
-            f"{where}: {type(base).__name__} is no dataclass and takes no settings; got {', '.join(values)}"
+            f"{where}: {type(base).__name__} is no dataclass and takes no settings; got {', '.join(values)}",
+            code="no-such-setting",
         )
     known = {entry.name: getattr(base, entry.name) for entry in fields(base)}
     for name, value in values.items():
@@ -50,7 +51,9 @@ def overlaid(base: T, values: Mapping[str, Any], where: str, *, kinds: Kinds, fo
             known[name] = _parts(name, known[name], value, place, kinds, folder)
         elif is_dataclass(known[name]):
             if not isinstance(value, Mapping):
-                raise InputError(f"{where}: {name!r} is a section; write its settings under [{name}]")
+                raise InputError(
+                    f"{where}: {name!r} is a section; write its settings under [{name}]", code="setting-not-understood"
+                )
             known[name] = overlaid(known[name], value, place, kinds={})
         else:
             known[name] = _typed(value, _types_of(type(base)).get(name), f"{where}: {name}")
@@ -107,11 +110,15 @@ def _parts(section: str, base: Any, value: Any, where: str, kinds: Kinds, folder
     """One part of a section, or all of a section that holds several."""
     if isinstance(base, tuple):
         if not isinstance(value, list | tuple) or not all(isinstance(each, Mapping) for each in value):
-            raise InputError(f"{where}: expected a list; write each one as [[{section}]]")
+            raise InputError(
+                f"{where}: expected a list; write each one as [[{section}]]", code="setting-not-understood"
+            )
         bases = {kind_of(section, part, kinds): part for part in base}
         return tuple(_part(section, bases.get(each.get("kind")), each, where, kinds, folder) for each in value)
     if not isinstance(value, Mapping):
-        raise InputError(f"{where}: {section!r} is a section; write its settings under [{section}]")
+        raise InputError(
+            f"{where}: {section!r} is a section; write its settings under [{section}]", code="setting-not-understood"
+        )
     return _part(section, base, value, where, kinds, folder)
 
 
@@ -121,7 +128,9 @@ def _part(section: str, base: Any, value: Mapping[str, Any], where: str, kinds: 
     if kind == NO_PART and section in OPTIONAL:
         return None
     if not isinstance(kind, str):
-        raise InputError(f"{where}: which kind? Give one: kind = {' or '.join(map(repr, kinds[section]))}")
+        raise InputError(
+            f"{where}: which kind? Give one: kind = {' or '.join(map(repr, kinds[section]))}", code="missing-kind"
+        )
     if base is not None and kind == kind_of(section, base, kinds):
         return overlaid(base, given, where, kinds={}) if given else base
     return _of_kind(_class_of(section, kind, where, kinds, folder), given, where)
@@ -131,7 +140,10 @@ def _of_kind(kind: type, values: Mapping[str, Any], where: str) -> Any:
     """A settings object from its values; what is not given keeps its default."""
     if not is_dataclass(kind):
         if values:
-            raise InputError(f"{where}: {kind.__name__} is no dataclass and takes no settings; got {', '.join(values)}")
+            raise InputError(
+                f"{where}: {kind.__name__} is no dataclass and takes no settings; got {', '.join(values)}",
+                code="no-such-setting",
+            )
         return _made(kind, {}, where)
     known, types = [entry.name for entry in fields(kind) if entry.init], _types_of(kind)
     for name in values:
@@ -145,9 +157,11 @@ def _made(kind: type[T], values: Mapping[str, Any], where: str) -> T:
     try:
         return kind(**values)
     except InputError as error:
-        raise InputError(f"{where}: {error}") from error
+        raise InputError(f"{where}: {error}", code=error.code) from error
     except TypeError as error:
-        raise InputError(f"{where}: {kind.__name__} cannot be made of these settings: {error}") from error
+        raise InputError(
+            f"{where}: {kind.__name__} cannot be made of these settings: {error}", code="kind-not-usable"
+        ) from error
 
 
 def _class_of(section: str, kind: str, where: str, kinds: Kinds, folder: Path | None) -> type:
@@ -157,7 +171,9 @@ def _class_of(section: str, kind: str, where: str, kinds: Kinds, folder: Path | 
     if not colon or not module or not name:
         near = get_close_matches(kind, kinds[section], n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(kinds[section])}"
-        raise InputError(f"{where}: there is no kind {kind!r}; {hint} A kind of your own is 'module:Name'")
+        raise InputError(
+            f"{where}: there is no kind {kind!r}; {hint} A kind of your own is 'module:Name'", code="no-such-kind"
+        )
     for path in (str(folder or Path()), str(Path.cwd())):
         # Last, so that nothing of the user's takes the place of a library.
         if place == kind and str(Path(path).resolve()) not in sys.path:
@@ -167,16 +183,19 @@ def _class_of(section: str, kind: str, where: str, kinds: Kinds, folder: Path | 
         for part in name.split("."):
             found = getattr(found, part)
     except (ImportError, AttributeError) as error:
-        raise InputError(f"{where}: kind {kind!r} cannot be loaded: {error}") from error
+        raise InputError(f"{where}: kind {kind!r} cannot be loaded: {error}", code="kind-not-loadable") from error
     if not isinstance(found, type):
-        raise InputError(f"{where}: kind {kind!r} is no class; give one that has build(context), or is the part itself")
+        raise InputError(
+            f"{where}: kind {kind!r} is no class; give one that has build(context), or is the part itself",
+            code="kind-not-usable",
+        )
     return found
 
 
 def _unknown(name: str, known: list[str], where: str) -> InputError:
     near = get_close_matches(name, known, n=1)
     hint = f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(known)}"
-    return InputError(f"{where}: unknown setting {name!r}{hint}")
+    return InputError(f"{where}: unknown setting {name!r}{hint}", code="no-such-setting")
 
 
 def _types_of(kind: type) -> dict[str, Any]:
@@ -191,16 +210,22 @@ def _typed(value: Any, expected: Any, where: str) -> Any:
     if get_origin(expected) in (Union, UnionType) and get_origin(get_args(expected)[1]) is Literal:
         kind, words = get_args(expected)  # a number, or a word in its place
         if isinstance(value, str) and value not in get_args(words):
-            raise InputError(f"{where} is {value!r}; expected {kind.__name__} or {', '.join(get_args(words))}")
+            raise InputError(
+                f"{where} is {value!r}; expected {kind.__name__} or {', '.join(get_args(words))}",
+                code="setting-not-understood",
+            )
         return value if isinstance(value, str) else _typed(value, kind, where)
     if get_origin(expected) is Literal:
         if value not in get_args(expected):
-            raise InputError(f"{where} is {value!r}; expected one of {', '.join(map(repr, get_args(expected)))}")
+            raise InputError(
+                f"{where} is {value!r}; expected one of {', '.join(map(repr, get_args(expected)))}",
+                code="setting-not-understood",
+            )
         return value
     if expected is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if expected not in (int, float, str, bool):  # of a kind of the user's own: it checks for itself
         return value
     if not isinstance(value, expected) or (isinstance(value, bool) and expected is not bool):
-        raise InputError(f"{where} is {value!r}; expected {expected.__name__}")
+        raise InputError(f"{where} is {value!r}; expected {expected.__name__}", code="setting-not-understood")
     return value

@@ -12,11 +12,13 @@ import torch
 
 import spcl
 from spcl.adaptation import adapt as program
-from spcl.adaptation.adapt import adapt, held_back
+from spcl.adaptation.adapt import adapt
+from spcl.adaptation.crops import MOST_HELD_BACK, held_back
 from spcl.adaptation.settings import AdaptationSettings
 from spcl.cli.main import main
 from spcl.config import overlay
 from spcl.errors import InputError
+from spcl.grouping.label_free_quality import label_free_quality
 from spcl.inference.checkpoint import add_facts, load_facts
 from spcl.reporting.console import SilentReporter
 from spcl.training import loop
@@ -69,7 +71,7 @@ def test_the_figures_before_are_the_checkpoints(tmp_path, crops):
     path = written(used_encoder("target"), tmp_path / "c.pth.tar")
     outcome = adapt(path, crops, settings(tmp_path))
     rows = spcl.load_encoder(path).embed(crops)
-    figures = program.label_free_quality(rows, np.arange(24) % 3, k1=6, k2=2)
+    figures = label_free_quality(rows, np.arange(24) % 3, k1=6, k2=2)
     for name in ("half_agreement", "mutual_neighbours", "across_cameras", "share_clustered"):
         assert getattr(outcome.before, name) == pytest.approx(getattr(figures, name), abs=0.02), name
     assert 0 <= outcome.before.found_again <= 1
@@ -95,8 +97,8 @@ def test_a_worse_encoder_is_not_kept_nor_the_old_calibration_lost(tmp_path, crop
     add_facts(path, {"calibration": {"threshold": 0.5}})
     trained = program.run_training
 
-    def spoiled(run, report):
-        trained(run, report)
+    def spoiled(run):
+        trained(run)
         with torch.no_grad():
             # All but one direction of the feature vanish.
             run.encoder.neck.norms["target"].weight[1:] = 0
@@ -124,7 +126,7 @@ def test_crops_are_held_back_where_there_are_enough(tmp_path, crops, monkeypatch
     rows = held_back(1000, 1)
     assert len(rows) == len(set(rows.tolist())) == 250
     assert rows.tolist() == sorted(rows.tolist()) == held_back(1000, 1).tolist() != held_back(1000, 2).tolist()
-    assert len(held_back(10**6, 1)) == program.MOST_HELD_BACK
+    assert len(held_back(10**6, 1)) == MOST_HELD_BACK
     monkeypatch.setattr(program, "HELD_BACK_FROM", 20)
     path = written(used_encoder("target"), tmp_path / "c.pth.tar")
     seen = []

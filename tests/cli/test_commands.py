@@ -288,7 +288,7 @@ def test_demo_in_small(folder, capsys):
     assert shown.figures["spcl"] == summary["spcl"]
     assert shown.to_dict() == json.loads((folder / "runs/demo/summary.json").read_text())
     assert shown.picture.is_file()
-    assert "a demo with other settings; give another --out, or --restart" in refused([*words, "--seed", "5"], capsys)
+    assert "[folder-not-empty]" in refused([*words, "--seed", "5"], capsys)
     main([*words, "--seed", "5", "--restart"])
 
 
@@ -297,9 +297,9 @@ def test_demo_in_small(folder, capsys):
     [
         (["--epochs", "0"], "epochs is 0; expected at least 1"),
         (["--batch-size", "1"], "batch_size is 1; expected at least 2 images"),
-        (["--images-per-camera", "1"], "--images-per-camera is 1; expected at least 2"),
-        (["--train-identities", "0"], "--train-identities is 0; expected at least 1"),
-        (["--test-identities", "0"], "--test-identities is 0; expected at least 1"),
+        (["--images-per-camera", "1"], "images_per_camera is 1; expected at least 2"),
+        (["--train-identities", "0"], "train_identities is 0; expected at least 1"),
+        (["--test-identities", "0"], "test_identities is 0; expected at least 1"),
         (["--arch", "timm/test_resnt"], "timm has no model 'test_resnt'"),
         (["--pretrained", "no.pth"], "there is no weights file no.pth"),
     ],

@@ -13,6 +13,7 @@ from spcl.data.source_options import SourceOptions
 from spcl.errors import InputError
 from spcl.reporting.console import SilentReporter
 from spcl.runtime import Runtime
+from spcl.training_run.session import Session
 from spcl.training_run.training_sets import load_sets
 from tests.fakes import draw
 from tests.input_errors import input_error
@@ -113,7 +114,7 @@ def test_a_training_reads_all_sources_and_the_target_as_grouping_does(tmp_path):
         draw(tmp_path / "site" / "2026-05-01" / "cam 1" / f"{number}.jpg", number)
     draw(tmp_path / "site" / "selection" / "x.jpg", 1)
     data = DataConfig(source=f"{a}+{b}", target=str(tmp_path / "site"))
-    source, target = load_sets(Recipe(data=data), Runtime("cpu"), SilentReporter())
+    source, target = load_sets(Recipe(data=data), Session(Runtime("cpu"), SilentReporter()))
     assert source is not None
     assert len({record.identity for record in source.train}) == 4
     assert len(target.train) == 7
@@ -125,7 +126,7 @@ def test_settings_of_reading_reach_the_training(tmp_path):
     (tmp_path / "source" / "0001_c2.jpg").write_bytes(first.read_bytes())
     draw(tmp_path / "source" / "0002_c1.jpg", 2)
     data = DataConfig(source=str(tmp_path / "source"), target=str(tmp_path / "source"), identity_from="name")
-    source, target = load_sets(Recipe(data=data), Runtime("cpu"), SilentReporter())
+    source, target = load_sets(Recipe(data=data), Session(Runtime("cpu"), SilentReporter()))
     assert [record.identity for record in source.train] == [0, 0, 1]
     assert len(target.train) == 3
     first_alone = SourceOptions(duplicates="first", identity_from="name")

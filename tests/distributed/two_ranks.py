@@ -23,9 +23,10 @@ from spcl.selfpaced.pseudo_labels import pseudo_labels
 from spcl.selfpaced.sharded_memory import ShardedMemory, sharded_contrastive_loss
 from spcl.training.parts import TargetView
 from spcl.training.self_paced_labels import SelfPacedLabeller, SelfPacedLabelSettings
-from spcl.training_run.assemble import fill_memory, prepare, run_training
+from spcl.training_run.first_pass import fill_memory
+from spcl.training_run.run_epochs import run_training
 from tests.fakes import draw
-from tests.training_run.small_runs import small_config, weights_of
+from tests.training_run.small_runs import prepared, small_config, weights_of
 
 
 def collectives(runtime: Runtime) -> None:
@@ -196,10 +197,10 @@ def training(runtime: Runtime, target: Path, source: Path, logs: Path) -> None:
         ),
     ):
         config = small_config(target, logs / name, source, **changed)
-        run = prepare(config, SilentReporter())
-        fill_memory(run, SilentReporter())
+        run = prepared(config)
+        fill_memory(run)
         run.resumed = True
-        run_training(run, SilentReporter())
+        run_training(run)
         weights = {key: value for key, value in weights_of(run).items() if not key.startswith("memory")}
         if name == "bf16":
             # Different images and different dropout in each process, and the same weights after each step.

@@ -20,9 +20,9 @@ from spcl.reporting.events import Emitter, EpochEnded, Guarded, RunEnded, RunSta
 from spcl.tracking import trackers
 from spcl.tracking.pictures import by_size
 from spcl.tracking.trackers import ExperimentTracker, check_trackers, figures_of, tracker_names, with_trackers
-from spcl.training_run.assemble import prepare, run_training
+from spcl.training_run.run_epochs import run_training
 from tests.fakes import write_fake
-from tests.training_run.small_runs import small_config
+from tests.training_run.small_runs import prepared, small_config
 
 NAMES = ("tensorboard", "mlflow")
 
@@ -40,7 +40,7 @@ def tracked(tmp_path_factory):
             recipe = overlay(config, {"schedule": {"epochs": epochs}}, "test")
             report = SilentReporter()
             heard = with_trackers(report, NAMES)
-            run_training(prepare(recipe, heard, resume=resume), heard)
+            run_training(prepared(recipe, resume=resume, report=heard))
             assert not [text for text in report.warnings if "failed" in text]
         yield folder / "run"
 

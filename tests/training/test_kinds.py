@@ -14,15 +14,15 @@ import spcl
 from spcl.config import Recipe, load_config, load_recipe, overlay, recipe_names, to_toml, to_values, tomllib
 from spcl.errors import InputError
 from spcl.kinds import KINDS
-from spcl.reporting.console import SilentReporter
 from spcl.settings import kind_of
 from spcl.training import loop
-from spcl.training_run.assemble import fill_memory, loop_calls, prepare
+from spcl.training_run.first_pass import fill_memory
+from spcl.training_run.run_epochs import loop_calls
 from tests.distributed.launching import environment, run, two_processes
 from tests.fakes import write_fake
 from tests.shared import PROJECT_ROOT
 from tests.training.own_parts import CameraLoss, ClusterMemory, ClusterMemorySettings, NearestOfOtherCamera
-from tests.training_run.small_runs import SMALL, assert_bit_equal, small_config, trained, weights_of
+from tests.training_run.small_runs import SMALL, assert_bit_equal, prepared, small_config, trained, weights_of
 
 OWN = """
 [labels]
@@ -125,11 +125,11 @@ def test_the_teacher_is_what_is_evaluated_and_saved(data, tmp_path):
 
 
 def test_a_teacher_follows_by_its_momentum(data, tmp_path):
-    run = prepare(recipe_of(CASES["teacher"], data[1], tmp_path / "run"), SilentReporter())
-    fill_memory(run, SilentReporter())
+    run = prepared(recipe_of(CASES["teacher"], data[1], tmp_path / "run"))
+    fill_memory(run)
     parts = run.parts
     parts.memory.relabel(torch.arange(len(run.slots)) // 2)
-    batch = next(iter(loop_calls(run, SilentReporter()).batches(0, torch.arange(len(run.slots)).numpy() // 2, 0)))
+    batch = next(iter(loop_calls(run).batches(0, torch.arange(len(run.slots)).numpy() // 2, 0)))
     before = {name: value.clone() for name, value in parts.encoder.state_dict().items()}
     parts.encoder.train()
     loop.step(parts, batch)
@@ -213,8 +213,9 @@ def test_kinds_that_cannot_be_used_are_named(values, message):
 
 
 def test_what_does_not_go_together_is_refused(data, tmp_path):
-    with pytest.raises(InputError, match="each needs a name of its own"):
+    with pytest.raises(InputError) as error:
         trained(recipe_of('[[losses]]\nkind="contrastive"\n' * 2, data[1], tmp_path / "two"))
+    assert error.value.code == "name-given-twice"
     with pytest.raises(InputError, match="the recipe has none"):
         trained(recipe_of('[label_features]\nkind="extracted"\nnetwork="teacher"\n', data[1], tmp_path / "none"))
     recipe = recipe_of("", data[1], tmp_path / "paper", schedule={"epochs": 1, "iters": 1})

@@ -14,13 +14,13 @@ import pytest
 
 import spcl
 from spcl.config import Recipe, load_config
-from spcl.reporting.console import SilentReporter
 from spcl.training.adam import AdamSettings
 from spcl.training.hybrid_memory import HybridMemorySettings
 from spcl.training.identity_sampling import IdentitySamplerSettings
-from spcl.training_run.assemble import prepare, run_training
+from spcl.training_run.run_epochs import run_training
 from tests.fakes import write_fake
 from tests.shared import PROJECT_ROOT
+from tests.training_run.small_runs import prepared
 
 FILES = PROJECT_ROOT / "tests/fixtures/run-0.1.0"
 
@@ -32,9 +32,9 @@ def test_a_run_is_continued_with_its_numbers(tmp_path, monkeypatch):
     (tmp_path / "run").mkdir()
     (tmp_path / "run/resume.pt").write_bytes(lzma.decompress((FILES / "resume.pt.xz").read_bytes()))
     shutil.copy(FILES / "config.toml", tmp_path / "run")
-    run = prepare(load_config(FILES / "config.toml"), SilentReporter(), resume=True)
+    run = prepared(load_config(FILES / "config.toml"), resume=True)
     assert (run.state.epoch, run.state.iteration) == (1, 1)
-    run_training(run, SilentReporter())
+    run_training(run)
     rows = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
     expected = json.loads((FILES / "continued.json").read_text())
     assert rows[0] == expected[0]

@@ -8,8 +8,10 @@ from typing import Any
 import torch
 
 from spcl.config import Recipe, overlay
-from spcl.reporting.console import SilentReporter
-from spcl.training_run.assemble import Run, prepare, run_training
+from spcl.reporting.console import Reporter, SilentReporter
+from spcl.training_run.assemble import Run, prepare
+from spcl.training_run.run_epochs import run_training
+from spcl.training_run.session import Session
 
 SMALL: dict[str, Any] = {
     "data": {"height": 32, "width": 16, "workers": 2},
@@ -30,11 +32,15 @@ def small_config(target: Path | str, logs: Path, source: Path | str = "", **chan
     return overlay(Recipe(), values, "test")
 
 
-def trained(config: Recipe, *, resume: bool = False, report: SilentReporter | None = None) -> Run:
+def prepared(config: Recipe, *, resume: bool = False, report: Reporter | None = None) -> Run:
+    """A run before its first step."""
+    return prepare(config, Session.of(config, report or SilentReporter()), resume=resume)
+
+
+def trained(config: Recipe, *, resume: bool = False, report: Reporter | None = None) -> Run:
     """A finished run."""
-    report = report or SilentReporter()
-    run = prepare(config, report, resume=resume)
-    run_training(run, report)
+    run = prepared(config, resume=resume, report=report)
+    run_training(run)
     return run
 
 

@@ -7,11 +7,11 @@ import torch
 
 from spcl.config import DataConfig, Recipe, RunConfig, in_new_places, to_values
 from spcl.errors import InputError
-from spcl.reporting.console import SilentReporter
 from spcl.runtime import Runtime
 from spcl.selfpaced.slots import Slots
 from spcl.training_run import run_files
-from spcl.training_run.assemble import prepare
+from spcl.training_run.run_identity import RunIdentity, require_same_settings
+from tests.training_run.small_runs import prepared
 
 
 def test_weights_without_their_state_are_not_overwritten(tmp_path):
@@ -45,14 +45,14 @@ def test_there_is_nothing_to_resume_where_no_run_is(tmp_path, kind):
 def test_a_run_that_is_not_there_is_said_before_images_and_weights_are_looked_for(tmp_path):
     recipe = Recipe(data=DataConfig(target=str(tmp_path / "gone")), run=RunConfig(logs_dir=str(tmp_path / "run")))
     with pytest.raises(InputError, match="there is no run to continue in"):
-        prepare(recipe, SilentReporter(), resume=True)
+        prepared(recipe, resume=True)
     assert not (tmp_path / "run").exists()
 
 
 def test_a_state_that_is_cut_short_says_what_is_left(tmp_path):
     torch.save({"state": {"weights": torch.ones(5000)}, "config": {}, "images": []}, tmp_path / "whole")
     (tmp_path / run_files.RESUME_FILE).write_bytes((tmp_path / "whole").read_bytes()[:9000])
-    identity = run_files.RunIdentity(to_values(Recipe()), images=[], defaults=to_values(Recipe()))
+    identity = RunIdentity(to_values(Recipe()), images=[], defaults=to_values(Recipe()))
     run = run_files.RunFolder(tmp_path, identity, Runtime("cpu"), Slots(0, 0))
     with pytest.raises(InputError, match=r"resume\.pt .*cut short.*Nothing else of the run is left") as error:
         run.restore(None)
@@ -69,9 +69,9 @@ def test_a_state_that_is_cut_short_says_what_is_left(tmp_path):
 def test_a_setting_that_an_older_run_lacks_was_its_default(tmp_path):
     saved, wanted = to_values(Recipe()), to_values(Recipe())
     del saved["labels"]["min_samples"], saved["memory"]
-    identity = run_files.RunIdentity(wanted, images=[], defaults=to_values(Recipe()), read=in_new_places)
-    run_files.require_same_settings(saved, identity, tmp_path)
+    identity = RunIdentity(wanted, images=[], defaults=to_values(Recipe()), read=in_new_places)
+    require_same_settings(saved, identity, tmp_path)
     default = wanted["labels"]["min_samples"]
     wanted["labels"]["min_samples"] = default + 1
     with pytest.raises(InputError, match=f"min_samples was {default} and is {default + 1}"):
-        run_files.require_same_settings(saved, identity, tmp_path)
+        require_same_settings(saved, identity, tmp_path)

@@ -10,10 +10,9 @@ from spcl.cli.train import parsed_recipe
 from spcl.errors import InputError
 from spcl.inference.checkpoint import checkpoint_of, load_network, save_atomically
 from spcl.nn.encoder_network import EncoderNetwork, EncoderSettings
-from spcl.reporting.console import SilentReporter
-from spcl.training_run.assemble import fill_memory, prepare
+from spcl.training_run.first_pass import fill_memory
 from tests.fakes import draw, write_fake
-from tests.training_run.small_runs import assert_bit_equal, small_config, trained
+from tests.training_run.small_runs import assert_bit_equal, prepared, small_config, trained
 
 
 def used_encoder(*domains: str, seed: int = 0, **settings) -> EncoderNetwork:
@@ -42,7 +41,7 @@ def data(tmp_path):
 
 def started(target, tmp_path, checkpoint, source="", **network):
     changed = {"from_checkpoint": str(checkpoint), "pretrained": "auto"} | network
-    return prepare(small_config(target, tmp_path / "run", source, network=changed), SilentReporter())
+    return prepared(small_config(target, tmp_path / "run", source, network=changed))
 
 
 PIXELS = torch.rand(3, 3, 32, 16)
@@ -65,14 +64,14 @@ def test_the_first_features_are_the_checkpoints(data, tmp_path, domains, wanted,
         run.encoder.evaluation_domain = "source"
         own = "source" if "source" in domains else taken
         assert torch.allclose(run.encoder(PIXELS), load_network(checkpoint).folded(own)(PIXELS), atol=1e-6)
-    fill_memory(run, SilentReporter())
+    fill_memory(run)
     assert torch.isfinite(run.parts.memory.features).all()
 
 
 def test_the_memory_begins_with_the_checkpoints_features(data, tmp_path):
     checkpoint = written(used_encoder("target"), tmp_path / "c.pth.tar")
     run = started(data[1], tmp_path, checkpoint)
-    fill_memory(run, SilentReporter())
+    fill_memory(run)
     expected = spcl.load_encoder(checkpoint).embed([record.path for record in run.target.train])
     assert torch.allclose(run.parts.memory.features, torch.from_numpy(expected), atol=1e-5)
 
@@ -109,7 +108,7 @@ def test_contradictions_are_named(data, tmp_path, network, size, message):
     given = {"from_checkpoint": str(written(used_encoder("target"), tmp_path / "c.pth.tar"))} | network
     config = small_config(data[1], tmp_path / "run", network=given, data=size)
     with pytest.raises(InputError, match=message):
-        prepare(config, SilentReporter())
+        prepared(config)
     assert not (tmp_path / "run").exists()
 
 

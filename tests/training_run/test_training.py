@@ -26,10 +26,11 @@ from spcl.reporting.console import SilentReporter
 from spcl.selfpaced.contrastive_loss import contrastive_loss
 from spcl.training import loop
 from spcl.training.interrupts import stops_between_steps
-from spcl.training_run import assemble, training_sets
-from spcl.training_run.assemble import prepare, run_training
+from spcl.training_run import training_sets
+from spcl.training_run.first_pass import fill_memory
+from spcl.training_run.run_epochs import loop_calls, run_training
 from tests.fakes import draw, write_fake
-from tests.training_run.small_runs import assert_bit_equal, small_config, trained, weights_of
+from tests.training_run.small_runs import assert_bit_equal, prepared, small_config, trained, weights_of
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +100,7 @@ def test_a_killed_process_continues(data, tmp_path):
 def test_a_killed_run_that_saved_nothing_starts_over(data, tmp_path):
     _, target = data
     config = small_config(target, tmp_path / "run")
-    prepare(config, SilentReporter())
+    prepared(config)
     assert_bit_equal(trained(config, resume=True), trained(small_config(target, tmp_path / "other")))
 
 
@@ -117,11 +118,11 @@ def test_other_settings_or_images_are_not_continued(data, tmp_path):
     config = small_config(target, tmp_path / "run")
     trained(config)
     with pytest.raises(InputError, match=r"eps was 0\.6 and is 0\.5"):
-        prepare(replace(config, labels=replace(config.labels, eps=0.5)), SilentReporter(), resume=True)
+        prepared(replace(config, labels=replace(config.labels, eps=0.5)), resume=True)
     with pytest.raises(InputError, match="target was"):
-        prepare(small_config(source, tmp_path / "run"), SilentReporter(), resume=True)
+        prepared(small_config(source, tmp_path / "run"), resume=True)
     with pytest.raises(InputError, match="holds a run already"):
-        prepare(config, SilentReporter())
+        prepared(config)
 
 
 def test_identities_of_the_target_are_never_read(data, tmp_path, monkeypatch):
@@ -229,13 +230,13 @@ def test_a_row_tells_what_the_epoch_did(data, tmp_path):
 def test_each_domain_weighs_the_same_and_the_memory_moves_after_the_step(data, tmp_path):
     source, target = data
     report = SilentReporter()
-    run = prepare(small_config(target, tmp_path / "run", source), report)
-    assemble.fill_memory(run, report)
+    run = prepared(small_config(target, tmp_path / "run", source), report=report)
+    fill_memory(run)
     before = run.parts.memory.features.clone()
     parts = run.parts
     labels = parts.labeller.label(parts.label_features.features(), parts.target).labels
     parts.memory.relabel(torch.from_numpy(run.slots.class_of_each(labels)))
-    whole = next(iter(assemble.loop_calls(run, report).batches(0, labels, 0)))
+    whole = next(iter(loop_calls(run).batches(0, labels, 0)))
     # Half of the source's images: a mean over the batch would weigh it less than the target.
     batch = Batch(whole.images[4:], whole.slots[4:], (4, 8), whole.slots[4:], whole.cameras[4:])
     assert int(batch.slots[:4].max()) < run.slots.num_source_classes <= int(batch.slots[4:].min())
@@ -282,7 +283,7 @@ def test_nothing_of_a_continued_run_lies_in_its_file(data, tmp_path):
     _, target = data
     config = small_config(target, tmp_path / "run", schedule={"epochs": 1})
     trained(config)
-    run = prepare(config, SilentReporter(), resume=True)
+    run = prepared(config, resume=True)
     before = {name: value.clone() for name, value in weights_of(run).items()}
     moments = [value["exp_avg"].clone() for value in run.parts.optimisation.optimizer.state.values()]
     path = tmp_path / "run/resume.pt"
@@ -356,8 +357,8 @@ def test_run_training_is_idempotent_on_a_finished_run(data, tmp_path):
     config = small_config(target, tmp_path / "run")
     first = trained(config)
     report = SilentReporter()
-    run = prepare(config, report, resume=True)
-    run_training(run, report)
+    run = prepared(config, resume=True, report=report)
+    run_training(run)
     assert_bit_equal(first, run)
 
 

@@ -11,6 +11,7 @@ from spcl.errors import InputError
 from spcl.records import Record, ReIDDataset, identities_of
 from spcl.reporting.console import SilentReporter
 from spcl.runtime import Runtime
+from spcl.training_run.session import Session
 from spcl.training_run.training_sets import load_sets
 
 
@@ -29,7 +30,7 @@ def load(monkeypatch, source, target, on_broken, **more):
     monkeypatch.setattr("spcl.training_run.training_sets.load_dataset", lambda name, **_: sets[name])
     report = SilentReporter()
     data = DataConfig(source="s" if source else "", target="t", on_broken=on_broken, **more)
-    return *load_sets(Recipe(data=data), Runtime("cpu"), report), report
+    return *load_sets(Recipe(data=data), Session(Runtime("cpu"), report)), report
 
 
 def test_broken_training_images_leave_no_row_and_no_gap(tmp_path, monkeypatch):

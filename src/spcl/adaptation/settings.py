@@ -1,6 +1,6 @@
 """Settings of an adaptation, with defaults for a CPU, and the recipe of the training run that they give.
 
-``assemble.py`` builds the run from that recipe.
+``training_run/assemble.py`` builds the run from that recipe.
 """
 
 from __future__ import annotations

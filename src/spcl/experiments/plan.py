@@ -62,9 +62,14 @@ def parsed_settings(texts: Sequence[str]) -> dict[str, tuple[Any, ...]]:
     for text in texts:
         name, equals, given = (part.strip() for part in text.partition("="))
         if not name or not equals or not given:
-            raise InputError(f"--set is {text!r}; expected NAME=VALUE or NAME=VALUE,VALUE: labels.eps=0.5,0.6")
+            raise InputError(
+                f"--set is {text!r}; expected NAME=VALUE or NAME=VALUE,VALUE: labels.eps=0.5,0.6",
+                code="setting-not-understood",
+            )
         if name in settings:
-            raise InputError(f"--set gives {name} twice; give all its values at once: {name}=VALUE,VALUE")
+            raise InputError(
+                f"--set gives {name} twice; give all its values at once: {name}=VALUE,VALUE", code="value-given-twice"
+            )
         settings[name] = _values(given, text)
     return settings
 
@@ -87,12 +92,12 @@ def plan(
     for name, values in choices.items():
         _check_name(name, recipe)
         if not values:
-            raise InputError(f"{name} has no value")
+            raise InputError(f"{name} has no value", code="missing-value")
         if len(set(map(repr, values))) < len(values):
-            raise InputError(f"{name} has a value twice: {', '.join(map(str, values))}")
+            raise InputError(f"{name} has a value twice: {', '.join(map(str, values))}", code="value-given-twice")
     seeds = tuple(seeds) or (recipe.run.seed,)
     if len(set(seeds)) < len(seeds):
-        raise InputError(f"a seed is given twice: {' '.join(map(str, seeds))}")
+        raise InputError(f"a seed is given twice: {' '.join(map(str, seeds))}", code="value-given-twice")
     runs = []
     for combination in product(*choices.values()):
         own = dict(zip(choices, combination, strict=True))
@@ -137,7 +142,10 @@ def _values(given: str, text: str) -> tuple[Any, ...]:
     try:
         return tuple(tomllib.loads(f"values = {given}")["values"])
     except tomllib.TOMLDecodeError as error:
-        raise InputError(f'--set is {text!r}; {given} is no list as TOML has it, ["a", "b"] say: {error}') from error
+        raise InputError(
+            f'--set is {text!r}; {given} is no list as TOML has it, ["a", "b"] say: {error}',
+            code="setting-not-understood",
+        ) from error
 
 
 def _value(text: str) -> Any:
@@ -155,7 +163,7 @@ def _choices(value: Any) -> tuple[Any, ...]:
 def _check_name(name: str, recipe: Recipe) -> None:
     """Raise an ``InputError`` for a name that is no setting; a part that is chosen by its kind checks its own."""
     if name in _OWN:
-        raise InputError(f"a sweep cannot set {name}: {_OWN[name]}")
+        raise InputError(f"a sweep cannot set {name}: {_OWN[name]}", code="setting-does-not-apply")
     known = [known for known in flat_values(to_values(recipe)) if known not in _OWN]
     section, _, rest = name.partition(".")
     former = [".".join(old) for old in MOVED]
@@ -165,7 +173,7 @@ def _check_name(name: str, recipe: Recipe) -> None:
     near = same or get_close_matches(name, [*known, *(full.rpartition(".")[2] for full in known)], n=1)
     near = [full for full in known if full in near or full.rpartition(".")[2] in near]
     hint = f"did you mean {' or '.join(map(repr, near))}?" if near else "spcl train --help lists the settings"
-    raise InputError(f"there is no setting {name!r}; {hint}")
+    raise InputError(f"there is no setting {name!r}; {hint}", code="no-such-setting")
 
 
 def _of_term(name: str, recipe: Recipe) -> tuple[int, str]:
@@ -175,11 +183,14 @@ def _of_term(name: str, recipe: Recipe) -> tuple[int, str]:
         having = [at for at, term in enumerate(recipe.losses) if hasattr(term, name)]
         if len(having) != 1:
             several = "several terms of the loss have" if having else "no term of the loss has"
-            raise InputError(f"{several} a setting {name!r}; say which term: losses.0.{name}")
+            raise InputError(f"{several} a setting {name!r}; say which term: losses.0.{name}", code="ambiguous-setting")
         return having[0], name
     if not number.isdecimal() or int(number) >= len(recipe.losses):
         last = len(recipe.losses) - 1
-        raise InputError(f"there is no setting 'losses.{name}': the terms of the loss are losses.0 to losses.{last}")
+        raise InputError(
+            f"there is no setting 'losses.{name}': the terms of the loss are losses.0 to losses.{last}",
+            code="no-such-setting",
+        )
     return int(number), setting
 
 

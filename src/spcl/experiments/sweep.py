@@ -126,7 +126,10 @@ def run_sweep(planned: Sequence[PlannedRun], logs_dir: Path, options: SweepOptio
         InputError: For the same reasons as in ``sweep``.
     """
     if launched().size > 1:
-        raise InputError("a sweep is started once, not by torchrun: with --devices cuda:0 cuda:1 one run is on each")
+        raise InputError(
+            "a sweep is started once, not by torchrun: with --devices cuda:0 cuda:1 one run is on each",
+            code="processes-not-supported",
+        )
     check_trackers(options.log)
     waiting = [(number, run) for number, run in enumerate(planned, start=1) if not is_finished(run)]
     done = len(planned) - len(waiting)
@@ -188,7 +191,7 @@ def accepted(run: PlannedRun, outcome: Outcome) -> str:
     """
     if outcome.began:
         return outcome.error
-    raise InputError(f"run {run.folder}: {outcome.error}")
+    raise InputError(f"run {run.folder}: {outcome.error}", code="run-failed")
 
 
 def on_device(run: PlannedRun, device: str = "") -> PlannedRun:
@@ -205,17 +208,21 @@ def is_finished(run: PlannedRun) -> bool:
     settings = run.folder / CONFIG_FILE
     if not settings.exists():
         return False
-    from spcl.training_run.run_files import RunIdentity, require_same_settings, saved_epochs
+    from spcl.training_run.run_files import saved_epochs
+    from spcl.training_run.run_identity import RunIdentity, require_same_settings
 
     try:
         before = tomllib.loads(settings.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise InputError(f"cannot read {settings}: {error}; give another --logs-dir") from error
+        raise InputError(f"cannot read {settings}: {error}; give another --logs-dir", code="unreadable-file") from error
     identity = RunIdentity(to_values(run.recipe), [], to_values(Recipe()), in_new_places)
     require_same_settings(before, identity, run.folder)
     epochs, wanted = saved_epochs(run.folder), run.recipe.schedule.epochs
     if epochs > wanted:
-        raise InputError(f"the run in {run.folder} has {epochs} epochs, more than {wanted}: give another --logs-dir")
+        raise InputError(
+            f"the run in {run.folder} has {epochs} epochs, more than {wanted}: give another --logs-dir",
+            code="settings-changed",
+        )
     return epochs == wanted
 
 

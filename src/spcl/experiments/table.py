@@ -193,7 +193,10 @@ def table_of(found: Sequence[FinishedRun], notes: Iterable[str] = ()) -> RunsTab
 def check_ending(path: Path) -> None:
     """Raise an ``InputError`` for a file that a table cannot be written to by its ending."""
     if path.suffix.lower() not in (".csv", ".md", ".tex"):
-        raise InputError(f"a table of runs is written to a file that ends in .csv, .md or .tex, not to {path}")
+        raise InputError(
+            f"a table of runs is written to a file that ends in .csv, .md or .tex, not to {path}",
+            code="wrong-file-kind",
+        )
 
 
 def _spreads(epochs: Sequence[Mapping[str, Any]], names: Sequence[str]) -> dict[str, Spread]:

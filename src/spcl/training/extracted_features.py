@@ -34,7 +34,10 @@ class ExtractedFeaturesSettings:
         """
         teacher = context.teacher
         if self.network == "teacher" and teacher is None:
-            raise InputError('label features come from the teacher, and the recipe has none: [teacher] kind = "ema"')
+            raise InputError(
+                'label features come from the teacher, and the recipe has none: [teacher] kind = "ema"',
+                code="no-teacher",
+            )
         takes_teacher = teacher is not None and self.network != "encoder"
         network = teacher.network if teacher is not None and takes_teacher else context.encoder
         return ExtractedFeatures(network, context.extract)

@@ -36,13 +36,14 @@ class LoopCalls:
 
     Attributes:
         batches: (epoch, target labels ``[N]``, first iteration) to the epoch's batches, source images first.
-        evaluate: The figures of ``TrainingParts.evaluated`` on the target; None: there is nothing to evaluate on.
+        figures_on_target: Gives the figures of ``TrainingParts.evaluated`` on the target; None: the target has no
+            queries and gallery.
         save: Writes the state; called with (state, whether an epoch ended, whether it is the best so far). Gives the
             files that were written.
     """
 
     batches: Callable[[int, NDArray[np.int64], int], Iterable[Batch]]
-    evaluate: Callable[[], dict[str, Any]] | None
+    figures_on_target: Callable[[], dict[str, Any]] | None
     save: Callable[[RunState, bool, bool], tuple[Path, ...]]
 
 
@@ -65,7 +66,9 @@ class LoopSettings:
     accumulate: int = 1
 
 
-def train(state: RunState, parts: TrainingParts, calls: LoopCalls, settings: LoopSettings, events: Emitter) -> RunState:
+def run_loop(
+    state: RunState, parts: TrainingParts, calls: LoopCalls, settings: LoopSettings, events: Emitter
+) -> RunState:
     """Run the epochs that are left.
 
     Each epoch: label the target, relabel the memory, step, evaluate where it is due, save. A state that was saved
@@ -154,11 +157,11 @@ def _steps(state: RunState, parts: TrainingParts, calls: LoopCalls, settings: Lo
 def _evaluate(state: RunState, calls: LoopCalls, settings: LoopSettings) -> bool:
     """Evaluate where it is due; whether this is the best epoch so far."""
     due = (state.epoch + 1) % settings.eval_step == 0 or state.epoch + 1 == settings.epochs
-    if not due or calls.evaluate is None:
+    if not due or calls.figures_on_target is None:
         return False
     report = report_of(state)
     with _timed(report, "evaluate"):
-        report.evaluation = calls.evaluate()
+        report.evaluation = calls.figures_on_target()
     mean_ap = report.mean_ap
     is_best = mean_ap is not None and (state.best_mean_ap is None or mean_ap > state.best_mean_ap)
     if is_best:
@@ -209,7 +212,8 @@ def _require_finite(state: RunState, parts: TrainingParts) -> None:
     error = InputError(
         f"in epoch {report.epoch} the loss or the weights (statistics of batch norm among them) are no longer "
         "finite; what was saved before is kept. Start again with --precision fp32 or a smaller --lr, in another "
-        "--logs-dir (--from-checkpoint takes the last good weights)"
+        "--logs-dir (--from-checkpoint takes the last good weights)",
+        code="not-finite",
     )
     error.is_shared = True
     raise error

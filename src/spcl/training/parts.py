@@ -136,7 +136,10 @@ class StepInputs:
             InputError: If the recipe has no teacher.
         """
         if self.encode_with_teacher is None:
-            raise InputError('a loss reads the features of a teacher; add one to the recipe: [teacher] kind = "ema"')
+            raise InputError(
+                'a loss reads the features of a teacher; add one to the recipe: [teacher] kind = "ema"',
+                code="no-teacher",
+            )
         return self.encode_with_teacher()
 
 

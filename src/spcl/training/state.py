@@ -66,7 +66,10 @@ class RunState:
         saved = state["parts"]
         lacking = [name for name in self.parts if name not in saved]
         if lacking:
-            raise InputError(f"the saved run has no state of: {', '.join(lacking)}; it was made with other parts")
+            raise InputError(
+                f"the saved run has no state of: {', '.join(lacking)}; it was made with other parts",
+                code="parts-changed",
+            )
         for name, part in self.parts.items():
             part.load_state_dict(saved[name])
         self.epoch, self.iteration = state["epoch"], state["iteration"]

@@ -14,19 +14,18 @@ from spcl.errors import InputError
 from spcl.grouping.label_stage import check_label_stage
 from spcl.grouping.suggestion import searched
 from spcl.nn.encoder_network import EncoderNetwork
-from spcl.reporting.events import Reporter
-from spcl.runtime import Runtime
 from spcl.selfpaced.slots import Slots
 from spcl.training.hybrid_memory import HybridMemorySettings
 from spcl.training.parts import BuildContext, LossTerm, Optimisation, Stateful, TargetView, Teacher, built
 from spcl.training.self_paced_labels import SelfPacedLabelSettings
 from spcl.training.state import RunState
 from spcl.training.step import TrainingParts
+from spcl.training_run.session import Session
 
 
 @dataclass(frozen=True)
 class RunShape:
-    """What the parts of a run must fit.
+    """The sizes and the data that the parts of a run must fit.
 
     Attributes:
         slots: Layout of the memory.
@@ -41,21 +40,19 @@ class RunShape:
     extract: Callable[[EncoderNetwork], Tensor]
 
 
-def build_parts(
-    recipe: Recipe, encoder: EncoderNetwork, shape: RunShape, runtime: Runtime, report: Reporter
-) -> TrainingParts:
-    """The parts that a recipe names, before the first step.
+def build_parts(recipe: Recipe, encoder: EncoderNetwork, shape: RunShape, session: Session) -> TrainingParts:
+    """Build the parts that a recipe names, before the first step.
 
     Args:
-        recipe: Which, and their settings.
+        recipe: The parts and their settings.
         encoder: The encoder; it is moved to the runtime's device.
         shape: Sizes that the parts must fit.
-        runtime: Device, precision, processes.
-        report: Given to the parts, which say what they do.
+        session: Device, precision and processes, and the receiver of the parts' messages.
 
     Raises:
-        InputError: If parts do not go together: two terms of the loss have one name, say.
+        InputError: If parts contradict one another: for example, two terms of the loss have the same name.
     """
+    runtime, report = session.runtime, session.report
     # Before the optimiser takes its parameters. Channels last: up to twice as fast, on a CPU too.
     encoder = encoder.to(runtime.device).to(memory_format=torch.channels_last)
     context = BuildContext(runtime, encoder, shape.slots, shape.target, recipe.run.seed, shape.extract, report)
@@ -67,7 +64,9 @@ def build_parts(
     losses: tuple[LossTerm, ...] = tuple(built(term, context) for term in recipe.losses)
     names = [term.name for term in losses]
     if len(set(names)) < len(names):
-        raise InputError(f"the terms of the loss are called {', '.join(names)}; each needs a name of its own")
+        raise InputError(
+            f"the terms of the loss are called {', '.join(names)}; each needs another name", code="name-given-twice"
+        )
     return TrainingParts(
         runtime=runtime,
         encoder=encoder,
@@ -85,7 +84,7 @@ def build_parts(
 
 
 def first_state(parts: TrainingParts) -> RunState:
-    """The state before the first step: of every part that has one, the random generators last."""
+    """Give the state before the first step: that of every part with a state, the random generators last."""
     named: Mapping[str, Any] = {
         "encoder": parts.encoder,
         "optimizer": parts.optimisation.optimizer,
@@ -100,13 +99,13 @@ def first_state(parts: TrainingParts) -> RunState:
     return RunState({name: part for name, part in named.items() if isinstance(part, Stateful)})
 
 
-def check_labelling(recipe: Recipe, slots: Slots, encoder: EncoderNetwork, runtime: Runtime, report: Reporter) -> None:
-    """Say what labelling takes, which is known of the package's own labeller.
+def check_labelling(recipe: Recipe, slots: Slots, encoder: EncoderNetwork, session: Session) -> None:
+    """Report the memory and the time that labelling takes; for the self-paced labeller only.
 
     Raises:
         InputError: If it does not fit in memory, or its search is not installed.
     """
-    labels, memory = recipe.labels, recipe.memory
+    labels, memory, runtime = recipe.labels, recipe.memory, session.runtime
     if not isinstance(labels, SelfPacedLabelSettings):
         return
     num_slots, dim = len(slots), encoder.feature_dim
@@ -118,7 +117,7 @@ def check_labelling(recipe: Recipe, slots: Slots, encoder: EncoderNetwork, runti
         runtime=runtime,
         num_slots=num_slots,
         spread=isinstance(memory, HybridMemorySettings) and memory.is_spread(num_slots, dim, runtime),
-        # The length of a checkpoint's features is its own.
+        # The length of a checkpoint's features cannot be changed.
         flags=("--k1",) if recipe.network.from_checkpoint else ("--features", "--k1"),
-        report=report,
+        report=session.report,
     )

@@ -27,15 +27,20 @@ def check_training_sets(source: ReIDDataset | None, target: ReIDDataset, *, sour
         InputError: If a training split is empty or a source image has no identity.
     """
     if source_only and source is None:
-        raise InputError("--source-only needs a labelled source: give --source DATA")
+        raise InputError("--source-only needs a labelled source: give --source DATA", code="no-source")
     if not source_only and not target.train:
-        raise InputError(f"{target.name} has no training images; give a data set with a training split, or a folder")
+        raise InputError(
+            f"{target.name} has no training images; give a data set with a training split, or a folder",
+            code="no-images",
+        )
     if not source_only and len(target.train) < 2:
-        raise InputError(f"{target.name} has {len(target.train)} training image; at least 2 are needed")
+        raise InputError(
+            f"{target.name} has {len(target.train)} training image; at least 2 are needed", code="too-few-images"
+        )
     if source is None:
         return
     if not source.train:
-        raise InputError(f"the source {source.name} has no training images")
+        raise InputError(f"the source {source.name} has no training images", code="no-images")
     unlabelled = int((identities_of(source.train) == UNKNOWN).sum())
     if unlabelled:
         why = [note for note in source.notes if "identit" in note]
@@ -43,7 +48,8 @@ def check_training_sets(source: ReIDDataset | None, target: ReIDDataset, *, sour
             f"the source {source.name} has {unlabelled} images without an identity, first "
             f"{shown_path(next(r.path for r in source.train if r.identity is None))}; a source must be labelled. "
             f"Label them, leave them out of the source, or train on the "
-            f"target alone (without --source){''.join(f'. {note}' for note in why)}"
+            f"target alone (without --source){''.join(f'. {note}' for note in why)}",
+            code="no-identities",
         )
 
 
@@ -83,7 +89,8 @@ def check_readable(
         message = f"{len(broken)} image(s) of {name} cannot be read: {listed}{' ...' if len(broken) > 5 else ''}"
         if skipped_as is None:
             raise InputError(
-                f"{message}. Repair or remove them, or leave them out with --on-broken skip (spcl train, spcl evaluate)"
+                f"{message}. Repair or remove them, or leave them out with --on-broken skip",
+                code="unreadable-image",
             )
         report.warn(f"{message}. {skipped_as}")
         all_broken += [path for path, _ in broken]
@@ -113,7 +120,8 @@ def check_batches(batch_size: int, group_size: int, *, num_processes: int, accum
         advice = f"--batch-norm-group {length}" + ("" if groups else f" with --batch-size {length * parts}")
         raise InputError(
             f"batch norm over the whole batch (--batch-norm-group 0) cannot be shared by {over}; "
-            f"give groups, such as {advice}"
+            f"give groups, such as {advice}",
+            code="batch-not-divisible",
         )
     sizes = [
         size for size in range(2, 4 * batch_size + 2 * parts * group_size) if _is_cut_evenly(size, group_size, parts)
@@ -121,7 +129,8 @@ def check_batches(batch_size: int, group_size: int, *, num_processes: int, accum
     nearest = sorted(sorted(sizes, key=lambda size: abs(size - batch_size))[:3])
     raise InputError(
         f"a batch of {batch_size} images in batch-norm groups of {group_size} cannot be shared evenly by {over}; "
-        f"--batch-size {', '.join(map(str, nearest))} can, or another --batch-norm-group"
+        f"--batch-size {', '.join(map(str, nearest))} can, or another --batch-norm-group",
+        code="batch-not-divisible",
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from copy import deepcopy
 from dataclasses import dataclass
@@ -23,48 +23,14 @@ from spcl.runtime import Runtime
 from spcl.selfpaced.hybrid_memory import HybridMemory
 from spcl.selfpaced.sharded_memory import ShardedMemory
 from spcl.selfpaced.slots import Slots
-from spcl.settings import flat_values
 from spcl.training.state import RunState
 from spcl.training_run.earlier_runs import in_parts
 from spcl.training_run.run_file_names import CONFIG_FILE as CONFIG_FILE
 from spcl.training_run.run_file_names import METRICS_FILE as METRICS_FILE
+from spcl.training_run.run_identity import RunIdentity, require_same_settings
 
 CHECKPOINT_FILE, BEST_FILE = "checkpoint.pth.tar", "model_best.pth.tar"
 RESUME_FILE = "resume.pt"
-
-# What may differ between a run and its continuation: none of it changes a number of the epochs already made.
-_MAY_CHANGE = {
-    "data.data_dir",
-    "data.workers",
-    "data.image_memory",
-    "data.cache_dir",
-    "data.check",
-    "network.pretrained",
-    "schedule.epochs",
-    "schedule.eval_step",
-    "run.logs_dir",
-    "run.device",
-    "run.checkpoint_iters",
-    "run.compile",
-    "memory.placement",
-}
-
-
-@dataclass(frozen=True)
-class RunIdentity:
-    """What must be the same when a run is continued.
-
-    Attributes:
-        settings: All settings, by section; plain values.
-        images: A number for the training images of each domain.
-        defaults: The default of every setting.
-        read: Settings of an earlier version in the places that they have today.
-    """
-
-    settings: Mapping[str, Any]
-    images: list[int]
-    defaults: Mapping[str, Any]
-    read: Callable[[Mapping[str, Any]], Mapping[str, Any]] = dict
 
 
 def holds_run(folder: Path) -> bool:
@@ -122,22 +88,25 @@ def check_log_folder(folder: Path, *, resume: bool) -> None:
             that goes with them.
     """
     if folder.exists() and not folder.is_dir():
-        raise InputError(f"the log folder {folder} is a file; give another --logs-dir")
+        raise InputError(f"the log folder {folder} is a file; give another --logs-dir", code="not-a-folder")
     if resume and not holds_run(folder):
         raise InputError(
             f"there is no run to continue in {folder}: {what_is_there(folder)}. Give the --logs-dir of the run, or "
-            "leave --resume out to start one"
+            "leave --resume out to start one",
+            code="no-such-run",
         )
     if holds_run(folder) and not resume:
         raise InputError(
             f"{folder} holds a run already; continue it with --resume, or give another --logs-dir. "
-            "Nothing is ever overwritten in silence"
+            "Nothing is ever overwritten in silence",
+            code="folder-not-empty",
         )
     weights = next((name for name in (CHECKPOINT_FILE, BEST_FILE) if (folder / name).exists()), None)
     if weights is not None and not (folder / RESUME_FILE).exists():
         raise InputError(
             f"{folder} holds {weights} and no {RESUME_FILE}: there is nothing to continue, and a new run would "
-            f"overwrite it. Give another --logs-dir (--from-checkpoint {folder / weights} starts from these weights)"
+            f"overwrite it. Give another --logs-dir (--from-checkpoint {folder / weights} starts from these weights)",
+            code="state-missing",
         )
 
 
@@ -156,7 +125,9 @@ def prepare_log_folder(folder: Path, *, resume: bool) -> bool:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise InputError(f"cannot write to the log folder {folder}: {error.strerror or error}") from error
+        raise InputError(
+            f"cannot write to the log folder {folder}: {error.strerror or error}", code="cannot-write"
+        ) from error
     return holds_state(folder)
 
 
@@ -221,19 +192,17 @@ class RunFolder:
         Raises:
             InputError: If the run was made with other settings or other images; names them.
         """
-        # Every process reads the file, and needs its part of the memory's rows: a mapped file is not in memory twice.
-        # (On Windows a mapped file could not be replaced by the next save.)
-        try:
-            saved = load_safely(self.path / RESUME_FILE, mapped=os.name == "posix")
-        except InputError as error:
-            raise InputError(f"{error}. {_what_is_left(self.path)}") from error
+        saved = _load_state(self.path)
         if not {"state", "config", "images"} <= set(saved):
-            raise InputError(f"{self.path / RESUME_FILE} is not the state of a run. {_what_is_left(self.path)}")
+            raise InputError(
+                f"{self.path / RESUME_FILE} is not the state of a run. {_what_is_left(self.path)}", code="damaged-file"
+            )
         require_same_settings(saved["config"], self.identity, self.path)
         if saved["images"] != self.identity.images:
             raise InputError(
                 f"the images are not those that the run in {self.path} began with; bring them back, or give another "
-                "--logs-dir"
+                "--logs-dir",
+                code="images-changed",
             )
         content = in_parts(saved["state"], self.slots)
         # The hybrid memory copies what it keeps. Of the rest, nothing may go on lying in the file.
@@ -242,8 +211,25 @@ class RunFolder:
         state.load_state_dict({**content, "parts": parts})
 
 
+def _load_state(folder: Path) -> dict[str, Any]:
+    """Read the saved state of a run.
+
+    Raises:
+        InputError: If it cannot be read; says what the user can continue from.
+    """
+    path = folder / RESUME_FILE
+    try:
+        # Every process reads the file, and needs its part of the memory's rows: a mapped file is not in memory twice.
+        # (On Windows a mapped file could not be replaced by the next save.)
+        return load_safely(path, mapped=os.name == "posix")
+    except InputError as error:
+        raise InputError(
+            f"{path}, the saved state of the run, is damaged or cut short. {_what_is_left(folder)}", code="damaged-file"
+        ) from error
+
+
 def _what_is_left(folder: Path) -> str:
-    """What a user can go on from where the state of a run cannot be read."""
+    """Describe what a user can continue from if the state of a run cannot be read."""
     for name in (CHECKPOINT_FILE, BEST_FILE):
         try:
             epoch = load_safely(folder / name).get("epoch")
@@ -264,27 +250,5 @@ def saved_epochs(folder: Path) -> int:
     """
     if not holds_state(folder):
         return 0
-    saved = load_safely(folder / RESUME_FILE, mapped=os.name == "posix")
+    saved = _load_state(folder)
     return int(saved.get("state", {}).get("epoch", 0))
-
-
-def require_same_settings(saved: Mapping[str, Any], identity: RunIdentity, folder: Path) -> None:
-    """Raise an ``InputError`` that names the settings in which a run and its continuation differ, if any may not."""
-    before, now = flat_values(identity.read(saved)), flat_values(identity.settings)
-    # A run of an older version lacks the settings that are newer: it was made as their defaults are.
-    before = {name: value for name, value in flat_values(identity.defaults).items() if name in now} | before
-    changed = [
-        f"{name if name.endswith('.kind') else name.rpartition('.')[2]} was {_shown(before, name)} and is "
-        f"{_shown(now, name)}"
-        for name in {**now, **{name: value for name, value in before.items() if name.endswith(".kind")}}
-        if name not in _MAY_CHANGE and (name not in before or name not in now or before[name] != now[name])
-    ]
-    if changed:
-        raise InputError(
-            f"cannot continue the run in {folder} with other settings: {'; '.join(changed)}. "
-            "Give the same ones, or another --logs-dir"
-        )
-
-
-def _shown(settings: Mapping[str, Any], name: str) -> str:
-    return repr(settings[name]) if name in settings else "not there"

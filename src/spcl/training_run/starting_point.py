@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from spcl.config import Recipe
 from spcl.errors import InputError
 from spcl.inference.checkpoint import load_facts, load_network, settings_of
 from spcl.nn.encoder_network import EncoderNetwork, EncoderSettings
@@ -56,7 +57,8 @@ class Start:
             if getattr(settings, name) != getattr(found, name):
                 raise InputError(
                     f"{self.checkpoint} has {name} {getattr(found, name)!r}, and the run is to have "
-                    f"{getattr(settings, name)!r}; leave {name} out: the checkpoint's is taken"
+                    f"{getattr(settings, name)!r}; leave {name} out: the checkpoint's is taken",
+                    code="checkpoint-contradiction",
                 )
         encoder = EncoderNetwork(settings)
         values = self.network.state_dict()
@@ -89,6 +91,19 @@ def find_start(
     return runtime.together(lambda: _from_checkpoint(Path(checkpoint), arch, size, domain))
 
 
+def start_of(config: Recipe, runtime: Runtime) -> Start:
+    """Find what a run starts from by its recipe, as ``find_start``."""
+    network, data = config.network, config.data
+    return find_start(
+        runtime,
+        arch=network.arch,
+        size=(data.height, data.width),
+        pretrained=network.pretrained,
+        checkpoint=network.from_checkpoint,
+        domain=network.from_domain,
+    )
+
+
 def _from_checkpoint(path: Path, arch: str, size: tuple[int, int], domain: str) -> Start:
     own = settings_of(path, arch=arch)
     # First: weights that depend on the size would be called another network's.
@@ -97,7 +112,8 @@ def _from_checkpoint(path: Path, arch: str, size: tuple[int, int], domain: str) 
         flags = " and ".join(flag for flag, is_other in differ.items() if is_other)
         raise InputError(
             f"{path} was trained on images of {own.height} x {own.width}, and the run is to have {size[0]} x "
-            f"{size[1]}; leave {flags} out: the checkpoint's are taken"
+            f"{size[1]}; leave {flags} out: the checkpoint's are taken",
+            code="checkpoint-contradiction",
         )
     network = load_network(path, arch=arch, size=size)
     chosen = chosen_domain(network.domains, domain, path)
@@ -119,7 +135,7 @@ def chosen_domain(domains: tuple[str, ...], wanted: str, path: Path) -> str:
     if wanted == "auto":
         return "target" if "target" in domains else domains[-1]
     if wanted not in domains:
-        raise InputError(f"{path} has no domain {wanted!r}; it has {', '.join(domains)}")
+        raise InputError(f"{path} has no domain {wanted!r}; it has {', '.join(domains)}", code="no-such-domain")
     return wanted
 
 

@@ -14,10 +14,11 @@ from spcl.launched import is_main_process
 from spcl.reporting.console import Reporter
 from spcl.reporting.epoch_report import EpochReport
 from spcl.reporting.events import Emitter, Guarded, Listener
-from spcl.runtime import Runtime
 from spcl.training.parts import Labeller, LossTerm, Settings
-from spcl.training_run.assemble import prepare, run_training
+from spcl.training_run.assemble import prepare
+from spcl.training_run.run_epochs import run_training
 from spcl.training_run.run_files import stops_in_order
+from spcl.training_run.session import Session
 from spcl.training_run.starting_point import settings_from_checkpoint
 
 
@@ -112,13 +113,13 @@ def train_recipe(recipe: Recipe, report: Reporter, *, resume: bool = False) -> T
     Raises:
         InputError: For the same reasons as in ``train``.
     """
-    runtime = Runtime(recipe.run.device, recipe.run.precision)
+    session = Session.of(recipe, report)
     # The network's random numbers have a separate seed: the caller's random numbers do not depend on the training.
-    with runtime.own_draws(), stops_in_order(Path(recipe.run.logs_dir), report):
-        run = prepare(recipe, report, resume=resume, runtime=runtime)
+    with session.runtime.own_draws(), stops_in_order(Path(recipe.run.logs_dir), report):
+        run = prepare(recipe, session, resume=resume)
         if run.state.epoch >= recipe.schedule.epochs:
             report.say(f"this run is finished: {run.state.epoch} epochs; ask for more with --epochs")
-        state = run_training(run, report)
+        state = run_training(run)
     return TrainingResult(
         encoder=Encoder(run.encoder, run.encoder.domains[-1], {"config": to_values(recipe)}),
         history=tuple(state.history),

@@ -16,19 +16,19 @@ from spcl.errors import InputError
 from spcl.inference.query_checks import can_evaluate, check_queries
 from spcl.records import Record, ReIDDataset
 from spcl.reporting.console import Reporter
-from spcl.runtime import Runtime
 from spcl.training_run.checks import check_readable, check_training_sets
+from spcl.training_run.session import Session
 
 
 def load_sets(
-    config: Recipe, runtime: Runtime, report: Reporter, target: ReIDDataset | None = None
+    config: Recipe, session: Session, target: ReIDDataset | None = None
 ) -> tuple[ReIDDataset | None, ReIDDataset]:
     """The source, if there is one, and the target, after every check.
 
     Args:
         config: Which, and what to do with images that cannot be read.
-        runtime: Processes of the run; one of them opens the images and sends the result to the others.
-        report: Receives progress and warnings.
+        session: Processes of the run, one of which opens the images and sends the result to the others; and the
+            receiver of progress and warnings.
         target: The target where it is no data set on disk; None: the one that the settings name.
 
     Returns:
@@ -38,9 +38,9 @@ def load_sets(
     Raises:
         InputError: For whatever cannot be trained on; says what to do.
     """
-    source_only = config.schedule.source_only
+    source_only, runtime = config.schedule.source_only, session.runtime
     sets = runtime.together(lambda: _found_sets(config, target))
-    broken = set(runtime.on_main(lambda: _check_images(config, *sets, report)))
+    broken = set(runtime.on_main(lambda: _check_images(config, *sets, session.report)))
     source, target = sets
     if broken:
         source, target = (None if source is None else _without(source, broken)), _without(target, broken)
@@ -57,7 +57,8 @@ def _found_sets(config: Recipe, target: ReIDDataset | None) -> tuple[ReIDDataset
     if not config.data.source and options.identity_from != "auto":
         raise InputError(
             f"--identity-from {options.identity_from} is for the identities of a labelled source, and there is none: "
-            "add --source DATA, or leave it out (the target's training images need no identities)"
+            "add --source DATA, or leave it out (the target's training images need no identities)",
+            code="option-does-not-apply",
         )
 
     def load_source(name: str) -> ReIDDataset:

@@ -1,0 +1,132 @@
+"""The settings of a run that belong to no part: data, network, schedule and run. The defaults are the paper's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import inf
+from typing import Literal
+
+from spcl.errors import require
+from spcl.pixel_range import PixelRange
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which images, and how they are read."""
+
+    source: str = ""
+    """Labelled source domain: a registered name or a path; several as a+b. Empty: from the target alone."""
+    target: str = ""
+    """Unlabelled target domain: a registered name or a path."""
+    data_dir: str = "examples/data"
+    """Folder that holds the registered data sets."""
+    identity_from: Literal["auto", "table", "folder", "top-folder", "name"] = "auto"
+    """Identities of the source: a table's column, the folder an image lies in, or the number before _c in its name."""
+    layout: Literal["auto", "all", "dataset"] = "auto"
+    """Images of a folder: all below it, or those of a data set's splits; auto: an error where they differ by much."""
+    duplicates: Literal["keep", "first"] = "keep"
+    """Byte-identical copies among the training images: keep all, or the first alone."""
+    columns: str = ""
+    """Names of a table's columns that differ: path=file,identity=track_id."""
+    time_format: str = ""
+    """How times are written in a table, as strptime has it; empty: ISO 8601, EXIF's form or Unix time."""
+    height: int = 256
+    """Height of the images that the network sees, pixels."""
+    width: int = 128
+    """Width of the images that the network sees, pixels."""
+    workers: int | Literal["auto"] = "auto"
+    """Threads that decode images; auto: as many as compute (--threads); 0: none of their own."""
+    image_memory: float = 4.0
+    """Resized images are kept in memory up to this size, GiB per set; beyond it, in a file of the cache folder."""
+    cache_dir: str = ""
+    """Folder for resized images that do not fit in memory; empty: ~/.cache/spcl; none: they are decoded each time."""
+    check: Literal["sample", "all"] = "sample"
+    """Which images are opened before the first step."""
+    range: str = "auto"
+    """Of images of more than 8 bits, the values that are black and white: auto, full, or LOW:HIGH."""
+    on_broken: Literal["error", "skip"] = "error"
+    """What to do with an image that cannot be read: stop, or name it, count it and leave it out."""
+
+    def __post_init__(self) -> None:
+        require(self.height > 0, "height", self.height, "a positive number of pixels")
+        require(self.width > 0, "width", self.width, "a positive number of pixels")
+        PixelRange.parse(self.range)
+        require(self.workers == "auto" or self.workers >= 0, "workers", self.workers, "auto, or 0 or more")
+        require(0 <= self.image_memory < inf, "image_memory", self.image_memory, "a finite number of GiB, 0 or more")
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """The encoder."""
+
+    arch: str = "resnet50"
+    """resnet18/34/50/101/152, resnet_ibn50a, resnet_ibn101a, or timm/NAME."""
+    pretrained: str = "auto"
+    """auto: ImageNet weights, found or downloaded; none: random weights; otherwise a file."""
+    from_checkpoint: str = ""
+    """Start from the whole encoder of this checkpoint, which then sets arch, features, pooling and size."""
+    from_domain: Literal["auto", "target", "source"] = "auto"
+    """Domain of that checkpoint whose batch norm the target starts from; auto: the target, or the only domain."""
+    features: int = 0
+    """Length of an embedding layer before the neck; 0: none."""
+    dropout: float = 0.0
+    """Dropout on the normalised feature in training."""
+    pooling: Literal["avg", "gem"] = "avg"
+    """Average pooling, or generalised-mean pooling with a learnt exponent."""
+    last_stride: Literal[0, 1, 2] = 0
+    """Stride of the last stage; 0: 1 for ResNets as in the paper, the network's own for timm."""
+    batch_norm_group: int = 16
+    """Images over which batch norm takes its statistics in training; 0: the domain's whole part of the batch."""
+
+    def __post_init__(self) -> None:
+        require(bool(self.arch), "arch", self.arch, "the name of a network")
+        require(self.features >= 0, "features", self.features, "0 (none) or a length")
+        require(0 <= self.dropout < 1, "dropout", self.dropout, "a rate from 0 to below 1")
+        require(self.batch_norm_group != 1, "batch_norm_group", self.batch_norm_group, "0 or at least 2 images")
+        require(self.batch_norm_group >= 0, "batch_norm_group", self.batch_norm_group, "0 or at least 2 images")
+
+
+@dataclass(frozen=True)
+class ScheduleConfig:
+    """Batches and steps."""
+
+    batch_size: int = 64
+    """Images of each domain in a batch."""
+    epochs: int = 50
+    """Epochs; labels are made anew at the start of each."""
+    iters: int = 400
+    """Steps of an epoch."""
+    eval_step: int = 10
+    """Epochs between evaluations; the last epoch is always evaluated."""
+    accumulate: int = 1
+    """Parts that a batch is encoded in, one after the other, where it is too large for the device; same result."""
+    source_only: bool = False
+    """Train on the labelled source alone and evaluate on the target: the baseline that adaptation must beat."""
+
+    def __post_init__(self) -> None:
+        require(self.batch_size >= 2, "batch_size", self.batch_size, "at least 2 images")
+        for name in ("epochs", "iters", "eval_step", "accumulate"):
+            require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Where and how the run runs."""
+
+    logs_dir: str = "runs/spcl"
+    """Folder of the run: checkpoints, settings, metrics."""
+    seed: int = 1
+    """One seed for everything; the same command gives the same numbers on the same machine."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:N or mps."""
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    """Precision of the network; the loss and the memory are always float32."""
+    compile: bool = False
+    """Compile the network (torch.compile): minutes at the start, faster steps on a GPU."""
+    checkpoint_iters: int = 0
+    """Steps between two saves inside an epoch; 0: at the end of each epoch only."""
+
+    def __post_init__(self) -> None:
+        require(bool(self.logs_dir), "logs_dir", self.logs_dir, "a folder")
+        require(self.seed >= 0, "seed", self.seed, "0 or more")
+        require(self.checkpoint_iters >= 0, "checkpoint_iters", self.checkpoint_iters, "0 or more")

@@ -1,0 +1,68 @@
+"""What a run and its continuation must have in common: settings and images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from spcl.errors import InputError
+from spcl.settings import flat_values
+
+# What may differ between a run and its continuation: none of it changes a number of the epochs already made.
+_MAY_CHANGE = {
+    "data.data_dir",
+    "data.workers",
+    "data.image_memory",
+    "data.cache_dir",
+    "data.check",
+    "network.pretrained",
+    "schedule.epochs",
+    "schedule.eval_step",
+    "run.logs_dir",
+    "run.device",
+    "run.checkpoint_iters",
+    "run.compile",
+    "memory.placement",
+}
+
+
+@dataclass(frozen=True)
+class RunIdentity:
+    """What must be the same when a run is continued.
+
+    Attributes:
+        settings: All settings, by section; plain values.
+        images: A number for the training images of each domain.
+        defaults: The default of every setting.
+        read: Settings of an earlier version in the places that they have today.
+    """
+
+    settings: Mapping[str, Any]
+    images: list[int]
+    defaults: Mapping[str, Any]
+    read: Callable[[Mapping[str, Any]], Mapping[str, Any]] = dict
+
+
+def require_same_settings(saved: Mapping[str, Any], identity: RunIdentity, folder: Path) -> None:
+    """Raise an ``InputError`` that names the settings in which a run and its continuation differ, if any may not."""
+    before, now = flat_values(identity.read(saved)), flat_values(identity.settings)
+    # A run of an older version lacks the settings that are newer: it was made as their defaults are.
+    before = {name: value for name, value in flat_values(identity.defaults).items() if name in now} | before
+    changed = [
+        f"{name if name.endswith('.kind') else name.rpartition('.')[2]} was {_shown(before, name)} and is "
+        f"{_shown(now, name)}"
+        for name in {**now, **{name: value for name, value in before.items() if name.endswith(".kind")}}
+        if name not in _MAY_CHANGE and (name not in before or name not in now or before[name] != now[name])
+    ]
+    if changed:
+        raise InputError(
+            f"cannot continue the run in {folder} with other settings: {'; '.join(changed)}. "
+            "Give the same ones, or another --logs-dir",
+            code="settings-changed",
+        )
+
+
+def _shown(settings: Mapping[str, Any], name: str) -> str:
+    return repr(settings[name]) if name in settings else "not there"
