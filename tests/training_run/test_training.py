@@ -265,7 +265,6 @@ def test_bfloat16_trains(data, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
 def test_a_compiled_run_learns_what_a_plain_one_does(data, tmp_path):
     _, target = data
     changed = {"schedule": {"epochs": 1, "iters": 2}}
