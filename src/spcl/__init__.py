@@ -38,9 +38,10 @@ if TYPE_CHECKING:
     from spcl.grouping.suggestion import Suggestion, suggest
     from spcl.inference.encode_options import EncodeOptions, EncoderChoice
     from spcl.inference.encoder import Encoder, load_encoder
-    from spcl.inference.evaluate_checkpoint import EvaluationOptions, evaluate
-    from spcl.inference.evaluate_dataset import DatasetEvaluation, EvaluationRequest, evaluate_dataset
+    from spcl.inference.evaluate_checkpoint import evaluate
+    from spcl.inference.evaluate_dataset import DatasetEvaluation, evaluate_dataset
     from spcl.inference.evaluation import EvaluationResult
+    from spcl.inference.evaluation_request import EvaluationOptions, EvaluationRequest
     from spcl.records import Record, ReIDDataset
     from spcl.retrieval.jaccard import jaccard_distance
     from spcl.retrieval.ranking import RankingResult, rank_metrics
@@ -71,8 +72,8 @@ _HOMES = {
     "EncodeOptions": "spcl.inference.encode_options",
     "Encoder": "spcl.inference.encoder",
     "EncoderChoice": "spcl.inference.encode_options",
-    "EvaluationOptions": "spcl.inference.evaluate_checkpoint",
-    "EvaluationRequest": "spcl.inference.evaluate_dataset",
+    "EvaluationOptions": "spcl.inference.evaluation_request",
+    "EvaluationRequest": "spcl.inference.evaluation_request",
     "EvaluationResult": "spcl.inference.evaluation",
     "ExperimentTracker": "spcl.tracking.trackers",
     "ExportRequest": "spcl.export.export_encoder",

@@ -189,26 +189,26 @@ def test_identities_of_folders(folder, capsys):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["embed", "0.pth.tar", "crops"], "where to? Give -o features.parquet, --gallery FOLDER, or both"),
+        (["embed", "0.pth.tar", "crops"], "[missing-argument]"),
         (["embed", "0.pth.tar", "crops", "-o", "f.txt"], "ends in .parquet or .npy"),
         (["embed", "0.pth.tar", "nowhere", "-o", "f.npy"], "there are no images at nowhere"),
-        (["embed", "2.pth.tar", "crops", "-o", "f.npy"], "there is no checkpoint 2.pth.tar"),
-        (["embed", "0.pth.tar", "crops/broken_c3.jpg", "-o", "f.npy"], "none of the 1 images can be read"),
-        (["embed", "0.pth.tar", "crops/broken_c3.jpg", "--gallery", "new/g"], "none of the 1 images can be read"),
-        (["embed", "0.pth.tar", "crops", "--gallery", "g", "--key", "content"], "is their path, not their content"),
+        (["embed", "2.pth.tar", "crops", "-o", "f.npy"], "[no-such-checkpoint]"),
+        (["embed", "0.pth.tar", "crops/broken_c3.jpg", "-o", "f.npy"], "[no-readable-images]"),
+        (["embed", "0.pth.tar", "crops/broken_c3.jpg", "--gallery", "new/g"], "[no-readable-images]"),
+        (["embed", "0.pth.tar", "crops", "--gallery", "g", "--key", "content"], "[key-mismatch]"),
         (["search", "0.pth.tar", "g", "crops", "-o", "x.txt"], "ends in .csv or .parquet, not to x.txt"),
         (["identify", "0.pth.tar", "g", "crops", "-o", "some.csv"], "some.csv is there already; give another name"),
         (["identify", "0.pth.tar", "g", "crops", "-o", "x.parquet", "--excel"], "--excel is for a CSV file"),
         (["search", "0.pth.tar", "g", "crops", "--overwrite"], "--overwrite is about a table of answers"),
-        (["embed", "0.pth.tar", "crops", "--gallery", "crops"], "needs a folder of its own"),
-        (["embed", "1.pth.tar", "crops", "--gallery", "g"], "holds vectors of the encoder"),
-        (["embed", "0.pth.tar", "text.csv", "--gallery", "g"], "'lane' holds whole number in this gallery"),
+        (["embed", "0.pth.tar", "crops", "--gallery", "crops"], "[folder-not-empty]"),
+        (["embed", "1.pth.tar", "crops", "--gallery", "g"], "[encoder-mismatch]"),
+        (["embed", "0.pth.tar", "text.csv", "--gallery", "g"], "[column-type-mismatch]"),
         (["embed", "0.pth.tar", "late.csv", "--gallery", "g"], "'time' holds 'noon' in line 2"),
-        (["search", "1.pth.tar", "g", "crops"], "holds vectors of the encoder"),
-        (["search", "1.pth.tar", "g.parquet", "crops"], "come from the encoder"),
-        (["search", "0.pth.tar", "g"], "which images are to be searched for?"),
+        (["search", "1.pth.tar", "g", "crops"], "[encoder-mismatch]"),
+        (["search", "1.pth.tar", "g.parquet", "crops"], "[encoder-mismatch]"),
+        (["search", "0.pth.tar", "g"], "[no-images]"),
         (["search", "0.pth.tar", "nowhere", "crops"], "there are no images at nowhere"),
-        (["search", "0.pth.tar", "empty", "crops"], "neither a gallery nor an image: empty is empty"),
+        (["search", "0.pth.tar", "empty", "crops"], "neither a gallery nor an image in empty"),
         (["search", "0.pth.tar", "matrix.npy", "crops"], "-o matrix.parquet writes"),
         (["search", "0.pth.tar", "g", "nope.jpg"], "there are no images at nope.jpg"),
         (["search", "0.pth.tar", "g", "crops", "--top", "0"], "--top is 0"),
@@ -279,7 +279,7 @@ def test_everything_is_checked_before_images_are_embedded(folder, capsys, monkey
         monkeypatch.setattr(place, embedded)
     query = "crops/0001_c2_5.jpg"
     for words, message in [
-        (["search", "1.pth.tar", "g", query], "holds vectors of the encoder"),
+        (["search", "1.pth.tar", "g", query], "[encoder-mismatch]"),
         (["search", "0.pth.tar", "g", query, "--where", "lorry = 2"], "the filter 'lorry = 2' cannot be used"),
         (["search", "0.pth.tar", "g.parquet", query, "--where", "lorry = 2"], "the filter 'lorry = 2' cannot be used"),
         (["search", "0.pth.tar", "g", query, "--save-picture", "g.png/x.png"], "g.png is a file, not a folder"),
@@ -410,5 +410,5 @@ def test_embedding_from_python_gives_what_the_command_prints(folder, capsys):
     assert python["path"].tolist() == command["path"].tolist()
     with pytest.raises(InputError, match="is there already"):
         embed_images(EmbeddingRequest("crops", output="p.parquet", encoding=encoding))
-    with pytest.raises(InputError, match="where to"):
+    with pytest.raises(InputError, match="no output"):
         EmbeddingRequest("crops")

@@ -12,7 +12,7 @@ import torch
 
 from spcl.data.image_store import ImageStore
 from spcl.errors import InputError
-from spcl.inference.evaluation import evaluate_encoder
+from spcl.inference.evaluation import RankingSettings, evaluate_encoder
 from spcl.nn.encoder_network import EncoderNetwork, EncoderSettings
 from spcl.records import Record, ReIDDataset
 from spcl.reporting.console import SilentReporter
@@ -171,7 +171,7 @@ def broken_images_of_both(runtime: Runtime, folder: Path) -> None:
         lambda some: ImageStore(some, size=(32, 16), on_broken="skip", memory=0),
         runtime,
         SilentReporter(),
-        num_hits=2,
+        RankingSettings(num_hits=2),
     )
     # Each process searches for a part of the queries; all have the hits of all.
     assert result.hits.rows.shape == result.hits.similarities.shape == (3, 2)

@@ -9,13 +9,13 @@ from dataclasses import fields
 import numpy as np
 import pytest
 
-from spcl.errors import InputError
 from spcl.gallery import gallery as gallery_module
 from spcl.gallery import readable_gallery
 from spcl.gallery.columns import described
 from spcl.gallery.gallery import Gallery
 from spcl.verification.identification import Enrolled
 from tests.gallery.features import names, unit_rows
+from tests.input_errors import input_error
 
 NUM = 60
 
@@ -146,7 +146,7 @@ def test_a_damaged_file_is_computed_anew(gallery, passes):
 
 def test_without_identities(gallery):
     gallery.clear(["identity"], "path is not null")
-    with pytest.raises(InputError, match="no image of the gallery has an identity: add images"):
+    with input_error("no-identities"):
         gallery.enrolled()
 
 

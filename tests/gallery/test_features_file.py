@@ -8,17 +8,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from spcl.errors import InputError
 from spcl.gallery import features_file
 from spcl.gallery.columns import described
 from spcl.gallery.features_file import (
     FeaturesFile,
+    existing_file,
     features_writer,
     is_features_file,
     paths_file,
-    there_already,
 )
 from tests.gallery.features import names, unit_rows
+from tests.input_errors import input_error
 
 FACTS = {"fingerprint": "x"}
 
@@ -89,25 +89,25 @@ def test_a_kill_between_the_two_renames_pairs_no_matrix_with_the_paths_of_anothe
     assert len(flushed) == 2
     assert [entry.name for entry in tmp_path.iterdir()] == ["f.paths.txt"]
     # Which the next one does not replace unasked either.
-    assert there_already(path) == paths_file(path)
-    assert there_already(tmp_path / "f.parquet") is None
+    assert existing_file(path) == paths_file(path)
+    assert existing_file(tmp_path / "f.parquet") is None
 
 
 def test_what_is_no_features_file(tmp_path):
     pd.DataFrame({"path": ["a.jpg"]}).to_parquet(tmp_path / "manifest.parquet")
     (tmp_path / "text.parquet").write_text("x")
     assert not any(is_features_file(tmp_path / name) for name in ("manifest.parquet", "text.parquet", "none.parquet"))
-    for name, message in (
-        ("manifest.parquet", "was not written by spcl embed"),
-        ("text.parquet", "cannot be read"),
-        ("none.parquet", "there is no features file"),
+    for name, code in (
+        ("manifest.parquet", "not-a-features-file"),
+        ("text.parquet", "damaged-file"),
+        ("none.parquet", "no-such-file"),
     ):
-        with pytest.raises(InputError, match=message):
+        with input_error(code, tmp_path / name):
             FeaturesFile(tmp_path / name)
-    with pytest.raises(InputError, match=r"ends in \.parquet or \.npy, not to .*f\.txt"):
+    with input_error("wrong-file-kind", tmp_path / "f.txt"):
         features_writer(tmp_path / "f.txt", 8, FACTS)
     (tmp_path / "file").touch()
-    with pytest.raises(InputError, match="cannot write"), features_writer(tmp_path / "file" / "f.npy", 8, FACTS):
+    with input_error("cannot-write"), features_writer(tmp_path / "file" / "f.npy", 8, FACTS):
         pass
 
 

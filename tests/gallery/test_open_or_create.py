@@ -9,6 +9,7 @@ from spcl.gallery import open_or_create
 from spcl.gallery.gallery import Gallery
 from spcl.gallery.open_or_create import gallery_to_fill
 from tests.gallery.features import unit_rows
+from tests.input_errors import input_error
 
 
 class FakeEncoder:
@@ -71,10 +72,10 @@ def test_what_it_is_made_with(tmp_path):
     run(tmp_path / "g")
     run(tmp_path / "g", key="content")
     assert Gallery.open(tmp_path / "g").key == "content"
-    with pytest.raises(InputError, match="is their content, not their path: leave out --key"):
+    with input_error("key-mismatch", "content"):
         run(tmp_path / "g", key="path")
-    with pytest.raises(InputError, match="Add --flip"), gallery_to_fill(tmp_path / "f", FakeEncoder(), flip=True):
+    with input_error("flip-mismatch"), gallery_to_fill(tmp_path / "f", FakeEncoder(), flip=True):
         run(tmp_path / "f")
     (tmp_path / "file").touch()
-    with pytest.raises(InputError, match="cannot make the gallery"):
+    with input_error("cannot-write", tmp_path / "file" / "g"):
         run(tmp_path / "file" / "g")

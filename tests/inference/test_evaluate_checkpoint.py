@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 
-import pytest
-
 import spcl
 from spcl.cli.main import main
-from spcl.errors import InputError
 from tests.fakes import write_fake
+from tests.input_errors import input_error
 from tests.training_run.test_starting_point import used_encoder, written
 
 
@@ -29,7 +27,7 @@ def test_it_gives_what_the_command_prints(tmp_path, capsys):
     assert not (by_source.hits.similarities == found.hits.similarities).all()
     assert spcl.evaluate(path, data, protocol="no-camera").plain.protocol == "no-camera"
     assert capsys.readouterr().out == ""
-    with pytest.raises(InputError, match="there is no checkpoint"):
+    with input_error("no-such-checkpoint", "no.pth.tar"):
         spcl.evaluate("no.pth.tar", data)
-    with pytest.raises(InputError, match="there is no data set"):
+    with input_error("no-such-source", "nowhere"):
         spcl.evaluate(path, tmp_path / "nowhere")

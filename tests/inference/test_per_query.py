@@ -12,7 +12,6 @@ from PIL import Image
 
 from spcl.data.catalogue import load_dataset
 from spcl.data.source_options import SourceOptions
-from spcl.errors import InputError
 from spcl.inference.evaluation import EvaluationResult
 from spcl.inference.per_query import (
     names_in_source,
@@ -28,6 +27,7 @@ from spcl.retrieval.matches import RankingLabels
 from spcl.retrieval.ranking import rank_metrics
 from spcl.retrieval.top_gallery import top_gallery
 from tests.fakes import draw, write_fake
+from tests.input_errors import input_error
 
 QUERY = np.eye(4, dtype=np.float32)[:3]
 GALLERY = np.array([[1, 0, 0, 0], [0.8, 0.6, 0, 0], [0, 1, 0, 0], [0, 0.6, 0.8, 0]], dtype=np.float32)
@@ -125,7 +125,7 @@ def test_names_are_those_of_the_source_where_they_fit_the_numbers(tmp_path):
 def test_a_protocol_of_several_galleries_has_no_result_for_a_query():
     result, dataset = evaluated()
     drawn = EvaluationResult(result.plain, None, 3, 4, ())
-    with pytest.raises(InputError, match="--protocol no-camera"):
+    with input_error("option-does-not-apply", "--protocol no-camera"):
         query_results(drawn, dataset)
 
 

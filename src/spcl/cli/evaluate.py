@@ -16,13 +16,8 @@ from spcl.cli.options import EncodingOptions, at_least, parsed
 from spcl.data.source_options import IdentityFrom
 from spcl.data.table_checks import check_tables
 from spcl.errors import InputError
-from spcl.inference.evaluate_dataset import (
-    WORST_IN_A_PICTURE,
-    DatasetEvaluation,
-    EvaluationRequest,
-    ExpectedCheckpoint,
-    evaluate_dataset,
-)
+from spcl.inference.evaluate_dataset import WORST_IN_A_PICTURE, DatasetEvaluation, evaluate_dataset
+from spcl.inference.evaluation_request import EvaluationRequest, ExpectedCheckpoint
 from spcl.launched import is_main_process
 from spcl.reporting.console import ConsoleReporter, Reporter, SilentReporter
 

@@ -28,7 +28,7 @@ from spcl.training.self_paced_labels import SelfPacedLabelSettings
 
 if TYPE_CHECKING:
     from spcl.cli.evaluate import Evaluate
-    from spcl.inference.evaluate_dataset import ExpectedCheckpoint
+    from spcl.inference.evaluation_request import ExpectedCheckpoint
 
 _Short = tyro.conf.arg
 
@@ -209,7 +209,7 @@ class Test(_Official):
     def to_evaluation(self) -> tuple[Evaluate, ExpectedCheckpoint]:
         """These flags as those of ``spcl evaluate``, and what the checkpoint must be."""
         from spcl.cli.evaluate import Evaluate
-        from spcl.inference.evaluate_dataset import ExpectedCheckpoint
+        from spcl.inference.evaluation_request import ExpectedCheckpoint
 
         options = Evaluate(
             self.resume,

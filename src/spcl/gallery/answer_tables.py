@@ -1,7 +1,7 @@
-"""Answers of searches and of naming as tables: CSV, also for spreadsheets, or Parquet; one row for each answer.
+"""Results of search and identification as tables, in CSV or Parquet, with one row for each result.
 
-``path`` is the query, absolute, so that a table can be read again as a table of images: the name given to an image is
-then its identity. What is said of images that were found stands in columns of other names.
+The column ``path`` holds the absolute path of the query, so that such a table can be used as a table of images: the
+identity given to a query is then the identity of the image. Columns about the images that were found have other names.
 """
 
 from __future__ import annotations
@@ -39,7 +39,13 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def search_table(result: SearchResult, queries: Sequence[str | Path]) -> pa.Table:
-    """What was found for each query, nearest first; a query for which nothing was found has one row without a rank.
+    """Make the table of a search: the hits of each query, nearest first.
+
+    A query without hits has one row without a rank.
+
+    Args:
+        result: Result of the search.
+        queries: Paths of the queries.
 
     Returns:
         Columns path (the query), rank (from 1), found_path, similarity, distance (after re-ranking, else missing),
@@ -71,12 +77,12 @@ def search_table(result: SearchResult, queries: Sequence[str | Path]) -> pa.Tabl
 def identification_table(
     answers: Sequence[Identification], queries: Sequence[str | Path], nearest: Sequence[Hit | None]
 ) -> pa.Table:
-    """The name of each query.
+    """Make the table of an identification, with one row for each query.
 
     Args:
-        answers: One for each query.
+        answers: An answer for each query.
         queries: Paths of the queries.
-        nearest: Of each, the image of its nearest identity that is most similar to it; None where there is none.
+        nearest: For each query, the most similar image of its nearest identity; None where there is none.
 
     Returns:
         Columns path (the query), identity (the name that was given; empty where ``is_unknown``, whatever identities
@@ -108,13 +114,13 @@ def identification_table(
 
 
 def write_answers(path: Path, table: pa.Table, *, excel: bool = False) -> None:
-    """Write a table, aside, and rename it into place.
+    """Write a table as CSV or Parquet; the file is replaced atomically.
 
     Args:
         path: A file that ends in ``.csv`` or ``.parquet``.
         table: Table of answers.
-        excel: A CSV for spreadsheets: with a byte-order mark, without which they take UTF-8 for something else, and
-            with ``'`` before text that they would take for a formula (that begins with ``=``, ``+``, ``-`` or ``@``).
+        excel: Whether a CSV is for a spreadsheet: with a byte-order mark, so that it is read as UTF-8, and with ``'``
+            before text that would be read as a formula (text that begins with ``=``, ``+``, ``-`` or ``@``).
 
     Raises:
         InputError: If it cannot be written.

@@ -1,8 +1,8 @@
 """Columns of a gallery beside the vector, as Arrow columns: checked, and of one type each.
 
-``path``, ``identity`` and ``camera`` are text, as the user wrote them (a number becomes its digits, so that camera
-``north gate`` may follow camera 3), ``time`` is a time without zone; every other column is text, a whole number, a
-number, true or false, or a time, as its first values are.
+``path``, ``identity`` and ``camera`` are text, as the user wrote them (a number becomes its digits, so that a gallery
+may have the cameras ``3`` and ``north gate``). ``time`` is a time without zone. Every other column is text, an integer,
+a number, true or false, or a time; its first values decide.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from pathlib import PurePath
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import pyarrow as pa
@@ -24,12 +24,12 @@ from spcl.errors import InputError
 
 VECTOR = "vector"
 KEY = "_key"
-"""The hidden column by which a row is known (``keys.py``); users cannot name a column so."""
+"""The hidden column with the key of each row (``keys.py``); a user's column cannot have this name."""
 
 TIME = pa.timestamp("us")
 OWN_COLUMNS = {"path": pa.string(), "identity": pa.string(), "camera": pa.string(), "time": TIME}
 
-_TOLD_BY_SEARCHES = ("similarity", "distance")
+_COLUMNS_OF_RESULTS = ("similarity", "distance")
 _KINDS = {
     "text": pa.string(),
     "whole number": pa.int64(),
@@ -39,18 +39,49 @@ _KINDS = {
 }
 
 
+class ImageColumns(TypedDict, total=False):
+    """What is known of images beside their files: the keywords of ``Gallery.add``, each with a value for each image.
+
+    Attributes:
+        identities: Text or numbers; None where unknown.
+        cameras: Text or numbers; None where unknown.
+        times: ``datetime`` or text such as ``2026-01-01 08:00``; None where unknown.
+        columns: Further columns by name.
+    """
+
+    identities: Sequence[Any] | None
+    cameras: Sequence[Any] | None
+    times: Sequence[Any] | None
+    columns: Mapping[str, Sequence[Any]] | None
+
+
+def columns_by_name(
+    *,
+    identities: Sequence[Any] | None = None,
+    cameras: Sequence[Any] | None = None,
+    times: Sequence[Any] | None = None,
+    columns: Mapping[str, Sequence[Any]] | None = None,
+) -> dict[str, Sequence[Any]]:
+    """The given columns by their names in a gallery; a column that is None is left out.
+
+    A column of ``columns`` called ``identity``, ``camera`` or ``time`` is used where its own argument is None.
+    """
+    given = {"identity": identities, "camera": cameras, "time": times}
+    return dict(columns or {}) | {name: values for name, values in given.items() if values is not None}
+
+
 def vector_type(dim: int) -> pa.DataType:
-    """The type of a vector column: ``dim`` float32 values in each row."""
+    """The Arrow type of a vector column: ``dim`` float32 values in each row."""
     return pa.list_(pa.float32(), dim)
 
 
 def column_kind(data_type: pa.DataType) -> str:
-    """What a column holds, in a user's words."""
+    """Name the type of a column for users: ``text``, ``whole number``, ``number``, ``true or false`` or ``time``."""
     return next((kind for kind, known in _KINDS.items() if known == data_type), str(data_type))
 
 
 def path_text(path: object) -> str:
-    """A path as a gallery holds it: with forward slashes; text stays as it is."""
+    """A path as text with forward slashes; text is not changed."""
     return _encodable(path.as_posix() if isinstance(path, PurePath) else str(path))
 
 
@@ -62,76 +93,85 @@ def described(
     times: Sequence[Any] | None = None,
     columns: Mapping[str, Sequence[Any]] | None = None,
 ) -> pa.Table:
-    """Images as an Arrow table, without vectors.
+    """Make the Arrow table of images, without vectors.
 
     Args:
-        paths: Of the images, or other names of theirs; each names one row of a gallery.
+        paths: Paths of the images, or other unique names.
         identities: Text or numbers, None where unknown; placeholders (-1, ``unknown``, ``n/a``) become None.
         cameras: Text or numbers, None where unknown; placeholders become None.
         times: ``datetime``, NumPy or pandas times, text in ISO 8601 or EXIF's form, or Unix seconds or milliseconds
             throughout; None where unknown. Times with a zone become UTC.
-        columns: Further columns by name; ``identity``, ``camera`` and ``time`` among them stand for the arguments.
+        columns: Further columns by name. A column called ``identity``, ``camera`` or ``time`` is used where its own
+            argument is None.
 
     Returns:
-        Columns path, identity, camera, time, then the others in their order.
+        The columns path, identity, camera and time, then the further columns in their order.
 
     Raises:
-        InputError: If a column has another length, a name that cannot be a column's, values of several kinds, or a
-            value that is no time.
+        InputError: If a column has another length, an invalid name, values of several types, or a value that is no
+            time.
     """
-    given: dict[str, Sequence[Any] | None] = {"identity": identities, "camera": cameras, "time": times}
-    others = dict(columns or {})
-    given = {name: others.pop(name, None) if values is None else values for name, values in given.items()}
+    others = columns_by_name(identities=identities, cameras=cameras, times=times, columns=columns)
+    given = {name: others.pop(name, None) for name in ("identity", "camera", "time")}
     arrays = {"path": pa.array([path_text(path) for path in paths], pa.string())}
     for name, values in given.items():
         arrays[name] = pa.nulls(len(paths), OWN_COLUMNS[name]) if values is None else _own(name, values)
     for name, values in others.items():
         _check_name(name)
         array = _free(name, values)
-        # Without a value it has no type yet: the first images that have one decide.
+        # A column without values has no type yet: it is made when the first value is added.
         if len(array) != len(paths) or array.null_count < len(array):
             arrays[name] = array
     for name, array in arrays.items():
         if len(array) != len(paths):
-            raise InputError(f"the column {name!r} has {len(array)} values for {len(paths)} images; expected as many")
+            raise InputError(
+                f"the column {name!r} has {len(array)} values for {len(paths)} images; expected as many",
+                code="length-mismatch",
+            )
     return pa.table(arrays)
 
 
 def with_vectors(table: pa.Table, features: Features, dim: int) -> pa.Table:
-    """The table and its vectors, after a check of the vectors.
+    """Append checked vectors to a table.
 
     Raises:
-        InputError: If they have another length, are of another number, or rows are zero, NaN or infinite.
+        InputError: If the vectors have another length, their number differs from that of the rows, or a vector is zero,
+            NaN or infinite.
     """
     rows = checked_features(features, dim)
     if len(rows) != len(table):
-        raise InputError(f"there are {len(rows)} features for {len(table)} paths; expected as many")
+        raise InputError(
+            f"there are {len(rows)} features for {len(table)} paths; expected as many", code="length-mismatch"
+        )
     vectors = pa.FixedSizeListArray.from_arrays(pa.array(rows.ravel()), dim)
     return table.append_column(pa.field(VECTOR, vector_type(dim), nullable=False), vectors)
 
 
 def checked_features(features: Features, dim: int) -> NDArray[np.float32]:
-    """Features as ``[N, dim]`` float32; one vector ``[dim]`` is taken as one row.
+    """Give features as ``[N, dim]`` float32 with unit rows; one vector ``[dim]`` becomes one row.
 
-    Rows that are not of unit length are normalised, as everywhere (``arrays.py``).
+    Rows that are not of unit length are normalised (``arrays.py``).
 
     Raises:
-        InputError: If they are of another length, or rows are zero, NaN or infinite.
+        InputError: If the features have another length, or a row is zero, NaN or infinite.
     """
     try:
         given = features if isinstance(features, torch.Tensor) else np.asarray(features)
         rows = unit_rows(given if given.ndim != 1 else given[None]).cpu().numpy()
     except (ValueError, TypeError) as error:
-        raise InputError(f"{error}; expected [N, {dim}] float32") from error
+        raise InputError(f"{error}; expected [N, {dim}] float32", code="invalid-features") from error
     if rows.shape[1] != dim:
-        raise InputError(f"the features have {rows.shape[1]} values each, the gallery's vectors {dim}: another encoder")
+        raise InputError(
+            f"the features have the length {rows.shape[1]}, and the gallery's vectors {dim}: use the gallery's encoder",
+            code="feature-length-mismatch",
+        )
     return np.ascontiguousarray(rows)
 
 
 def vectors_of(column: pa.Array | pa.ChunkedArray, dim: int) -> NDArray[np.float32]:
-    """A vector column as ``[N, dim]`` float32, an array of its own."""
+    """Copy a vector column into a ``[N, dim]`` float32 array."""
     array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
-    # flatten() heeds the array's offset, and leaves out null rows: there are none.
+    # flatten() respects the array's offset. It leaves out null rows, but a gallery has none.
     return np.array(array.flatten().to_numpy(zero_copy_only=False), dtype=np.float32).reshape(-1, dim)
 
 
@@ -151,7 +191,7 @@ def _as_text(value: object) -> str | None:
 
 
 def _encodable(text: str) -> str:
-    """Text that a table can hold: of a file's name, bytes that are no UTF-8 become escapes (the image is left out)."""
+    """Text that Arrow can hold: bytes of a file name that are not UTF-8 become escapes."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 
@@ -167,7 +207,7 @@ def _free(name: str, values: Sequence[Any]) -> pa.Array:
     if given and all(isinstance(value, datetime | date) for value in given):
         return pa.array([as_time(value) for value in plain], TIME)
     for kind in (bool, int, float, str):
-        # True is an int to Python, and a whole number is a number: but text is nothing else.
+        # In Python, True is an int; here it is not, but an integer is a number.
         allowed = {bool: (bool,), int: (int,), float: (int, float), str: (str,)}[kind]
         if all(isinstance(value, allowed) and (kind is bool or not isinstance(value, bool)) for value in given):
             break
@@ -175,7 +215,8 @@ def _free(name: str, values: Sequence[Any]) -> pa.Array:
         kinds = ", ".join(sorted({type(value).__name__ for value in given}))
         raise InputError(
             f"the column {name!r} holds values of several kinds ({kinds}); "
-            "expected text, numbers, true and false, or times"
+            "expected text, numbers, true and false, or times",
+            code="mixed-column",
         )
     types = {bool: pa.bool_(), int: pa.int64(), float: pa.float64(), str: pa.string()}
     try:
@@ -183,7 +224,8 @@ def _free(name: str, values: Sequence[Any]) -> pa.Array:
     except (OverflowError, pa.ArrowInvalid) as error:
         widest = max((value for value in given if isinstance(value, int)), key=abs)
         raise InputError(
-            f"the column {name!r} holds {widest}, more than a number can have here; give it as text"
+            f"the column {name!r} holds {widest}, which is too large for a number column; give the column as text",
+            code="number-too-large",
         ) from error
 
 
@@ -191,7 +233,11 @@ def _check_name(name: str) -> None:
     if not name.isidentifier() or name.startswith("_"):
         raise InputError(
             f"{name!r} cannot be the name of a column: expected a letter first, then letters, digits and _; rename the "
-            "column"
+            "column",
+            code="invalid-column-name",
         )
-    if name.lower() in (*OWN_COLUMNS, *_TOLD_BY_SEARCHES, VECTOR):
-        raise InputError(f"{name!r} cannot be the name of a column, because results have one of their own; rename it")
+    if name.lower() in (*OWN_COLUMNS, *_COLUMNS_OF_RESULTS, VECTOR):
+        raise InputError(
+            f"{name!r} cannot be the name of a column, because results have one of their own; rename it",
+            code="reserved-column-name",
+        )

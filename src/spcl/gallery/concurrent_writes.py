@@ -1,4 +1,4 @@
-"""Writes to a gallery beside other writers: tried again after a lost race, one at a time where they first read."""
+"""Writes to a gallery while other programs write: repeated after a conflict, or one program at a time behind a lock."""
 
 from __future__ import annotations
 
@@ -20,35 +20,38 @@ _LONGEST_WAIT = 900.0
 
 
 class LostRaceError(InputError):
-    """Others wrote to the gallery each time before a write was done."""
+    """Another program wrote to the gallery during every attempt to write."""
 
 
 def until_won(write: Callable[[], T]) -> T:
-    """Try a write again while others come first: each try starts from their version.
+    """Repeat a write until no other program writes at the same time; each attempt starts from the newest version.
 
     Raises:
-        LostRaceError: If others came first every time.
-        InputError: If the disk did not take it.
+        LostRaceError: If another program wrote during every attempt.
+        InputError: If the disk is full or cannot be written to.
     """
     for attempt in range(_ATTEMPTS):
         try:
             return write()
         except (ValueError, RuntimeError, OSError) as error:
             if "conflict" not in str(error).lower():
-                _name_the_disk(error)
+                _raise_if_disk_error(error)
                 raise
             time.sleep(random.uniform(0, 0.02 * 2**attempt))
-    raise LostRaceError("others write to this gallery all the time; try again when they are done")
+    raise LostRaceError(
+        "other programs wrote to this gallery during every attempt to write; try again when they have finished",
+        code="gallery-busy",
+    )
 
 
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
-    """Let no other program enter this block for the same gallery; a killed one leaves it by its end.
+    """Hold the lock of a gallery for writes that depend on rows which they read before; a killed program releases it.
 
-    For writes that depend on rows which they have read. Where the disk knows no locks, all enter.
+    A file system without locks lets every program enter.
 
     Raises:
-        LostRaceError: If another stays in it for a quarter of an hour.
+        LostRaceError: If another program holds the lock for a quarter of an hour.
         InputError: If the folder cannot be written to.
     """
     from filelock import FileLock, Timeout
@@ -60,20 +63,25 @@ def alone(folder: Path) -> Iterator[None]:
         yield
         return
     except Timeout as error:
-        raise LostRaceError(f"another program has been writing to {folder} for a quarter of an hour") from error
+        raise LostRaceError(
+            f"another program has been writing to {folder} for a quarter of an hour", code="gallery-busy"
+        ) from error
     except OSError as error:
-        raise InputError(f"cannot write to the gallery {folder}: {error.strerror or first_line(error)}") from error
+        raise InputError(
+            f"cannot write to the gallery {folder}: {error.strerror or first_line(error)}", code="cannot-write"
+        ) from error
     try:
         yield
     finally:
         lock.release()
 
 
-def _name_the_disk(error: Exception) -> None:
-    """Raise an ``InputError`` where the store says that the disk did not take a write; what was there is there."""
+def _raise_if_disk_error(error: Exception) -> None:
+    """Raise an ``InputError`` if an error of LanceDB says that the disk could not be written to."""
     found = re.search(r"LanceError\(IO\): (.*?) \(os error \d+\)", str(error))
     if found:
         raise InputError(
-            f"cannot write to the gallery: {found[1]}; free some space, or make the gallery elsewhere. What was in it "
-            "before this write is whole"
+            f"cannot write to the gallery: {found[1]}; free some space, or make the gallery elsewhere. Earlier writes "
+            "are not damaged",
+            code="cannot-write",
         ) from error

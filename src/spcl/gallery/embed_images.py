@@ -1,6 +1,6 @@
-"""Embedding as a function: from images to features in a file, in a gallery, or in both.
+"""``spcl.embed_images``: from images to features in a file, in a gallery, or in both.
 
-What computes is imported by the functions: a wrong path or value is reported before torch is loaded.
+The functions import torch, so that a wrong path or value is reported before it is loaded.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class EmbeddingRequest:
-    """Which images to embed, and where their features go: a file, a gallery, or both.
+    """The images to embed, and the file or gallery for their features.
 
     Attributes:
         images: An image, a folder with all below it, a table of paths (CSV, Parquet) or a registered data set.
-        output: A file that ends in ``.parquet`` (path, what is known of the image, vector) or in ``.npy`` (the matrix
-            alone, paths beside it); None: none.
-        gallery: Folder of a gallery to add the images to, made where there is none; None: none.
-        key: What one image is, for a new gallery: one file (``path``) or equal bytes (``content``); None: as the
-            gallery has it, ``path`` for a new one.
-        overwrite: Replace a features file that is there already.
-        source: Options of finding images and reading their columns.
-        encoding: Which encoder, and how it encodes; by default the encoder that the gallery remembers, else a network
-            with ImageNet weights.
+        output: Features file to write: ``.parquet`` (paths, columns and vectors) or ``.npy`` (the matrix, with the
+            paths in a second file); None: no file.
+        gallery: Folder of a gallery to add the images to, which is made if it does not exist; None: no gallery.
+        key: What identifies an image in a new gallery: its file (``path``) or its bytes (``content``); None: the
+            gallery's setting, and ``path`` for a new gallery.
+        overwrite: Whether to replace an existing features file.
+        source: How the images are found, and which columns are read.
+        encoding: The encoder and its options; by default the gallery's encoder, otherwise a network with ImageNet
+            weights.
     """
 
     images: str | Path
@@ -51,9 +51,12 @@ class EmbeddingRequest:
     encoding: EncodeOptions = field(default_factory=EncodeOptions)
 
     def __post_init__(self) -> None:
-        """Raise an ``InputError`` if the features have nowhere to go."""
+        """Raise an ``InputError`` if neither a file nor a gallery is given."""
         if not self.output and not self.gallery:
-            raise InputError("where to? Give -o features.parquet, --gallery FOLDER, or both")
+            raise InputError(
+                "the features have no output: give -o features.parquet, --gallery FOLDER, or both",
+                code="missing-argument",
+            )
 
 
 @dataclass(frozen=True)
@@ -62,11 +65,11 @@ class FilledGallery:
 
     Attributes:
         path: Folder of the gallery.
-        added: New images.
-        replaced: Images that were there: the new vector took the place of the old.
-        kept: For each column, how many of the replaced kept the value that was there, for the source has none.
-        num_images: Images in all.
-        recall: Share of the ten nearest images that the index finds; None: there is no index, search is exact.
+        added: Number of new images.
+        replaced: Number of images that were in the gallery before, whose vectors were replaced.
+        kept: For each column, the number of replaced images that kept their value, because the source has none.
+        num_images: Number of images in the gallery.
+        recall: Share of the ten nearest images that the index finds; None: without an index, search is exact.
     """
 
     path: Path
@@ -90,15 +93,15 @@ class FilledGallery:
 
 @dataclass(frozen=True)
 class EmbeddingResult:
-    """What was embedded, and where it is.
+    """The result of ``embed_images``.
 
     Attributes:
-        num_images: Images whose features were computed.
+        num_images: Number of images whose features were computed.
         feature_length: ``D``, the length of a feature; features are unit vectors.
         fingerprint: Fingerprint of the encoder.
-        output: The features file; None: none was asked for.
-        gallery: The gallery after the images were added; None: none was asked for.
-        broken: Path and reason of each image that could not be read; it was left out.
+        output: The features file; None: not requested.
+        gallery: The gallery after the images were added; None: not requested.
+        broken: Path and reason of each image that could not be read and was left out.
         notes: Remarks about the source, in sentences.
         warnings: Warnings, in sentences.
     """
@@ -113,7 +116,7 @@ class EmbeddingResult:
     warnings: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON; ``output``, ``gallery`` and ``warnings`` only where there are any."""
+        """Plain values, for JSON; ``output``, ``gallery`` and ``warnings`` only if there are any."""
         plain: dict[str, Any] = {
             "num_images": self.num_images,
             "dim": self.feature_length,
@@ -129,10 +132,10 @@ class EmbeddingResult:
 
 
 def embed_images(request: EmbeddingRequest, *, report: Reporter | None = None) -> EmbeddingResult:
-    """Turn images into features with an encoder: into a file, a gallery to search in, or both.
+    """Embed images into a features file, a gallery, or both.
 
-    Images that cannot be read are left out and listed. Images that the gallery holds already are replaced; what is
-    known of them stays where the new source does not say anything else.
+    Images that cannot be read are left out and listed. The vectors of images that are in the gallery already are
+    replaced; their identities and other columns keep their values where the new source has none.
 
     Args:
         request: The images, and the file or gallery of their features.
@@ -157,6 +160,7 @@ def embed_images(request: EmbeddingRequest, *, report: Reporter | None = None) -
     from spcl.gallery.gallery_encoder import encoder_to_search
     from spcl.gallery.images_to_rows import embedded_rows, find_images
     from spcl.gallery.open_or_create import gallery_to_fill
+    from spcl.inference.embedding import EmbedSettings
 
     kept = WarningsKept(report)
     encoding = request.encoding
@@ -175,9 +179,7 @@ def embed_images(request: EmbeddingRequest, *, report: Reporter | None = None) -
             if output is not None:
                 facts = _facts(encoder, encoding)
                 writer = file.enter_context(features_writer(output, encoder.feature_dim, facts))
-            for part in embedded_rows(
-                encoder, found, flip=encoding.flip, runtime=runtime, report=kept, num_threads=encoding.workers
-            ):
+            for part in embedded_rows(encoder, found, EmbedSettings.of(encoding, runtime), report=kept):
                 total.take(part, writer, gallery)
         filled = None if gallery is None else _filled(gallery, total.added, kept)
     return EmbeddingResult(
@@ -196,20 +198,22 @@ def _checked_output(request: EmbeddingRequest) -> Path | None:
     if not request.output:
         return None
 
-    from spcl.gallery.features_file import check_suffix, paths_file, there_already
+    from spcl.gallery.features_file import check_suffix, existing_file, paths_file
 
     output = Path(request.output)
     check_suffix(output)
     for file in (output, paths_file(output)) if output.suffix == ".npy" else (output,):
         check_place(file)
-    taken = there_already(output)
+    taken = existing_file(output)
     if taken is not None and not request.overwrite:
-        raise InputError(f"{taken} is there already; give another name, or --overwrite to replace it")
+        raise InputError(
+            f"{taken} is there already; give another name, or --overwrite to replace it", code="file-exists"
+        )
     return output
 
 
 def _facts(encoder: Encoder, encoding: EncodeOptions) -> dict[str, Any]:
-    """What a features file says of its encoder."""
+    """The facts that a features file stores of its encoder."""
     from spcl.inference.encoder_origin import FACT
 
     return {
@@ -222,7 +226,7 @@ def _facts(encoder: Encoder, encoding: EncodeOptions) -> dict[str, Any]:
 
 
 class _Total:
-    """The parts so far."""
+    """Counts over the parts that were written."""
 
     def __init__(self) -> None:
         self.num_images, self.added = 0, Added(0, 0)

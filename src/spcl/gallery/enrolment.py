@@ -1,4 +1,4 @@
-"""Whose image is it: the identities of a gallery, enrolled from its vectors in one pass."""
+"""Enrolment: the mean vector of each identity of a gallery, from one pass over its vectors."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def enrol(snapshot: Snapshot, condition: str, total: int, report: Reporter | Non
 
     Args:
         snapshot: Snapshot of the gallery.
-        condition: A filter, as the store takes it, that only images with an identity pass.
+        condition: A checked filter that only images with an identity pass.
         total: Number of images that pass it, at least 1.
         report: Receives progress.
 
@@ -32,7 +32,7 @@ def enrol(snapshot: Snapshot, condition: str, total: int, report: Reporter | Non
         Enrolled, without a calibration.
 
     Raises:
-        InputError: If every identity is a word for "not known".
+        InputError: If every identity is a word for an unknown one, such as ``unknown`` or ``-1``.
 
     Cost: one pass over the vectors; memory for the identities' means and some 20,000 vectors.
     """
@@ -43,7 +43,7 @@ def enrol(snapshot: Snapshot, condition: str, total: int, report: Reporter | Non
     with (report or SilentReporter()).progress("enrolling identities") as advance:
         for _, batch in snapshot.scan([VECTOR, "identity"], condition):
             identities = without_placeholders(batch.column("identity").to_pylist())[0]
-            # Galleries from before words for "not known" were recognised hold them as names.
+            # Galleries of spcl 0.1.0 may hold words such as "unknown" as identities.
             named = [row for row, identity in enumerate(identities) if identity is not None]
             features = vectors_of(batch.column(VECTOR), snapshot.dim)
             if len(named) < len(identities):
@@ -57,12 +57,14 @@ def enrol(snapshot: Snapshot, condition: str, total: int, report: Reporter | Non
     try:
         return sums.enrolled(np.concatenate(sample), names)
     except ValueError as error:
-        raise InputError(f"{error}: all identities are words for 'not known'") from error
+        raise InputError(
+            f"{error}: every identity is a word for an unknown one, such as 'unknown' or '-1'", code="no-identities"
+        ) from error
 
 
-def with_calibration(enrolled: Enrolled, encoder: Encoder | None, flip: bool | None) -> Enrolled:
-    """The enrolled with the calibration of their encoder, where it is of features such as theirs."""
+def with_calibration(enrolled: Enrolled, encoder: Encoder | None, flip: bool) -> Enrolled:
+    """Add the encoder's calibration to the enrolled, if it is of features with the same ``flip``."""
     calibration = None if encoder is None else stored_calibration(encoder)
-    if calibration is None or flip not in (None, calibration.flip):
+    if calibration is None or flip != calibration.flip:
         return enrolled
     return replace(enrolled, pairs=calibration.calibration)

@@ -1,7 +1,7 @@
-"""Features as a file: Parquet with everything known of the images, or a bare NumPy matrix with the paths beside it.
+"""Features as a file: Parquet with the columns of the images, or a NumPy matrix with the paths in a second file.
 
-Both are written part by part, aside, flushed, and renamed when they are whole. A Parquet file also says which encoder
-its features come from; a matrix cannot.
+Both are written in parts under a temporary name, and renamed when they are complete. A Parquet file also stores the
+encoder of its features; a matrix cannot.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ W = TypeVar("W", bound="_ParquetWriter | _MatrixWriter")
 
 
 class FeaturesWriter(Protocol):
-    """Takes the parts; on leaving its ``with`` block, the file is whole, or as it was before."""
+    """Writes parts of features; after its ``with`` block, the file is complete, or as it was before."""
 
     def __enter__(self) -> FeaturesWriter:
         """Begin."""
@@ -39,14 +39,14 @@ class FeaturesWriter(Protocol):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Rename the file into place, unless there was an error."""
+        """Rename the file to its name, unless there was an error."""
 
     def write(self, table: pa.Table, features: NDArray[np.float32]) -> None:
-        """Add a part: rows as ``columns.described`` makes them, and their features."""
+        """Add a part: rows from ``columns.described``, and their features."""
 
 
 def features_writer(path: Path, dim: int, facts: Mapping[str, Any]) -> FeaturesWriter:
-    """A writer for a path that ends in ``.parquet`` or ``.npy``.
+    """Make a writer for a path that ends in ``.parquet`` or ``.npy``.
 
     Args:
         path: Path of the file to write; its folder is made.
@@ -54,7 +54,7 @@ def features_writer(path: Path, dim: int, facts: Mapping[str, Any]) -> FeaturesW
         facts: Facts in the metadata of a Parquet file: ``fingerprint`` and others, plain values.
 
     Raises:
-        InputError: If it ends in something else.
+        InputError: If the path has another ending, or its folder cannot be written to.
     """
     check_suffix(path)
     return _ParquetWriter(path, dim, facts) if path.suffix == ".parquet" else _MatrixWriter(path, dim)
@@ -63,25 +63,27 @@ def features_writer(path: Path, dim: int, facts: Mapping[str, Any]) -> FeaturesW
 def check_suffix(path: Path) -> None:
     """Raise an ``InputError`` unless features can be written to such a file."""
     if path.suffix not in SUFFIXES:
-        raise InputError(f"features are written to a file that ends in .parquet or .npy, not to {path}")
+        raise InputError(
+            f"features are written to a file that ends in .parquet or .npy, not to {path}", code="wrong-file-kind"
+        )
 
 
 def paths_file(path: Path) -> Path:
-    """Where the paths of a ``.npy`` file are: ``features.npy`` has ``features.paths.txt``, one a line.
+    """The file with the paths of a ``.npy`` file, one in each line: ``features.npy`` has ``features.paths.txt``.
 
-    An end of a line inside a name is written as a backslash and an n.
+    A line break inside a path is written as a backslash and an n.
     """
     return path.with_suffix(".paths.txt")
 
 
-def there_already(path: Path) -> Path | None:
-    """The file that writing features to ``path`` would replace: of a ``.npy`` also its paths."""
+def existing_file(path: Path) -> Path | None:
+    """The existing file that writing features to ``path`` would replace: the file, or the paths of a ``.npy`` file."""
     written = (path, paths_file(path)) if path.suffix == ".npy" else (path,)
     return next((file for file in written if file.exists()), None)
 
 
 def is_features_file(path: Path) -> bool:
-    """Whether a path is a Parquet file that ``features_writer`` wrote; a manifest is none."""
+    """Whether a path is a Parquet file that ``features_writer`` wrote, and not a table of images."""
     try:
         return path.suffix == ".parquet" and path.is_file() and _FACTS in (pq.read_schema(path).metadata or {})
     except (pa.ArrowInvalid, OSError):
@@ -92,7 +94,7 @@ class FeaturesFile:
     """A Parquet file of features.
 
     Attributes:
-        path: Where it is.
+        path: Path of the file.
         facts: Facts in its metadata: ``fingerprint`` and others.
         dim: D, the length of a feature.
     """
@@ -101,37 +103,40 @@ class FeaturesFile:
         """Open it.
 
         Raises:
-            InputError: If it is not there or was not written by ``spcl embed``.
+            InputError: If it does not exist, is damaged, or was not written by ``spcl embed``.
         """
         if not path.is_file():
-            raise InputError(f"there is no features file {path}: {what_is_there(path)}")
+            raise InputError(f"there is no features file {path}: {what_is_there(path)}", code="no-such-file")
         try:
             self._file = pq.ParquetFile(path)
         except (pa.ArrowInvalid, OSError) as error:
-            raise InputError(f"the features file {path} cannot be read: {first_line(error)}") from error
+            raise InputError(
+                f"the features file {path} cannot be read: {first_line(error)}", code="damaged-file"
+            ) from error
         schema = self._file.schema_arrow
         if _FACTS not in (schema.metadata or {}) or VECTOR not in schema.names:
             raise InputError(
                 f"{path} was not written by spcl embed: it does not say which encoder its features come from. "
-                "Write one with spcl embed CHECKPOINT IMAGES -o features.parquet"
+                "Write one with spcl embed CHECKPOINT IMAGES -o features.parquet",
+                code="not-a-features-file",
             )
         self.path = path
         self.facts: dict[str, Any] = json.loads(schema.metadata[_FACTS])
         self.dim: int = schema.field(VECTOR).type.list_size
 
     def __len__(self) -> int:
-        """Images in it."""
+        """Count the images."""
         return int(self._file.metadata.num_rows)
 
     def parts(self, rows: int = 8192) -> Iterator[tuple[pa.Table, NDArray[np.float32]]]:
-        """Its rows in batches: (columns without the vectors, features ``[n, dim]``)."""
+        """Read the rows in batches: (columns without the vectors, features ``[n, dim]``)."""
         for batch in self._file.iter_batches(rows):
             table = pa.Table.from_batches([batch]).replace_schema_metadata(None)
             yield table.drop_columns([VECTOR]), vectors_of(batch.column(VECTOR), self.dim)
 
 
-def _names_the_file(method: Callable[Concatenate[W, P], None]) -> Callable[Concatenate[W, P], None]:
-    """A full disk, or one that is gone, as an ``InputError`` with the name of the file."""
+def _raises_input_errors(method: Callable[Concatenate[W, P], None]) -> Callable[Concatenate[W, P], None]:
+    """Raise an ``InputError`` with the name of the file if the disk is full or not available."""
 
     @wraps(method)
     def named(writer: W, /, *args: P.args, **kwargs: P.kwargs) -> None:
@@ -140,7 +145,8 @@ def _names_the_file(method: Callable[Concatenate[W, P], None]) -> Callable[Conca
         except OSError as error:
             raise InputError(
                 f"cannot write {writer._path}: {error.strerror or first_line(error)}; free some space, or give another "
-                "place"
+                "place",
+                code="cannot-write",
             ) from error
 
     return named
@@ -156,17 +162,17 @@ class _ParquetWriter:
     def __enter__(self) -> _ParquetWriter:
         return self
 
-    @_names_the_file
+    @_raises_input_errors
     def write(self, table: pa.Table, features: NDArray[np.float32]) -> None:
         rows = with_vectors(table, features, self._dim).replace_schema_metadata(self._facts)
         names = [name for name in rows.column_names if name != VECTOR]
-        # Vectors are noise to a compressor.
+        # Compression does not make vectors smaller.
         compression = dict.fromkeys(names, "zstd") | {f"{VECTOR}.list.element": "none"}
         if self._writer is None:
             self._writer = pq.ParquetWriter(self._aside, rows.schema, compression=compression, use_dictionary=names)
         self._writer.write_table(rows)
 
-    @_names_the_file
+    @_raises_input_errors
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
@@ -193,7 +199,7 @@ class _MatrixWriter:
     def __enter__(self) -> _MatrixWriter:
         return self
 
-    @_names_the_file
+    @_raises_input_errors
     def write(self, table: pa.Table, features: NDArray[np.float32]) -> None:
         self._file.write(np.ascontiguousarray(features, dtype="<f4").tobytes())
         self._names.writelines(f"{_in_one_line(name)}\n" for name in table.column("path").to_pylist())
@@ -203,7 +209,7 @@ class _MatrixWriter:
         header = {"descr": "<f4", "fortran_order": False, "shape": (self._rows, self._dim)}
         np.lib.format.write_array_header_1_0(self._file, header)
 
-    @_names_the_file
+    @_raises_input_errors
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
@@ -211,13 +217,13 @@ class _MatrixWriter:
             self._file.seek(0)
             self._write_header()
             if self._file.tell() != self._start:
-                raise RuntimeError("NumPy's header has grown over the first rows")
+                raise RuntimeError("the header of the NumPy file has become longer and overwrote rows")
             self._file.close()
             self._names.close()
             if kind is None:
                 _flush(self._aside)
                 _flush(self._names_aside)
-                # A kill from here on may leave paths without a matrix, never a matrix with the paths of another.
+                # If the process is killed here, there may be paths without a matrix, but no matrix with other paths.
                 self._path.unlink(missing_ok=True)
                 self._names_aside.replace(paths_file(self._path))
                 self._aside.replace(self._path)
@@ -229,7 +235,7 @@ class _MatrixWriter:
 
 
 def _in_one_line(name: str) -> str:
-    """A name without ends of lines: every row of the matrix has one line."""
+    """A path without line breaks, so that every row of the matrix has one line."""
     return name.replace("\r", "\\r").replace("\n", "\\n")
 
 
@@ -242,8 +248,8 @@ def _aside(path: Path) -> Path:
     aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # A folder that cannot be written to is reported before the work, not after.
+        # Fails now, not after the work, if the folder cannot be written to.
         aside.touch()
     except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror or error}") from error
+        raise InputError(f"cannot write {path}: {error.strerror or error}", code="cannot-write") from error
     return aside

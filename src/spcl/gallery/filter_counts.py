@@ -1,4 +1,4 @@
-"""Which rows a user's filter is passed by, remembered: the next query often has the same filter."""
+"""Users' filters, checked and counted once: the next query often has the same filter."""
 
 from __future__ import annotations
 
@@ -11,14 +11,17 @@ _CAMERAS_AT_ONCE = 65536
 
 
 class CountedFilters:
-    """Filters as the store takes them, how many rows pass each, and the cameras that they are compared with."""
+    """Checked filters with the number of rows that pass, and the list of cameras; both for one version of a gallery."""
 
     def __init__(self) -> None:
         self._counted: dict[tuple[int, str], tuple[str, int]] = {}
         self._cameras: tuple[int, list[str]] | None = None
 
     def of(self, snapshot: Snapshot, where: str | None) -> tuple[str | None, int]:
-        """A filter as the store takes it and how many rows of one version pass.
+        """Check a filter, and count the rows of one version that pass it.
+
+        Returns:
+            The filter in the form that LanceDB takes, None without a filter, and the number of rows.
 
         Raises:
             InputError: If the filter cannot be used.
@@ -35,7 +38,7 @@ class CountedFilters:
         return known
 
     def cameras(self, snapshot: Snapshot) -> list[str]:
-        """The cameras of one version, in numeric order where all are whole numbers; one pass over the rows."""
+        """List the cameras of one version, in numeric order where all are integers; one pass over the rows."""
         if self._cameras is None or self._cameras[0] != snapshot.version:
             batches = snapshot.scan(["camera"], rows=_CAMERAS_AT_ONCE)
             found = {camera for _, batch in batches for camera in batch.column("camera").unique().to_pylist()}

@@ -1,10 +1,12 @@
-"""Filters as users write them, made what the store understands.
+"""Filters of a gallery's images: parsed, checked against the columns, and translated for LanceDB.
 
-SQL, with liberties: a camera or an identity may be written as a number (``camera != 3``), though both are text, and
-a time as text (``time >= '2026-01-01 08:00'``). Only literals beside a column are changed; the rest is the store's.
-A path that is there is made absolute, as a gallery holds it (``path = 'gate/1.jpg'``, ``path like 'gate/%'``).
-``camera > 3`` becomes the list of the cameras above 3, where the gallery's are known: an index answers that, while
-every row's text would have to be read as a number.
+A filter is SQL with three additions. A camera or an identity may be written as a number (``camera != 3``), although
+both are text. A time is written as text (``time >= '2026-01-01 08:00'``). An existing path is made absolute, as a
+gallery holds it (``path = 'gate/1.jpg'``, ``path like 'gate/%'``). Only literals that are compared with a column are
+changed; LanceDB parses the rest.
+
+``camera > 3`` becomes the list of the cameras above 3, if the gallery's cameras are known: an index can look up the
+list, but a comparison of numbers would convert the text of every row.
 """
 
 from __future__ import annotations
@@ -59,21 +61,22 @@ class _Token:
 
 
 def checked_filter(where: str, schema: pa.Schema, cameras: Callable[[], Sequence[str]] | None = None) -> str:
-    """A user's filter as the store takes it.
+    """Parse and check a user's filter.
 
     Args:
-        where: ``camera != 3 and time >= '2026-01-01 08:00'``, say.
+        where: The filter, for example ``camera != 3 and time >= '2026-01-01 08:00'``.
         schema: Schema of the gallery's table.
-        cameras: Gives the gallery's cameras; called where their numbers are compared. None: they are not known.
+        cameras: Function that lists the gallery's cameras; called if their numbers are compared. None: unknown.
 
     Returns:
         The filter with its literals in the types of their columns.
 
     Raises:
-        InputError: If it cannot be read, or a value does not fit its column; names the columns.
+        InputError: If it cannot be parsed, or a value does not have the type of its column; the message lists the
+            columns.
     """
     if not where.strip():
-        raise InputError(f"the filter is empty; {known_columns(schema)}")
+        raise InputError(f"the filter is empty; {known_columns(schema)}", code="invalid-filter")
     tokens = _tokens(where, schema)
     if cameras is not None:
         tokens = _cameras_listed(tokens, cameras)
@@ -92,7 +95,7 @@ def checked_filter(where: str, schema: pa.Schema, cameras: Callable[[], Sequence
         rewritten[at] = _literal(token, column, types[column.word], comparison, where, schema)
         is_number = re.fullmatch(r"[-+.\deE]+", rewritten[at]) is not None
         if is_number and types[column.word] == pa.string():
-            # Letter by letter "10" is less than "9".
+            # As text, "10" is less than "9".
             rewritten[place] = f"try_cast({column.text} as double)"
         elif is_number and types[column.word] == pa.int64() and "." in rewritten[at]:
             rewritten[place] = f"cast({column.text} as double)"
@@ -100,34 +103,35 @@ def checked_filter(where: str, schema: pa.Schema, cameras: Callable[[], Sequence
 
 
 def not_cameras(cameras: Iterable[str]) -> str | None:
-    """The filter that leaves out some cameras, but no image whose camera is unknown; None without any."""
+    """The filter that leaves out some cameras, but no image of unknown camera; None if no camera is given."""
     listed = ", ".join(quoted(camera) for camera in cameras)
     return f"(camera is null or camera not in ({listed}))" if listed else None
 
 
 def both(first: str | None, second: str | None) -> str | None:
-    """Images that pass both filters; None is passed by all."""
+    """The filter of the images that pass both filters; None is no filter."""
     if first is None or second is None:
         return first or second
     return f"({first}) and ({second})"
 
 
 def quoted(text: str) -> str:
-    """A text as a literal of SQL."""
+    """Write text as an SQL literal."""
     return "'" + text.replace("'", "''") + "'"
 
 
 def known_columns(schema: pa.Schema) -> str:
-    """The columns of a gallery, for an error."""
+    """List the columns of a gallery with their types, for an error message."""
     listed = ", ".join(f"{field.name} ({column_kind(field.type)})" for field in schema if field.name != VECTOR)
     return f"the columns are {listed}"
 
 
-def refused(where: str, reason: str, schema: pa.Schema) -> InputError:
-    """The error for a filter that cannot be used."""
+def invalid_filter(where: str, reason: str, schema: pa.Schema) -> InputError:
+    """Make the error for a filter that cannot be used."""
     return InputError(
         f"the filter {where!r} cannot be used: {reason}; {known_columns(schema)}. "
-        "Write for example: camera != 3 and time >= '2026-01-01 08:00'"
+        "Write for example: camera != 3 and time >= '2026-01-01 08:00'",
+        code="invalid-filter",
     )
 
 
@@ -136,8 +140,8 @@ def _tokens(where: str, schema: pa.Schema) -> list[_Token]:
     while at < len(where):
         found = _TOKEN.match(where, at)
         if found is None:
-            hint = " (text stands in single quotes)" if where[at] in "\"'" else ""
-            raise refused(where, f"there is {where[at : at + 12]!r} in it{hint}", schema)
+            hint = " (write text in single quotes)" if where[at] in "\"'" else ""
+            raise invalid_filter(where, f"there is {where[at : at + 12]!r} in it{hint}", schema)
         at = found.end()
         if found.lastgroup != "space":
             tokens.append(_Token(str(found.lastgroup), found[0]))
@@ -145,9 +149,9 @@ def _tokens(where: str, schema: pa.Schema) -> list[_Token]:
 
 
 def _cameras_listed(tokens: list[_Token], cameras: Callable[[], Sequence[str]]) -> list[_Token]:
-    """``camera > 3`` and ``camera between 3 and 5`` as ``camera in (...)``, where that says the same.
+    """Replace ``camera > 3`` and ``camera between 3 and 5`` by ``camera in (...)``, where both mean the same.
 
-    It does where every camera is a number: one that is none passes neither ``camera > 3`` nor ``not camera > 3``.
+    They do if every camera is a number: another camera passes neither ``camera > 3`` nor ``not camera > 3``.
     """
     listed: list[_Token] = []
     at = 0
@@ -166,14 +170,14 @@ def _cameras_listed(tokens: list[_Token], cameras: Callable[[], Sequence[str]]) 
 
 
 def _passing_cameras(cameras: Sequence[str], passes: Callable[[float], bool]) -> list[str]:
-    """The cameras whose numbers pass; none where not all are numbers, or are too many to be listed."""
+    """The cameras whose numbers pass; empty if not all are numbers, or if there are too many to be listed."""
     if len(cameras) > _MOST_LISTED or not all(_PLAIN_NUMBER.fullmatch(camera) for camera in cameras):
         return []
     return [camera for camera in cameras if passes(float(camera))]
 
 
 def _compared_camera(tokens: list[_Token], at: int) -> tuple[int, Callable[[float], bool]] | None:
-    """How many tokens from here on compare the camera with numbers, and what passes; None if they do not."""
+    """The number of tokens that compare the camera with numbers, and the test of a number; None if they do not."""
     kinds = [_CAMERA if token.word == _CAMERA else token.kind for token in tokens[at : at + 5]]
     words = [token.word for token in tokens[at : at + 5]]
     low, high = -math.inf, math.inf
@@ -197,7 +201,7 @@ def _compared_camera(tokens: list[_Token], at: int) -> tuple[int, Callable[[floa
 
 
 def _compared_with(tokens: list[_Token], at: int, types: dict[str, pa.DataType]) -> tuple[int | None, str]:
-    """Where the column stands that a literal is compared with, and how; None where it is compared with none."""
+    """The place of the column that a literal is compared with, and the operator; None if there is none."""
     comparison = ""
     for place in range(at - 1, -1, -1):
         token = tokens[place]
@@ -214,18 +218,18 @@ def _compared_with(tokens: list[_Token], at: int, types: dict[str, pa.DataType])
 
 
 def _plain(token: _Token) -> str:
-    """What a literal of text says."""
+    """The text of a text literal."""
     return token.text[1:-1].replace("''", "'")
 
 
 def _is_pattern_of_paths(tokens: list[_Token], at: int) -> bool:
-    """Whether a literal is what paths are compared with by ``like``."""
+    """Whether a literal is the pattern in ``path like PATTERN``."""
     before = [token.word for token in tokens[max(0, at - 3) : at]]
     return before[-1:] in (["like"], ["ilike"]) and (before[-2:-1] == [_PATH] or before[:-1] == [_PATH, "not"])
 
 
 def _absolute_pattern(pattern: str) -> str:
-    """A pattern that begins with a folder below the current one, as absolute paths begin."""
+    """Make a pattern absolute if it begins with an existing folder."""
     folder = re.split(r"[%_]", pattern)[0].rpartition("/")[0]
     return kept_path(folder).as_posix() + pattern[len(folder) :] if folder and _is_there(folder) else pattern
 
@@ -238,7 +242,7 @@ def _is_there(path: str) -> bool:
 
 
 def _joins(tokens: list[_Token], place: int) -> bool:
-    """``not`` before ``in``, and the ``and`` of ``between ... and ...``."""
+    """Whether a token is the ``not`` before ``in`` or the ``and`` of ``between ... and ...``."""
     word = tokens[place].word
     return word == "not" or (word == "and" and place >= 2 and tokens[place - 2].word == "between")
 
@@ -246,7 +250,7 @@ def _joins(tokens: list[_Token], place: int) -> bool:
 def _literal(
     token: _Token, column: _Token, data_type: pa.DataType, comparison: str, where: str, schema: pa.Schema
 ) -> str:
-    """A literal in the type of the column it is compared with."""
+    """Convert a literal to the type of the column that it is compared with."""
     text = _plain(token) if token.kind == "text" else token.text
     if column.word == _PATH and token.kind == "text" and comparison not in _ORDERED and _is_there(text):
         return quoted(kept_path(text).as_posix())
@@ -256,14 +260,16 @@ def _literal(
         except (ValueError, OverflowError):
             moment = None
         if moment is None:
-            raise refused(where, f"{token.text} is no time; write it as '2026-03-01 12:00' (ISO 8601)", schema)
+            raise invalid_filter(
+                where, f"{token.text} is not a time; write it as '2026-03-01 12:00' (ISO 8601)", schema
+            )
         return f"timestamp '{moment.isoformat(sep=' ', timespec='microseconds')}'"
     if data_type == pa.string() and token.kind == "number" and comparison not in _ORDERED:
-        # As the column's own values are written: 3.0 is camera 3. Digits stay as they are: 0042 is not 42.
+        # The same form as in the column: 3.0 is camera 3. Digits are not changed: 0042 is not 42.
         is_whole = not _PLAIN_DIGITS.fullmatch(text) and float(text).is_integer()
         return quoted(str(int(float(text))) if is_whole else text)
     if data_type in (pa.int64(), pa.float64()) and token.kind == "text":
         if not re.fullmatch(r"-?\d+(\.\d+)?", text):
-            raise refused(where, f"{column.text} holds numbers, and {token.text} is none", schema)
+            raise invalid_filter(where, f"{column.text} holds numbers, and {token.text} is not a number", schema)
         return text
     return token.text

@@ -1,4 +1,4 @@
-"""A gallery's folder: what lies where, how it is made, how the store connects to it."""
+"""The folder of a gallery: its files, how it is made, and the connection of LanceDB to it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ KEY_FIELD = pa.field(
     KEY,
     pa.string(),
     nullable=False,
-    # Two writers that add the same new image at the same time are noticed by it; otherwise both would add it.
+    # With a primary key, LanceDB detects two writers that add the same new image at once; otherwise both rows stay.
     metadata={"lance-schema:unenforced-primary-key": "true", "lance-schema:unenforced-primary-key:position": "1"},
 )
 
@@ -39,21 +39,27 @@ def is_gallery(folder: Path) -> bool:
 
 
 def make_folder(folder: Path, dim: int, facts: Mapping[str, Any]) -> None:
-    """Make an empty gallery, aside, and rename it into place.
+    """Make an empty gallery under a temporary name, then rename it.
 
     Raises:
-        InputError: If there is something already, another program makes it at the same time, or the disk is full.
+        InputError: If the folder is not empty, another program makes the gallery at the same time, or the disk is
+            full.
     """
     if is_gallery(folder):
-        raise InputError(f"there is a gallery at {folder} already: open it, or give another folder")
+        raise InputError(
+            f"there is already a gallery at {folder}: open it, or give another folder", code="gallery-exists"
+        )
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
-        raise InputError(f"a gallery needs a folder of its own, and {what_is_there(folder)}")
+        raise InputError(f"a gallery needs a folder of its own, and {what_is_there(folder)}", code="folder-not-empty")
     if not folder.name:
-        raise InputError(f"a gallery is made under a name of its own; give {folder / 'NAME'}, say")
+        raise InputError(
+            f"{folder} cannot be a gallery's folder; give a folder with a name, such as {folder / 'NAME'}",
+            code="invalid-folder-name",
+        )
     columns = [pa.field(name, kind, nullable=name != "path") for name, kind in OWN_COLUMNS.items()]
     vectors = pa.field(VECTOR, vector_type(dim), nullable=False)
     schema = pa.schema([KEY_FIELD, *columns, vectors], metadata=table_metadata(facts))
-    # A name of its own: two programs may make the same gallery at the same time.
+    # The temporary name is unique: two programs may make the same gallery at the same time.
     aside = folder.with_name(f".{folder.name}.{uuid4().hex}.tmp")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -63,30 +69,36 @@ def make_folder(folder: Path, dim: int, facts: Mapping[str, Any]) -> None:
         aside.rename(folder)
     except (OSError, RuntimeError) as error:
         if is_gallery(folder):
-            raise InputError(f"another program has just made the gallery {folder}: open it") from error
-        raise InputError(f"cannot make the gallery {folder}: {getattr(error, 'strerror', None) or error}") from error
+            raise InputError(
+                f"another program has made the gallery {folder} at the same time: open it", code="gallery-exists"
+            ) from error
+        raise InputError(
+            f"cannot make the gallery {folder}: {getattr(error, 'strerror', None) or error}", code="cannot-write"
+        ) from error
     finally:
         shutil.rmtree(aside, ignore_errors=True)
 
 
 def connected(folder: Path) -> Any:
-    """The store's connection to a gallery's folder.
+    """Connect LanceDB to the folder of a gallery.
 
     Raises:
         InputError: If LanceDB is not installed.
     """
-    # Lost races are known by their errors, and tried again: its log would fill the terminal with them.
+    # Writes that lose a race are repeated; LanceDB would log each of them to the terminal.
     os.environ.setdefault("LANCEDB_LOG", "error")
-    # What a scan reads ahead: 2 GiB unless set otherwise.
+    # Bytes that a scan reads ahead; the default is 2 GiB.
     os.environ.setdefault("LANCE_DEFAULT_IO_BUFFER_SIZE", str(_READ_AHEAD))
     try:
         import lancedb
     except ModuleNotFoundError as error:
-        raise InputError('a gallery needs LanceDB, which is not installed: pip install "spcl[gallery]"') from error
+        raise InputError(
+            'a gallery needs LanceDB, which is not installed: pip install "spcl[gallery]"', code="package-not-installed"
+        ) from error
     session = lancedb.Session(index_cache_size_bytes=_INDEX_CACHE, metadata_cache_size_bytes=_METADATA_CACHE)
     return lancedb.connect(str(folder), session=session)
 
 
 def table_metadata(facts: Mapping[str, Any]) -> dict[bytes, bytes]:
-    """What a table of this version of spcl says of itself."""
+    """The metadata of a table that this version of spcl writes."""
     return {FACTS: json.dumps({**facts, "format": FORMAT}).encode()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
@@ -13,9 +13,8 @@ from spcl.arrays import Features
 from spcl.data.image_key import kept_path
 from spcl.data.source_options import IdentityFrom, SourceOptions
 from spcl.errors import InputError
-from spcl.gallery.columns import KEY, described, path_text, with_vectors
+from spcl.gallery.columns import KEY, ImageColumns, columns_by_name, described, path_text, with_vectors
 from spcl.gallery.enrolment import HAS_IDENTITY
-from spcl.gallery.enrolment_file import state_of
 from spcl.gallery.filters import checked_filter, quoted
 from spcl.gallery.images_to_rows import embedded_rows, find_images
 from spcl.gallery.index import build_index, is_worth_it, needs_building, read_facts
@@ -25,10 +24,14 @@ from spcl.gallery.repeated_images import merged_by_key
 from spcl.gallery.result import Added
 from spcl.gallery.rows_file import write_copy
 from spcl.gallery.store import Store
-from spcl.inference.embedding import Encoder
+from spcl.gallery.table_state import state_of
+from spcl.inference.embedding import EmbedSettings, Encoder
 from spcl.inference.encoder_origin import FACT
 from spcl.reporting.console import Reporter
 from spcl.runtime import Runtime
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 _ROWS_A_COMMIT = 50_000
 _PATHS_A_FILTER = 300
@@ -36,7 +39,7 @@ _MOST_VALUES_ENROLLED_AT_ONCE = 20_000 * 512
 
 
 class Gallery(ReadableGallery):
-    """Vectors of images on disk, with path, identity or group, camera, time and columns of the user's own.
+    """Vectors of images on disk, with path, identity or group, camera, time and further columns.
 
     An image is one row, whichever spelling of its path or link is given. If it is added again, its vector and its given
     columns are replaced; columns that are missing or empty in the new rows keep their values (``clear`` empties them).
@@ -49,7 +52,7 @@ class Gallery(ReadableGallery):
         path: Folder of the gallery.
         dim: D, the length of a vector.
         fingerprint: Fingerprint of the encoder of the vectors; vectors of other encoders are refused.
-        flip: Whether vectors are averaged with those of mirror images; None: unknown, in an older gallery.
+        flip: Whether vectors are averaged with those of mirror images.
         key: What identifies an image: ``path``, its file with links followed; ``content``, its bytes.
         encoder: Encoder of images; None: only features can be added and searched for.
 
@@ -95,7 +98,9 @@ class Gallery(ReadableGallery):
             if encoder.origin is not None:
                 facts[FACT] = encoder.origin.to_dict()
         if not fingerprint or not dim or dim < 1:
-            raise InputError("a gallery needs the encoder whose vectors it will hold, or its fingerprint and dim")
+            raise InputError(
+                "a gallery needs the encoder whose vectors it will hold, or its fingerprint and dim", code="no-encoder"
+            )
         facts |= {"fingerprint": fingerprint, "key": ImageKeys(key).by}
         return cls(Store.create(Path(path), dim, facts), encoder)
 
@@ -116,31 +121,24 @@ class Gallery(ReadableGallery):
         self,
         images: str | Path | Sequence[str | Path],
         *,
-        identities: Sequence[Any] | None = None,
-        cameras: Sequence[Any] | None = None,
-        times: Sequence[Any] | None = None,
-        columns: Mapping[str, Sequence[Any]] | None = None,
         identity_from: IdentityFrom = "auto",
         flip: bool | None = None,
         runtime: Runtime | None = None,
         report: Reporter | None = None,
+        **known: Unpack[ImageColumns],
     ) -> Added:
         """Embed images and add them. Images that cannot be read are left out and listed in the result.
 
         Args:
             images: A file, a folder with all images below it, a manifest, or a list of files. Cameras are read from
                 file names or the manifest, other columns from the manifest.
-            identities: An identity for each image, as text or numbers, None where unknown; replaces those of
-                ``images``.
-            cameras: A camera for each image, as text or numbers, None where unknown; replaces those of ``images``.
-            times: A time for each image, as ``datetime`` or text such as ``2026-01-01 08:00``; replaces those of
-                ``images``.
-            columns: Further columns by name, with a value for each image.
             identity_from: Where identities are read from, as in ``SourceOptions``: ``auto``, ``table``, ``folder`` or
                 ``name``.
             flip: Whether to average the features of each image and its mirror image; None: the gallery's setting.
             runtime: Device and precision; None: the CPU.
             report: Receives progress.
+            known: What is known of the images, which replaces what ``images`` says. ``identities``, ``cameras`` and
+                ``times``: a value for each image, as in ``add_features``; ``columns``: further columns by name.
 
         Returns:
             Added: the counts and the unreadable images. An image that is in the gallery already is replaced, so that
@@ -151,13 +149,13 @@ class Gallery(ReadableGallery):
                 columns cannot be used, or one image is given with two identities.
         """
         encoder = self._encoder("add")
-        flip = bool(self.flip) if flip is None else flip
+        flip = self.flip if flip is None else flip
         self.check_flip(flip)
-        given = {"identity": identities, "camera": cameras, "time": times, **(columns or {})}
-        found = find_images(images, SourceOptions(identity_from=identity_from), columns=given)
+        options = SourceOptions(identity_from=identity_from)
+        found = find_images(images, options, columns=columns_by_name(**known))
         self.check_rows(found.table)
         done = Added(0, 0)
-        for part in embedded_rows(encoder, found, flip=flip, runtime=runtime, report=report):
+        for part in embedded_rows(encoder, found, EmbedSettings(runtime=runtime, flip=flip), report=report):
             done += self.add_table(part.table, part.features)
             done += Added(0, 0, part.broken)
         self.tidy(report)
@@ -240,13 +238,14 @@ class Gallery(ReadableGallery):
         """
         known = [name for name in self.columns if name != "path"]
         unknown = [name for name in columns if name not in known]
-        if unknown or not columns:
+        if not columns:
+            raise InputError(f"no column is given; give some of {', '.join(known)}", code="missing-argument")
+        if unknown:
             raise InputError(
-                f"the gallery {self.path} has no column {unknown[0]!r} to be emptied; it has {', '.join(known)}"
-                if unknown
-                else f"which columns are to be emptied? Give some of {', '.join(known)}"
+                f"the gallery {self.path} has no column {unknown[0]!r} to be emptied; it has {', '.join(known)}",
+                code="no-such-column",
             )
-        return sum(self._store.clear(columns, condition) for condition in self._meant(where, paths, "emptied"))
+        return sum(self._store.clear(columns, condition) for condition in self._conditions(where, paths, "emptied"))
 
     def remove(self, where: str | None = None, *, paths: Sequence[object] | None = None) -> int:
         """Remove images by a filter or by their paths.
@@ -257,15 +256,15 @@ class Gallery(ReadableGallery):
         Raises:
             InputError: If the filter cannot be used, or not exactly one of ``where`` and ``paths`` is given.
         """
-        return sum(self._store.delete(condition) for condition in self._meant(where, paths, "removed"))
+        return sum(self._store.delete(condition) for condition in self._conditions(where, paths, "removed"))
 
-    def _meant(self, where: str | None, paths: Sequence[object] | None, what: str) -> list[str]:
-        """Turn a filter or paths into filters for the store."""
+    def _conditions(self, where: str | None, paths: Sequence[object] | None, what: str) -> list[str]:
+        """Make checked filters of a filter or of paths."""
         if (where is None) == (paths is None):
-            raise InputError(f"what is to be {what}? Give a filter or paths, one of both")
+            raise InputError(f"which images are to be {what}? Give either a filter or paths", code="invalid-selection")
         snapshot = self._store.snapshot()
         if where is not None:
-            # The cameras are not listed here, so that those of another writer count as well.
+            # Without the list of cameras, so that new cameras of another writer are included.
             condition = checked_filter(where, snapshot.schema)
             snapshot.count(condition)
             return [condition]
@@ -273,16 +272,16 @@ class Gallery(ReadableGallery):
         conditions = []
         for at in range(0, len(names), _PATHS_A_FILTER):
             some = names[at : at + _PATHS_A_FILTER]
-            # Also compared by the stored path: the file may be deleted, or the gallery may have no keys.
+            # Also by the stored path: the file may be deleted, or the gallery may have no keys.
             known = {*some, *self._store.keys.of(some).keys, *(kept_path(name).as_posix() for name in some)}
             listed = ", ".join(quoted(name) for name in sorted(known))
             conditions.append(f"path in ({listed})" + (f" or {KEY} in ({listed})" if snapshot.has_keys else ""))
         return conditions
 
     def tidy(self, report: Reporter | None = None) -> None:
-        """Join the files of many small writes; build the index where it saves time, or the gallery has doubled.
+        """Merge the files of many small writes; build the index if it saves time, or if the gallery has doubled.
 
-        ``add`` calls it at its end; call it yourself after many calls of ``add_features``. Searches work meanwhile.
+        ``add`` calls it at its end; call it yourself after many calls of ``add_features``. It does not block searches.
         """
         self._store.tidy()
         snapshot = self._store.snapshot()
@@ -292,9 +291,9 @@ class Gallery(ReadableGallery):
             self._store.index_columns()
         state = state_of(self.path)
         write_copy(self.path, state, self._store.facts, self._store.snapshot())
-        # Only where it is fast; for a larger gallery it is computed at the first identification.
+        # A larger gallery computes its enrolled identities at the first identification.
         named = snapshot.count(HAS_IDENTITY)
         if 0 < named * self.dim <= _MOST_VALUES_ENROLLED_AT_ONCE:
-            # Placeholders for "unknown" in an older gallery are no identities: the error is raised by ``identify``.
+            # A gallery of spcl 0.1.0 may have only words such as "unknown" as identities: ``identify`` raises then.
             with suppress(InputError):
                 self.enrolled()

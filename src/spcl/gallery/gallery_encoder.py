@@ -1,4 +1,4 @@
-"""The encoder that a gallery or a features file remembers, so that a search in it needs no checkpoint."""
+"""The encoder that is stored in a gallery or a features file, so that a search needs no checkpoint."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from spcl.reporting.console import Reporter
 
 
 def remembered_encoder(source: str | Path) -> RememberedEncoder | None:
-    """What a gallery or a features file says of its encoder; None for images, and where there is no source."""
+    """Read how the encoder of a gallery or a features file was made; None for images, and without a source."""
     if not source:
         return None
     path = Path(source)
@@ -33,16 +33,16 @@ def remembered_encoder(source: str | Path) -> RememberedEncoder | None:
 def encoder_to_search(
     choice: EncoderChoice, source: str | Path, records: Callable[[], Sequence[Record]], report: Reporter
 ) -> Encoder:
-    """The encoder for a search in a source: as chosen, else as the source remembers, else one for its images.
+    """Choose the encoder of a search: the user's choice, else that of the source, else ImageNet weights.
 
     Args:
         choice: The encoder that the user chose.
         source: A gallery, a features file or images.
         records: The images of the source, where it is neither a gallery nor a features file.
-        report: Gets what is used and why.
+        report: Receives a line on the encoder that is used.
 
     Raises:
-        InputError: See ``chosen_encoder``.
+        InputError: If the chosen encoder cannot be loaded, or that of the source is unknown or has changed.
     """
     remembered = None if choice.checkpoint else remembered_encoder(source)
     return chosen_encoder(choice, records, remembered=remembered, report=report)

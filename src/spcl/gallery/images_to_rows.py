@@ -1,4 +1,4 @@
-"""From images to rows: found, described as the user described them, embedded part by part."""
+"""From images to the rows of a gallery: found, with their columns, and embedded in parts."""
 
 from __future__ import annotations
 
@@ -15,22 +15,20 @@ from spcl.data.image_key import kept_path
 from spcl.data.image_sources import Source, images_of
 from spcl.data.source_options import SourceOptions
 from spcl.gallery.columns import described, path_text
-from spcl.inference.embedding import Encoder, embed_parts
+from spcl.inference.embedding import EmbedSettings, Encoder, embed_parts
 from spcl.records import Record
 from spcl.reporting.console import Reporter
-from spcl.runtime import Runtime
-from spcl.threads import NumThreads
 
 IMAGES_A_PART = 4096
 
 
 @dataclass(frozen=True)
 class FoundImages:
-    """Images before they are read: their descriptions are checked.
+    """Images that are found but not yet read; their columns are checked.
 
     Attributes:
-        records: The images.
-        table: Their columns, as ``columns.described`` makes them, a row for each record; paths are absolute.
+        records: Records of the images.
+        table: Columns of the images, from ``columns.described``, with a row for each record; paths are absolute.
         notes: Remarks about the source, in sentences.
     """
 
@@ -41,12 +39,12 @@ class FoundImages:
 
 @dataclass(frozen=True)
 class EmbeddedRows:
-    """A part of the images.
+    """A part of the images, embedded.
 
     Attributes:
-        table: The columns of those that could be read.
-        features: ``[len(table), D]`` float32, unit rows.
-        broken: Path and reason of each of the others.
+        table: Columns of the images that could be read.
+        features: Features of these images, ``[len(table), D]`` float32, unit rows.
+        broken: Path and reason of each image that could not be read.
     """
 
     table: pa.Table
@@ -58,49 +56,40 @@ def find_images(
     images: Source,
     options: SourceOptions | None = None,
     *,
-    columns: Mapping[str, Sequence[Any] | None] | None = None,
+    columns: Mapping[str, Sequence[Any]] | None = None,
 ) -> FoundImages:
-    """The images that a user points at, and what is known of them.
+    """Find images and their columns.
 
     Args:
         images: Images in any form that ``images_of`` accepts.
-        options: Options of reading; None: the defaults.
-        columns: Columns that stand for those of the images, one value for each that is given; None: left as they are.
+        options: How the images are found, and which columns are read; None: the defaults.
+        columns: Columns that replace those of the images, with a value for each image; None: none.
 
     Raises:
         InputError: If there are no images, or a column cannot be used.
     """
-    given = {name: list(values) for name, values in (columns or {}).items() if values is not None}
+    given = {name: list(values) for name, values in (columns or {}).items()}
     found = images_of(images, options, columns=given)
     paths = [kept_path(record.path) for record in found.records]
     return FoundImages(found.records, described(paths, columns=found.columns), found.notes)
 
 
 def embedded_rows(
-    encoder: Encoder,
-    found: FoundImages,
-    *,
-    flip: bool = False,
-    runtime: Runtime | None = None,
-    report: Reporter | None = None,
-    num_threads: NumThreads = "auto",
+    encoder: Encoder, found: FoundImages, settings: EmbedSettings | None = None, *, report: Reporter | None = None
 ) -> Iterator[EmbeddedRows]:
-    """The images part by part, with their features; those that cannot be read are left out and named.
+    """Embed the images part by part; images that cannot be read are left out and listed.
+
+    Args:
+        encoder: The encoder; it is moved to the runtime's device.
+        found: The images.
+        settings: How the images are read and encoded; None: the defaults.
+        report: Receives progress.
 
     Raises:
         InputError: If none can be read.
     """
     at = 0
-    for part in embed_parts(
-        encoder,
-        found.records,
-        part=IMAGES_A_PART,
-        flip=flip,
-        runtime=runtime,
-        report=report,
-        num_threads=num_threads,
-        name="images",
-    ):
+    for part in embed_parts(encoder, found.records, settings, part=IMAGES_A_PART, report=report, name="images"):
         rows = found.table.slice(at, len(part.records) + len(part.broken))
         at += len(rows)
         left_out = {path_text(kept_path(path)) for path, _ in part.broken}

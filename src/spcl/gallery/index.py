@@ -1,7 +1,7 @@
-"""The index of a gallery: when it is worth it, how it is built, and how much of the truth it finds.
+"""The index of a gallery: when it is built, how it is built, and its recall.
 
-An inverted file (IVF): vectors in about sqrt(N) regions, each value in 8 bits; a search looks through the regions
-nearest to the query and compares the best candidates by their full vectors. How many regions is chosen by measurement.
+It is an inverted file (IVF) with about sqrt(N) regions and vectors of 8 bits a value. A search compares the vectors in
+the regions nearest to the query, then the best candidates by their full vectors. The number of regions is measured.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from spcl.randomness import generator
 from spcl.reporting.console import Reporter, SilentReporter
 
 EXACT_UP_TO_VALUES = 50_000 * 512
-"""Up to so many values (rows x length of a vector) a search compares all vectors: some hundredths of a second."""
+"""Largest number of values (rows x length of a vector) for which a search compares all vectors: about 0.05 seconds."""
 
 _SCATTERED = 16
-"""A row that is read for itself costs about so many times as much as one of a whole table."""
+"""Cost of a row that a filter picks, in rows of a scan of the whole table."""
 
 _FILE = "index.json"
 _RECALL_AT = 10
@@ -36,18 +36,18 @@ _ITERATIONS = 10
 
 
 def is_worth_it(rows: int, dim: int, *, scattered: bool = False) -> bool:
-    """Whether comparing every vector takes too long; ``scattered``: of rows that a filter picks among others."""
+    """Whether comparing every vector takes too long; ``scattered``: whether a filter picks the rows among others."""
     return rows * dim * (_SCATTERED if scattered else 1) > EXACT_UP_TO_VALUES
 
 
 def needs_building(snapshot: Snapshot, facts: IndexFacts | None) -> bool:
-    """Whether there should be an index and is none, or the gallery has doubled since it was built."""
+    """Whether a large gallery has no index, or has doubled since its index was built."""
     rows = snapshot.count()
     return is_worth_it(rows, snapshot.dim) and (facts is None or rows > 2 * facts.rows)
 
 
 def read_facts(folder: Path, snapshot: Snapshot) -> IndexFacts | None:
-    """The facts of the index; None where there is none that was measured."""
+    """Read the facts of the index; None without a measured index."""
     try:
         facts = IndexFacts(**json.loads((folder / _FILE).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
@@ -63,17 +63,17 @@ def build_index(store: Store, report: Reporter | None = None) -> IndexFacts:
         advance(0, 2)
         store.build_index(partitions=max(2, round(rows**0.5)), sample_rate=_SAMPLE_RATE, iterations=_ITERATIONS)
         advance(1, 2)
-        facts = measured(store.snapshot())
+        facts = measured_facts(store.snapshot())
         advance(2, 2)
     with written_aside(store.folder / _FILE) as aside:
         aside.write_text(json.dumps(asdict(facts)), encoding="utf-8")
     return facts
 
 
-def measured(snapshot: Snapshot, seed: int = 0) -> IndexFacts:
-    """How many regions a search must look through, and what it then finds of the truth.
+def measured_facts(snapshot: Snapshot, seed: int = 0) -> IndexFacts:
+    """Choose the number of regions that a search compares, and measure its recall.
 
-    The queries are images of the gallery; an image itself does not count as found.
+    The queries are images of the gallery; the query itself does not count as a hit.
     """
     own, queries = snapshot.sample(_SAMPLE, generator(seed, "queries that measure an index"))
     truth = search_exactly(snapshot, queries, _RECALL_AT + 1).row_ids

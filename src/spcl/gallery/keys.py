@@ -1,8 +1,8 @@
-"""The key of a gallery's row: what one image is, by whatever spelling of its path it is given.
+"""Keys of images: which rows of a gallery are the same image, whichever spelling or link of its path is given.
 
 By path, an image is its resolved path (``spcl.data.image_key``). By content, it is the SHA-256 of its file's bytes, so
 that copies are one image. A name that is neither a file nor an absolute path is its own key: features may have any
-names. ``path`` is what is kept for people: absolute, links not resolved, as names of files carry camera and identity.
+names. The column ``path`` is absolute and keeps links, because file and folder names contain camera and identity.
 """
 
 from __future__ import annotations
@@ -10,12 +10,16 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import pyarrow as pa
 
 from spcl.data.image_key import image_keys, kept_path
 from spcl.errors import InputError
+from spcl.gallery.columns import KEY
+
+if TYPE_CHECKING:
+    from spcl.gallery.snapshot import Snapshot
 
 KeyBy = Literal["path", "content"]
 KEYS: tuple[KeyBy, ...] = ("path", "content")
@@ -27,29 +31,52 @@ class Keyed(NamedTuple):
     """Images with their keys.
 
     Attributes:
-        keys: One for each.
-        paths: Of each, as a gallery keeps it.
+        keys: Key of each image.
+        paths: Path of each image, in the form that a gallery keeps.
     """
 
     keys: list[str]
     paths: list[str]
 
 
+class OwnImages(NamedTuple):
+    """The images that the queries are, which are left out of what is found for them.
+
+    Attributes:
+        keys: Key of the own image of each query.
+        rule: The gallery's rule, for rows of format 1, which have no keys: they are known by their paths.
+    """
+
+    keys: list[str]
+    rule: ImageKeys
+
+    @staticmethod
+    def column(snapshot: Snapshot) -> str:
+        """The column that ``of_rows`` needs."""
+        return KEY if snapshot.has_keys else "path"
+
+    def of_rows(self, snapshot: Snapshot, values: list[str]) -> list[str]:
+        """The keys of rows, from their values in ``column``."""
+        return values if snapshot.has_keys else self.rule.of(values).keys
+
+
 class ImageKeys:
-    """Keys of images by one rule; what was read of a file is remembered while the file stays as it is.
+    """Keys of images by one rule; the hash of a file is computed again only if the file has changed.
 
     Args:
-        by: ``path`` or ``content``.
+        by: What identifies an image: ``path``, its file with links followed; ``content``, its bytes.
     """
 
     def __init__(self, by: KeyBy = "path") -> None:
         if by not in KEYS:
-            raise InputError(f"the key of an image is {by!r}; expected {' or '.join(KEYS)}")
+            raise InputError(
+                f"the key of an image is {by!r}; expected {' or '.join(KEYS)}", code="setting-out-of-range"
+            )
         self.by = by
         self._contents: dict[tuple[str, int, int], str] = {}
 
     def of(self, names: Sequence[str]) -> Keyed:
-        """The keys of images by their paths, or of other names."""
+        """Give the keys of images, from their paths or other names."""
         files = [row for row, name in enumerate(names) if _is_file(name)]
         keys = list(names)
         paths = list(names)
@@ -60,7 +87,7 @@ class ImageKeys:
         return Keyed(keys, paths)
 
     def _content(self, path: str) -> str:
-        """The hash of a file's bytes; of a file that cannot be read, its path."""
+        """The hash of a file's bytes; the path of a file that cannot be read."""
         try:
             stat = Path(path).stat()
             known = (path, stat.st_size, stat.st_mtime_ns)
@@ -76,7 +103,7 @@ class ImageKeys:
 
 
 def check_identities_agree(table: pa.Table, keys: Sequence[str]) -> None:
-    """Raise an ``InputError`` where one image is given twice, with two identities."""
+    """Raise an ``InputError`` if one image is given twice with different identities."""
     identities = table.column("identity").to_pylist()
     first: dict[str, int] = {}
     for row, (key, identity) in enumerate(zip(keys, identities, strict=True)):
@@ -87,12 +114,13 @@ def check_identities_agree(table: pa.Table, keys: Sequence[str]) -> None:
             paths = table.column("path")
             raise InputError(
                 f"one image has two identities: {identities[other]!r} as {paths[other].as_py()} (image {other + 1}), "
-                f"{identity!r} as {paths[row].as_py()} (image {row + 1}); give it one of them"
+                f"{identity!r} as {paths[row].as_py()} (image {row + 1}); give the image one identity",
+                code="identity-contradiction",
             )
 
 
 def _is_file(name: str) -> bool:
-    # An absolute path names a file also while the disk is not there that it is on.
+    # An absolute path is a file, even if its disk is not mounted.
     try:
         path = Path(name)
         return path.is_absolute() or path.is_file()

@@ -1,7 +1,8 @@
-"""Galleries of format 1, whose rows are known by the spelling of their paths: made galleries of keys, in one version.
+"""Conversion of galleries of format 1, which spcl 0.1.0 wrote: their rows get keys, in one write.
 
-The paths of format 1 are as they were given: relative ones are relative to the folder where ``spcl embed`` ran. That
-folder is looked for above the gallery, then the current one is tried; what is no file there keeps its text as key.
+The paths of format 1 have the form in which they were given; a relative path is relative to the folder where ``spcl
+embed`` ran. It is looked up in the folders above the gallery, then in the current folder. If there is no such file, the
+text is the key.
 """
 
 from __future__ import annotations
@@ -21,15 +22,15 @@ _ROWS_AT_ONCE = 8192
 
 
 def with_keys(snapshot: Snapshot, folder: Path, schema: pa.Schema) -> tuple[pa.RecordBatchReader, int]:
-    """The rows of a gallery of format 1 with keys, one row for each image.
+    """Give the rows of a gallery of format 1 with keys, one row for each image.
 
     Args:
         snapshot: Snapshot of the gallery.
         folder: Folder of the gallery.
-        schema: Of the rows to be: the key, then the columns that there are.
+        schema: Schema of the new rows: the key, then the existing columns.
 
     Returns:
-        The rows, in batches, and how many of the old rows were another spelling of an image and have been joined.
+        The rows in batches, and the number of old rows that were merged into another row of the same image.
     """
     names = [name for name in schema.names if name not in (KEY, VECTOR)]
     ids, parts = [], []
@@ -42,7 +43,7 @@ def with_keys(snapshot: Snapshot, folder: Path, schema: pa.Schema) -> tuple[pa.R
     keys = ImageKeys("path").of(paths)
     found = found.set_column(names.index("path"), schema.field("path"), pa.array(keys.paths, pa.string()))
     found = found.append_column(schema.field(KEY), pa.array(keys.keys, pa.string()))
-    # The numbers travel with the rows, as ``merged_by_key`` keeps the path of the last row of each image.
+    # ``merged_by_key`` keeps the last row of each image; its vector is read by the row number.
     last = {key: row for row, key in enumerate(keys.keys)}
     known = merged_by_key(found)
     rows_of = numbers[np.array(sorted(last.values()), dtype=np.int64)]
@@ -54,7 +55,7 @@ def with_keys(snapshot: Snapshot, folder: Path, schema: pa.Schema) -> tuple[pa.R
 def _batches(
     snapshot: Snapshot, schema: pa.Schema, known: pa.Table, rows_of: np.ndarray[tuple[int], np.dtype[np.int64]]
 ) -> Iterator[pa.RecordBatch]:
-    """The vectors of the rows that stay, each with its columns."""
+    """Read the vectors of the kept rows, and append them to the columns."""
     if not len(rows_of):
         return
     order = np.argsort(rows_of, kind="stable")
@@ -69,7 +70,7 @@ def _batches(
 
 
 def _placed(path: str, folder: Path) -> str:
-    """The path of a file as ``spcl embed`` meant it, absolute where the file is found."""
+    """The absolute path of a file, if it is found from one of the folders; otherwise the path as it is."""
     if Path(path).is_absolute():
         return path
     try:

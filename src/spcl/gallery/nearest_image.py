@@ -1,4 +1,4 @@
-"""The image of an identity that is most similar to a query: what a person looks at who doubts a name."""
+"""The most similar image of an identity to a query, by which a person can check an answer."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from spcl.gallery.columns import KEY, VECTOR, vectors_of
-from spcl.gallery.keys import ImageKeys
+from spcl.gallery.columns import VECTOR, vectors_of
+from spcl.gallery.keys import OwnImages
 from spcl.gallery.search import Found
 from spcl.gallery.snapshot import Snapshot
 
@@ -20,41 +20,38 @@ def nearest_of_identities(
     queries: NDArray[np.float32],
     identities: Sequence[str],
     where: str | None,
-    own: list[str] | None,
-    keys: ImageKeys,
+    own: OwnImages | None,
 ) -> Found:
-    """For each query the nearest row of one identity, in one pass over the vectors.
+    """Find, for each query, the nearest row of one identity, in one pass over the vectors.
 
     Args:
         snapshot: Snapshot of the gallery that is searched.
         queries: ``[Q, D]`` unit rows.
-        identities: One for each query.
+        identities: The identity to search for, for each query.
         where: A filter that images must pass.
-        own: The key of each query, whose row does not count; None: each row counts.
-        keys: The gallery's.
+        own: The images that the queries are, which do not count; None: every row counts.
 
     Returns:
-        One row for each query, or none where no other row is of its identity.
+        One row for each query; no row if no other image has the identity.
     """
     best = np.full(len(queries), -np.inf, dtype=np.float32)
     rows = np.full(len(queries), -1, dtype=np.int64)
     asked: dict[str, list[int]] = {}
     for query, identity in enumerate(identities):
         asked.setdefault(identity, []).append(query)
-    name = KEY if snapshot.has_keys else "path"
+    name = "path" if own is None else own.column(snapshot)
     wanted = pa.array(list(asked), pa.string())
     for row_ids, batch in snapshot.scan([VECTOR, "identity", name], where):
         places = np.flatnonzero(pc.is_in(batch.column("identity"), value_set=wanted).to_numpy(zero_copy_only=False))
         if not len(places):
             continue
         some = batch.take(pa.array(places))
-        held = some.column(name).to_pylist()
-        held = held if snapshot.has_keys or own is None else keys.of(held).keys
+        held = [] if own is None else own.of_rows(snapshot, some.column(name).to_pylist())
         vectors = vectors_of(some.column(VECTOR), snapshot.dim)
         for row, identity in enumerate(some.column("identity").to_pylist()):
             for query in asked[identity]:
                 similarity = queries[query] @ vectors[row]
-                if similarity > best[query] and (own is None or held[row] != own[query]):
+                if similarity > best[query] and (own is None or held[row] != own.keys[query]):
                     best[query], rows[query] = similarity, row_ids[places[row]]
     is_found = rows >= 0
     return Found(

@@ -1,4 +1,4 @@
-"""A gallery to be filled: opened, or made; one that was made is gone again where nothing came into it."""
+"""Open a gallery to add images, or create it; a new gallery without images is removed again after an error."""
 
 from __future__ import annotations
 
@@ -17,20 +17,19 @@ from spcl.inference.embedding import Encoder
 
 @contextmanager
 def gallery_to_fill(folder: Path, encoder: Encoder, *, flip: bool, key: KeyBy | None = None) -> Iterator[Gallery]:
-    """Open a gallery, or make it where there is none.
+    """Open a gallery, or create it if there is none.
 
-    Whatever ends the block before an image is in a gallery that it has made (a full disk, images that cannot be read,
-    Ctrl-C), that gallery and the folders made for it are removed. If another program makes it at the same time, the
-    other's is opened.
+    If an error or Ctrl-C ends the block while the gallery that it created has no image, the gallery and the folders
+    that were made for it are removed. If another program creates it at the same time, that gallery is opened.
 
     Args:
         folder: Folder of the gallery.
         encoder: Encoder of the gallery's vectors.
-        flip: Whether they are averaged with those of mirror images.
-        key: What one image is; None: as the gallery has it, ``path`` for a new one.
+        flip: Whether the vectors are averaged with those of mirror images.
+        key: What identifies an image; None: the gallery's setting, and ``path`` for a new gallery.
 
     Raises:
-        InputError: If it holds other features, has another key, or cannot be made.
+        InputError: If the gallery has another encoder, ``flip`` or key, or cannot be created.
     """
     missing = [place for place in (folder, *folder.parents) if not place.exists()]
     gallery = None
@@ -48,7 +47,7 @@ def gallery_to_fill(folder: Path, encoder: Encoder, *, flip: bool, key: KeyBy | 
         yield gallery
     except BaseException:
         with suppress(Exception), alone(folder):
-            # Another program may have added to it meanwhile.
+            # Another program may have added images in the meantime.
             if not len(gallery):
                 shutil.rmtree(folder)
         _remove_empty(missing)
@@ -61,13 +60,14 @@ def _opened(folder: Path, encoder: Encoder, *, flip: bool, key: KeyBy | None) ->
     if key not in (None, gallery.key):
         raise InputError(
             f"the key of images in the gallery {folder} is their {gallery.key}, not their {key}: leave out "
-            "--key, or make another gallery"
+            "--key, or make another gallery",
+            code="key-mismatch",
         )
     return gallery
 
 
 def _remove_empty(folders: list[Path]) -> None:
-    """Remove folders that are there and empty, the innermost first."""
+    """Remove those of the folders that are empty, the innermost first."""
     for folder in folders:
         with suppress(OSError):
             folder.rmdir()

@@ -9,23 +9,20 @@ import torch
 from numpy.typing import NDArray
 
 from spcl.arrays import Features
-from spcl.errors import InputError
+from spcl.errors import InputError, require
 from spcl.gallery.columns import VECTOR, checked_features, column_kind, path_text, vectors_of
+from spcl.gallery.comparable_features import check_same_encoder, check_same_flip
 from spcl.gallery.enrolment import HAS_IDENTITY, enrol, with_calibration
-from spcl.gallery.enrolment_file import read_enrolled, state_of, write_enrolled
+from spcl.gallery.enrolment_file import read_enrolled, write_enrolled
 from spcl.gallery.filter_counts import CountedFilters
 from spcl.gallery.filters import quoted
 from spcl.gallery.index import is_worth_it, read_facts
-from spcl.gallery.keys import KeyBy
+from spcl.gallery.keys import KeyBy, OwnImages
 from spcl.gallery.nearest_image import nearest_of_identities
 from spcl.gallery.result import GalleryRows, Hit, SearchResult
-from spcl.gallery.search import (
-    IndexFacts,
-    hits_of,
-    nearest,
-    without_own,
-)
+from spcl.gallery.search import IndexFacts, hits_of, nearest, nearest_others
 from spcl.gallery.store import Store
+from spcl.gallery.table_state import state_of
 from spcl.inference.embedding import Encoder, ImageLike
 from spcl.inference.encoder_origin import EncoderOrigin
 from spcl.reporting.console import Reporter, SilentReporter
@@ -39,7 +36,7 @@ class ReadableGallery:
         path: Folder of the gallery.
         dim: D, the length of a vector.
         fingerprint: Fingerprint of the encoder of the vectors; vectors of other encoders are refused.
-        flip: Whether vectors are averaged with those of mirror images; None: unknown, in an older gallery.
+        flip: Whether vectors are averaged with those of mirror images.
         key: What identifies an image: ``path``, its file with links followed; ``content``, its bytes.
         encoder: Encoder of images; None: only features can be searched for.
     """
@@ -49,7 +46,7 @@ class ReadableGallery:
         self._store = store
         self.path = store.folder
         self.fingerprint = str(store.facts["fingerprint"])
-        self.flip: bool | None = store.facts.get("flip")
+        self.flip = bool(store.facts.get("flip", False))
         self.key: KeyBy = store.keys.by
         self.dim = store.dim
         self.encoder = encoder
@@ -81,23 +78,12 @@ class ReadableGallery:
 
     def check_fingerprint(self, fingerprint: str) -> None:
         """Raise an ``InputError`` if the fingerprint is of another encoder."""
-        if fingerprint != self.fingerprint:
-            origin = EncoderOrigin.of_facts(self._store.facts)
-            made = "" if origin is None else f" ({origin})"
-            raise InputError(
-                f"the gallery {self.path} holds vectors of the encoder {self.fingerprint}{made}, not of {fingerprint}: "
-                "they cannot be compared. Use the encoder it was made with, or embed the images again into another"
-            )
+        origin = EncoderOrigin.of_facts(self._store.facts)
+        check_same_encoder(f"the gallery {self.path}", self.fingerprint, fingerprint, origin)
 
     def check_flip(self, flip: bool) -> None:
         """Raise an ``InputError`` if features with mirror images would be compared with features without."""
-        if self.flip in (None, flip):
-            return
-        held = "averaged with those of mirror images" if self.flip else "of the images alone, without mirror images"
-        raise InputError(
-            f"the gallery {self.path} holds features {held}: others cannot be compared with them well. "
-            f"{'Add' if self.flip else 'Leave out'} --flip (flip={self.flip})"
-        )
+        check_same_flip(f"the gallery {self.path}", self.flip, flip)
 
     def unknown_cameras(self, cameras: Iterable[str]) -> list[str]:
         """Give those of the given cameras of which the gallery has no image."""
@@ -145,30 +131,25 @@ class ReadableGallery:
         Raises:
             InputError: If the filter, the query or ``k`` cannot be used, or there is no index to be used.
         """
-        if k < 1:
-            raise InputError(f"k is {k}; expected 1 or more")
+        require(k >= 1, "k", k, "at least 1")
         queries = self._features(query)
-        own = None if without is None else self._store.keys.of([path_text(path) for path in without]).keys
-        if own is not None and len(own) != len(queries):
-            raise InputError(f"there are {len(queries)} queries, and {len(own)} images to leave out; expected as many")
+        own = self._own_images(without, len(queries))
         snapshot = self._store.snapshot() if exact is False else self._store.reading(where)
         condition, num_passing = self._passing.of(snapshot, where)
         facts = None if exact else read_facts(self.path, snapshot)
         if exact is False and facts is None:
-            raise InputError(f"the gallery {self.path} has no index: searches in {num_passing} images are exact")
+            raise InputError(
+                f"the gallery {self.path} has no index: searches in {num_passing} images are exact", code="no-index"
+            )
         is_scattered = condition is not None
         if exact is None and not is_worth_it(num_passing, self.dim, scattered=is_scattered):
             facts = None
         report = report or SilentReporter()
-        wanted = k if own is None else k + 1
-        while True:
-            found = nearest(snapshot, queries, wanted, facts, (condition, num_passing), rerank, report)
-            if own is None:
-                break
-            found, is_complete = without_own(snapshot, found, own, k, self._store.keys)
-            if is_complete or wanted >= num_passing:
-                break
-            wanted *= 2
+        passing = condition, num_passing
+        if own is None:
+            found = nearest(snapshot, queries, k, facts, passing, rerank, report)
+        else:
+            found = nearest_others(snapshot, queries, k, facts, passing, rerank, own, report)
         recall = 1.0 if found.engine == "exact" or facts is None else facts.recall
         return SearchResult(hits_of(snapshot, found), found.engine, recall)
 
@@ -194,15 +175,15 @@ class ReadableGallery:
             An answer for each query: ``identity`` is None where it is unknown.
 
         Raises:
-            InputError: If no image has an identity, or neither gallery nor calibration gives the similarity of
-                strangers; the message names the next step.
+            InputError: If no image has an identity, or neither gallery nor calibration gives a threshold; the message
+                names the next step.
         """
         queries = self._features(query)
         known = enrolled or self.enrolled(where)
         try:
             return known.identify(queries, false_match_rate)
         except ValueError as error:
-            raise InputError(str(error)) from error
+            raise InputError(str(error), code="not-calibrated") from error
 
     def enrolled(self, where: str | None = None, report: Reporter | None = None) -> Enrolled:
         """Collect the identities of the gallery's images, by which ``identify`` names queries.
@@ -229,7 +210,8 @@ class ReadableGallery:
             if not total:
                 raise InputError(
                     f"no image of the gallery has an identity{' and passes the filter' if where else ''}: add images "
-                    "with identities (spcl embed --gallery with a table's column identity, or --identity-from folder)"
+                    "with identities (spcl embed --gallery with a table's column identity, or --identity-from folder)",
+                    code="no-identities",
                 )
             known = enrol(snapshot, condition or "", total, report)
             if where is None:
@@ -261,8 +243,8 @@ class ReadableGallery:
         queries = self._features(query)
         snapshot = self._store.reading(where)
         condition, _ = self._passing.of(snapshot, where)
-        own = None if without is None else self._store.keys.of([path_text(path) for path in without]).keys
-        found = nearest_of_identities(snapshot, queries, identities, condition, own, self._store.keys)
+        own = self._own_images(without, len(queries))
+        found = nearest_of_identities(snapshot, queries, identities, condition, own)
         return [hits[0] if hits else None for hits in hits_of(snapshot, found)]
 
     def read(
@@ -281,21 +263,37 @@ class ReadableGallery:
         snapshot = self._store.reading(where)
         unknown = [name for name in columns if name not in snapshot.schema.names]
         if unknown:
-            raise InputError(f"the gallery {self.path} has no column {unknown[0]!r}; it has {', '.join(self.columns)}")
+            raise InputError(
+                f"the gallery {self.path} has no column {unknown[0]!r}; it has {', '.join(self.columns)}",
+                code="no-such-column",
+            )
         condition, _ = self._passing.of(snapshot, where)
         for _, batch in snapshot.scan([VECTOR, *columns], condition, rows):
             vectors = vectors_of(batch.column(VECTOR), self.dim)
             yield GalleryRows(vectors, {name: batch.column(name).to_pylist() for name in columns})
 
+    def _own_images(self, paths: Sequence[object] | None, num_queries: int) -> OwnImages | None:
+        """The images that the queries are; None: no paths are given."""
+        if paths is None:
+            return None
+        if len(paths) != num_queries:
+            raise InputError(
+                f"there are {num_queries} queries, and {len(paths)} images to leave out; expected as many",
+                code="length-mismatch",
+            )
+        return OwnImages(self._store.keys.of([path_text(path) for path in paths]).keys, self._store.keys)
+
     def _features(self, query: Features | ImageLike | Sequence[ImageLike]) -> NDArray[np.float32]:
         is_floating = isinstance(query, np.ndarray) and query.dtype.kind == "f"
         if isinstance(query, torch.Tensor) or is_floating:
             return checked_features(query, self.dim)  # type: ignore[arg-type]
-        return self._encoder("search").embed(query, flip=bool(self.flip))  # type: ignore[arg-type]
+        return self._encoder("search").embed(query, flip=self.flip)  # type: ignore[arg-type]
 
     def _encoder(self, verb: str) -> Encoder:
         if self.encoder is None:
-            raise InputError(f"to {verb} images, open the gallery with their encoder: Gallery.open(path, encoder)")
+            raise InputError(
+                f"to {verb} images, open the gallery with their encoder: Gallery.open(path, encoder)", code="no-encoder"
+            )
         # The encoder's weights may have changed since the gallery was opened.
         self.check_fingerprint(self.encoder.fingerprint)
         return self.encoder

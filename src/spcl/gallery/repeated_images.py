@@ -1,4 +1,4 @@
-"""Rows that meet rows of the same key: what the new row says replaces, what it does not say stays."""
+"""An image that is added twice: its rows become one row; new values replace, and empty values keep what is known."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _REPLACED = (KEY, VECTOR, "path")
 
 
 def merged_by_key(rows: pa.Table) -> pa.Table:
-    """One row for each key, where the last row of the key stood.
+    """Merge the rows of each key into one row, at the place of the last of them.
 
-    Path and vector are those of the last row; of each other column, the last value that is not empty.
+    Path and vector are those of the last row. Each other column has its last value that is not empty.
     """
     keys = rows.column(KEY).to_pylist()
     last = {key: row for row, key in enumerate(keys)}
@@ -35,14 +35,14 @@ def merged_by_key(rows: pa.Table) -> pa.Table:
 
 
 def filled_from(rows: pa.Table, held: pa.Table) -> tuple[pa.Table, dict[str, int]]:
-    """Rows whose empty cells have the values of rows that are held under the same key.
+    """Fill the empty cells of new rows from the rows of the gallery that have the same key.
 
     Args:
-        rows: New rows, each key once.
-        held: Rows of the gallery, each key once; columns of the same types, the vector may be missing.
+        rows: New rows; no key occurs twice.
+        held: Rows of the gallery, with columns of the same types; no key occurs twice, and the vectors may be missing.
 
     Returns:
-        The rows, and for each column how many values stayed as they were.
+        The new rows, and for each column the number of values that were taken from the gallery.
     """
     kept: dict[str, int] = {}
     if not len(held):

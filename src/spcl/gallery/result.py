@@ -1,4 +1,4 @@
-"""What a search finds, what a write did, what is read."""
+"""Results of a gallery: hits of a search, counts of a write, rows that are read."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ GalleryEngine = Literal["exact", "index"]
 
 @dataclass(frozen=True)
 class Hit:
-    """An image that was found.
+    """An image of a gallery that was found.
 
     Attributes:
         path: Path of the image as it was added.
         similarity: Cosine similarity with the query, -1 to 1.
-        identity: Or group; text as the user wrote it, None where unknown.
-        camera: Text as the user wrote it, None where unknown.
-        time: Without zone, None where unknown.
-        columns: The gallery's further columns.
-        distance: After re-ranking, low is near; None without.
+        identity: Identity or group, as the user wrote it; None if unknown.
+        camera: Camera, as the user wrote it; None if unknown.
+        time: Time without zone; None if unknown.
+        columns: Values of the gallery's further columns.
+        distance: Distance of re-ranking, low when near; None without re-ranking.
     """
 
     path: str
@@ -45,7 +45,7 @@ class Hit:
             "camera": self.camera,
             "time": self.time,
         }
-        # What the search finds comes first: an older gallery may have a column called similarity.
+        # Results of the search have priority: a gallery of spcl 0.1.0 may have a column called similarity.
         row |= {name: value for name, value in self.columns.items() if name not in row and name != "distance"}
         if self.distance is not None:
             row["distance"] = round(self.distance, 6)
@@ -54,12 +54,12 @@ class Hit:
 
 @dataclass(frozen=True)
 class SearchResult:
-    """The answer to one or several queries; ``result[0]`` is that of the first.
+    """The hits of one or several queries; ``result[0]`` are those of the first query.
 
     Attributes:
-        hits: For each query, nearest first; fewer than asked for where no more images pass the filter.
-        engine: ``exact``: every image was compared; ``index``: those of the regions near the query.
-        recall: Share of the true nearest images that are found: 1 for exact, measured on a sample for the index.
+        hits: Hits of each query, nearest first; fewer than requested if no more images pass the filter.
+        engine: ``exact``: every image was compared; ``index``: images in the nearest regions were compared.
+        recall: Share of the true nearest images that are found: 1 for ``exact``, measured on a sample for ``index``.
     """
 
     hits: tuple[tuple[Hit, ...], ...]
@@ -81,12 +81,11 @@ class Added:
     """What was added to a gallery.
 
     Attributes:
-        num_added: New images.
-        num_replaced: Images that were there: the new vector took the place of the old, and so did each column that has
-            a value now.
-        broken: Path and reason of each image that could not be read; it was left out.
-        kept: For each column, how many of the replaced have no value of their own and kept the one that was there.
-        note: Description of the conversion of an older gallery; empty: none was needed.
+        num_added: Number of new images.
+        num_replaced: Number of images that were in the gallery before; their vectors and given columns were replaced.
+        broken: Path and reason of each image that could not be read and was left out.
+        kept: For each column, the number of replaced images without a new value, which kept their value.
+        note: Description of the conversion of a gallery of spcl 0.1.0; empty: no conversion.
     """
 
     num_added: int
@@ -96,7 +95,7 @@ class Added:
     note: str = ""
 
     def __add__(self, other: Added) -> Added:
-        """Both, one after the other."""
+        """Add the counts of a later write."""
         columns = {**self.kept, **other.kept}
         return Added(
             self.num_added + other.num_added,
@@ -112,7 +111,7 @@ class GalleryRows(NamedTuple):
 
     Attributes:
         features: ``[n, D]`` float32, unit rows.
-        columns: A list of ``n`` values for each column asked for.
+        columns: Values of the requested columns, ``n`` for each name.
     """
 
     features: NDArray[np.float32]

@@ -1,7 +1,7 @@
-"""The rows of a small gallery in one file beside its table, so that a search needs no store, which is slow to load.
+"""A copy of the rows of a small gallery in one file beside its table, which can be read without LanceDB.
 
-As with the enrolled identities (``enrolment_file.py``), the file names the state of the table that it holds for; after
-any other write it is not used until it is written again.
+The file names the state of the table that it was copied from (``table_state.py``). After any write to the table it is
+not used until it is written again.
 """
 
 from __future__ import annotations
@@ -17,16 +17,15 @@ import pyarrow as pa
 from spcl.atomic_files import written_aside
 from spcl.errors import InputError
 from spcl.gallery.columns import KEY, VECTOR
-from spcl.gallery.enrolment_file import GalleryFacts, state_of
-from spcl.gallery.folder import FORMAT
 from spcl.gallery.rows_in_memory import RowsInMemory
 from spcl.gallery.snapshot import Snapshot
+from spcl.gallery.table_state import GalleryFacts, holds_for, state_of
 
 MOST_VALUES = 5_000_000
-"""Galleries of so many values (rows x length of a vector) have a copy: 20 MB."""
+"""Largest number of values (rows x length of a vector) of a gallery with a copy: 20 MB."""
 
 _FILE = "rows.arrow"
-# A higher one where the same table gives other rows than before.
+# Increase it when the same table gives other rows than before.
 _LAYOUT = 1
 _ABOUT = b"spcl.copy"
 
@@ -35,8 +34,8 @@ class Copied(NamedTuple):
     """A copy that was read.
 
     Attributes:
-        state: Of the table, whose rows they are.
-        rows: All of them.
+        state: State of the table that the rows were copied from.
+        rows: All rows of the gallery.
     """
 
     state: str
@@ -44,7 +43,7 @@ class Copied(NamedTuple):
 
 
 def copied_facts(folder: Path) -> GalleryFacts | None:
-    """What the table says of itself, where the copy is of its state; None: ask the table."""
+    """Read the gallery's facts from the copy; None if the copy is missing, damaged or out of date."""
     with suppress(Exception), pa.OSFile(str(folder / _FILE)) as file:
         about = _about(pa.ipc.open_file(file).schema, folder)
         if about is not None:
@@ -53,11 +52,11 @@ def copied_facts(folder: Path) -> GalleryFacts | None:
 
 
 def read_copy(folder: Path, known: Copied | None = None) -> Copied | None:
-    """The copy of a gallery's rows; None where there is none of the table's state, or it is damaged.
+    """Read the copy of a gallery's rows; None if it is missing, damaged or out of date.
 
     Args:
-        folder: The gallery's.
-        known: What was read before, which is given back while it holds.
+        folder: Folder of the gallery.
+        known: A copy that was read before; it is returned if it is not out of date.
     """
     if known is not None and known.state == state_of(folder):
         return known
@@ -70,13 +69,13 @@ def read_copy(folder: Path, known: Copied | None = None) -> Copied | None:
 
 
 def write_copy(folder: Path, state: str | None, facts: Mapping[str, Any], snapshot: Snapshot) -> None:
-    """Write the rows of a small gallery; a larger one, or one with an index, has no copy.
+    """Copy the rows of a small gallery; a larger gallery, or one with an index, has no copy.
 
     Args:
-        folder: The gallery's.
-        state: Of the table, as ``state_of`` gave it before the snapshot was taken.
-        facts: What was written down when the gallery was made.
-        snapshot: Its rows.
+        folder: Folder of the gallery.
+        state: State of the table, from ``state_of`` before the snapshot was taken.
+        facts: Facts that were stored when the gallery was made.
+        snapshot: Snapshot of the gallery.
     """
     file = folder / _FILE
     is_small = snapshot.count() * snapshot.dim <= MOST_VALUES and snapshot.indexed() is None
@@ -95,6 +94,4 @@ def write_copy(folder: Path, state: str | None, facts: Mapping[str, Any], snapsh
 
 def _about(schema: pa.Schema, folder: Path) -> dict[str, Any] | None:
     about: dict[str, Any] = json.loads((schema.metadata or {})[_ABOUT])
-    if about["layout"] != _LAYOUT or about["facts"].get("format") != FORMAT or about["state"] != state_of(folder):
-        return None
-    return about if VECTOR in schema.names else None
+    return about if holds_for(about, _LAYOUT, folder) and VECTOR in schema.names else None

@@ -1,6 +1,6 @@
-"""Rows in memory, read as a version of a gallery's table is: of a features file, of images, of a small gallery.
+"""Rows in memory that are read as a snapshot of a gallery: of a features file, of images, or of a small gallery.
 
-LanceDB takes as long to load as torch; who searches some thousand vectors once does not need it.
+LanceDB takes as long to load as torch; one search among some thousand vectors does not need it.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from spcl.gallery.snapshot import ROW_ID, ROWS_AT_ONCE, Snapshot
 
 
 class RowsInMemory(Snapshot):
-    """Rows with keys and vectors. They can be filtered by whether their identity is known, by nothing else."""
+    """Rows with keys and vectors. The only filter is ``HAS_IDENTITY``."""
 
     @staticmethod
     def can_filter(where: str | None) -> bool:
-        """Whether this is no filter, or the one filter that there is."""
+        """Whether rows in memory can be read by this filter: None or ``HAS_IDENTITY``."""
         return where in (None, HAS_IDENTITY)
 
     def __init__(self, table: pa.Table) -> None:
-        """Take them as they are; a row's id is its place."""
+        """Use the rows of a table; the id of a row is its number in the table."""
         self._rows = table.combine_chunks()
         self.has_keys = True
         self.schema = table.schema.remove(table.schema.get_field_index(KEY))
@@ -33,13 +33,13 @@ class RowsInMemory(Snapshot):
         self.version = 0
 
     def count(self, where: str | None = None) -> int:
-        """Rows, or rows with an identity."""
+        """Count the rows, or those with an identity."""
         return len(self._passing(where))
 
     def scan(
         self, columns: Sequence[str], where: str | None = None, rows: int = ROWS_AT_ONCE
     ) -> Iterator[tuple[NDArray[np.int64], pa.RecordBatch]]:
-        """All rows, or those with an identity, in batches: (row ids, their columns)."""
+        """Read all rows, or those with an identity, in batches: (row ids, their columns)."""
         places = self._passing(where)
         table = self._rows.select(list(columns))
         if where is not None:
@@ -50,16 +50,16 @@ class RowsInMemory(Snapshot):
             at += len(batch)
 
     def take(self, row_ids: NDArray[np.int64], columns: Sequence[str]) -> pa.Table:
-        """The rows of some ids, in the order of the ids; an id may come more than once."""
+        """Read the rows of some ids, in the order of the ids; an id may occur more than once."""
         return self._rows.select(list(columns)).take(pa.array(row_ids)).append_column(ROW_ID, pa.array(row_ids))
 
     def sample(self, num: int, rng: np.random.Generator) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """Row ids and vectors of some rows, drawn without replacement."""
+        """Draw rows without replacement, and give their row ids and vectors."""
         row_ids = np.sort(rng.choice(len(self._rows), size=min(num, len(self._rows)), replace=False))
         return row_ids, vectors_of(self.take(row_ids, [VECTOR]).column(VECTOR), self.dim)
 
     def indexed(self) -> tuple[int, int] | None:
-        """None: rows in memory have no index."""
+        """Give None: rows in memory have no index."""
         return None
 
     def _passing(self, where: str | None) -> NDArray[np.int64]:

@@ -1,4 +1,4 @@
-"""Nearest rows of one version of a gallery: every vector compared, or those that the index points at; re-ranking."""
+"""Search in one version of a gallery: by comparing every vector or by the index, then re-ranking."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from numpy.typing import NDArray
 from torch.utils.dlpack import from_dlpack
 
 from spcl.arrays import Progress
-from spcl.gallery.columns import KEY, OWN_COLUMNS, VECTOR
-from spcl.gallery.keys import ImageKeys
+from spcl.gallery.columns import OWN_COLUMNS, VECTOR
+from spcl.gallery.keys import OwnImages
 from spcl.gallery.result import GalleryEngine, Hit
 from spcl.gallery.snapshot import Snapshot
 from spcl.reporting.console import Reporter
 
 RERANK_CANDIDATES = 100
-"""Re-ranking orders so many nearest images of a query anew, or four times as many as are asked for if that is more."""
+"""Number of nearest images that re-ranking orders; four times the number of requested hits if that is more."""
 
 _MOST_WIDENED = 4.0
 
 
 @dataclass(frozen=True)
 class IndexFacts:
-    """What is known of a gallery's index.
+    """Size, settings and recall of a gallery's index.
 
     Attributes:
-        rows: Rows of the gallery when it was built.
-        regions: So many of them a search looks through.
-        refine: So many candidates for each image asked for are compared by their full vectors.
-        recall: Share of the true 10 nearest images that were found, mean over a sample of the gallery's own.
-        sample: Images in that sample.
+        rows: Number of rows of the gallery when the index was built.
+        regions: Number of regions that a search compares.
+        refine: Number of candidates for each requested hit that are compared by their full vectors.
+        recall: Share of the true 10 nearest images that are found, averaged over a sample of the gallery's images.
+        sample: Number of images in the sample.
     """
 
     rows: int
@@ -44,7 +44,7 @@ class IndexFacts:
 
 @dataclass(frozen=True)
 class Found:
-    """The rows found for each query, nearest first.
+    """The rows that were found for each query, nearest first.
 
     Attributes:
         row_ids: Row numbers ``[n]`` int64 of the hits of each query.
@@ -68,15 +68,15 @@ def nearest(
     rerank: bool,
     report: Reporter,
 ) -> Found:
-    """The nearest rows to each query.
+    """Find the nearest rows to each query.
 
     Args:
         snapshot: Snapshot of the gallery that is searched.
         queries: ``[Q, D]`` unit rows.
         k: Number of neighbours for each query.
         facts: Facts of the index; None: every vector is compared.
-        passing: A filter, and how many rows pass it.
-        rerank: Order the nearest by k-reciprocal re-ranking among themselves.
+        passing: A checked filter, None without a filter, and the number of rows that pass it.
+        rerank: Whether to order the nearest by k-reciprocal re-ranking among themselves.
         report: Receives progress.
     """
     wanted = max(RERANK_CANDIDATES, 4 * k) if rerank else k
@@ -90,6 +90,38 @@ def nearest(
         return found
     with report.progress("re-ranking") as advance:
         return reranked(snapshot, queries, found, k, advance)
+
+
+def nearest_others(
+    snapshot: Snapshot,
+    queries: NDArray[np.float32],
+    k: int,
+    facts: IndexFacts | None,
+    passing: tuple[str | None, int],
+    rerank: bool,
+    own: OwnImages,
+    report: Reporter,
+) -> Found:
+    """Find the nearest rows to each query, without the image that the query is.
+
+    Args:
+        snapshot: Snapshot of the gallery that is searched.
+        queries: ``[Q, D]`` unit rows.
+        k: Number of neighbours for each query.
+        facts: Facts of the index; None: every vector is compared.
+        passing: A checked filter, None without a filter, and the number of rows that pass it.
+        rerank: Whether to order the nearest by k-reciprocal re-ranking among themselves.
+        own: The images that the queries are.
+        report: Receives progress.
+    """
+    # A gallery of format 1 may hold one image under several paths, so that one row more may not be enough.
+    wanted = k + 1
+    while True:
+        found = nearest(snapshot, queries, wanted, facts, passing, rerank, report)
+        found, is_complete = without_own(snapshot, found, own, k)
+        if is_complete or wanted >= passing[1]:
+            return found
+        wanted *= 2
 
 
 def search_exactly(
@@ -108,7 +140,7 @@ def search_exactly(
         queries: ``[Q, D]`` unit rows.
         k: Number of neighbours for each query.
         where: A filter that images must pass.
-        num_passing: Rows that pass it, for the progress.
+        num_passing: Number of rows that pass the filter, for the progress.
         progress: Called with (rows done, all rows).
 
     Cost: Q N D multiplications; memory for one batch of rows.
@@ -117,13 +149,13 @@ def search_exactly(
     rows = np.full((len(queries), 0), -1, dtype=np.int64)
     done = 0
     for row_ids, batch in snapshot.scan([VECTOR], where):
-        # Through DLPack: torch warns of a NumPy view of Arrow's memory, which is read-only, and a copy takes time.
+        # By DLPack: torch warns about a NumPy view of Arrow's read-only memory, and a copy takes time.
         vectors = from_dlpack(batch.column(VECTOR).flatten()).reshape(-1, snapshot.dim)
-        # Not retrieval's search: it is made for many queries against one block, and here one meets hundreds of blocks.
+        # The search of ``neighbours`` is made for many queries and one block; here few queries meet many blocks.
         best = torch.topk(torch.from_numpy(queries) @ vectors.T, min(k, len(vectors)), dim=1)
         similarities = np.concatenate([similarities, best.values.numpy()], axis=1)
         rows = np.concatenate([rows, row_ids[best.indices.numpy()]], axis=1)
-        # Stable: of equal ones the first of the table stays first.
+        # Stable: of equal similarities, the first row of the table stays first.
         order = np.argsort(-similarities, axis=1, kind="stable")[:, :k]
         similarities = np.take_along_axis(similarities, order, axis=1)
         rows = np.take_along_axis(rows, order, axis=1)
@@ -150,8 +182,8 @@ def search_by_index(
         k: Number of neighbours for each query.
         facts: Facts of the index.
         where: A filter that images must pass.
-        num_passing: Rows that pass it. The fewer they are, the farther they lie: more regions are looked through, and
-            all where those leave fewer than ``k``.
+        num_passing: Number of rows that pass the filter. For few rows more regions are compared, and all regions if
+            fewer than ``k`` rows are found.
         progress: Called with (queries done, all queries).
     """
     widened = min(_MOST_WIDENED, max(1.0, facts.rows / max(1, num_passing)) ** 0.5)
@@ -172,12 +204,12 @@ def search_by_index(
 def reranked(
     snapshot: Snapshot, queries: NDArray[np.float32], found: Found, k: int, progress: Progress | None = None
 ) -> Found:
-    """The candidates of each query in the order of their k-reciprocal distance, cut to ``k``.
+    """Order the candidates of each query by their k-reciprocal distance, and keep the first ``k``.
 
     Args:
         snapshot: Snapshot in which the hits were found.
-        queries: ``[Q, D]``.
-        found: Candidates: more than ``k``, for neighbours among them are what re-ranking looks at.
+        queries: ``[Q, D]`` unit rows.
+        found: The candidates of each query; more than ``k``, because re-ranking compares their neighbours.
         k: Number of hits to keep.
         progress: Called with (queries done, all queries).
     """
@@ -186,7 +218,7 @@ def reranked(
         if not len(row_ids):
             distance = np.empty(0, dtype=np.float32)
         else:
-            # Compiled code that other searches do not need.
+            # Imported here because other searches do not need this compiled code.
             from spcl.retrieval.rerank import rerank
 
             distance = rerank(query[None], snapshot.vectors(row_ids))[0]
@@ -199,28 +231,25 @@ def reranked(
     return Found(rows, similarities, found.engine, distances)
 
 
-def without_own(snapshot: Snapshot, found: Found, own: list[str], k: int, keys: ImageKeys) -> tuple[Found, bool]:
-    """What was found, without the images that the queries are.
+def without_own(snapshot: Snapshot, found: Found, own: OwnImages, k: int) -> tuple[Found, bool]:
+    """Remove the images that the queries are from what was found.
 
     Args:
         snapshot: Snapshot in which the hits were found.
         found: At least one more row than ``k`` for each query, where there are so many.
-        own: The key of each query.
+        own: The images that the queries are.
         k: Number of hits to keep for each query.
-        keys: The gallery's.
 
     Returns:
-        What is left, and whether each query has ``k`` left.
+        The hits that are left, and whether each query has ``k`` of them.
     """
     every = np.concatenate([*found.row_ids, np.empty(0, dtype=np.int64)])
-    names = [KEY if snapshot.has_keys else "path"]
-    held = snapshot.take(every, names).column(names[0]).to_pylist() if len(every) else []
-    # Rows of a gallery of format 1 are known by their paths alone, and one image may have several.
-    held = held if snapshot.has_keys else keys.of(held).keys
+    column = own.column(snapshot)
+    held = own.of_rows(snapshot, snapshot.take(every, [column]).column(column).to_pylist()) if len(every) else []
     ends = np.cumsum([0, *map(len, found.row_ids)])
     others = [
         np.array([held[row] != key for row in range(start, end)], dtype=bool).nonzero()[0][:k]
-        for key, (start, end) in zip(own, pairwise(ends), strict=True)
+        for key, (start, end) in zip(own.keys, pairwise(ends), strict=True)
     ]
     distances = found.distances
     left = Found(
@@ -233,7 +262,7 @@ def without_own(snapshot: Snapshot, found: Found, own: list[str], k: int, keys: 
 
 
 def hits_of(snapshot: Snapshot, found: Found) -> tuple[tuple[Hit, ...], ...]:
-    """The rows that were found, with their columns."""
+    """Make the hits of each query from the rows that were found, with their columns."""
     names = [name for name in snapshot.schema.names if name != VECTOR]
     every = np.concatenate([*found.row_ids, np.empty(0, dtype=np.int64)])
     rows = snapshot.take(every, names).to_pylist() if len(every) else []

@@ -1,22 +1,20 @@
-"""Search as a function: from images and a gallery to the most similar images of the gallery.
+"""``spcl.search_images``: from images and a gallery to the most similar images of the gallery.
 
-What computes is imported by the functions: a wrong path or value is reported before torch is loaded.
+The functions import torch, so that a wrong path or value is reported before it is loaded.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from spcl.data.image_key import kept_path
-from spcl.data.source_options import SourceOptions
 from spcl.errors import require
-from spcl.gallery.queries import Queries, embedded_queries, found_queries
+from spcl.gallery.queries import QueryRequest, opened
 from spcl.gallery.result import Hit, SearchResult
-from spcl.inference.encode_options import EncodeOptions
-from spcl.reporting.console import Reporter, WarningsKept, say_notes
+from spcl.reporting.console import Reporter
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -27,30 +25,27 @@ MOST_CAMERAS_NAMED = 20
 
 
 @dataclass(frozen=True)
-class SearchRequest:
-    """What to search for, and where.
+class SearchRequest(QueryRequest):
+    """The images to search for, and the gallery to search in.
 
     Attributes:
         gallery: A gallery's folder, a features file (Parquet), or images of any kind, which are embedded first.
         queries: The images to search for: a path, or several; an image, a folder, a table or a registered name.
-        top: Images to find for each query, at least 1.
-        camera_not: Leave out the images of these cameras, as file names or tables call them.
-        where: Only images that pass a filter: ``time >= '2026-01-01 08:00' and identity is not null``; empty: all.
-        exact: Compare every image, also where the gallery has an index.
-        rerank: Order the 100 (or 4 x ``top``) most similar images of each query by k-reciprocal re-ranking.
-        source: Options of finding images and reading their columns.
+        top: Number of images to find for each query, at least 1.
+        camera_not: Cameras whose images are left out, in the spelling of file names or tables.
+        where: A filter of the gallery's images, for example ``time >= '2026-01-01 08:00' and identity is not null``;
+            empty: all images.
+        exact: Whether to compare every image, even if the gallery has an index.
+        rerank: Whether to order the 100 (or 4 x ``top``) most similar images of each query by k-reciprocal re-ranking.
+        source: How images are found, and which columns are read.
         encoding: The encoder and its options; by default the gallery's encoder.
     """
 
-    gallery: str | Path
-    queries: Queries
     top: int = 10
     camera_not: tuple[str, ...] = ()
     where: str = ""
     exact: bool = False
     rerank: bool = False
-    source: SourceOptions = field(default_factory=SourceOptions)
-    encoding: EncodeOptions = field(default_factory=EncodeOptions)
 
     def __post_init__(self) -> None:
         """Raise an ``InputError`` for a number of images that is too small."""
@@ -64,12 +59,12 @@ class SearchRequest:
 
 @dataclass(frozen=True)
 class ImageSearchResult:
-    """What was found.
+    """The result of ``search_images``.
 
     Attributes:
         queries: Paths of the ``Q`` queries that could be read, in their order, absolute.
-        found: The hits of each query, nearest first, how they were found, and the recall.
-        num_images: Images in the gallery.
+        found: Hits of each query, nearest first, with the search engine and its recall.
+        num_images: Number of images in the gallery.
         image_size: Height and width in pixels of the images that the encoder sees.
         reranked: Whether the hits are in the order of re-ranking.
         broken: Path and reason of each image that could not be read, of the queries and of a gallery of images.
@@ -88,11 +83,11 @@ class ImageSearchResult:
 
     @property
     def hits(self) -> tuple[tuple[Hit, ...], ...]:
-        """The images found for each query, nearest first; fewer than asked for where no more pass the filter."""
+        """The hits of each query, nearest first; fewer than requested if no more images pass the filter."""
         return self.found.hits
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON; ``warnings`` only where there are any."""
+        """Plain values, for JSON; ``warnings`` only if there are any."""
         plain: dict[str, Any] = {
             "engine": self.found.engine,
             "recall": self.found.recall,
@@ -107,7 +102,7 @@ class ImageSearchResult:
         return plain | ({"warnings": list(self.warnings)} if self.warnings else {})
 
     def to_table(self) -> pa.Table:
-        """One row for each hit: see ``answer_tables.search_table`` for the columns."""
+        """Make a table with one row for each hit; its columns are those of ``answer_tables.search_table``."""
         from spcl.gallery.answer_tables import search_table
 
         return search_table(self.found, self.queries)
@@ -116,8 +111,8 @@ class ImageSearchResult:
         """Write ``to_table`` as CSV or Parquet, by the ending of the path.
 
         Args:
-            path: Ends in ``.csv`` or ``.parquet``; a file that is there is replaced.
-            excel: The CSV is for a spreadsheet.
+            path: A path that ends in ``.csv`` or ``.parquet``; an existing file is replaced.
+            excel: Whether the CSV is for a spreadsheet.
 
         Raises:
             InputError: If it cannot be written.
@@ -130,7 +125,7 @@ class ImageSearchResult:
         """Draw the first twelve queries with their first twelve hits.
 
         Args:
-            path: Ends in ``.png``; a file that is there is replaced.
+            path: A path that ends in ``.png``; an existing file is replaced.
 
         Raises:
             InputError: If it cannot be written.
@@ -151,8 +146,8 @@ def search_images(request: SearchRequest, *, report: Reporter | None = None) -> 
         ImageSearchResult; similarities are cosines, -1 to 1.
 
     Raises:
-        InputError: If something cannot be used: gallery and filter before queries are embedded, these before a folder
-            of images is.
+        InputError: If something cannot be used. The gallery and the filter are checked before the queries are embedded,
+            and the queries before a gallery of images is.
 
     Cost: one pass over the queries (and over a gallery of images), and queries x gallery similarities without an index.
 
@@ -162,54 +157,33 @@ def search_images(request: SearchRequest, *, report: Reporter | None = None) -> 
         for hit in found.hits[0]:
             print(f"{hit.similarity:.3f}", hit.path)
     """
-    wanted = found_queries(request.queries, request.source, purpose="searched for")
-
-    from spcl.data.image_sources import images_of
     from spcl.gallery.filters import both, not_cameras
-    from spcl.gallery.gallery_encoder import encoder_to_search
-    from spcl.gallery.searchable import searchable
 
-    kept = WarningsKept(report)
-    options, encoding = request.source, request.encoding
-    runtime = encoding.runtime()
-    encoder = encoder_to_search(
-        encoding.encoder, request.gallery, lambda: images_of(request.gallery, options).records, kept
-    )
     where = both(not_cameras(request.camera_not), request.where or None)
-    with searchable(
-        request.gallery,
-        encoder,
-        where=where,
-        options=options,
-        flip=encoding.flip,
-        runtime=runtime,
-        report=kept,
-        num_threads=encoding.workers,
-    ) as source:
-        notes = tuple(dict.fromkeys((*wanted.notes, *source.notes)))
-        say_notes(kept, notes)
-        queries = embedded_queries(encoder, wanted.records, encoding, runtime=runtime, report=kept)
-        source.fill()
-        _warn_of_unknown_cameras(source.gallery, request.camera_not, kept)
+    with opened(request, purpose="searched for", where=where, report=report) as asked:
+        queries = asked.embed_queries()
+        asked.source.fill()
+        gallery = asked.source.gallery
+        _warn_of_unknown_cameras(gallery, request.camera_not, asked.report)
         paths = [record.path for record in queries.records]
-        found = source.gallery.search(
+        found = gallery.search(
             queries.features,
             request.top,
             where=where,
             exact=True if request.exact else None,
             rerank=request.rerank,
             without=paths,
-            report=kept,
+            report=asked.report,
         )
         return ImageSearchResult(
             queries=tuple(Path(kept_path(path)) for path in paths),
             found=found,
-            num_images=len(source.gallery),
-            image_size=encoder.size,
+            num_images=len(gallery),
+            image_size=asked.encoder.size,
             reranked=request.rerank,
-            broken=queries.broken + source.broken,
-            notes=notes,
-            warnings=tuple(kept.warnings),
+            broken=queries.broken + asked.source.broken,
+            notes=asked.notes,
+            warnings=tuple(asked.report.warnings),
         )
 
 

@@ -1,4 +1,4 @@
-"""The picture of a search: the queries, and under one another what was found for each."""
+"""The picture of a search: each query with its hits."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def search_picture(path: Path, searched: ImageSearchResult) -> None:
 
     Args:
         path: Path of the PNG file.
-        searched: What was found; the image files must still be there: those that are not are drawn grey.
+        searched: Result of the search; images whose files do not exist any more are drawn grey.
 
     Raises:
         InputError: If it cannot be written.

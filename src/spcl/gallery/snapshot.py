@@ -1,4 +1,4 @@
-"""One version of a gallery's table, for reading: rows, vectors, and what the index finds, by LanceDB."""
+"""One version of a gallery's table, for reading by LanceDB: rows, vectors, and search by the index."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from numpy.typing import NDArray
 
 from spcl.errors import first_line
 from spcl.gallery.columns import KEY, VECTOR, vectors_of
-from spcl.gallery.filters import refused
+from spcl.gallery.filters import invalid_filter
 
 FACTS = b"spcl"
-"""The key of a table's metadata that holds what was written down when the gallery was made."""
+"""The key of the table's metadata under which the facts of the gallery are stored."""
 
 VECTOR_INDEX = "vector_index"
 ROW_ID = "_rowid"
 _DISTANCE = "_distance"
-# A scan reads several batches ahead, which are in memory at the same time.
+# A scan keeps several batches in memory at the same time.
 ROWS_AT_ONCE = 2048
 
 
@@ -30,8 +30,8 @@ class Snapshot:
 
     Attributes:
         schema: Columns of the table, without the key.
-        has_keys: Whether its rows have keys; those of a gallery of format 1 have none.
-        dim: Length of a vector.
+        has_keys: Whether the rows have keys; rows of a gallery of format 1 have none.
+        dim: D, the length of a vector.
         version: Number of the version.
     """
 
@@ -44,7 +44,7 @@ class Snapshot:
         self.version = int(table.version)
 
     def count(self, where: str | None = None) -> int:
-        """Rows, or rows that pass a filter.
+        """Count the rows, or those that pass a filter.
 
         Raises:
             InputError: If the filter cannot be used.
@@ -54,17 +54,17 @@ class Snapshot:
         except (ValueError, RuntimeError) as error:
             if where is None:
                 raise
-            # What follows is a place in the store's own source.
+            # The end of the message is a place in the source code of LanceDB.
             reason = re.sub(r",?\s*/\S+\.rs:\S+$", "", first_line(error)).removeprefix("Invalid input, ").rstrip(" .")
-            # The store lists its own columns, too.
+            # The message also lists columns that users do not see.
             if unknown := re.search(r'No field named "?([^".]+)"?\.', reason):
-                reason = f"there is no column {unknown[1]} (text and times stand in single quotes)"
-            raise refused(where, reason, self.schema) from error
+                reason = f"there is no column {unknown[1]} (write text and times in single quotes)"
+            raise invalid_filter(where, reason, self.schema) from error
 
     def scan(
         self, columns: Sequence[str], where: str | None = None, rows: int = ROWS_AT_ONCE
     ) -> Iterator[tuple[NDArray[np.int64], pa.RecordBatch]]:
-        """All rows, or those that pass a filter, in batches: (row ids, their columns)."""
+        """Read all rows, or those that pass a filter, in batches: (row ids, their columns)."""
         query = self._table.search().select(list(columns)).with_row_id(True)
         if where is not None:
             query = query.where(where)
@@ -73,7 +73,7 @@ class Snapshot:
                 yield batch.column(ROW_ID).to_numpy().astype(np.int64), batch
 
     def take(self, row_ids: NDArray[np.int64], columns: Sequence[str]) -> pa.Table:
-        """The rows of some ids, in the order of the ids; an id may come more than once."""
+        """Read the rows of some ids, in the order of the ids; an id may occur more than once."""
         distinct = np.unique(row_ids)
         query = self._table.take_row_ids(distinct.tolist()).select(list(columns)).with_row_id()
         found = query.to_arrow()
@@ -82,35 +82,37 @@ class Snapshot:
         return found.take(pa.array(order[np.searchsorted(ids[order], row_ids)]))
 
     def vectors(self, row_ids: NDArray[np.int64]) -> NDArray[np.float32]:
-        """``[len(row_ids), dim]``: the vectors of some rows."""
+        """Read the vectors of some rows, ``[len(row_ids), dim]``."""
         return vectors_of(self.take(row_ids, [VECTOR]).column(VECTOR), self.dim)
 
     def sample(self, num: int, rng: np.random.Generator) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """Row ids and vectors of some rows, drawn without replacement."""
+        """Draw rows without replacement, and give their row ids and vectors."""
         count = self.count()
         offsets = np.sort(rng.choice(count, size=min(num, count), replace=False)).tolist()
         found = self._table.take_offsets(offsets).select([VECTOR]).with_row_id().to_arrow()
         return found.column(ROW_ID).to_numpy().astype(np.int64), vectors_of(found.column(VECTOR), self.dim)
 
     def indexed(self) -> tuple[int, int] | None:
-        """Rows that the index holds and rows that it does not; None without an index."""
+        """Count the rows in the index and the rows that are not in it; None without an index."""
         stats = self._table.index_stats(VECTOR_INDEX)
         return None if stats is None else (int(stats.num_indexed_rows), int(stats.num_unindexed_rows))
 
     def search_index(
         self, query: NDArray[np.float32], k: int, *, regions: int | None, refine: int, where: str | None = None
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """The nearest rows by the index, nearest first, and their squared distances; rows it lacks are compared, too.
+        """Find the nearest rows by the index, nearest first, with their squared distances.
+
+        Rows that are not in the index are compared, too.
 
         Args:
             query: ``[dim]``.
             k: Number of neighbours.
-            regions: Of the index, that are looked through; None: all of them.
-            refine: So many times ``k`` candidates are compared by their full vectors.
+            regions: Number of regions of the index that are searched; None: all.
+            refine: The full vectors of ``refine * k`` candidates are compared.
             where: A filter that images must pass.
         """
         search = self._table.search(query, vector_column_name=VECTOR).distance_type("l2").limit(k)
-        # Without a largest number (0) the store looks through all regions, however few would do.
+        # 0 as the largest number means all regions.
         search = search.minimum_nprobes(regions or 1).maximum_nprobes(regions or 0).refine_factor(refine)
         if where is not None:
             search = search.where(where, prefilter=True)
@@ -120,5 +122,5 @@ class Snapshot:
 
 
 def facts_of(schema: pa.Schema) -> dict[str, Any]:
-    """What was written down when a gallery was made; nothing of a table of others."""
+    """Read the facts of a gallery from the schema of its table; empty if spcl did not write the table."""
     return dict(json.loads((schema.metadata or {}).get(FACTS, b"{}")))

@@ -1,7 +1,7 @@
-"""The table of a gallery on disk, by LanceDB: made, written to, tidied. What is read from it is in ``snapshot.py``.
+"""The table of a gallery on disk, by LanceDB: creating, writing, tidying. ``snapshot.py`` reads it.
 
-A write is one version, which is there as a whole or not at all, whatever is killed. A read takes a ``Snapshot`` and
-sees one version from its first row to its last, whatever is written meanwhile.
+A write is one version, which is stored completely or not at all, also if the process is killed. A reader takes a
+``Snapshot``, which does not change while others write.
 """
 
 from __future__ import annotations
@@ -41,19 +41,19 @@ from spcl.gallery.rows_in_memory import RowsInMemory
 from spcl.gallery.snapshot import VECTOR_INDEX, Snapshot, facts_of
 
 _KEYS_AT_ONCE = 65536
-# A reader of an older version has long finished by then.
+# Readers of an older version have finished by then.
 _KEEP_VERSIONS = timedelta(hours=1)
 
 
 @dataclass(frozen=True)
-class Put:
-    """What a write did.
+class Written:
+    """Counts of a write.
 
     Attributes:
-        num_added: New rows.
-        num_replaced: Rows that took the place of others.
-        kept: For each column, how many of these had no value of their own and kept the one that was there.
-        note: Description of the conversion of an older gallery; empty: none was needed.
+        num_added: Number of new rows.
+        num_replaced: Number of rows that replaced others.
+        kept: For each column, the number of replacing rows without a value, which kept the value in the gallery.
+        note: Description of the conversion of a gallery of spcl 0.1.0; empty: no conversion.
     """
 
     num_added: int
@@ -63,25 +63,26 @@ class Put:
 
 
 class Store:
-    """The table of a gallery and what is written to it.
+    """The table of a gallery, for writing.
 
     Attributes:
         folder: Folder of the gallery.
         facts: Facts that were stored when the gallery was made.
-        dim: Length of a vector.
-        keys: Keys of the gallery's images.
+        dim: D, the length of a vector.
+        keys: Rule of the keys of the gallery's images.
     """
 
     def __init__(self, folder: Path) -> None:
-        """Open it.
+        """Open a gallery.
 
         Raises:
-            InputError: If there is none.
+            InputError: If there is none, it is damaged, or another version of spcl wrote it.
         """
         if not is_gallery(folder):
             raise InputError(
                 f"there is no gallery at {folder}: {what_is_there(folder)}. Make one with "
-                f"spcl embed CHECKPOINT IMAGES --gallery {folder}, or with Gallery.create"
+                f"spcl embed CHECKPOINT IMAGES --gallery {folder}, or with Gallery.create",
+                code="no-such-gallery",
             )
         self.folder = folder
         known = known_facts(folder) or copied_facts(folder)
@@ -92,7 +93,8 @@ class Store:
         if self.facts.get("format") not in (FORMAT_WITHOUT_KEYS, FORMAT):
             raise InputError(
                 f"the gallery {folder} has the format {self.facts.get('format')}, and this version of spcl reads "
-                f"{FORMAT_WITHOUT_KEYS} and {FORMAT}: update spcl"
+                f"{FORMAT_WITHOUT_KEYS} and {FORMAT}: update spcl",
+                code="version-not-supported",
             )
         self.keys = ImageKeys(self.facts.get("key", "path"))
         self._copied: Copied | None = None
@@ -103,16 +105,19 @@ class Store:
             table = self._table()
             self.facts = facts_of(table.schema)
         except (ValueError, RuntimeError, OSError) as error:
-            raise InputError(f"the gallery {folder} cannot be read: {first_line(error)}") from error
+            raise InputError(
+                f"the gallery {folder} cannot be read: {first_line(error)}", code="damaged-file"
+            ) from error
         if VECTOR not in table.schema.names or "fingerprint" not in self.facts:
             raise InputError(
-                f"the table in {folder} was not made by spcl: it does not say which encoder its vectors come from"
+                f"the table in {folder} was not made by spcl: it does not say which encoder its vectors come from",
+                code="not-a-gallery",
             )
         self.dim = int(table.schema.field(VECTOR).type.list_size)
 
     @cached_property
     def _database(self) -> Any:
-        # Not before it is needed: the import of LanceDB takes seconds of a busy machine.
+        # Connected when it is needed, because importing LanceDB is slow.
         return connected(self.folder)
 
     @classmethod
@@ -120,38 +125,38 @@ class Store:
         """Make an empty gallery.
 
         Raises:
-            InputError: If there is something already, or it cannot be made.
+            InputError: If the folder is not empty, or the gallery cannot be made.
         """
         make_folder(folder, dim, facts)
         return cls(folder)
 
     def snapshot(self) -> Snapshot:
-        """The newest version."""
+        """Give a snapshot of the newest version."""
         return Snapshot(self._table())
 
     def reading(self, where: str | None = None) -> Snapshot:
-        """The newest version for who only reads it, by one filter or none: from the copy of a small gallery's rows."""
+        """Give a snapshot for reading by one filter or none: that of the copied rows, if it can filter so."""
         if not RowsInMemory.can_filter(where):
             return self.snapshot()
         self._copied = read_copy(self.folder, self._copied)
         return self.snapshot() if self._copied is None else self._copied.rows
 
     def check_columns(self, rows: pa.Table) -> None:
-        """Whether rows, with or without vectors, can be put: the same ``InputError``, before any work."""
+        """Raise the ``InputError`` that ``put`` would raise for the columns of these rows."""
         for field in self.snapshot().schema:
             if field.name in rows.column_names:
                 _fitting(rows.column(field.name), field)
 
-    def put(self, rows: pa.Table) -> Put:
-        """Add rows; one whose key is there already takes its place. One version, whole or not at all.
+    def put(self, rows: pa.Table) -> Written:
+        """Add rows in one version; a row whose key exists replaces the old row.
 
-        A cell that is empty, or whose column is missing, keeps the value that is there.
+        Empty cells and missing columns keep the values of the old row.
 
         Args:
-            rows: With keys and vectors, each key once.
+            rows: Rows with keys and vectors; no key occurs twice.
 
         Raises:
-            InputError: If a column has values of another kind than it has in the gallery.
+            InputError: If a column has another type than in the gallery.
         """
         with alone(self.folder):
             note = self._give_keys()
@@ -160,10 +165,10 @@ class Store:
             fitted, kept = filled_from(_fitted(rows, table.schema), self._held(rows.column(KEY)))
             merge = table.merge_insert(KEY).when_matched_update_all().when_not_matched_insert_all()
             done = until_won(lambda: merge.execute(fitted))
-        return Put(int(done.num_inserted_rows), int(done.num_updated_rows), kept, note)
+        return Written(int(done.num_inserted_rows), int(done.num_updated_rows), kept, note)
 
     def _held(self, keys: pa.ChunkedArray) -> pa.Table:
-        """The rows of some keys as they are, without vectors."""
+        """Read the rows of some keys, without vectors."""
         snapshot = self.snapshot()
         wanted = keys.combine_chunks()
         found = [np.empty(0, dtype=np.int64)]
@@ -174,47 +179,45 @@ class Store:
         return snapshot.take(held, names) if len(held) else pa.table({KEY: pa.array([], pa.string())})
 
     def _give_keys(self) -> str:
-        """Make a gallery of format 1 one of keys, as one version; a word on it, empty where it has them."""
+        """Convert a gallery of format 1 in one version, and describe the conversion; empty if it has keys already."""
         snapshot = self.snapshot()
         if snapshot.has_keys:
             return ""
         facts = {**self.facts, "key": "path"}
         schema = pa.schema([KEY_FIELD, *snapshot.schema], metadata=table_metadata(facts))
-        rows, num_joined = with_keys(snapshot, self.folder, schema)
-        # Nothing that conflicts with it: other writers of this version wait, and it replaces every row.
+        rows, num_merged = with_keys(snapshot, self.folder, schema)
+        # It conflicts with no other write: writers of this version wait for the lock, and it replaces every row.
         until_won(lambda: self._database.create_table(TABLE, data=rows, mode="overwrite"))
         self.facts = facts_of(self._table().schema)
-        joined = (
-            f"; {num_joined} rows were other spellings of images that it holds, and are joined" if num_joined else ""
-        )
+        merged = f"; {num_merged} rows with another path to the same image were merged" if num_merged else ""
         return (
-            f"the gallery {self.folder} was of an older format: its images are known by their resolved paths now"
-            f"{joined}. Versions of spcl before this one cannot read it any more"
+            f"the gallery {self.folder} was converted from the format of spcl 0.1.0, which cannot read it any more: "
+            f"an image is now identified by its file, whichever path leads to it{merged}"
         )
 
     def add_columns(self, schema: pa.Schema) -> None:
-        """Add the columns that the table lacks, empty for the rows that are there."""
+        """Add the columns that the table lacks; they are empty in the existing rows."""
 
-        def add_what_is_lacking() -> None:
+        def add_missing_columns() -> None:
             table = self._table()
             new = [field for field in schema if field.name not in (*table.schema.names, VECTOR)]
             if new:
                 table.add_columns(new)
 
-        # Who lost finds the other's columns at the next try, and adds only what is lacking still.
-        until_won(add_what_is_lacking)
+        # After a conflict, the next attempt sees the columns of the other writer.
+        until_won(add_missing_columns)
 
     def clear(self, columns: Sequence[str], where: str) -> int:
-        """Empty some columns of the rows that pass a filter; how many rows they were."""
+        """Empty some columns of the rows that pass a filter, and count these rows."""
         nothing = dict.fromkeys(columns, "null")
         return int(until_won(lambda: self._table().update(where=where, values_sql=nothing)).rows_updated)
 
     def delete(self, where: str) -> int:
-        """Remove the rows that pass a filter; how many they were."""
+        """Remove the rows that pass a filter, and count them."""
         return int(until_won(lambda: self._table().delete(where)).num_deleted_rows)
 
     def build_index(self, *, partitions: int, sample_rate: int, iterations: int) -> None:
-        """Build the index anew over all rows."""
+        """Build the vector index over all rows; an older index is replaced."""
         from lancedb.index import IvfSq
 
         config = IvfSq(
@@ -223,10 +226,10 @@ class Store:
         until_won(lambda: self._table().create_index(VECTOR, config=config, replace=True, name=VECTOR_INDEX))
 
     def index_columns(self) -> None:
-        """Index the columns that filters name and that have no index yet: a filter then need not read every row.
+        """Index the columns that filters name and that have no index yet, so that a filter need not read every row.
 
-        New rows are found all the same, and taken into these indexes by ``tidy``. Not the paths: a write looks its
-        rows up by them, which is best left as it is.
+        New rows are found before ``tidy`` adds them to the indexes. Paths are not indexed, because writes look up
+        their rows without an index.
         """
         from lancedb.index import Bitmap, BTree
 
@@ -241,20 +244,20 @@ class Store:
         until_won(lambda: self._table().create_index(column, config=config, replace=True, name=f"{column}_index"))
 
     def tidy(self) -> None:
-        """Join the files of many small writes, take new rows into the index, drop versions older than an hour.
+        """Merge the files of many small writes, add new rows to the index, and remove versions older than an hour.
 
-        Where others write all the time it may not come to it; nothing is lost by waiting for the next time.
+        If other programs write during every attempt, nothing is done until the next call.
         """
         with suppress(LostRaceError):
             until_won(lambda: self._table().optimize(cleanup_older_than=_KEEP_VERSIONS))
 
     def _table(self) -> Any:
-        # Each handle stays at its version: a reader gets one of its own. Caches belong to the connection.
+        # A handle stays at its version, so each reader gets its own. The caches belong to the connection.
         return self._database.open_table(TABLE)
 
 
 def _fitted(rows: pa.Table, schema: pa.Schema) -> pa.Table:
-    """Rows with the table's columns, in its order and types."""
+    """Give rows the columns of the table, in its order and types."""
     columns = [
         _fitting(rows.column(field.name), field) if field.name in rows.column_names else pa.nulls(len(rows), field.type)
         for field in schema
@@ -270,5 +273,6 @@ def _fitting(column: pa.ChunkedArray, field: pa.Field) -> pa.ChunkedArray:
         return pa.nulls(len(column), field.type)
     raise InputError(
         f"the column {field.name!r} holds {column_kind(field.type)} in this gallery; "
-        f"these images have {column_kind(column.type)} there: give such values, or name the column otherwise"
+        f"these images have {column_kind(column.type)}: give values of the same type, or rename the column",
+        code="column-type-mismatch",
     )

@@ -1,4 +1,4 @@
-"""What is searched in without a gallery on disk: rows of a features file or of images, as long as a program runs."""
+"""A temporary gallery in memory: the rows of a features file or of images."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from spcl.gallery.keys import ImageKeys
 from spcl.gallery.repeated_images import merged_by_key
 from spcl.gallery.rows_in_memory import RowsInMemory
 from spcl.gallery.snapshot import Snapshot
-from spcl.gallery.store import Put, Store
+from spcl.gallery.store import Store, Written
 
 MOST_VALUES = 100_000_000
-"""So many values (rows x length of a vector) are kept in memory at most: 400 MB."""
+"""Largest number of values (rows x length of a vector) in memory: 400 MB."""
 
 
 class StoreInMemory(Store):
-    """The rows of such a gallery, in memory; without filters."""
+    """The rows of a temporary gallery; ``HAS_IDENTITY`` is the only filter."""
 
     def __init__(self, source: Path, dim: int, facts: Mapping[str, Any]) -> None:
-        """Begin without rows.
+        """Make it without rows.
 
         Args:
-            source: What it stands for, for messages.
-            dim: Length of a vector.
-            facts: As of a gallery: ``fingerprint``, ``flip``.
+            source: Path of the features file or the images, for messages.
+            dim: D, the length of a vector.
+            facts: Facts of the gallery: ``fingerprint`` and ``flip``.
         """
         self.folder, self.dim, self.facts = source, dim, dict(facts)
         self.keys = ImageKeys("path")
@@ -38,22 +38,22 @@ class StoreInMemory(Store):
         self._parts = [schema.empty_table()]
 
     def reading(self, where: str | None = None) -> Snapshot:
-        """All rows that were put."""
+        """Give all rows."""
         return self.snapshot()
 
     def snapshot(self) -> Snapshot:
-        """All rows that were put."""
+        """Give all rows."""
         if len(self._parts) > 1:
             self._parts = [merged_by_key(pa.concat_tables(self._parts, promote_options="default"))]
         return RowsInMemory(self._parts[0])
 
     def check_columns(self, rows: pa.Table) -> None:
-        """All columns can be put."""
+        """Do nothing: every column can be added."""
 
     def add_columns(self, schema: pa.Schema) -> None:
-        """Columns come with their rows."""
+        """Do nothing: columns are added with their rows."""
 
-    def put(self, rows: pa.Table) -> Put:
-        """Add rows; one whose key is there already takes its place, and keeps what it does not say itself."""
+    def put(self, rows: pa.Table) -> Written:
+        """Add rows; a row whose key exists replaces it, and its empty cells keep their values."""
         self._parts.append(rows.replace_schema_metadata(None))
-        return Put(len(rows), 0, {}, "")
+        return Written(len(rows), 0, {}, "")

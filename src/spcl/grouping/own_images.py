@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from spcl.grouping.label_stage import check_label_stage
 from spcl.grouping.suggestion import Suggestion, searched, suggest
-from spcl.inference.embedding import EmbeddedImages, Encoder, embed_records
+from spcl.inference.embedding import EmbeddedImages, EmbedSettings, Encoder, embed_records
 from spcl.inference.encode_options import EncodeOptions
 from spcl.inference.encoder_choice import chosen_encoder
 from spcl.neighbours.nearest import nearest_neighbours
@@ -73,9 +73,7 @@ def embed_and_search(
         flags=memory_flags,
         report=report,
     )
-    images = embed_records(
-        encoder, records, runtime=runtime, report=report, num_threads=encoding.workers, flip=encoding.flip
-    )
+    images = embed_records(encoder, records, EmbedSettings.of(encoding, runtime), report=report)
     with report.progress("neighbours") as advance:
         neighbours = nearest_neighbours(
             torch.from_numpy(images.features), width, device=runtime.device, progress=advance

@@ -1,8 +1,8 @@
 """Checkpoints: written atomically, and read back as encoders, those of spcl and of the official project.
 
-A checkpoint (``checkpoint.pth.tar``, ``model_best.pth.tar``) is an official one, ``state_dict`` under its names with
-``epoch`` and ``best_mAP``, and beside them ``spcl``: the encoder's settings, so that it loads without arguments. The
-state of a run (``resume.pt``) is a file of its own, for it holds the memory and the optimiser.
+A checkpoint (``checkpoint.pth.tar``, ``model_best.pth.tar``) has the entries of an official one, ``state_dict`` under
+the official names, ``epoch`` and ``best_mAP``, and an entry ``spcl`` with the encoder's settings, so that it loads
+without arguments. The state of a run (``resume.pt``) is another file, with the memory and the optimiser.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ def save_atomically(
         try:
             torch.save(dict(content), file)
         except RuntimeError as error:
-            # What torch says of a disk that did not take all of it: its writer is not where it should be.
+            # The error of torch for a full disk: the position in its file is not the expected one.
             if "inline_container" not in str(error) and "PytorchStreamWriter" not in str(error):
                 raise
-            raise InputError(f"cannot write {path}: the disk did not take all of it; {next_step}") from error
+            raise InputError(f"cannot write {path}: the disk is full; {next_step}", code="cannot-write") from error
 
 
 def checkpoint_of(
@@ -88,7 +88,10 @@ def load_network(
     content, state = _content(path, arch)
     settings = _settings(content, state, path, arch, size)
     if features is not None and features != settings.features:
-        raise InputError(f"{path} has an embedding layer of {settings.features}, not {features} (0: none)")
+        raise InputError(
+            f"{path} has an embedding layer of {settings.features}, not {features} (0: none)",
+            code="checkpoint-mismatch",
+        )
     # The random weights that are replaced below must not move the caller's generator.
     with torch.random.fork_rng(devices=[]):
         encoder = EncoderNetwork(settings)
@@ -101,7 +104,15 @@ def load_network(
 
 
 def settings_of(path: Path, *, arch: str | None = None) -> EncoderSettings:
-    """Read the settings of a checkpoint's encoder without building it; arguments and errors are as ``load_network``."""
+    """Read the settings of a checkpoint's encoder without building it.
+
+    Args:
+        path: A checkpoint of spcl or of the official scripts.
+        arch: Architecture; needed only for a checkpoint that does not contain it, and otherwise must agree with it.
+
+    Raises:
+        InputError: If the file is no checkpoint, or of another network than requested.
+    """
     content, state = _content(path, arch)
     return _settings(content, state, path, arch, None)
 
@@ -147,8 +158,8 @@ def _content(path: Path, arch: str | None) -> tuple[dict[str, Any], Mapping[str,
         _require_official(content, state if is_state else {}, path, arch)
     if not is_state or not len(state):
         keys = f"it has the keys {some_names([str(key) for key in content])}" if content else "it is empty"
-        empty = ", and nothing is in its state_dict" if is_state and content else ""
-        raise InputError(f"{path} holds no state_dict of tensors; {keys}{empty}")
+        empty = ", and its state_dict is empty" if is_state and content else ""
+        raise InputError(f"{path} has no state_dict of tensors; {keys}{empty}", code="not-a-checkpoint")
     return content, state
 
 
@@ -158,8 +169,9 @@ def _require_official(
     """Raise an ``InputError`` for a file of tensors that is no official checkpoint; the message names the next step."""
     if {"state", "config", "images"} <= set(content):
         raise InputError(
-            f"{path} holds no state_dict of tensors: it is the state of a run, whose encoder is in checkpoint.pth.tar "
-            "beside it"
+            f"{path} has no state_dict of tensors: it is the state of a run, whose encoder is in checkpoint.pth.tar "
+            "beside it",
+            code="not-a-checkpoint",
         )
     if any(re.match(r"(module\.)?base\.(\d|model\.)", name) for name in state):
         return
@@ -167,10 +179,11 @@ def _require_official(
     if weights.dictionaries:
         names = list(next(iter(weights.dictionaries.values())))
         raise InputError(
-            f"{path} holds weights of a network ({some_names(names)}) and does not say what its encoder is, as "
-            "checkpoints of spcl and of the official scripts do: give it to --pretrained, with --arch "
+            f"{path} holds weights of a network ({some_names(names)}) without the settings of an encoder, which "
+            "checkpoints of spcl and of the official scripts have: give it to --pretrained, with --arch "
             f"{known_arch(weights) or arch or 'NAME of its network'} "
-            "(in Python: imagenet_encoder(arch, pretrained=FILE))"
+            "(in Python: imagenet_encoder(arch, pretrained=FILE))",
+            code="not-a-checkpoint",
         )
 
 
@@ -188,16 +201,16 @@ def _settings(
     if "spcl" in content:
         values = _stored_encoder(content["spcl"], path)
         if arch is not None and arch != values["arch"]:
-            raise InputError(f"{path} is a checkpoint of {values['arch']}, not of {arch}")
+            raise InputError(f"{path} is a checkpoint of {values['arch']}, not of {arch}", code="checkpoint-mismatch")
         if size is not None:
             values |= {"height": size[0], "width": size[1]}
         return EncoderSettings.from_dict(values)
     facts = official_facts(state)
     known = facts.arch or arch
     if known is None:
-        raise InputError(f"{path} does not contain its architecture; give it with --arch")
+        raise InputError(f"{path} does not contain its architecture; give it with --arch", code="architecture-unknown")
     if arch is not None and arch != known:
-        raise InputError(f"{path} is a checkpoint of {known}, not of {arch}")
+        raise InputError(f"{path} is a checkpoint of {known}, not of {arch}", code="checkpoint-mismatch")
     height, width = size or (256, 128)
     return EncoderSettings(arch=known, height=height, width=width, features=facts.features, domains=facts.domains)
 
@@ -210,20 +223,25 @@ def _stored_encoder(facts: Any, path: Path) -> dict[str, Any]:
     """
     values = facts.get("encoder") if isinstance(facts, Mapping) else None
     if not isinstance(values, Mapping) or not {"arch", "height", "width", "domains"} <= set(values):
-        raise InputError(f"{path} does not say what its encoder is, or not all of it; is it whole?")
+        raise InputError(
+            f"{path} does not contain all settings of its encoder; is the file complete?", code="damaged-file"
+        )
     version = facts.get("version", "unknown")
     defaults = EncoderSettings().to_dict()
     for name, value in values.items():
         if name not in defaults or (name == "pooling" and value not in ("avg", "gem")):
             raise InputError(
                 f"{path} was written by another version of spcl ({version}; this is {__version__}), whose encoders "
-                f"have {name} {value!r}: load it with that version"
+                f"have {name} {value!r}: load it with that version",
+                code="version-not-supported",
             )
         kind = type(defaults[name])
         if not isinstance(value, (int, float) if kind is float else kind):
-            raise InputError(f"{path} says that its encoder has {name} {value!r}; expected {kind.__name__}")
+            raise InputError(
+                f"{path} has an encoder with {name} {value!r}; expected {kind.__name__}", code="damaged-file"
+            )
     if not values["domains"] or not all(isinstance(domain, str) for domain in values["domains"]):
-        raise InputError(f"{path} says that its domains are {values['domains']!r}; expected a list of names")
+        raise InputError(f"{path} has the domains {values['domains']!r}; expected a list of names", code="damaged-file")
     return dict(values)
 
 
@@ -237,7 +255,8 @@ def _load_strictly(encoder: EncoderNetwork, state: Mapping[str, torch.Tensor], p
             raise InputError(
                 f"{path} is not a checkpoint of {encoder.settings.arch} with domains {', '.join(encoder.domains)}: it "
                 f"{what} {some_names(names)}"
-                + ("" if is_ours else ". Its trunk alone may fit: give it to --pretrained, with --arch")
+                + ("" if is_ours else ". The weights of its trunk may fit: give it to --pretrained, with --arch"),
+                code="weights-mismatch",
             )
     check_values(state, path)
     encoder.load_state_dict(dict(state))

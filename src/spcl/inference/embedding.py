@@ -1,4 +1,4 @@
-"""From an encoder and images to features: what users do with a trained encoder."""
+"""Features of the images of a list of records, with progress; images that cannot be read are listed, not raised."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from spcl.data.image_store import ImageStore, OnBroken
 from spcl.errors import InputError
+from spcl.inference.encode_options import ComputeOptions
 from spcl.inference.encoder import SMALL_IMAGENET_ARCH, Encoder, ImageLike, imagenet_encoder, load_encoder
 from spcl.inference.extraction import broken_images, extract_features
 from spcl.pixel_range import PixelRange
@@ -21,6 +22,7 @@ from spcl.threads import NumThreads
 
 __all__ = [
     "SMALL_IMAGENET_ARCH",
+    "EmbedSettings",
     "EmbeddedImages",
     "Encoder",
     "ImageLike",
@@ -39,7 +41,7 @@ class EmbeddedImages:
         records: Records of the images that could be read, in the order given.
         features: ``[len(records), D]`` float32, unit rows.
         broken: Path and reason of each image that could not be read.
-        num_stretched: Images of more than 8 bits whose values were stretched: see ``pixel_range.py``.
+        num_stretched: Number of images of more than 8 bits whose values were stretched (``pixel_range.py``).
     """
 
     records: tuple[Record, ...]
@@ -48,70 +50,70 @@ class EmbeddedImages:
     num_stretched: int = 0
 
 
+@dataclass(frozen=True, kw_only=True)
+class EmbedSettings:
+    """How many images are read and encoded.
+
+    Attributes:
+        runtime: Device and precision; None: the CPU.
+        flip: Whether to average the features of each image and its mirror image.
+        num_threads: Number of threads that decode; ``auto``: as many as compute; 0: the calling thread decodes.
+        on_broken: ``skip``: images that cannot be read are left out and listed; ``error``: the first one raises.
+    """
+
+    runtime: Runtime | None = None
+    flip: bool = False
+    num_threads: NumThreads = "auto"
+    on_broken: OnBroken = "skip"
+
+    @classmethod
+    def of(cls, options: ComputeOptions, runtime: Runtime) -> EmbedSettings:
+        """Take the user's options, with the runtime that was made of them."""
+        return cls(runtime=runtime, flip=options.flip, num_threads=options.workers)
+
+
 def embed_records(
     encoder: Encoder,
     records: Sequence[Record],
+    settings: EmbedSettings | None = None,
     *,
-    runtime: Runtime | None = None,
     report: Reporter | None = None,
-    on_broken: OnBroken = "skip",
-    num_threads: NumThreads = "auto",
-    flip: bool = False,
     name: str = "features",
 ) -> EmbeddedImages:
-    """Features of many images, with progress; one that cannot be read never ends the job.
+    """Compute the features of many images, with progress.
 
     Args:
         encoder: The encoder; it is moved to the runtime's device.
         records: Records of the images.
-        runtime: Device and precision; None: the CPU.
+        settings: How the images are read and encoded; None: the defaults.
         report: Receives progress.
-        on_broken: ``skip``: images that cannot be read are left out and listed; ``error``: the first one raises.
-        num_threads: Number of threads that decode; ``auto``: as many as compute; 0: the calling thread decodes.
-        flip: Whether to average the features of each image and its mirror image.
         name: Name of the stage in progress reports.
 
     Raises:
         InputError: If none of the images can be read.
     """
-    whole = embed_parts(
-        encoder,
-        records,
-        part=max(1, len(records)),
-        runtime=runtime,
-        report=report,
-        on_broken=on_broken,
-        num_threads=num_threads,
-        flip=flip,
-        name=name,
-    )
-    (result,) = whole
+    parts = embed_parts(encoder, records, settings, part=max(1, len(records)), report=report, name=name)
+    (result,) = parts
     return result
 
 
 def embed_parts(
     encoder: Encoder,
     records: Sequence[Record],
+    settings: EmbedSettings | None = None,
     *,
     part: int = 4096,
-    runtime: Runtime | None = None,
     report: Reporter | None = None,
-    on_broken: OnBroken = "skip",
-    num_threads: NumThreads = "auto",
-    flip: bool = False,
     name: str = "features",
 ) -> Iterator[EmbeddedImages]:
-    """As ``embed_records``, a part of the images after the other: memory for one part, whatever their number.
+    """Compute features as ``embed_records`` does, in parts: memory is that of one part, for any number of images.
 
     Args:
         encoder: The encoder; it is moved to the runtime's device.
         records: Records of the images.
-        part: Images whose features are given at a time.
-        runtime: Device and precision; None: the CPU.
+        settings: How the images are read and encoded; None: the defaults.
+        part: Number of images in a part.
         report: Receives the progress over all images.
-        on_broken: ``skip`` or ``error``.
-        num_threads: Number of threads that decode; ``auto``: as many as compute; 0: the calling thread decodes.
-        flip: Whether to average the features of each image and its mirror image.
         name: Name of the stage in progress reports.
 
     Yields:
@@ -120,8 +122,9 @@ def embed_parts(
     Raises:
         InputError: After the last part, if none of all the images could be read.
     """
+    settings = settings or EmbedSettings()
     report = report or SilentReporter()
-    runtime = runtime or Runtime("cpu")
+    runtime = settings.runtime or Runtime("cpu")
     encoder.to(runtime.device)
     first_broken, num_read, num_stretched = None, 0, 0
     with report.progress(name) as advance:
@@ -131,13 +134,14 @@ def embed_parts(
             def advance_part(done: int, total: int, at: int = at) -> None:
                 advance(at + done, len(records))
 
-            embedded = _embed_part(encoder, some, runtime, on_broken, num_threads, flip, advance_part)
+            embedded = _embed_part(encoder, some, settings, runtime, advance_part)
             num_read += len(embedded.records)
             num_stretched += embedded.num_stretched
             first_broken = first_broken or next(iter(embedded.broken), None)
             if first_broken and not num_read and at + len(some) == len(records):
                 raise InputError(
-                    f"none of the {len(records)} images can be read; the first, {first_broken[0]}: {first_broken[1]}"
+                    f"none of the {len(records)} images can be read; the first, {first_broken[0]}: {first_broken[1]}",
+                    code="no-readable-images",
                 )
             yield embedded
     if num_stretched:
@@ -145,25 +149,19 @@ def embed_parts(
 
 
 def _embed_part(
-    encoder: Encoder,
-    records: Sequence[Record],
-    runtime: Runtime,
-    on_broken: OnBroken,
-    num_threads: NumThreads,
-    flip: bool,
-    progress: Advance,
+    encoder: Encoder, records: Sequence[Record], settings: EmbedSettings, runtime: Runtime, progress: Advance
 ) -> EmbeddedImages:
     # Each image is read once here: nothing is gained by keeping it.
     store = ImageStore(
         records,
-        size=(encoder.size[0], encoder.size[1]),
-        on_broken=on_broken,
+        size=encoder.size,
+        on_broken=settings.on_broken,
         memory=0,
-        num_threads=num_threads,
+        num_threads=settings.num_threads,
         pixel_range=encoder.network.settings.pixel_range,
     )
     features = extract_features(
-        encoder.network, store, runtime, batch_size=encoder.batch_size(), flip=flip, progress=progress
+        encoder.network, store, runtime, batch_size=encoder.batch_size(), flip=settings.flip, progress=progress
     ).numpy()
     broken = broken_images(store, runtime)
     is_good = np.ones(len(records), dtype=np.bool_)

@@ -1,4 +1,4 @@
-"""Which encoder a program uses and how it encodes images: settings alone, so that nothing heavy is imported here."""
+"""Options of encoding images: the encoder, the device, the threads. Importing this module does not load torch."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class EncoderChoice:
-    """What a user said of the encoder.
+    """The encoder that a user asks for: a checkpoint, or a network without one.
 
     Attributes:
-        checkpoint: A file of ours or of the official scripts; empty: none.
-        imagenet: Whether a network without a checkpoint is asked for by name.
-        arch: The network; with a checkpoint: where it does not say. Empty: the small one of ``imagenet_encoder``.
+        checkpoint: A checkpoint of spcl or of the official scripts; empty: none.
+        imagenet: Whether a network with ImageNet weights is asked for by name.
+        arch: Architecture. With a checkpoint: needed only if the checkpoint does not contain it. Empty without a
+            checkpoint: the small default of ``imagenet_encoder``.
         pretrained: Weights of a network without a checkpoint: ``auto`` (ImageNet), ``none`` or a file.
-        domain: Domain of the checkpoint whose batch norm is used.
+        domain: Domain of the checkpoint whose batch norm is used: ``target`` or ``source``.
         pixel_range: Value range of grey images of more than 8 bits; only without a checkpoint.
     """
 
@@ -31,36 +32,50 @@ class EncoderChoice:
 
     @property
     def is_open(self) -> bool:
-        """Whether nothing was said: what a gallery remembers is then taken."""
-        said = self.checkpoint or self.imagenet or self.arch or self.pixel_range != "auto"
-        return not said and self.pretrained == "auto"
+        """Whether no encoder is asked for, so that the encoder stored in a gallery is used."""
+        given = self.checkpoint or self.imagenet or self.arch or self.pixel_range != "auto"
+        return not given and self.pretrained == "auto"
 
 
 @dataclass(frozen=True, kw_only=True)
-class EncodeOptions:
-    """How images are encoded: what every program has in common that turns images into features.
+class ComputeOptions:
+    """How images are decoded and encoded, by whichever encoder.
 
     Attributes:
-        encoder: The encoder; by default the gallery's encoder, otherwise a network with ImageNet weights.
-        flip: Average the features of each image and its mirror image: twice the time. The same for all features that
-            are compared.
-        workers: Threads that decode images; ``auto``: as many as compute; 0: none of their own.
-        device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+        flip: Whether to average the features of each image and its mirror image, in twice the time; use one value for
+            all features that are compared.
+        workers: Number of threads that decode images; ``auto``: as many as compute; 0: the calling thread decodes.
+        device: Device of the network: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
         precision: Precision of the network: ``fp32``, ``bf16`` or ``fp16``.
     """
 
-    encoder: EncoderChoice = field(default_factory=EncoderChoice)
     flip: bool = False
     workers: int | Literal["auto"] = "auto"
     device: str = "auto"
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
 
     def runtime(self) -> Runtime:
-        """Device and precision.
+        """Make the runtime of this device and precision.
 
         Raises:
-            InputError: If the device is not there or does not compute in this precision.
+            InputError: If there is no such device, or it does not compute in this precision.
         """
         from spcl.runtime import Runtime
 
         return Runtime(self.device, self.precision)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncodeOptions(ComputeOptions):
+    """Which encoder encodes images, and how: the options of every program that turns images into features.
+
+    Attributes:
+        encoder: The encoder; by default the gallery's encoder, otherwise a network with ImageNet weights.
+        flip: Whether to average the features of each image and its mirror image, in twice the time; use one value for
+            all features that are compared.
+        workers: Number of threads that decode images; ``auto``: as many as compute; 0: the calling thread decodes.
+        device: Device of the network: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+        precision: Precision of the network: ``fp32``, ``bf16`` or ``fp16``.
+    """
+
+    encoder: EncoderChoice = field(default_factory=EncoderChoice)

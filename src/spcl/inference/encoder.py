@@ -20,7 +20,7 @@ from spcl.data.normalise import test_transform
 from spcl.errors import InputError
 from spcl.inference.checkpoint import load_facts, load_network
 from spcl.inference.encoder_origin import EncoderOrigin, kept_file
-from spcl.inference.extraction import require_batch_size, require_finite
+from spcl.inference.extraction import checked_batch_size, finite_features
 from spcl.nn.encoder_network import EncoderNetwork, EncoderSettings
 from spcl.nn.evaluation_mode import encoded_rows, evaluation_mode
 from spcl.nn.fingerprint import weights_checksum, weights_fingerprint
@@ -124,7 +124,7 @@ class Encoder(nn.Module):
                 NaN or infinite. ``embed_records`` leaves unreadable images out instead.
         """
         listed = _listed(images)
-        together = self.batch_size() if batch_size is None else require_batch_size(batch_size)
+        together = self.batch_size() if batch_size is None else checked_batch_size(batch_size)
         device = next(self.network.parameters()).device
         pixel_range = PixelRange.parse(self.network.settings.pixel_range)
         features = np.empty((len(listed), self.feature_dim), dtype=np.float32)
@@ -135,7 +135,7 @@ class Encoder(nn.Module):
             ]
             pixels = torch.from_numpy(np.stack(part)).to(device)
             encoded = self.encode(test_transform(pixels, self.network.mean, self.network.std), flip=flip)
-            features[at : at + len(part)] = require_finite(encoded.cpu()).numpy()
+            features[at : at + len(part)] = finite_features(encoded.cpu()).numpy()
         return features
 
     def batch_size(self) -> int:
@@ -168,7 +168,9 @@ def load_encoder(checkpoint: str | Path, *, arch: str | None = None, domain: str
     """
     network = load_network(Path(checkpoint), arch=arch)
     if domain not in network.domains:
-        raise InputError(f"{checkpoint} has no domain {domain!r}; it has {', '.join(network.domains)}")
+        raise InputError(
+            f"{checkpoint} has no domain {domain!r}; it has {', '.join(network.domains)}", code="no-such-domain"
+        )
     origin = EncoderOrigin(kept_file(str(checkpoint)), domain, arch or "")
     return Encoder(network, domain, load_facts(Path(checkpoint)), origin)
 

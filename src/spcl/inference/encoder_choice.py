@@ -1,4 +1,4 @@
-"""Which encoder a user means: a checkpoint, the one that a gallery remembers, or a network without a checkpoint."""
+"""Choose the encoder of a program: a checkpoint, the encoder stored in a gallery, or a network without a checkpoint."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from spcl.reporting.console import Reporter
 
 @dataclass(frozen=True)
 class RememberedEncoder:
-    """The encoder that features at hand come from.
+    """The encoder of stored features.
 
     Attributes:
-        holder: What holds the features, in words: ``the gallery g``.
+        holder: Name of what stores the features: ``the gallery g``.
         fingerprint: Fingerprint of the encoder.
-        origin: How it was made; None: an older version or another program does not say it.
+        origin: How the encoder was made; None: unknown, in a file of spcl 0.1.0 or of another program.
     """
 
     holder: str
@@ -37,22 +37,25 @@ def chosen_encoder(
     remembered: RememberedEncoder | None = None,
     report: Reporter,
 ) -> Encoder:
-    """The encoder that is meant, and a word on it where no checkpoint was named.
+    """Make the encoder that is chosen, and report it if no checkpoint is given.
 
     Args:
-        choice: The encoder that the user chose.
-        records: The images; their shape decides the size for a network without a checkpoint. Called where needed.
-        remembered: The encoder that the features come from which are compared; taken where nothing was said.
-        report: Gets what is used and why.
+        choice: The encoder that the user asks for.
+        records: Function that gives the images; their shape decides the input size of a network without a checkpoint.
+        remembered: The encoder of the features that are compared; used if the user asks for none.
+        report: Receives a line on the encoder and its input size.
 
     Raises:
-        InputError: If the checkpoint or the weights cannot be used, or the remembered encoder is not known or has other
-            weights by now; says what to do.
+        InputError: If the checkpoint or the weights cannot be used, or the remembered encoder is unknown or has
+            changed; the message names the next step.
     """
     if choice.checkpoint:
         return load_encoder(choice.checkpoint, arch=choice.arch or None, domain=choice.domain)
     if choice.domain != "target":
-        raise InputError(f"--domain {choice.domain} is for a checkpoint, and none is given")
+        raise InputError(
+            f"--domain {choice.domain} is for a checkpoint, and none is given: leave it out",
+            code="option-does-not-apply",
+        )
     if remembered is not None and choice.is_open:
         return _made_again(remembered, report)
     origin = None if remembered is None else remembered.origin
@@ -69,7 +72,7 @@ def chosen_encoder(
 
 
 def made_again(origin: EncoderOrigin) -> Encoder:
-    """The encoder that was made so; errors as of ``load_encoder`` and ``imagenet_encoder``."""
+    """Make an encoder again from its origin; it raises the errors of ``load_encoder`` and ``imagenet_encoder``."""
     if origin.checkpoint:
         return load_encoder(origin.checkpoint, arch=origin.arch or None, domain=origin.domain)
     size = origin.height, origin.width
@@ -80,20 +83,23 @@ def _made_again(remembered: RememberedEncoder, report: Reporter) -> Encoder:
     origin = remembered.origin
     if origin is None:
         raise InputError(
-            f"{remembered.holder} does not say how its encoder was made ({remembered.fingerprint}): give the "
-            "checkpoint first, or --encoder"
+            f"{remembered.holder} does not contain how its encoder {remembered.fingerprint} was made: give the "
+            "checkpoint first, or --encoder",
+            code="encoder-unknown",
         )
     if origin.checkpoint and not Path(origin.checkpoint).is_file():
         raise InputError(
-            f"{remembered.holder} was made with {origin}, which is not there any more: give its new place first, or "
-            "--encoder FILE"
+            f"{remembered.holder} was made with {origin}, which does not exist any more: give its new path first, "
+            "or --encoder FILE",
+            code="no-such-checkpoint",
         )
     encoder = made_again(origin)
     if encoder.fingerprint != remembered.fingerprint:
         raise InputError(
             f"{remembered.holder} was made with {origin}, whose weights have changed since: they were "
             f"{remembered.fingerprint} and are {encoder.fingerprint}. Give the checkpoint with the former weights, or "
-            "embed the images again"
+            "embed the images again",
+            code="encoder-mismatch",
         )
     report.say(f"encoder: {origin}, as {remembered.holder} has it")
     return encoder
@@ -101,5 +107,5 @@ def _made_again(remembered: RememberedEncoder, report: Reporter) -> Encoder:
 
 def _weights(encoder: Encoder, pretrained: str) -> str:
     if pretrained == "none":
-        return "random weights, whose features say little"
+        return "random weights, whose features are not meaningful"
     return "ImageNet weights" if pretrained == "auto" else f"weights {pretrained} ({encoder.network.used_weights})"

@@ -1,4 +1,4 @@
-"""How an encoder was made, in plain values: what a gallery keeps of it, so that it can be made again."""
+"""How an encoder was made, in plain values: a gallery stores it, so that the encoder can be made again."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from typing import Any
 from spcl.errors import InputError
 
 FACT = "encoder"
-"""The name of an origin among the facts of a gallery, a features file or a calibration."""
+"""The name under which a gallery, a features file or a calibration stores an origin."""
 
 
 @dataclass(frozen=True)
 class EncoderOrigin:
-    """A checkpoint, or a network with weights of ImageNet or of another project.
+    """The origin of an encoder: a checkpoint, or a network with weights of ImageNet or of another project.
 
     Attributes:
-        checkpoint: The file, an absolute path; empty: none.
+        checkpoint: Absolute path of the checkpoint; empty: none.
         domain: Domain of the checkpoint whose batch norm is used.
-        arch: The network; of a checkpoint: where it does not say (empty: it does).
+        arch: Architecture; with a checkpoint: empty if the checkpoint contains it.
         pretrained: Weights of the network without a checkpoint: ``auto`` (ImageNet), ``none``, or an absolute path.
         height: Image height in pixels; only without a checkpoint.
         width: Image width in pixels; only without a checkpoint.
@@ -36,7 +36,7 @@ class EncoderOrigin:
     pixel_range: str = "auto"
 
     def __str__(self) -> str:
-        """In words, for reports and errors."""
+        """Describe the origin, for reports and error messages."""
         if self.checkpoint:
             branch = "" if self.domain == "target" else f", {self.domain} branch"
             return f"the checkpoint {self.checkpoint}{branch}"
@@ -46,7 +46,7 @@ class EncoderOrigin:
 
     @property
     def flags(self) -> str:
-        """The flags that ask for such an encoder."""
+        """The flags of the command line that choose this encoder."""
         if self.checkpoint:
             return f"--encoder {self.checkpoint}"
         weights = "" if self.pretrained == "auto" else f" --pretrained {self.pretrained}"
@@ -59,10 +59,10 @@ class EncoderOrigin:
 
     @classmethod
     def of_facts(cls, facts: Mapping[str, Any]) -> EncoderOrigin | None:
-        """From facts that hold what ``to_dict`` gave under ``FACT``; None: they do not say it.
+        """Read the origin from stored facts, under the name ``FACT``; None if they do not contain it.
 
         Raises:
-            InputError: If it was written by another version and cannot be understood.
+            InputError: If a later version of spcl wrote it with other fields.
         """
         values = facts.get(FACT)
         if values is None:
@@ -70,9 +70,12 @@ class EncoderOrigin:
         try:
             return cls(**values)
         except TypeError as error:
-            raise InputError(f"how the encoder was made is written in a way that is not known: {values}") from error
+            raise InputError(
+                f"the origin of the encoder has unknown fields: {values}; was it written by a later version of spcl?",
+                code="version-not-supported",
+            ) from error
 
 
 def kept_file(name: str) -> str:
-    """A file's path as an origin keeps it: absolute, so that it is found from every folder; a word stays."""
+    """Make the path of a file absolute, so that every folder finds it; ``auto`` and ``none`` are not changed."""
     return name if name in ("", "auto", "none") else str(Path(name).absolute())

@@ -1,4 +1,4 @@
-"""Evaluation of an encoder on queries and gallery: features, then the protocol, optionally with re-ranking."""
+"""Evaluation of an encoder on queries and gallery: features, then the ranking by a protocol, then re-ranking."""
 
 from __future__ import annotations
 
@@ -59,44 +59,53 @@ class EvaluationResult:
         return row
 
 
+@dataclass(frozen=True, kw_only=True)
+class RankingSettings:
+    """How the images of an evaluation are encoded and ranked.
+
+    Attributes:
+        protocol: How matches count; None: the data set's protocol.
+        rerank: Whether to evaluate a second time after k-reciprocal re-ranking.
+        batch_size: Number of images encoded at a time.
+        flip: Whether to average the features of each image and its mirror image.
+        num_hits: Number of most similar gallery images to return for each query; 0: none.
+    """
+
+    protocol: str | None = None
+    rerank: bool = False
+    batch_size: int = 256
+    flip: bool = False
+    num_hits: int = 0
+
+
 def evaluate_encoder(
     encoder: EncoderNetwork,
     dataset: ReIDDataset,
     store_of: Callable[[tuple[Record, ...]], ImageStore],
     runtime: Runtime,
     report: Reporter,
-    *,
-    protocol: str | None = None,
-    domain: str | None = None,
-    with_rerank: bool = False,
-    batch_size: int = 256,
-    flip: bool = False,
-    num_hits: int = 0,
+    settings: RankingSettings | None = None,
 ) -> EvaluationResult:
-    """Rate an encoder on a data set's queries and gallery.
+    """Evaluate an encoder on a data set's queries and gallery.
 
     Args:
         encoder: The network, on the runtime's device.
         dataset: A data set with queries and gallery.
-        store_of: Gives the images of records; called once with all of them.
+        store_of: Function that gives the images of records; called once with all records.
         runtime: Device and precision.
         report: Receives progress, and warnings about images that cannot be read.
-        protocol: How matches count; None: the data set's protocol.
-        domain: Domain whose batch norm is used; None: the network's default.
-        with_rerank: Whether to evaluate a second time after k-reciprocal re-ranking.
-        batch_size: Number of images encoded at a time.
-        flip: Whether to average the features of each image and its mirror image.
-        num_hits: Number of most similar gallery images to return for each query; 0: none.
+        settings: How images are encoded and ranked; None: the defaults.
 
     Raises:
         ValueError: If no query has a match.
     """
-    chosen = protocol or dataset.protocol
+    settings = settings or RankingSettings()
+    chosen = settings.protocol or dataset.protocol
     records = dataset.query + dataset.gallery
     store = store_of(records)
     with report.progress("evaluation: features") as advance:
         features = extract_features(
-            encoder, store, runtime, domain=domain, batch_size=batch_size, flip=flip, progress=advance
+            encoder, store, runtime, batch_size=settings.batch_size, flip=settings.flip, progress=advance
         )
     broken = tuple(str(records[row].path) for row in broken_images(store, runtime))
     if broken:
@@ -111,13 +120,13 @@ def evaluate_encoder(
         query_rows, gallery_rows = (
             np.array([row_of[id(record)] for record in part], dtype=np.int64) for part in (query, gallery)
         )
-        plain, better = _rate(features, records, query_rows, gallery_rows, chosen, with_rerank, runtime, report)
+        plain, better = _rate(features, records, query_rows, gallery_rows, chosen, settings.rerank, runtime, report)
         results.append(plain)
         reranked += [better] if better is not None else []
     hits = None
-    if num_hits and len(results) == 1:
+    if settings.num_hits and len(results) == 1:
         # One draw means that the data set's own queries and gallery are used.
-        hits = _hits(features, records, query_rows, gallery_rows, chosen, num_hits, runtime)
+        hits = _hits(features, records, query_rows, gallery_rows, chosen, settings.num_hits, runtime)
     return EvaluationResult(
         plain=results[0] if len(results) == 1 else average_results(results),
         reranked=None if not reranked else reranked[0] if len(reranked) == 1 else average_results(reranked),
@@ -156,7 +165,7 @@ def _hits(
 
 
 def _draws(dataset: ReIDDataset, protocol: str) -> list[tuple[tuple[Record, ...], tuple[Record, ...]]]:
-    """Give the queries and galleries to rate: the data set's, or VehicleID's ten draws of a gallery."""
+    """Give the queries and galleries to rank: those of the data set, or VehicleID's ten draws of a gallery."""
     if protocol != "vehicleid":
         return [(dataset.query, dataset.gallery)]
     return [vehicleid_draw(dataset.query + dataset.gallery, seed) for seed in range(VEHICLEID_DRAWS)]
@@ -168,7 +177,7 @@ def _rate(
     query: NDArray[np.int64],
     gallery: NDArray[np.int64],
     protocol: str,
-    with_rerank: bool,
+    rerank: bool,
     runtime: Runtime,
     report: Reporter,
 ) -> tuple[RankingResult, RankingResult | None]:
@@ -192,7 +201,7 @@ def _rate(
             shared=SharedQueries(part, join),
         )
     plain = replace(plain, protocol=protocol)
-    if not with_rerank:
+    if not rerank:
         return plain, None
     on_device = rows.to(runtime.device), columns.to(runtime.device)
     with report.progress("evaluation: re-ranking") as advance:

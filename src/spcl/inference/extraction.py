@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from spcl.data.image_store import ImageStore
 from spcl.data.normalise import test_transform
-from spcl.errors import InputError
+from spcl.errors import InputError, require
 from spcl.nn.encoder_network import EncoderNetwork
 from spcl.nn.evaluation_mode import encoded_rows, evaluation_mode
 from spcl.runtime import Runtime
@@ -39,12 +39,12 @@ def extract_features(
     rows: range | None = None,
     progress: Advance | None = None,
 ) -> torch.Tensor:
-    """Extract the feature of each image of a store, in its order.
+    """Extract the feature of each image of a store, in the order of the store.
 
     The encoder is set to evaluation mode, and back to its mode afterwards.
 
     Args:
-        encoder: On the runtime's device.
+        encoder: The network, on the runtime's device.
         store: The images.
         runtime: Device and precision.
         domain: Domain whose batch norm is used; None: the encoder's default (the target).
@@ -59,7 +59,7 @@ def extract_features(
     Raises:
         InputError: If ``batch_size`` is below 1, or features are not finite.
     """
-    require_batch_size(batch_size)
+    checked_batch_size(batch_size)
     wanted = range(len(store)) if rows is None else rows
     was_domain = encoder.evaluation_domain
     if domain is not None:
@@ -76,7 +76,7 @@ def extract_features(
                 if flip:
                     # The mean of an image and its mirror image.
                     encoded = F.normalize(encoded + _encoded(encoder, pixels.flip(2), runtime), dim=1)
-                features[done : done + len(images)] = require_finite(encoded.cpu())
+                features[done : done + len(images)] = finite_features(encoded.cpu())
                 done += len(images)
                 if progress is not None:
                     progress(done, len(own))
@@ -116,19 +116,19 @@ def extract_in_parts(
         )
 
 
-def require_batch_size(batch_size: int) -> int:
+def checked_batch_size(batch_size: int) -> int:
     """Give the batch size, or raise an ``InputError`` if it is below 1."""
-    if batch_size < 1:
-        raise InputError(f"batch_size is {batch_size}; expected at least 1 image at a time")
+    require(batch_size >= 1, "batch_size", batch_size, "at least 1")
     return batch_size
 
 
-def require_finite(features: torch.Tensor) -> torch.Tensor:
+def finite_features(features: torch.Tensor) -> torch.Tensor:
     """Give the features, or raise an ``InputError`` if one is NaN or infinite, as after a training that diverged."""
     if not bool(features.isfinite().all()):
         raise InputError(
             "the encoder gives features that are not finite (NaN or infinite): its weights have diverged, or values "
-            "exceed what half precision holds. Take an earlier checkpoint, or --precision fp32"
+            "exceed what half precision holds. Take an earlier checkpoint, or --precision fp32",
+            code="features-not-finite",
         )
     return features
 

@@ -1,4 +1,4 @@
-"""The official project's checkpoints: their names for every tensor, read and written; safe to load.
+"""Checkpoints of the official project: the names of their tensors, read and written, and safe loading.
 
 A checkpoint of the official scripts is ``{"state_dict": ..., "epoch": int, "best_mAP": numpy.float64}``. Its names are
 ``module.base.N...`` for the trunk (a ResNet as a list of its parts), ``module.feat`` for the embedding layer,
@@ -37,7 +37,7 @@ class OfficialFacts:
     """The settings that follow from the names and shapes of an official ``state_dict``.
 
     Attributes:
-        arch: The network; None where it is none of the official ones.
+        arch: Architecture; None if it is not an official one.
         domains: ``("source", "target")`` or ``("target",)``.
         features: Length of the embedding layer; 0: no such layer.
     """
@@ -48,23 +48,23 @@ class OfficialFacts:
 
 
 def to_official(state: Mapping[str, Tensor]) -> OrderedDict[str, Tensor]:
-    """Our encoder's ``state_dict`` under the official names, in the official order."""
+    """Give the ``state_dict`` of an encoder under the official names, in the official order."""
     several = len({found[1] for name in state if (found := re.search(r"\.norms\.(\w+)\.", name))}) > 1
     return OrderedDict((_official_name(name, several), value) for name, value in state.items())
 
 
 def from_official(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """An official ``state_dict`` (with or without ``module.``) under our names."""
+    """Give an official ``state_dict`` (with or without ``module.``) under the names of spcl."""
     names = [name.removeprefix("module.") for name in state]
     domain_specific = any(".BN_T." in name for name in names)
     return {
-        _our_name(name, domain_specific, is_norm): value
+        _spcl_name(name, domain_specific, is_norm): value
         for (name, is_norm), value in zip(_with_norms(names), state.values(), strict=True)
     }
 
 
 def official_facts(state: Mapping[str, Tensor]) -> OfficialFacts:
-    """Architecture, domains and embedding length, read off an official ``state_dict``."""
+    """Read architecture, domains and embedding length from the names and shapes of an official ``state_dict``."""
     names = {name.removeprefix("module."): value for name, value in state.items()}
     counts = []
     for stage in "4567":
@@ -81,24 +81,27 @@ def official_facts(state: Mapping[str, Tensor]) -> OfficialFacts:
 
 
 def load_safely(path: Path, *, mapped: bool = False) -> dict[str, Any]:
-    """Load a checkpoint without executing anything: tensors, plain values, and the NumPy scalar official ones hold.
+    """Load a checkpoint without running its code: tensors, plain values, and the NumPy scalar of official checkpoints.
 
     Args:
-        path: The file.
-        mapped: Tensors lie in the file and are read as they are used: for what is larger than the part that is needed.
-            Copy what is kept.
+        path: The checkpoint.
+        mapped: Whether tensors stay in the file and are read when they are used; copy those that are kept.
 
     Raises:
-        InputError: If it is not there, is no checkpoint, or holds anything else.
+        InputError: If it does not exist, is no checkpoint, or contains other objects.
     """
     if not path.is_file():
         folder = path if path.is_dir() else path.parent
         found = sorted(entry.name for entry in folder.glob("*.pth*")) if folder.is_dir() else []
         hint = f"; in {folder} there are {', '.join(found)}" if found else ""
-        raise InputError(f"{path} is a folder{hint}" if path.is_dir() else f"there is no checkpoint {path}{hint}")
+        if path.is_dir():
+            raise InputError(f"{path} is a folder{hint or '; give a checkpoint'}", code="not-a-file")
+        raise InputError(f"there is no checkpoint {path}{hint}", code="no-such-checkpoint")
     content = load_torch_file(path, "a checkpoint", mapped=mapped)
     if not isinstance(content, dict):
-        raise InputError(f"{path} holds a {type(content).__name__}; expected a checkpoint with a state_dict")
+        raise InputError(
+            f"{path} holds a {type(content).__name__}; expected a checkpoint with a state_dict", code="not-a-checkpoint"
+        )
     return content
 
 
@@ -118,7 +121,7 @@ def _official_name(name: str, several_domains: bool) -> str:
     return f"module.{name}"
 
 
-def _our_name(name: str, domain_specific: bool, is_norm: bool) -> str:
+def _spcl_name(name: str, domain_specific: bool, is_norm: bool) -> str:
     if domain_specific:
         for domain, official in _OFFICIAL_DOMAINS.items():
             name = name.replace(f".{official}.", f".norms.{domain}.")
@@ -138,7 +141,7 @@ def _our_name(name: str, domain_specific: bool, is_norm: bool) -> str:
 
 
 def _with_norms(names: list[str]) -> Iterator[tuple[str, bool]]:
-    """Each name, and whether it is a value of a batch norm: of a layer that has running statistics."""
+    """Give each name, and whether it belongs to a batch norm, which is a layer with running statistics."""
     norms = {name.rpartition(".")[0] for name in names if name.endswith(".running_mean")}
     for name in names:
         yield name, name.rpartition(".")[0] in norms

@@ -18,7 +18,7 @@ from spcl.inference.evaluation import EvaluationResult
 from spcl.records import Record, ReIDDataset
 
 Names = Mapping[int, str]
-"""What the user calls an identity or a camera, by its number in the records; others are shown as their number."""
+"""Names of identities or cameras by their number in the records; without a name, the number is shown."""
 
 MOST_IN_A_PICTURE = 50
 
@@ -32,7 +32,7 @@ class QueryHit:
         similarity: Cosine similarity with the query, -1 to 1.
         identity: Identity of the image; None if unknown.
         camera: Camera of the image; None if unknown.
-        right: Whether it has the query's identity.
+        right: Whether the image has the query's identity.
     """
 
     path: Path
@@ -50,11 +50,13 @@ class QueryResult:
         path: The image file.
         identity: Identity of the image; None if unknown.
         camera: Camera of the image; None if unknown.
-        average_precision: A fraction; None where no gallery image matches.
-        first_match: Rank of the nearest match, from 1; None where no gallery image matches.
+        average_precision: Average precision, a fraction; None if no gallery image matches.
+        first_match: Rank of the nearest match, from 1; None if no gallery image matches.
         num_matches: Number of gallery images that match and count under the protocol.
-        reranked_average_precision: After re-ranking; None without it, or where no gallery image matches.
-        reranked_first_match: After re-ranking; None without it, or where no gallery image matches.
+        reranked_average_precision: Average precision after re-ranking; None without re-ranking, or if no gallery image
+            matches.
+        reranked_first_match: Rank of the nearest match after re-ranking; None without re-ranking, or if no gallery
+            image matches.
         hits: The gallery images most similar to the query, most similar first, before re-ranking.
     """
 
@@ -89,13 +91,13 @@ class QueryResult:
 def query_results(
     result: EvaluationResult, dataset: ReIDDataset, *, identities: Names | None = None, cameras: Names | None = None
 ) -> list[QueryResult]:
-    """The evaluation of each query, in the data set's order.
+    """Make the result of each query, in the data set's order.
 
     Args:
         result: Result of ``evaluate_encoder`` on this data set, with hits.
-        dataset: With the queries and the gallery.
-        identities: Names of identities; None: their numbers are shown.
-        cameras: Names of cameras; None: their numbers are shown.
+        dataset: The data set with the queries and the gallery.
+        identities: Names of identities by number; None: the numbers are used.
+        cameras: Names of cameras by number; None: the numbers are used.
 
     Raises:
         InputError: If the protocol draws several galleries, so that a query has no ranking of its own.
@@ -104,7 +106,8 @@ def query_results(
     if hits is None:
         raise InputError(
             f"the protocol {result.plain.protocol} draws several galleries, so that no query has one ranking; figures "
-            "for each query need --protocol no-camera"
+            "for each query need --protocol no-camera",
+            code="option-does-not-apply",
         )
 
     def named(record: Record) -> tuple[str | None, str | None]:
@@ -121,10 +124,10 @@ def query_results(
             QueryResult(
                 query.path,
                 *named(query),
-                _known(result.plain.per_query_ap[number]),
+                _without_nan(result.plain.per_query_ap[number]),
                 int(result.plain.first_match[number]) or None,
                 int(result.plain.num_matches[number]),
-                None if result.reranked is None else _known(result.reranked.per_query_ap[number]),
+                None if result.reranked is None else _without_nan(result.reranked.per_query_ap[number]),
                 None if result.reranked is None else int(result.reranked.first_match[number]) or None,
                 tuple(hit(query, row, similarity) for row, similarity in shown if row >= 0),
             )
@@ -133,12 +136,12 @@ def query_results(
 
 
 def names_in_source(source: str, dataset: ReIDDataset, options: SourceOptions) -> tuple[Names, Names]:
-    """What the user calls the identities and the cameras of queries and gallery.
+    """Read the names of the identities and the cameras of queries and gallery from the source.
 
     Args:
         source: Path or name that the data set was read from.
-        dataset: With the queries and the gallery.
-        options: Options of reading the source.
+        dataset: The data set with the queries and the gallery.
+        options: How the source is read.
 
     Returns:
         Names by number, of identities and of cameras. Without a column of identities, the names of folders where each
@@ -148,7 +151,7 @@ def names_in_source(source: str, dataset: ReIDDataset, options: SourceOptions) -
     try:
         table = images_of(source, options, labelled=True)
     except InputError:
-        # The evaluation could use the source all the same; numbers are shown.
+        # The evaluation has read the source; without names, the numbers are shown.
         return {}, {}
     row_of = {key: row for row, key in enumerate(image_keys([record.path for record in table.records]))}
     rows = [row_of.get(key) for key in image_keys([record.path for record in records])]
@@ -171,7 +174,7 @@ def _one_to_one(numbers: Sequence[int | None], names: Sequence[Any]) -> Names:
     return unique if len(unique) == len(pairs) == len(set(unique.values())) else {}
 
 
-def _known(value: float) -> float | None:
+def _without_nan(value: float) -> float | None:
     return None if math.isnan(value) else float(value)
 
 
@@ -180,9 +183,9 @@ def _name(number: int | None, names: Names) -> str | None:
 
 
 def worst(results: Sequence[QueryResult], count: int) -> list[QueryResult]:
-    """The ``count`` queries with the lowest average precision, the lowest first; those without a match left out."""
+    """Give ``count`` queries of lowest average precision, the lowest first, without queries that have no match."""
     rated = [result for result in results if result.average_precision is not None]
-    # Of equal ones, the query whose first match comes later.
+    # Of equal precisions, the query with the later first match comes first.
     return sorted(rated, key=lambda result: (result.average_precision, -(result.first_match or 0)))[:count]
 
 
@@ -190,8 +193,8 @@ def write_query_table(path: Path, results: Sequence[QueryResult]) -> Path:
     """Write one line for each query, as CSV with a head line and absolute paths.
 
     Args:
-        path: The file to write. The old file is replaced once the new one is complete.
-        results: The queries, in the order of the lines.
+        path: The file to write; an existing file is replaced when the new one is complete.
+        results: Results of the queries, in the order of the lines.
 
     Returns:
         The path.
@@ -216,7 +219,7 @@ def _flat(result: QueryResult, num_hits: int) -> dict[str, Any]:
 
 
 def worst_lines(results: Sequence[QueryResult], count: int) -> list[str]:
-    """The worst queries as a table of text, with a head line."""
+    """Format the worst queries as a table of text, with a head line."""
     chosen = worst(results, count)
     columns = {
         "average precision": [f"{100 * (result.average_precision or 0):.1f}%" for result in chosen],
@@ -241,8 +244,8 @@ def worst_picture(path: Path, results: Sequence[QueryResult], count: int, size: 
         path: Path of the PNG file to write.
         results: All queries; at least one has a match.
         count: Number of queries to draw.
-        size: Height and width of the images that the encoder sees, which gives the shape that they are drawn in. An
-            image that cannot be read is drawn grey.
+        size: Height and width of the encoder's input images, which is the shape in which they are drawn. An image that
+            cannot be read is drawn grey.
 
     Returns:
         The path.

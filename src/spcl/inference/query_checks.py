@@ -1,4 +1,4 @@
-"""Checks before an evaluation: there are queries and a gallery, and a query can match under the protocol."""
+"""Checks before an evaluation: the data set has queries and a gallery, and a query can match under the protocol."""
 
 from __future__ import annotations
 
@@ -23,11 +23,12 @@ def check_queries(dataset: ReIDDataset, protocol: str) -> int:
     if not can_evaluate(dataset):
         raise InputError(
             f"{dataset.name} cannot be evaluated: it has {len(dataset.query)} queries and {len(dataset.gallery)} "
-            "gallery images; both are needed (a manifest's split column, or query and gallery folders)"
+            "gallery images; both are needed (a manifest's split column, or query and gallery folders)",
+            code="no-queries",
         )
     query, gallery = identities_of(dataset.query), identities_of(dataset.gallery)
     if not (query != UNKNOWN).any():
-        raise InputError(f"no query of {dataset.name} has an identity; an evaluation needs them")
+        raise InputError(f"no query of {dataset.name} has an identity; an evaluation needs them", code="no-identities")
     # A gallery image without an identity matches no query, and a query without one is left out.
     gallery[gallery == UNKNOWN] = UNKNOWN - 1
     if protocol == "market1501":
@@ -35,7 +36,8 @@ def check_queries(dataset: ReIDDataset, protocol: str) -> int:
         if (query_cameras == UNKNOWN).any() or (gallery_cameras == UNKNOWN).any():
             raise InputError(
                 f"{dataset.name} has images of unknown camera, and the protocol market1501 compares cameras; "
-                "use --protocol no-camera"
+                "use --protocol no-camera",
+                code="no-cameras",
             )
         # A query can match if another camera has an image of its identity.
         seen = set(zip(gallery.tolist(), gallery_cameras.tolist(), strict=True))
@@ -60,6 +62,7 @@ def check_queries(dataset: ReIDDataset, protocol: str) -> int:
                 "no identity is in the gallery in another camera; use --protocol no-camera if that is meant"
                 if protocol == "market1501"
                 else "no identity of a query is in the gallery on another image"
-            )
+            ),
+            code="no-matches",
         )
     return valid

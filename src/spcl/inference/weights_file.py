@@ -1,8 +1,8 @@
 """A trained encoder of one domain as safetensors: a checkpoint that plain timm or torchvision code can load.
 
-The trunk has timm's or torchvision's own names; what re-identification adds to it (neck, embedding layer, the exponent
-of generalised-mean pooling) stands apart under ``reid.``. What the encoder is stands in the file's header. Here a file
-becomes the content of a checkpoint and back; ``checkpoint.py`` reads both alike.
+The trunk has the names of timm or torchvision. The neck, the embedding layer and the exponent of generalised-mean
+pooling have names that begin with ``reid.``. The header has the encoder's settings. This file converts between a
+safetensors file and the content of a checkpoint; ``checkpoint.py`` loads both.
 """
 
 from __future__ import annotations
@@ -24,24 +24,24 @@ from spcl.inference.official_checkpoints import from_official, to_official
 
 SUFFIX = ".safetensors"
 REID_PREFIX = "reid."
-"""Of the names of all tensors that are not the trunk's."""
+"""The beginning of the names of all tensors outside the trunk."""
 
 _FACTS = "spcl"
 _PARTS = ("neck.", "embedding.", "pooling.")
 
 
 def is_weights_file(path: Path) -> bool:
-    """Whether a path names a file of this kind, or is one under another name."""
+    """Whether a path ends in ``.safetensors``, or is a safetensors file with another name."""
     return path.suffix.lower() == SUFFIX or (path.is_file() and is_safetensors(path))
 
 
 def write_weights_file(content: Mapping[str, Any], path: Path, header: Mapping[str, str]) -> None:
-    """Write the content of a checkpoint, aside and renamed.
+    """Write the content of a checkpoint as safetensors; the file is replaced atomically.
 
     Args:
         content: Content of a checkpoint with one domain, from ``checkpoint.checkpoint_of``.
-        path: The file.
-        header: What other programs should find in the header beside what is read back.
+        path: The file to write.
+        header: Further entries of the header, for other programs.
 
     Raises:
         InputError: If it cannot be written.
@@ -54,39 +54,42 @@ def write_weights_file(content: Mapping[str, Any], path: Path, header: Mapping[s
 
 
 def read_weights_file(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
-    """Read what ``write_weights_file`` has written.
+    """Read a file of ``write_weights_file``.
 
     Returns:
-        The content of a checkpoint, and the header that was given.
+        The content of a checkpoint, and the further entries of the header.
 
     Raises:
-        InputError: If there is no such file, it is broken, or it was not written by this package.
+        InputError: If the file does not exist, is damaged, or was not written by spcl.
     """
     if not path.is_file():
         found = sorted(entry.name for entry in path.parent.glob(f"*{SUFFIX}")) if path.parent.is_dir() else []
         hint = f"; in {path.parent} there are {', '.join(found)}" if found else ""
-        raise InputError(f"there is no weights file {path}{hint}")
+        raise InputError(f"there is no weights file {path}{hint}", code="no-such-checkpoint")
     try:
         kind = what_it_is(path)
         if kind is not None:
-            raise InputError(f"{path} cannot be read as safetensors: it is {kind}")
+            raise InputError(f"{path} cannot be read as safetensors: it is {kind}", code="wrong-file-kind")
         with safe_open(path, framework="pt") as file:
             header = dict(file.metadata() or {})
             tensors: dict[str, torch.Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except InputError:
         raise
     except (SafetensorError, OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read as safetensors: {first_line(error)}; is it whole?") from error
+        raise InputError(
+            f"{path} cannot be read as safetensors: {first_line(error)}; is it whole?", code="damaged-file"
+        ) from error
     header.pop("format", None)
     try:
         facts = json.loads(header.pop(_FACTS))
         is_timm = str(facts["encoder"]["arch"]).startswith("timm/")
     except (KeyError, ValueError, TypeError) as error:
         raise InputError(
-            f"{path} holds weights of a network and does not say what its encoder is: its header has no entry "
-            f"{_FACTS!r}, which spcl export writes. Give it to --pretrained, with --arch NAME of its network"
+            f"{path} holds weights of a network without the settings of an encoder: its header has no entry "
+            f"{_FACTS!r}, which spcl export writes. Give it to --pretrained, with --arch NAME of its network",
+            code="not-a-checkpoint",
         ) from error
-    state = {_our_name(name, is_timm): value for name, value in tensors.items()}
+    state = {_spcl_name(name, is_timm): value for name, value in tensors.items()}
     return {"state_dict": to_official(state), "epoch": 0, "best_mAP": 0.0, "spcl": facts}, header
 
 
@@ -97,14 +100,14 @@ def _name_in_file(name: str) -> str:
     return plain.removeprefix("trunk.").removeprefix("model.")
 
 
-def _our_name(name: str, is_timm: bool) -> str:
+def _spcl_name(name: str, is_timm: bool) -> str:
     if name.startswith(REID_PREFIX):
         return name.removeprefix(REID_PREFIX)
     return f"trunk.model.{name}" if is_timm else f"trunk.{name}"
 
 
 def _plain(value: Any) -> Any:
-    """NumPy scalars and arrays, and tensors, as plain values."""
+    """Convert NumPy scalars and arrays, and tensors, to plain values."""
     if hasattr(value, "tolist"):
         return value.tolist()
-    raise TypeError(f"a checkpoint says {value!r}, which is no plain value")
+    raise TypeError(f"a checkpoint contains {value!r}, which cannot be written as JSON")

@@ -9,7 +9,7 @@ from typing import Any
 from spcl.config import to_values
 from spcl.data.augment import TrainAugmentation
 from spcl.data.batches import Share
-from spcl.inference.evaluation import EvaluationResult, evaluate_encoder
+from spcl.inference.evaluation import EvaluationResult, RankingSettings, evaluate_encoder
 from spcl.inference.query_checks import can_evaluate
 from spcl.records import cameras_of
 from spcl.reporting.console import MetricsFile, ReporterListener
@@ -93,7 +93,7 @@ def evaluate_run(run: Run, *, num_hits: int = 0) -> EvaluationResult:
         lambda records: make_store(run.config, records),
         run.runtime,
         run.session.report,
-        num_hits=num_hits,
+        RankingSettings(num_hits=num_hits),
     )
 
 

@@ -19,7 +19,7 @@ from spcl.atomic_files import written_aside
 from spcl.data.image_files import what_is_there
 from spcl.errors import InputError, first_line
 from spcl.inference.checkpoint import add_facts
-from spcl.inference.embedding import EmbeddedImages, Encoder, embed_records
+from spcl.inference.embedding import EmbeddedImages, EmbedSettings, Encoder, embed_records
 from spcl.inference.encoder_choice import RememberedEncoder
 from spcl.inference.encoder_origin import FACT as ENCODER_FACT
 from spcl.inference.encoder_origin import EncoderOrigin
@@ -130,7 +130,9 @@ def calibrate(
         )
     chosen = _blocks(len(records), _MOST_IMAGES, generator(seed, "images to calibrate"))
     some = [records[row] for row in chosen.tolist()]
-    embedded = embed_records(encoder, some, runtime=runtime, report=report, num_threads=num_threads, flip=flip)
+    embedded = embed_records(
+        encoder, some, EmbedSettings(runtime=runtime, num_threads=num_threads, flip=flip), report=report
+    )
     rng = generator(seed, "pairs to calibrate")
     if labelled:
         pairs = labelled_pairs(embedded, rng)
