@@ -190,6 +190,8 @@ def test_identities_of_folders(folder, capsys):
     ("words", "message"),
     [
         (["embed", "0.pth.tar", "crops"], "[missing-argument]"),
+        (["embed", "0.pth.tar", "crops", "-o", "f.npy", "--key", "content"], "[option-does-not-apply]"),
+        (["embed", "0.pth.tar", "crops", "--gallery", "g", "--overwrite"], "[option-does-not-apply]"),
         (["embed", "0.pth.tar", "crops", "-o", "f.txt"], "ends in .parquet or .npy"),
         (["embed", "0.pth.tar", "nowhere", "-o", "f.npy"], "there are no images at nowhere"),
         (["embed", "2.pth.tar", "crops", "-o", "f.npy"], "[no-such-checkpoint]"),

@@ -241,6 +241,7 @@ def test_features_that_do_not_fit(gallery, features, code):
         ({"columns": {"hash": [1, 2**63]}}, "number-too-large", "'hash' holds 9223372036854775808"),
         ({"columns": {"size": [2**60 + 1, 1.5]}}, "number-too-large", "'size' holds 1152921504606846977"),
         ({"columns": {"size": [1, "x"]}}, "mixed-column", "(int, str)"),
+        ({"identities": ["a", "b"], "columns": {"identity": ["c", "d"]}}, "column-given-twice", "'identity'"),
         ({"fingerprint": "y"}, "encoder-mismatch", "y"),
     ],
 )

@@ -4,6 +4,7 @@ from spcl.gallery import rows_file
 from spcl.gallery.gallery import Gallery
 from spcl.gallery.snapshot import Snapshot
 from tests.gallery.features import unit_rows
+from tests.input_errors import input_error
 
 NAMES = [f"/images/{number}.jpg" for number in range(40)]
 
@@ -61,3 +62,17 @@ def test_a_damaged_copy_is_not_used_and_a_large_gallery_has_none(gallery, featur
     monkeypatch.setattr(rows_file, "MOST_VALUES", 39 * 8)
     gallery.tidy()
     assert not file.exists()
+
+
+def test_counts_and_cameras_follow_the_writes(gallery, features):
+    gallery.clear(["identity"], "path is not null")
+    gallery.tidy()
+    with input_error("no-identities"):
+        gallery.enrolled()
+    assert (gallery.cameras(), gallery.count("identity is not null")) == (["0", "1"], 0)
+    gallery.add_features(features, NAMES, identities=[n // 10 for n in range(40)])
+    gallery.add_features(features[:1], ["/images/new.jpg"], cameras=[7])
+    gallery.tidy()
+    assert gallery.cameras() == ["0", "1", "7"]
+    assert gallery.count("identity is not null") == 40
+    assert gallery.enrolled().identities == ("0", "1", "2", "3")

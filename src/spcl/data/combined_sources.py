@@ -90,7 +90,7 @@ def combined_sources(text: str, load: Callable[[str], ReIDDataset]) -> ReIDDatas
             f"{source}: {len(dataset.train)} images of {len(found)} identities"
             + (f", {len(seen)} camera(s)" if seen else ", cameras unknown")
         )
-        notes += [f"{source}: {note}" for note in dataset.notes if not note.startswith("no query and gallery")]
+        notes += [f"{source}: {note}" for note in dataset.notes]
     if not know_cameras and cameras:
         notes.append("cameras are not used: not every image of every source has one")
     return ReIDDataset(

@@ -126,10 +126,7 @@ def split_for_evaluation(dataset: ReIDDataset, *, seed: int = 0) -> ReIDDataset:
         query=tuple(record for row, record in enumerate(labelled) if row in queries),
         gallery=tuple(record for row, record in enumerate(labelled) if row not in queries),
         protocol="market1501" if known else "no-camera",
-        notes=(
-            *(note for note in dataset.notes if not note.startswith("no query and gallery")),
-            "queries and gallery were drawn from the training split",
-        ),
+        notes=(*dataset.notes, "queries and gallery were drawn from the training split"),
     )
 
 
@@ -160,16 +157,11 @@ def _dataset(folder: Path, named: Mapping[str, NamedImages], notes: tuple[str, .
                 for path, name in (zip(part.files, part.names, strict=True) if part else ())
             )
     known = None not in cameras.numbers
-    more = list(cameras.notes)
-    if not known:
-        more.append("cameras are unknown: the sampler draws freely")
-    if not splits["query"]:
-        more.append("no query and gallery: it can be trained on, not evaluated")
     return ReIDDataset(
         folder.name,
         splits["train"],
         splits["query"],
         splits["gallery"],
         protocol="market1501" if known else "no-camera",
-        notes=(*notes, *more),
+        notes=(*notes, *cameras.notes),
     )

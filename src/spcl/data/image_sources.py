@@ -27,9 +27,6 @@ from spcl.records import Record
 
 Source = str | Path | Sequence[str | Path]
 
-_OF_TRAINING = ("cameras are unknown", "no query and gallery")
-"""How notes begin that are of use to training and evaluation alone."""
-
 
 def images_of(
     source: Source,
@@ -147,7 +144,7 @@ def _of_dataset(
     splits = ("train",) * len(dataset.train) + ("query",) * len(dataset.query) + ("gallery",) * len(dataset.gallery)
     if not (dataset.query or dataset.gallery):
         splits = ("",) * len(records)
-    notes = [note for note in dataset.notes if not note.startswith(_OF_TRAINING)]
+    notes = list(dataset.notes)
     if loaded.listed is not None:
         columns = columns_of(loaded.listed, dataset)
     else:

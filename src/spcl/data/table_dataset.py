@@ -92,14 +92,13 @@ def dataset_of(name: str, listed: ListedImages, *, keep_missing: bool = False) -
         numbers = of_train if split == "train" else of_test
         splits[split].append(Record(path, numbers.get(identity or ""), camera_numbers.get(camera or "")))
     known = None not in cameras
-    notes = () if known else ("cameras are unknown for some images: the sampler draws freely among them",)
     return ReIDDataset(
         name,
         tuple(splits["train"]),
         tuple(splits["query"]),
         tuple(splits["gallery"]),
         protocol="market1501" if known else "no-camera",
-        notes=(*listed.notes, *notes),
+        notes=tuple(listed.notes),
     )
 
 

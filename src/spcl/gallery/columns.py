@@ -64,10 +64,18 @@ def columns_by_name(
 ) -> dict[str, Sequence[Any]]:
     """The given columns by their names in a gallery; a column that is None is left out.
 
-    A column of ``columns`` called ``identity``, ``camera`` or ``time`` is used where its own argument is None.
+    Raises:
+        InputError: If ``columns`` has a column called ``identity``, ``camera`` or ``time`` whose own argument is given.
     """
     given = {"identity": identities, "camera": cameras, "time": times}
-    return dict(columns or {}) | {name: values for name, values in given.items() if values is not None}
+    own = {name: values for name, values in given.items() if values is not None}
+    for name in own:
+        if name in (columns or {}):
+            raise InputError(
+                f"the column {name!r} is given twice, by its own argument and among the columns; give it once",
+                code="column-given-twice",
+            )
+    return dict(columns or {}) | own
 
 
 def vector_type(dim: int) -> pa.DataType:
@@ -101,8 +109,7 @@ def described(
         cameras: Text or numbers, None where unknown; placeholders become None.
         times: ``datetime``, NumPy or pandas times, text in ISO 8601 or EXIF's form, or Unix seconds or milliseconds
             throughout; None where unknown. Times with a zone become UTC.
-        columns: Further columns by name. A column called ``identity``, ``camera`` or ``time`` is used where its own
-            argument is None.
+        columns: Further columns by name; also ``identity``, ``camera`` and ``time``, instead of their own arguments.
 
     Returns:
         The columns path, identity, camera and time, then the further columns in their order.

@@ -51,11 +51,21 @@ class EmbeddingRequest:
     encoding: EncodeOptions = field(default_factory=EncodeOptions)
 
     def __post_init__(self) -> None:
-        """Raise an ``InputError`` if neither a file nor a gallery is given."""
+        """Raise an ``InputError`` if there is no output, or an option is for an output that is not given."""
         if not self.output and not self.gallery:
             raise InputError(
                 "the features have no output: give -o features.parquet, --gallery FOLDER, or both",
                 code="missing-argument",
+            )
+        if self.key and not self.gallery:
+            raise InputError(
+                f"--key {self.key} is for a gallery, and none is given: add --gallery FOLDER, or leave it out",
+                code="option-does-not-apply",
+            )
+        if self.overwrite and not self.output:
+            raise InputError(
+                "--overwrite is for a features file, and none is given: add -o features.parquet, or leave it out",
+                code="option-does-not-apply",
             )
 
 

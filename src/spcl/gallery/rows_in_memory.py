@@ -6,6 +6,7 @@ LanceDB takes as long to load as torch; one search among some thousand vectors d
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import count
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +15,8 @@ from numpy.typing import NDArray
 from spcl.gallery.columns import KEY, VECTOR, vectors_of
 from spcl.gallery.enrolment import HAS_IDENTITY
 from spcl.gallery.snapshot import ROW_ID, ROWS_AT_ONCE, Snapshot
+
+_NUMBERS = count(1)
 
 
 class RowsInMemory(Snapshot):
@@ -30,7 +33,8 @@ class RowsInMemory(Snapshot):
         self.has_keys = True
         self.schema = table.schema.remove(table.schema.get_field_index(KEY))
         self.dim = self.schema.field(VECTOR).type.list_size
-        self.version = 0
+        # Negative, so that no version of a table has the same number; counts are remembered by it.
+        self.version = -next(_NUMBERS)
 
     def count(self, where: str | None = None) -> int:
         """Count the rows, or those with an identity."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from spcl.errors import InputError
+
 if TYPE_CHECKING:
     from spcl.runtime import Runtime
 
@@ -29,6 +31,21 @@ class EncoderChoice:
     pretrained: str = "auto"
     domain: str = "target"
     pixel_range: str = "auto"
+
+    def __post_init__(self) -> None:
+        """Raise an ``InputError`` for options of a network without a checkpoint beside a checkpoint."""
+        others = {
+            "imagenet": self.imagenet,
+            f"pretrained {self.pretrained}": self.pretrained != "auto",
+            f"pixel_range {self.pixel_range}": self.pixel_range != "auto",
+        }
+        given = [name for name, is_given in others.items() if is_given]
+        if self.checkpoint and given:
+            raise InputError(
+                f"{given[0]} is for a network without a checkpoint, and the checkpoint {self.checkpoint} is given; "
+                "give one of both",
+                code="option-contradiction",
+            )
 
     @property
     def is_open(self) -> bool:

@@ -12,6 +12,7 @@ import torch
 from spcl.data.catalogue import load_dataset
 from spcl.data.folder_dataset import split_for_evaluation
 from spcl.data.image_store import ImageStore
+from spcl.errors import InputError
 from spcl.inference.embedding import Encoder, load_encoder
 from spcl.inference.encode_options import EncodeOptions
 from spcl.inference.evaluation import EvaluationResult, RankingSettings, evaluate_encoder
@@ -40,7 +41,7 @@ def evaluate(
         data: A registered name or a path; a labelled folder without queries is split into queries and gallery.
         protocol: How matches count: ``market1501``, ``vehicleid`` or ``no-camera``; None: the data set's protocol.
         rerank: Whether to evaluate a second time after k-reciprocal re-ranking.
-        domain: Domain of the checkpoint whose batch norm is used: ``target`` or ``source``.
+        domain: Domain of the checkpoint whose batch norm is used: ``target`` or ``source``; an encoder has only one.
         arch: Architecture; needed only for a checkpoint that does not contain it.
         options: How images are found, read and encoded; None: the defaults.
 
@@ -53,6 +54,7 @@ def evaluate(
 
     Cost: one pass over the images, and queries x gallery similarities.
     """
+    _check_loaded_encoder(checkpoint, domain, arch)
     options = options or EvaluationOptions()
     request = EvaluationRequest(
         data,
@@ -77,6 +79,17 @@ def evaluate(
 
     dataset, network = runtime.together(inputs)
     return evaluate_network(network, dataset, request, runtime, SilentReporter())
+
+
+def _check_loaded_encoder(checkpoint: str | Path | Encoder, domain: str, arch: str | None) -> None:
+    """Raise an ``InputError`` if an encoder is given with options that are used when a checkpoint is loaded."""
+    if isinstance(checkpoint, Encoder) and (arch is not None or domain not in ("target", checkpoint.domain)):
+        option = f"arch={arch!r}" if arch is not None else f"domain={domain!r}"
+        raise InputError(
+            f"{option} is for a checkpoint, and a loaded encoder is given: give the checkpoint, or give {option} to "
+            "load_encoder",
+            code="option-does-not-apply",
+        )
 
 
 def dataset_to_evaluate(request: EvaluationRequest) -> ReIDDataset:

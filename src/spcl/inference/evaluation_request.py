@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from spcl.data.source_options import SourceOptions
-from spcl.errors import require
+from spcl.errors import InputError, require
 from spcl.inference.encode_options import ComputeOptions, EncodeOptions
 
 
@@ -91,3 +91,12 @@ class EvaluationRequest(EvaluationSettings):
     rerank: bool = False
     encoding: EncodeOptions = field(default_factory=EncodeOptions, kw_only=True)
     expected: ExpectedCheckpoint = field(default_factory=ExpectedCheckpoint, kw_only=True)
+
+    def __post_init__(self) -> None:
+        """Raise an ``InputError`` for a number that is too small, or properties of a checkpoint that is not given."""
+        super().__post_init__()
+        if self.expected != ExpectedCheckpoint() and not self.encoding.encoder.checkpoint:
+            raise InputError(
+                "properties of a checkpoint are expected, and no checkpoint is given: give one, or leave expected out",
+                code="option-does-not-apply",
+            )

@@ -182,6 +182,14 @@ def _encoder_settings(config: Recipe, domains: tuple[str, ...]) -> EncoderSettin
     )
 
 
+def _note_of_unknown_cameras(dataset: ReIDDataset) -> list[str]:
+    """A note on training images without a camera, which the sampler cannot draw by camera."""
+    unknown = sum(record.camera is None for record in dataset.train)
+    if not unknown:
+        return []
+    return [f"{unknown} of {len(dataset.train)} training images have no camera: the sampler draws freely among them"]
+
+
 def _describe(run: Run, weights: str) -> None:
     """Report the data, the network and the device."""
     report = run.session.report
@@ -190,7 +198,7 @@ def _describe(run: Run, weights: str) -> None:
             continue
         test = f", {len(dataset.query)} queries, {len(dataset.gallery)} gallery images" if dataset.query else ""
         report.say(f"{title}: {dataset.name}, {len(dataset.train)} training images{test if title == 'target' else ''}")
-        for note in dataset.notes:
+        for note in (*dataset.notes, *_note_of_unknown_cameras(dataset)):
             report.say(f"  note: {note}")
     if run.slots.num_source_classes:
         report.say(f"source classes: {run.slots.num_source_classes}")
