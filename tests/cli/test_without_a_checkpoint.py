@@ -11,7 +11,6 @@ import torch
 
 from spcl.cli.encoder_flags import names_checkpoint
 from spcl.cli.main import main
-from spcl.errors import InputError
 from spcl.gallery.gallery import Gallery
 from spcl.gallery.gallery_encoder import remembered_encoder
 from spcl.inference import encoder_choice
@@ -21,6 +20,7 @@ from spcl.nn import imagenet_weights
 from spcl.nn.encoder_network import EncoderNetwork, EncoderSettings
 from tests.cli.test_commands import refused
 from tests.fakes import draw
+from tests.input_errors import input_error
 
 FAST = ["--device", "cpu", "--workers", "2"]
 OTHERS = ["--arch", "timm/test_resnet", "--pretrained", "w.pth"]
@@ -245,5 +245,5 @@ def test_an_origin_of_another_version_is_an_error():
     from spcl.inference.encoder_origin import EncoderOrigin
 
     assert EncoderOrigin.of_facts({}) is None
-    with pytest.raises(InputError, match="in a way that is not known"):
+    with input_error("version-not-supported", "colour"):
         EncoderOrigin.of_facts({"encoder": {"colour": "red"}})
