@@ -7,4 +7,4 @@ from spcl.cli.main import run_guarded
 from spcl.cli.official import train_uda
 
 if __name__ == "__main__":
-    run_guarded(train_uda)
+    run_guarded(train_uda, ends_process=True)

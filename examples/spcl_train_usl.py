@@ -7,4 +7,4 @@ from spcl.cli.main import run_guarded
 from spcl.cli.official import train_usl
 
 if __name__ == "__main__":
-    run_guarded(train_usl)
+    run_guarded(train_usl, ends_process=True)

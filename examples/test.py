@@ -7,4 +7,4 @@ from spcl.cli.main import run_guarded
 from spcl.cli.official import evaluate
 
 if __name__ == "__main__":
-    run_guarded(evaluate)
+    run_guarded(evaluate, ends_process=True)

@@ -1,10 +1,15 @@
-"""Ctrl-C while a command works: exit code 130, one line, nothing half-written, and the command then runs through."""
+"""Ctrl-C and SIGTERM while a command works: exit code 130 or 143, one line, nothing half-written.
+
+The stop comes inside this process, when a file is written and not yet in its place. Tests marked slow press Ctrl-C on a
+terminal of another process.
+"""
 
 from __future__ import annotations
 
 import io
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -37,24 +42,30 @@ RUN_FILES = {"adaptation.json", "adapted.pth.tar", "checkpoint.pth.tar", "config
 
 @pytest.fixture(scope="module")
 def crops(tmp_path_factory):
-    """A small folder of crops, and a large one that keeps a command busy for many seconds."""
+    """A small folder of crops, in folders by identity, and a checkpoint."""
     folder = tmp_path_factory.mktemp("interrupt")
     write_checkpoint(folder / "c.pth.tar")
     for number in range(24):
         draw(folder / "small" / f"{number:02d}.png", number // 6, number)
-    shutil.copytree(folder / "small", folder / "large")
-    noise = np.random.default_rng(0).integers(0, 256, (800, 800, 3), dtype=np.uint8)
-    Image.fromarray(noise).save(folder / "large/slow000.png", compress_level=1)
-    for number in range(1, 1000):
-        os.link(folder / "large/slow000.png", folder / f"large/slow{number:03d}.png")
     return folder
 
 
+@pytest.fixture(scope="module")
+def large(crops):
+    """A large folder of crops, which keeps a command busy for many seconds."""
+    shutil.copytree(crops / "small", crops / "large")
+    noise = np.random.default_rng(0).integers(0, 256, (800, 800, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(crops / "large/slow000.png", compress_level=1)
+    for number in range(1, 1000):
+        os.link(crops / "large/slow000.png", crops / f"large/slow{number:03d}.png")
+    return crops / "large"
+
+
 @pytest.fixture
-def folder(crops, tmp_path, monkeypatch):
+def folder(crops, large, tmp_path, monkeypatch):
     """A folder to work in, whose ``crops`` are the large ones."""
     shutil.copy(crops / "c.pth.tar", tmp_path)
-    (tmp_path / "crops").symlink_to(crops / "large")
+    (tmp_path / "crops").symlink_to(large)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -108,25 +119,19 @@ def use_the_small_crops(crops: Path, folder: Path) -> None:
 slow = pytest.mark.slow
 
 
+@slow
 @pytest.mark.parametrize(
     ("command", "begun", "written"),
     [
         ("embed c.pth.tar crops -o out/f.parquet --workers 1", "images", {"out/f.parquet"}),
-        pytest.param(
-            "embed c.pth.tar crops -o out/f.npy --workers 1",
-            "images",
-            {"out/f.npy", "out/f.paths.txt"},
-            marks=slow,
-        ),
+        ("embed c.pth.tar crops -o out/f.npy --workers 1", "images", {"out/f.npy", "out/f.paths.txt"}),
         (
             f"cluster crops -o out {SMALL_NETWORK} --workers 1",
             "features",
             {"out/groups.csv", "out/groups.png", "out/summary.json"},
         ),
-        pytest.param(
-            f"suggest crops --picture out/p.png {SMALL_NETWORK} --workers 1", "features", {"out/p.png"}, marks=slow
-        ),
-        pytest.param("export c.pth.tar out/e.onnx --images small", "writing", {"out/e.onnx"}, marks=slow),
+        (f"suggest crops --picture out/p.png {SMALL_NETWORK} --workers 1", "features", {"out/p.png"}),
+        ("export c.pth.tar out/e.onnx --images small", "writing", {"out/e.onnx"}),
     ],
 )
 def test_nothing_half_written(crops, folder, command, begun, written):
@@ -275,3 +280,140 @@ def test_a_stop_before_results_leaves_no_folder(crops, tmp_path, monkeypatch):
         main(["cluster", str(crops / "small"), "-o", str(tmp_path / "new/out"), *SMALL_NETWORK.split()])
     assert ended.value.code == 130
     assert not list(tmp_path.iterdir())
+
+
+TRAINING = f"--epochs 1 --iters 2 {SMALL_STEPS}"
+WRITERS = {
+    "embed c.pth.tar labelled.csv -o out/f.parquet": 0,
+    "embed c.pth.tar labelled.csv -o out/f.npy": 0,
+    "embed c.pth.tar labelled.csv --gallery out/g": 0,
+    "search c.pth.tar labelled.csv small/00.png -o out/s.csv": 0,
+    "identify c.pth.tar labelled.csv small/00.png -o out/i.csv --false-match-rate 0.5": 0,
+    "evaluate c.pth.tar labelled.csv --per-query out/q.csv": 0,
+    f"suggest small --picture out/p.png {SMALL_NETWORK}": 0,
+    f"cluster small -o out/groups {SMALL_NETWORK}": 1,
+    "calibrate c.pth.tar labelled.csv --labels -o out/c.json": 0,
+    "export c.pth.tar out/e.safetensors": 0,
+    f"train small --logs-dir out/run --height 32 --width 16 {SMALL_NETWORK} {TRAINING}": 1,
+    f"adapt c.pth.tar small --logs-dir out/run {TRAINING}": 1,
+    "sweep quick small --seed 1 2 --logs-dir out/s --set network.arch=timm/test_resnet network.pretrained=none "
+    "data.height=32 data.width=16 schedule.epochs=1 schedule.iters=2 schedule.batch_size=8 labels.k1=6 labels.k2=2": 1,
+}
+"""Commands that write, and how many files are in their place when the stop comes; the next one is complete."""
+
+
+@pytest.fixture
+def small_folder(crops, tmp_path, monkeypatch):
+    """A folder to work in: the small crops, and a table of them with identities."""
+    shutil.copy(crops / "c.pth.tar", tmp_path)
+    (tmp_path / "small").symlink_to(crops / "small")
+    rows = [f"small/{number:02d}.png,{number // 6}" for number in range(24)]
+    (tmp_path / "labelled.csv").write_text("\n".join(["path,identity", *rows]))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def stop_at(monkeypatch, number: int, stop) -> list[Path]:
+    """Call a function when file ``number`` (from 0) is complete beside its place; the files that were put there."""
+    replaced: list[Path] = []
+    original = Path.replace
+
+    def replace(self, target):
+        if len(replaced) == number:
+            stop()
+        replaced.append(Path(target))
+        return original(self, target)
+
+    monkeypatch.setattr(Path, "replace", replace)
+    return replaced
+
+
+def press_ctrl_c() -> None:
+    raise KeyboardInterrupt
+
+
+def terminate() -> None:
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+@pytest.mark.parametrize("command", WRITERS)
+def test_a_stop_leaves_whole_files_only(small_folder, monkeypatch, capsys, command):
+    before = files_below(small_folder)
+    checkpoint = (small_folder / "c.pth.tar").read_bytes()
+    with monkeypatch.context() as patched:
+        replaced = stop_at(patched, WRITERS[command], press_ctrl_c)
+        with pytest.raises(SystemExit) as ended:
+            main(shlex.split(command))
+    assert ended.value.code == 130
+    shown = capsys.readouterr()
+    assert shown.err.endswith("\nstopped\n")
+    assert "Traceback" not in shown.out + shown.err
+    left = files_below(small_folder) - before
+    assert not [name for name in left if name.endswith(".tmp")]
+    # A gallery and the metrics of a run are added to in place, row by row.
+    whole = {str(path.absolute()) for path in replaced}
+    assert all(str(small_folder / name) in whole or "/g/" in name or "metrics" in name for name in left)
+    assert (small_folder / "c.pth.tar").read_bytes() == checkpoint
+
+
+def test_sigterm_stops_as_ctrl_c_does(small_folder, monkeypatch, capsys):
+    before, handler = files_below(small_folder), signal.getsignal(signal.SIGTERM)
+    with monkeypatch.context() as patched:
+        stop_at(patched, 0, terminate)
+        with pytest.raises(SystemExit) as ended:
+            main(["search", "c.pth.tar", "labelled.csv", "small/00.png", "-o", "out/s.csv"])
+    assert ended.value.code == 143
+    assert capsys.readouterr().err == "\nstopped\n"
+    assert files_below(small_folder) == before
+    assert signal.getsignal(signal.SIGTERM) is handler
+
+
+def test_sigterm_in_training_saves_the_step(small_folder, monkeypatch, capsys):
+    """As Ctrl-C: the step is finished and saved, and --resume goes on from it."""
+    from spcl.training import loop
+
+    command = f"train small --logs-dir run --height 32 --width 16 {SMALL_NETWORK} {TRAINING}".split()
+    original = loop.step
+
+    def step(*arguments, **named):
+        terminate()
+        return original(*arguments, **named)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(loop, "step", step)
+        with pytest.raises(SystemExit) as ended:
+            main(command)
+    assert ended.value.code == 143
+    assert "the same command with --resume continues" in capsys.readouterr().out
+    assert (small_folder / "run/resume.pt").exists()
+    main([*command, "--resume"])
+    assert (small_folder / "run/checkpoint.pth.tar").exists()
+
+
+_PRESSED_TWICE = """
+import os, signal, threading, time
+from spcl.cli.main import run_guarded
+
+def program():
+    threading.Thread(target=time.sleep, args=(60,)).start()
+    raise KeyboardInterrupt
+
+def again():
+    time.sleep(0.5)
+    os.kill(os.getpid(), signal.SIGINT)
+
+threading.Thread(target=again).start()
+run_guarded(program, ends_process=True)
+"""
+
+
+def test_a_second_ctrl_c_ends_at_once():
+    """Also while threads that work are waited for."""
+    done = subprocess.run(
+        [sys.executable, "-c", _PRESSED_TWICE],
+        capture_output=True,
+        text=True,
+        timeout=50,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    assert (done.returncode, done.stderr) == (130, "\nstopped\n")

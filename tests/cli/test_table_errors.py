@@ -23,6 +23,18 @@ COMMANDS = (
     "export c.pth x.onnx --images {}",
 )
 
+BEFORE_TORCH = {
+    "train a.jpg --from-checkpoint c.pth --epoch 3": "unknown-flag",
+    "train a.jpg --from-checkpoint c.pth --epochs x": "bad-value",
+    "train a.jpg --from-checkpoint c.pth --epochs 0": "setting-out-of-range",
+    "train names.csv --from-checkpoint c.pth": "no-such-column",
+    "train a.jpg --from-checkpoint c.pth --source gone.tsv": "missing-images",
+    "compare c.pth names.csv a.jpg": "not-an-image",
+    "compare a.jpg gone.tsv": "not-an-image",
+    "compare a.jpg gone.jpg": "no-such-file",
+}
+"""Commands that are refused without torch, and the codes."""
+
 _SCRIPT = """
 import contextlib, io, json, sys
 
@@ -59,14 +71,18 @@ def test_no_command_imports_what_computes_for_a_mistake_in_a_table(tmp_path):
     words.append(["embed", "c.pth", "names.csv", "--columns", "path=file", "--gallery", "g"])
     words.append(["embed", "c.pth", "names.csv", "--columns", "path=datei", "--gallery", "g"])
     words.append(["train", "a.jpg", "--source", "none.csv"])
+    words += [line.split() for line in BEFORE_TORCH]
     run = subprocess.run(
         [sys.executable, "-c", _SCRIPT, json.dumps(words)], cwd=tmp_path, capture_output=True, text=True, check=True
     )
     found = json.loads(run.stdout)
-    for command, (code, said) in zip(words[:-3], found, strict=False):
+    num_tables = len(COMMANDS) * 2
+    for command, (code, said) in zip(words[:num_tables], found, strict=False):
         message = "has no column 'path'" if "names.csv" in command else "1 of 1 listed images are missing"
         assert code == 2 and message in " ".join(said.split()), (command, code, said)
-    times, columns, missing = (" ".join(said.split()) for _, said in found[-3:])
+    for command, (code, said) in zip(BEFORE_TORCH, found[num_tables + 3 :], strict=True):
+        assert code == 2 and f"[{BEFORE_TORCH[command]}]" in said, (command, code, said)
+    times, columns, missing = (" ".join(said.split()) for _, said in found[num_tables : num_tables + 3])
     assert "there is no table none.csv" in missing
     assert "'now' in line 2 of names.csv, which is no time" in times and "--time-format" in times
     assert "has no column 'datei'; it has file, time" in columns

@@ -12,6 +12,8 @@ import tyro
 
 from spcl.cli.encoder_flags import CheckpointWord, EncoderOptions
 from spcl.cli.options import checked_rate, parsed
+from spcl.data.image_files import what_is_there
+from spcl.data.table_dataset import SUFFIXES
 from spcl.errors import InputError
 from spcl.reporting.console import ConsoleReporter, Reporter, SilentReporter
 from spcl.verification.compare_images import ComparisonRequest, compare_images
@@ -57,9 +59,13 @@ class Compare(EncoderOptions):
         """Check the shared options, then the rate, and that there are two images."""
         super().check()
         checked_rate(self.false_match_rate)
-        for given in (self.first, self.second):
-            if Path(given).is_dir():
+        for given in map(Path, (self.first, self.second)):
+            if given.is_dir():
                 raise InputError(f"{given} is a folder; give one image", code="not-an-image")
+            if not given.exists():
+                raise InputError(f"there is no image {given}: {what_is_there(given)}", code="no-such-file")
+            if given.suffix.lower() in SUFFIXES:
+                raise InputError(f"{given} is a table; give one image", code="not-an-image")
 
     def request(self) -> ComparisonRequest:
         """What is asked for."""

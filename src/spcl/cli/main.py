@@ -1,7 +1,7 @@
 """``spcl COMMAND ...``: finds the command, and turns every error of the user's into one clear message.
 
 Exit codes: 0 done; 1 another process of the run is gone; 2 the input cannot be used (the message says what to do);
-130 stopped with Ctrl-C.
+130 stopped with Ctrl-C; 143 stopped by SIGTERM.
 """
 
 from __future__ import annotations
@@ -9,11 +9,14 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from difflib import get_close_matches
 from importlib import import_module
 from io import TextIOWrapper, UnsupportedOperation
+from types import FrameType
 
 from spcl._version import __version__
 from spcl.errors import InputError, first_line
@@ -58,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command of the command line; exits the process."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     # Loading a command takes seconds, in which Ctrl-C is no error either.
-    run_guarded(lambda: _run(words))
+    run_guarded(lambda: _run(words), ends_process=arguments is None)
 
 
 def _run(words: list[str]) -> None:
@@ -75,11 +78,51 @@ def _run(words: list[str]) -> None:
     import_module(f"spcl.cli.{words[0]}").main(words[1:])
 
 
-def run_guarded(program: Callable[[], None]) -> None:
+@contextmanager
+def _sigterm_as_ctrl_c() -> Iterator[list[bool]]:
+    """A block that SIGTERM stops as Ctrl-C does, training after its step; the list is not empty then."""
+    terminated: list[bool] = []
+
+    def stop(signum: int, frame: FrameType | None) -> None:
+        terminated.append(True)
+        on_ctrl_c = signal.getsignal(signal.SIGINT)
+        # Where Ctrl-C is ignored, in the background of a shell, SIGTERM is not.
+        if not callable(on_ctrl_c):
+            raise KeyboardInterrupt
+        on_ctrl_c(signum, frame)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield terminated
+        return
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield terminated
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def run_guarded(program: Callable[[], None], *, ends_process: bool = False) -> None:
     """Run a program; the user's errors become a message and exit code 2, Ctrl-C becomes exit code 130.
 
     If a process of a distributed run is terminated, or another process has ended, it prints how to resume.
+
+    Args:
+        program: What is run.
+        ends_process: The process ends with the program, so that a second Ctrl-C may end it at once.
     """
+    if launched().size > 1:
+        _run_guarded(program, ends_process=ends_process)
+        return
+    with _sigterm_as_ctrl_c() as terminated:
+        try:
+            _run_guarded(program, ends_process=ends_process)
+        except SystemExit as ended:
+            if terminated and ended.code == 130:
+                raise SystemExit(143) from None
+            raise
+
+
+def _run_guarded(program: Callable[[], None], *, ends_process: bool) -> None:
     size, rank, local_rank = launched()
     has_others = size > 1
     if has_others:
@@ -117,6 +160,9 @@ def run_guarded(program: Callable[[], None]) -> None:
             _wait_to_be_ended()
         raise
     except KeyboardInterrupt:
+        if ends_process and threading.current_thread() is threading.main_thread():
+            # Threads that still work are waited for on exit.
+            signal.signal(signal.SIGINT, lambda *_: os._exit(130))
         print("\nstopped", file=sys.stderr)
         raise SystemExit(130) from None
     except BrokenPipeError:

@@ -12,10 +12,8 @@ import tyro
 
 from spcl.cli.computing import ComputingOptions
 from spcl.cli.options import parsed
+from spcl.cli.train import check_data_tables
 from spcl.config import load_recipe, overlay
-from spcl.data.combined_sources import sources_of
-from spcl.data.table_checks import check_tables
-from spcl.data.table_options import TableOptions
 from spcl.errors import InputError
 from spcl.experiments.plan import PlannedRun, parsed_settings, plan
 from spcl.experiments.sweep import TABLE_NAMES, SweepOptions, SweepResult, run_sweep
@@ -114,12 +112,7 @@ def gathered(arguments: Sequence[str], flag: str, belongs: Callable[[str], bool]
 def _check_data(planned: Sequence[PlannedRun]) -> None:
     """Read tables before what computes is loaded: of all runs, for data may be swept over, too."""
     for data in {run.recipe.data: None for run in planned}:
-        check_tables(
-            *filter(None, (data.target, *(sources_of(data.source) if data.source else ()))),
-            options=TableOptions(data.columns, data.time_format),
-            with_times=False,
-            keep_missing=data.on_broken == "skip",
-        )
+        check_data_tables(data)
 
 
 def _print(result: SweepResult, options: Sweep) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, ClassVar
 
@@ -12,7 +12,7 @@ import tyro
 from spcl.cli.computing import ComputingOptions
 from spcl.cli.flags import Flags, flags_of, recipe_of
 from spcl.cli.options import parsed
-from spcl.config import Recipe, load_config, load_recipe, overlay
+from spcl.config import DataConfig, Recipe, load_config, load_recipe, overlay
 from spcl.data.combined_sources import sources_of
 from spcl.data.table_checks import check_tables
 from spcl.data.table_options import TableOptions
@@ -79,13 +79,7 @@ def run_training_command(recipe: Recipe, *, resume: bool, or_start: bool = False
         or_start: Continue the run in the log folder if there is one.
         log: Names of experiment trackers.
     """
-    data = recipe.data
-    check_tables(
-        *filter(None, (data.target, *(sources_of(data.source) if data.source else ()))),
-        options=TableOptions(data.columns, data.time_format),
-        with_times=False,
-        keep_missing=data.on_broken == "skip",
-    )
+    check_data_tables(recipe.data)
 
     from spcl.runtime import end_processes
     from spcl.training_run.run_files import BEST_FILE, CHECKPOINT_FILE, holds_run
@@ -105,19 +99,40 @@ def run_training_command(recipe: Recipe, *, resume: bool, or_start: bool = False
     end_processes()
 
 
+def check_data_tables(data: DataConfig) -> None:
+    """Read the tables among source and target, before what computes is loaded.
+
+    Raises:
+        InputError: If a table cannot be used.
+    """
+    check_tables(
+        *filter(None, (data.target, *(sources_of(data.source) if data.source else ()))),
+        options=TableOptions(data.columns, data.time_format),
+        with_times=False,
+        keep_missing=data.on_broken == "skip",
+    )
+
+
 def parsed_recipe(arguments: Sequence[str]) -> tuple[Train, Recipe]:
     """The command line over the file over the checkpoint over the recipe; the last three are looked for first."""
     words = with_one_source(arguments)
     recipe = load_recipe(_value_of("--recipe", words, "spcl"))
     path = _value_of("--config", words, "")
-    in_file = load_config(Path(path), recipe).network.from_checkpoint if path else ""
-    checkpoint = _value_of("--from-checkpoint", words, in_file)
-    if checkpoint:
-        from spcl.training_run.train import over_checkpoint
+    in_file = load_config(Path(path), recipe) if path else recipe
+    checkpoint = _value_of("--from-checkpoint", words, in_file.network.from_checkpoint)
+    if not checkpoint:
+        return _over_recipe(words, in_file)
+    # Flags and tables first: reading a checkpoint loads torch.
+    options, plain = _over_recipe(words, in_file)
+    check_data_tables(replace(plain.data, target=options.data or plain.data.target))
 
-        recipe = over_checkpoint(recipe, checkpoint, _value_of("--arch", words, ""))
-    if path:
-        recipe = load_config(Path(path), recipe)
+    from spcl.training_run.train import over_checkpoint
+
+    recipe = over_checkpoint(recipe, checkpoint, _value_of("--arch", words, ""))
+    return _over_recipe(words, load_config(Path(path), recipe) if path else recipe)
+
+
+def _over_recipe(words: Sequence[str], recipe: Recipe) -> tuple[Train, Recipe]:
     options = parsed(Train, words, "spcl train", default=Train(settings=flags_of(recipe)), flat=True)
     return options, recipe_of(options.settings, recipe)
 
