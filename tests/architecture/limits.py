@@ -25,13 +25,8 @@ PUBLISHED = {"src/spcl/training_run/train.py: train (parameters)"}
 EXCEPTIONS = {
     "src/spcl/cli/main.py: run_guarded (function)",
     "src/spcl/cli/official.py (file)",
-    "src/spcl/gallery/gallery.py: add (parameters)",
-    "src/spcl/gallery/identify_images.py: identify_images (function)",
-    "src/spcl/gallery/readable_gallery.py (file)",
     "src/spcl/grouping/label_free_quality.py: label_free_quality (parameters)",
     "src/spcl/grouping/label_stage.py: check_label_stage (parameters)",
-    "src/spcl/inference/embedding.py: embed_parts (parameters)",
-    "src/spcl/inference/evaluation.py: evaluate_encoder (parameters)",
     "src/spcl/verification/calibrate.py: calibrate (parameters)",
     "src/spcl/verification/calibration.py (file)",
     "src/spcl/verification/identification.py (file)",

@@ -16,11 +16,11 @@ from spcl.errors import InputError
 from spcl.gallery.columns import KEY, ImageColumns, columns_by_name, described, path_text, with_vectors
 from spcl.gallery.enrolment import HAS_IDENTITY
 from spcl.gallery.filters import checked_filter, quoted
+from spcl.gallery.images_added_twice import merged_by_key
 from spcl.gallery.images_to_rows import embedded_rows, find_images
 from spcl.gallery.index import build_index, is_worth_it, needs_building, read_facts
 from spcl.gallery.keys import ImageKeys, KeyBy, check_identities_agree
 from spcl.gallery.readable_gallery import ReadableGallery
-from spcl.gallery.repeated_images import merged_by_key
 from spcl.gallery.result import Added
 from spcl.gallery.rows_file import write_copy
 from spcl.gallery.store import Store

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from spcl.data.image_key import kept_path
 from spcl.data.placeholders import note_of_a_dominant_identity
 from spcl.errors import InputError, require
-from spcl.gallery.queries import QueryRequest, opened
+from spcl.gallery.queries import QueryRequest, opened_request
 from spcl.gallery.result import Hit
 from spcl.reporting.console import Reporter, say_notes
 
@@ -143,7 +143,7 @@ def identify_images(request: IdentificationRequest, *, report: Reporter | None =
     from spcl.verification.calibrate import use_calibration
 
     where = request.where or None
-    with opened(request, purpose="named", where=where, report=report) as asked:
+    with opened_request(request, purpose="named", where=where, report=report) as asked:
         if request.calibration:
             use_calibration(asked.encoder, Path(request.calibration))
         asked.source.check_identities()

@@ -14,8 +14,8 @@ import numpy as np
 import pyarrow as pa
 
 from spcl.gallery.columns import KEY, VECTOR
+from spcl.gallery.images_added_twice import merged_by_key
 from spcl.gallery.keys import ImageKeys
-from spcl.gallery.repeated_images import merged_by_key
 from spcl.gallery.snapshot import Snapshot
 
 _ROWS_AT_ONCE = 8192

@@ -77,7 +77,9 @@ class OpenRequest:
 
 
 @contextmanager
-def opened(request: QueryRequest, *, purpose: str, where: str | None, report: Reporter | None) -> Iterator[OpenRequest]:
+def opened_request(
+    request: QueryRequest, *, purpose: str, where: str | None, report: Reporter | None
+) -> Iterator[OpenRequest]:
     """Find the queries, choose the encoder and open the gallery; no image is embedded yet.
 
     Args:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from spcl.data.image_key import kept_path
 from spcl.errors import require
-from spcl.gallery.queries import QueryRequest, opened
+from spcl.gallery.queries import QueryRequest, opened_request
 from spcl.gallery.result import Hit, SearchResult
 from spcl.reporting.console import Reporter
 
@@ -160,7 +160,7 @@ def search_images(request: SearchRequest, *, report: Reporter | None = None) -> 
     from spcl.gallery.filters import both, not_cameras
 
     where = both(not_cameras(request.camera_not), request.where or None)
-    with opened(request, purpose="searched for", where=where, report=report) as asked:
+    with opened_request(request, purpose="searched for", where=where, report=report) as asked:
         queries = asked.embed_queries()
         asked.source.fill()
         gallery = asked.source.gallery

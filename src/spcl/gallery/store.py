@@ -33,9 +33,9 @@ from spcl.gallery.folder import (
     make_folder,
     table_metadata,
 )
+from spcl.gallery.images_added_twice import filled_from
 from spcl.gallery.keys import ImageKeys
 from spcl.gallery.migration import with_keys
-from spcl.gallery.repeated_images import filled_from
 from spcl.gallery.rows_file import Copied, copied_facts, read_copy
 from spcl.gallery.rows_in_memory import RowsInMemory
 from spcl.gallery.snapshot import VECTOR_INDEX, Snapshot, facts_of

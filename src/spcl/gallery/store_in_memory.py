@@ -10,8 +10,8 @@ import pyarrow as pa
 
 from spcl.gallery.columns import OWN_COLUMNS, VECTOR, vector_type
 from spcl.gallery.folder import KEY_FIELD
+from spcl.gallery.images_added_twice import merged_by_key
 from spcl.gallery.keys import ImageKeys
-from spcl.gallery.repeated_images import merged_by_key
 from spcl.gallery.rows_in_memory import RowsInMemory
 from spcl.gallery.snapshot import Snapshot
 from spcl.gallery.store import Store, Written

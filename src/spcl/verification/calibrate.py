@@ -130,9 +130,8 @@ def calibrate(
         )
     chosen = _blocks(len(records), _MOST_IMAGES, generator(seed, "images to calibrate"))
     some = [records[row] for row in chosen.tolist()]
-    embedded = embed_records(
-        encoder, some, EmbedSettings(runtime=runtime, num_threads=num_threads, flip=flip), report=report
-    )
+    settings = EmbedSettings(runtime=runtime, num_threads=num_threads, flip=flip)
+    embedded = embed_records(encoder, some, settings, report=report)
     rng = generator(seed, "pairs to calibrate")
     if labelled:
         pairs = labelled_pairs(embedded, rng)
