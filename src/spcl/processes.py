@@ -14,7 +14,6 @@ from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
-from accelerate import PartialState
 from torch import Tensor
 
 from spcl.errors import InputError
@@ -59,6 +58,9 @@ class Processes:
         if not _has_others():
             return
         _require_devices(chosen)
+        # One process does not need it, and it takes a tenth of a second to load.
+        from accelerate import PartialState
+
         # Only Accelerate's state of the processes is used: a caller's Accelerator is not changed.
         state = PartialState(cpu=chosen.type == "cpu")
         if state.num_processes == 1 and "LOCAL_RANK" not in os.environ:

@@ -4,6 +4,8 @@ import sys
 import numpy as np
 
 from spcl.gallery.gallery import Gallery
+from spcl.inference.checkpoint import checkpoint_of, save_atomically
+from spcl.nn.encoder_network import EncoderNetwork, EncoderSettings
 from tests.fakes import draw
 from tests.verification.test_calibrate import write_checkpoint
 
@@ -60,9 +62,11 @@ def unneeded(*names):
     assert not loaded, loaded
 
 
-COMPILED = ("torch._dynamo", "torch._dynamo.utils", "numba", "scipy", "sklearn", "lancedb", "matplotlib")
+COMPILED = ("torch._dynamo", "torch._dynamo.utils", "numba", "scipy", "sklearn", "lancedb", "matplotlib", "accelerate")
+main(["compare", "resnet.pth.tar", "a.png", "b.png"])
+unneeded(*COMPILED, "timm", "pandas", "pyarrow")
 main(["compare", "c.pth.tar", "a.png", "b.png"])
-unneeded(*COMPILED, "pandas")
+unneeded(*COMPILED, "pandas", "pyarrow")
 main(["embed", "c.pth.tar", "images.csv", "-o", "f.parquet"])
 main(["search", "c.pth.tar", "f.parquet", "a.png"])
 main(["search", "c.pth.tar", "images.csv", "a.png"])
@@ -87,6 +91,8 @@ print("compared")
 
 def test_comparisons_and_searches_load_no_more_than_they_need(tmp_path):
     write_checkpoint(tmp_path / "c.pth.tar")
+    resnet = EncoderNetwork(EncoderSettings(arch="resnet18", height=64, width=32))
+    save_atomically(checkpoint_of(resnet, epoch=0, best_mean_ap=None, facts={}), tmp_path / "resnet.pth.tar")
     for name in ("a.png", "b.png"):
         draw(tmp_path / name, 1, 2)
     rows = ["path,identity"]
@@ -100,3 +106,32 @@ def test_comparisons_and_searches_load_no_more_than_they_need(tmp_path):
     gallery.tidy()
     done = subprocess.run([sys.executable, "-c", _COMPARES], capture_output=True, text=True, cwd=tmp_path)
     assert done.stdout.endswith("compared\n"), done.stdout + done.stderr
+
+
+_PROCESS = """
+import sys
+from spcl.cli.main import main
+
+try:
+    main()
+finally:
+    loaded = [name for name in ("pandas", "accelerate", "torch._dynamo", "lancedb") if name in sys.modules]
+    print(f"needlessly loaded: {loaded}")
+"""
+
+
+def test_a_process_that_answers_at_once_leaves_pandas_out(tmp_path):
+    write_checkpoint(tmp_path / "c.pth.tar")
+    draw(tmp_path / "a.png", 1, 2)
+    (tmp_path / "images.csv").write_text("path\na.png")
+    words = ["search", "c.pth.tar", "images.csv", "a.png"]
+    done = subprocess.run([sys.executable, "-c", _PROCESS, *words], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "needlessly loaded: []" in done.stdout
+
+
+def test_a_program_that_calls_a_command_keeps_its_pandas_and_its_collector():
+    program = "import gc; was = gc.get_threshold(); from spcl.cli.main import main\ntry: main(['search', '--help'])\n"
+    program += "finally: import pandas; assert gc.get_threshold() == was"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

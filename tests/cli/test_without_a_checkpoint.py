@@ -199,7 +199,7 @@ def test_without_weights_the_extra_is_named(folder, capsys, monkeypatch):
 
     monkeypatch.setattr(imagenet_weights, "_packaged", lambda arch: None)
     monkeypatch.setattr(imagenet_weights, "is_reachable", lambda url: True)
-    monkeypatch.setattr(imagenet_weights.timm, "create_model", unreachable)
+    monkeypatch.setattr(timm, "create_model", unreachable)
     for words in (["compare", QUERY, QUERY], ["embed", "crops", "-o", "x.npy", "--encoder", "imagenet"]):
         assert 'pip install "spcl[demo]"' in refused(words, capsys)
 

@@ -9,6 +9,7 @@ from urllib.error import URLError
 
 import huggingface_hub
 import pytest
+import timm
 import torch
 
 from spcl.nn import imagenet_weights as module
@@ -45,7 +46,7 @@ def no_network(monkeypatch):
 )
 def test_without_a_network_the_file_to_fetch_is_named_at_once(arch, url, place, tmp_path, monkeypatch, no_network):
     monkeypatch.setattr(module, "load_state_dict_from_url", not_called)
-    monkeypatch.setattr(module.timm, "create_model", not_called)
+    monkeypatch.setattr(timm, "create_model", not_called)
     with input_error("weights-not-available", url, tmp_path / place, "--pretrained FILE"):
         find_weights(arch, search_dir=tmp_path)
 
@@ -59,7 +60,7 @@ def test_without_a_network_the_hubs_cache_is_used(tmp_path, monkeypatch, no_netw
         return torch.nn.Linear(2, 2)
 
     monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *_, **__: str(cached))
-    monkeypatch.setattr(module.timm, "create_model", create)
+    monkeypatch.setattr(timm, "create_model", create)
     assert find_weights("timm/resnet10t", search_dir=tmp_path).dictionaries[""]
     assert made == [{"pretrained": True, "pretrained_cfg_overlay": {"file": str(cached)}}]
 
@@ -102,7 +103,7 @@ def test_a_failed_download_never_gives_random_weights(arch, tmp_path, monkeypatc
 
     monkeypatch.setattr(module, "is_reachable", lambda url: True)
     monkeypatch.setattr(module, "load_state_dict_from_url", unreachable)
-    monkeypatch.setattr(module.timm, "create_model", unreachable)
+    monkeypatch.setattr(timm, "create_model", unreachable)
     with input_error("weights-not-available", "no route to host", "--pretrained none"):
         find_weights(arch, search_dir=tmp_path)
 

@@ -19,6 +19,7 @@ from io import TextIOWrapper, UnsupportedOperation
 from types import FrameType
 
 from spcl._version import __version__
+from spcl.cli.quick_start import start_quickly
 from spcl.errors import InputError, first_line
 from spcl.launched import launched
 
@@ -53,6 +54,9 @@ GROUPS: dict[str, dict[str, str]] = {
 
 COMMANDS = {name: text for group in GROUPS.values() for name, text in group.items()}
 
+_ANSWER_AT_ONCE = ("compare", "search", "identify")
+"""Commands whose start takes longer than their work."""
+
 _PATIENCE = 10.0
 """Seconds that a process waits for the first process of its machine to print an error that both found."""
 
@@ -60,6 +64,8 @@ _PATIENCE = 10.0
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command of the command line; exits the process."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    if arguments is None and words and words[0] in _ANSWER_AT_ONCE:
+        start_quickly()
     # Loading a command takes seconds, in which Ctrl-C is no error either.
     run_guarded(lambda: _run(words), ends_process=arguments is None)
 

@@ -85,6 +85,17 @@ def load_network(
     Raises:
         InputError: If the file is no checkpoint, or of another network than requested; the message names the keys.
     """
+    return load_network_and_facts(path, arch=arch, size=size, features=features)[0]
+
+
+def load_network_and_facts(
+    path: Path,
+    *,
+    arch: str | None = None,
+    size: tuple[int, int] | None = None,
+    features: int | None = None,
+) -> tuple[EncoderNetwork, dict[str, Any]]:
+    """Load what ``load_network`` and ``load_facts`` give, and read the file once."""
     content, state = _content(path, arch)
     settings = _settings(content, state, path, arch, size)
     if features is not None and features != settings.features:
@@ -100,7 +111,7 @@ def load_network(
         # With one domain, official names contain no domain; they are read as the target's.
         values = {name.replace(".norms.target.", f".norms.{settings.domains[0]}."): v for name, v in values.items()}
     _load_strictly(encoder, values, path, is_ours="spcl" in content)
-    return encoder.eval()
+    return encoder.eval(), _facts_of(content)
 
 
 def settings_of(path: Path, *, arch: str | None = None) -> EncoderSettings:
@@ -119,7 +130,11 @@ def settings_of(path: Path, *, arch: str | None = None) -> EncoderSettings:
 
 def load_facts(path: Path) -> dict[str, Any]:
     """Read the facts of a checkpoint of spcl as plain values; empty for an official one."""
-    facts = _read(path).get("spcl", {})
+    return _facts_of(_read(path))
+
+
+def _facts_of(content: Mapping[str, Any]) -> dict[str, Any]:
+    facts = content.get("spcl", {})
     return dict(facts) if isinstance(facts, Mapping) else {}
 
 

@@ -18,7 +18,7 @@ from spcl.data.image_decoding import image_in_memory, open_image, resized
 from spcl.data.image_sources import images_of
 from spcl.data.normalise import test_transform
 from spcl.errors import InputError
-from spcl.inference.checkpoint import load_facts, load_network
+from spcl.inference.checkpoint import load_network_and_facts
 from spcl.inference.encoder_origin import EncoderOrigin, kept_file
 from spcl.inference.extraction import checked_batch_size, finite_features
 from spcl.nn.encoder_network import EncoderNetwork, EncoderSettings
@@ -166,13 +166,13 @@ def load_encoder(checkpoint: str | Path, *, arch: str | None = None, domain: str
     Raises:
         InputError: If the file is no checkpoint, is of another network, or does not contain the domain.
     """
-    network = load_network(Path(checkpoint), arch=arch)
+    network, facts = load_network_and_facts(Path(checkpoint), arch=arch)
     if domain not in network.domains:
         raise InputError(
             f"{checkpoint} has no domain {domain!r}; it has {', '.join(network.domains)}", code="no-such-domain"
         )
     origin = EncoderOrigin(kept_file(str(checkpoint)), domain, arch or "")
-    return Encoder(network, domain, load_facts(Path(checkpoint)), origin)
+    return Encoder(network, domain, facts, origin)
 
 
 @torch.inference_mode(False)

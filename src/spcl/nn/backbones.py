@@ -11,11 +11,10 @@ from collections.abc import Callable
 from difflib import get_close_matches
 from typing import Any
 
-from spcl.nn.deferred_compiler import load_networks
+from spcl.nn.deferred_compiler import load_timm, load_torchvision
 
-load_networks()
+load_torchvision()
 
-import timm  # noqa: E402
 import torch  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 from torchvision import models  # noqa: E402
@@ -79,7 +78,7 @@ class TimmTrunk(nn.Module):
         if last_stride == 1:
             options["output_stride"] = 16
         try:
-            model: Any = timm.create_model(name, pretrained=False, **options)
+            model: Any = load_timm().create_model(name, pretrained=False, **options)
         except _TIMM_ERRORS as error:
             if last_stride == 1:
                 raise InputError(
@@ -124,7 +123,7 @@ class TimmTrunk(nn.Module):
 
 def _unfit(name: str, size: tuple[int, int], error: Exception) -> InputError:
     """Describe the error of a timm model that does not accept an image size."""
-    settings = timm.get_pretrained_cfg(name)
+    settings = load_timm().get_pretrained_cfg(name)
     own = "" if settings is None else f", such as its own, {settings.input_size[1]} x {settings.input_size[2]}"
     return InputError(
         f"timm/{name} cannot encode images of {size[0]} x {size[1]} ({first_line(error)}); give another --height and "
@@ -143,21 +142,21 @@ def check_arch(arch: str) -> None:
         return
     if arch.startswith(TIMM_PREFIX):
         name = arch[len(TIMM_PREFIX) :]
-        if not timm.is_model(name):
-            near = get_close_matches(name, timm.list_models(), n=3)
+        if not load_timm().is_model(name):
+            near = get_close_matches(name, load_timm().list_models(), n=3)
             hint = f"; did you mean {' or '.join('timm/' + name for name in near)}?" if near else ""
             raise InputError(f"timm has no model {name!r}{hint}", code="no-such-network")
         try:
-            timm.get_pretrained_cfg(name)
+            load_timm().get_pretrained_cfg(name)
         except RuntimeError as error:
-            there = ", ".join(timm.list_pretrained(name.partition(".")[0] + ".*"))
+            there = ", ".join(load_timm().list_pretrained(name.partition(".")[0] + ".*"))
             raise InputError(
                 f"timm has no weights {name}; expected {there or 'a name without a tag'}", code="no-such-network"
             ) from error
         return
     near = get_close_matches(arch, RESNETS, n=2)
     hint = f"did you mean {' or '.join(near)}?" if near else f"expected {', '.join(RESNETS)} or timm/NAME"
-    if timm.is_model(arch):
+    if load_timm().is_model(arch):
         hint = f"did you mean timm/{arch}?"
     raise InputError(f"there is no network {arch!r}; {hint}", code="no-such-network")
 
@@ -192,7 +191,7 @@ def _keep_resolution(block: Any) -> None:
 
 def takes_image_size(name: str) -> bool:
     """Whether a timm model depends on the size of its images (transformers do)."""
-    entry = timm.model_entrypoint(name)
+    entry = load_timm().model_entrypoint(name)
     module = inspect.getmodule(entry)
     return module is not None and any(
         "img_size" in inspect.signature(member.__init__).parameters

@@ -18,14 +18,27 @@ from typing import Any
 _COMPILER, _HELPERS = "torch._dynamo", "torch._dynamo.utils"
 
 
-def load_networks() -> None:
-    """Load torchvision and timm, the compiler only if they ask for more than is known here."""
+def load_torchvision() -> None:
+    """Load torchvision's models, the compiler only if they ask for more than is known here."""
+    _load("torchvision.models")
+
+
+@functools.cache
+def load_timm() -> Any:
+    """Give timm, which is loaded at the first call: torchvision's networks do not need it, and it takes half a second.
+
+    The compiler is loaded only if timm asks for more than is known here.
+    """
+    return _load("timm")
+
+
+def _load(name: str) -> ModuleType:
     try:
         with compiler_later():
-            importlib.import_module("timm")
-            importlib.import_module("torchvision.models")
+            return importlib.import_module(name)
     except ImportError:  # another version of theirs, which takes the compiler apart
         importlib.import_module(_COMPILER)
+        return importlib.import_module(name)
 
 
 @contextmanager

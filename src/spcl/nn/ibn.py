@@ -7,9 +7,9 @@ batch norm.
 
 from __future__ import annotations
 
-from spcl.nn.deferred_compiler import load_networks
+from spcl.nn.deferred_compiler import load_torchvision
 
-load_networks()
+load_torchvision()
 
 import torch  # noqa: E402
 from torch import Tensor, nn  # noqa: E402

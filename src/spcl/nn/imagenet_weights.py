@@ -16,11 +16,10 @@ from urllib.error import URLError
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-from spcl.nn.deferred_compiler import load_networks
+from spcl.nn.deferred_compiler import load_timm, load_torchvision
 
-load_networks()
+load_torchvision()
 
-import timm  # noqa: E402
 import torch  # noqa: E402
 from torch import nn  # noqa: E402
 from torch.hub import load_state_dict_from_url  # noqa: E402
@@ -119,7 +118,7 @@ def _from_timm(name: str, online: _Online | None) -> Weights:
     # With a file in its cache and no network, the hub's client tries to connect for almost a minute.
     if online is not None and online.cached is not None and not is_reachable(online.url):
         overlay = {"file": str(online.cached)}
-    model: nn.Module = timm.create_model(name, pretrained=True, pretrained_cfg_overlay=overlay)
+    model: nn.Module = load_timm().create_model(name, pretrained=True, pretrained_cfg_overlay=overlay)
     return Weights(f"timm's weights of {name}", {"": model.state_dict()})
 
 
@@ -138,7 +137,7 @@ def _online(arch: str) -> _Online | None:
     """Where the weights of an architecture are on the net; None where that is not known."""
     if not arch.startswith(TIMM_PREFIX):
         return _by_address(_URLS[arch])
-    settings = timm.get_pretrained_cfg(arch[len(TIMM_PREFIX) :])
+    settings = load_timm().get_pretrained_cfg(arch[len(TIMM_PREFIX) :])
     if settings is None:
         return None
     if settings.hf_hub_id:

@@ -12,18 +12,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from spcl.nn.deferred_compiler import load_networks
+import torch
+from torch import Tensor
 
-load_networks()
-
-import timm  # noqa: E402
-import torch  # noqa: E402
-from torch import Tensor  # noqa: E402
-
-from spcl.errors import InputError  # noqa: E402
-from spcl.nn.backbones import RESNETS, TIMM_PREFIX, ResNetTrunk, TimmTrunk  # noqa: E402
-from spcl.nn.torch_files import load_torch_file  # noqa: E402
-from spcl.nn.weight_names import COUNTER, UsedWeights, best_fit, dictionaries_of_tensors, some_names  # noqa: E402
+from spcl.errors import InputError
+from spcl.nn.backbones import RESNETS, TIMM_PREFIX, ResNetTrunk, TimmTrunk
+from spcl.nn.deferred_compiler import load_timm
+from spcl.nn.torch_files import load_torch_file
+from spcl.nn.weight_names import COUNTER, UsedWeights, best_fit, dictionaries_of_tensors, some_names
 
 # Names of a ResNet's parts where it was made a list of them, as the official code does.
 _NUMBERS = {"conv1": "0", "bn1": "1", "layer1": "4", "layer2": "5", "layer3": "6", "layer4": "7"}
@@ -220,4 +216,4 @@ def _arch_in(content: Any) -> str:
     named = content.get("arch") if isinstance(content, Mapping) else None
     if not isinstance(named, str):
         return ""
-    return named if named in RESNETS else TIMM_PREFIX + named if timm.is_model(named) else ""
+    return named if named in RESNETS else TIMM_PREFIX + named if load_timm().is_model(named) else ""
