@@ -1,7 +1,7 @@
 """Processor time of the commands that people wait for: help, a wrong flag, a wrong table, and queries by one image.
 
-A small random network stands in for a trained one, so that what is measured is the start. The best of some repetitions, in
-which ``import torch`` alone takes its turn: that time depends on the machine, and most of a command is that.
+A small random network stands in for a trained one, so that what is measured is the start. The best of some
+repetitions, in which ``import torch`` alone takes its turn: that depends on the machine, and is most of a command.
 
 python benchmarks/startup.py
 """
