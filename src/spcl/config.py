@@ -24,10 +24,12 @@ from spcl.sections import RunConfig as RunConfig
 from spcl.sections import ScheduleConfig as ScheduleConfig
 from spcl.settings import kind_of, overlaid, plain_values
 from spcl.training.adam import AdamSettings
+from spcl.training.augmentation import AugmentationSettings
 from spcl.training.contrastive import ContrastiveSettings
 from spcl.training.hybrid_memory import HybridMemorySettings
 from spcl.training.identity_sampling import IdentitySamplerSettings
 from spcl.training.memory_rows import MemoryRowsSettings
+from spcl.training.paper_augmentation import PaperAugmentationSettings
 from spcl.training.parts import (
     FeatureSource,
     Labeller,
@@ -58,6 +60,7 @@ class Recipe:
         memory: The memory, which the losses read.
         losses: The terms of the loss, in TOML each one a table ``[[losses]]``. Two terms have two names.
         teacher: A second network that follows the encoder; None: there is none.
+        augmentation: Random transforms of training images.
         sampler: Chooses the images of each batch.
         optimiser: The optimiser and its schedule.
         schedule: Batches and steps.
@@ -71,6 +74,7 @@ class Recipe:
     memory: Settings[Memory] = field(default_factory=HybridMemorySettings)
     losses: tuple[Settings[LossTerm] | LossTerm, ...] = (ContrastiveSettings(),)
     teacher: Settings[Teacher] | None = None
+    augmentation: AugmentationSettings = field(default_factory=PaperAugmentationSettings)
     sampler: SamplerSettings = field(default_factory=IdentitySamplerSettings)
     optimiser: Settings[Optimisation] = field(default_factory=AdamSettings)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)

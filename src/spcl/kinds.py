@@ -6,7 +6,11 @@ A kind that is not here is ``module:Name``, the user's own. Nothing is imported 
 from __future__ import annotations
 
 KINDS: dict[str, dict[str, str]] = {
-    "labels": {"self-paced": "spcl.training.self_paced_labels:SelfPacedLabelSettings"},
+    "labels": {
+        "self-paced": "spcl.training.self_paced_labels:SelfPacedLabelSettings",
+        "average-linkage": "spcl.training.average_linkage_labels:AverageLinkageSettings",
+        "self-paced-each-epoch": "spcl.training.labels_each_epoch:LabelsEachEpochSettings",
+    },
     "label_features": {
         "memory": "spcl.training.memory_rows:MemoryRowsSettings",
         "extracted": "spcl.training.extracted_features:ExtractedFeaturesSettings",
@@ -17,8 +21,16 @@ KINDS: dict[str, dict[str, str]] = {
         "normalised-centroids": "spcl.training.normalised_centroids:NormalisedCentroidsSettings",
     },
     "teacher": {"ema": "spcl.training.ema_teacher:EmaTeacherSettings"},
+    "augmentation": {
+        "paper": "spcl.training.paper_augmentation:PaperAugmentationSettings",
+        "affine": "spcl.training.affine_augmentation:AffineAugmentationSettings",
+    },
     "sampler": {"identity": "spcl.training.identity_sampling:IdentitySamplerSettings"},
-    "optimiser": {"adam": "spcl.training.adam:AdamSettings"},
+    "optimiser": {
+        "adam": "spcl.training.adam:AdamSettings",
+        "adamw": "spcl.training.adamw:AdamWSettings",
+        "sgd": "spcl.training.sgd:SgdSettings",
+    },
 }
 """By section of a recipe, the kinds and where the settings of each are, as ``module:Name``."""
 

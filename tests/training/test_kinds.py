@@ -43,6 +43,11 @@ CASES = {
     "extracted": '[label_features]\nkind = "extracted"\n',
     "teacher": '[teacher]\nkind = "ema"\nmomentum = 0.5\n[label_features]\nkind = "extracted"\nnetwork = "teacher"\n',
     "own": OWN,
+    "each-epoch": '[labels]\nkind = "self-paced-each-epoch"\nkeep = "reliable"\n'
+    '[augmentation]\nkind = "affine"\nblur = 0.5\n'
+    '[optimiser]\nkind = "adamw"\nwarmup_epochs = 1\nlayer_decay = 0.7\n',
+    "average-linkage": '[labels]\nkind = "average-linkage"\n[label_features]\nkind = "extracted"\n',
+    "sgd": '[optimiser]\nkind = "sgd"\nlr = 0.01\n',
 }
 
 

@@ -64,7 +64,9 @@ def flags_of(recipe: Recipe) -> Flags:
     for section, (kind, _) in _PARTS.items():
         part = getattr(recipe, section)
         if isinstance(part, kind):
-            given[section] = type(getattr(plain, section))(**asdict(part))  # type: ignore[call-overload]
+            # A kind that extends the package's first one has settings without a flag.
+            known = {entry.name: getattr(part, entry.name) for entry in fields(getattr(plain, section))}
+            given[section] = type(getattr(plain, section))(**known)
     terms = [term for term in recipe.losses if isinstance(term, ContrastiveSettings)]
     if terms:
         given["loss"] = _Loss(**asdict(terms[0]))

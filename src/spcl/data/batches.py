@@ -10,14 +10,13 @@ import queue
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from spcl.data.augment import TrainAugmentation
 from spcl.data.image_store import ImageStore
 from spcl.randomness import generator
 
@@ -84,6 +83,16 @@ class DrawsBatches(Protocol):
         """Give the row numbers ``[batch size]`` of a domain's images."""
 
 
+class Augmentation(Protocol):
+    """The random transforms of training images; a draw is separate from its application."""
+
+    def draw(self, batch_size: int, rng: np.random.Generator, /) -> Any:
+        """Draw for each image of a batch; ``draw.part(rows)`` gives the draw of some of them."""
+
+    def apply(self, images: Tensor, draw: Any, /) -> Tensor:
+        """Apply a draw to ``[B, H, W, 3]`` uint8 images; give ``[B, 3, H, W]`` float32, normalised."""
+
+
 @dataclass(frozen=True)
 class DomainStream:
     """One domain's part of the batches.
@@ -102,7 +111,7 @@ class DomainStream:
     batches: DrawsBatches
     slots: NDArray[np.int64]
     cameras: NDArray[np.int64]
-    augmentation: TrainAugmentation
+    augmentation: Augmentation
     number: int
     seed: int
 

@@ -115,12 +115,15 @@ def eps_curve(
     )
 
 
-def coherence(labels: NDArray[np.int64], neighbours: NDArray[np.integer]) -> float:
+def coherence(
+    labels: NDArray[np.int64], neighbours: NDArray[np.integer], *, pairs_weight: float = _PAIRS_WEIGHT
+) -> float:
     """Share of links to nearest neighbours inside a cluster, minus an increasing function of the share of pairs.
 
     Args:
         labels: ``[N]`` int, -1 noise; a noise image is a cluster of itself alone.
         neighbours: ``[N, k]`` int; the row itself and -1 are no links.
+        pairs_weight: Weight of the share of pairs; 0 if all images are one cluster holds for the default.
 
     Returns:
         A value from -1 to 1: 0 if all images are one cluster, about 0 without clusters.
@@ -136,7 +139,7 @@ def coherence(labels: NDArray[np.int64], neighbours: NDArray[np.integer]) -> flo
     is_link = (neighbours >= 0) & (neighbours != np.arange(len(classes))[:, None])
     inside = (classes[neighbours] == classes[:, None]) & is_link
     pairs = float(((np.bincount(classes) / len(classes)) ** 2).sum())
-    return float(inside.sum() / max(1, is_link.sum()) - _PAIRS_WEIGHT * pairs / (1 + pairs))
+    return float(inside.sum() / max(1, is_link.sum()) - pairs_weight * pairs / (1 + pairs))
 
 
 def _stability(labels: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -9,8 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from spcl.data.augment import TrainAugmentation
-from spcl.data.batches import Batch, DomainStream, Share, joined_batches
+from spcl.data.batches import Augmentation, Batch, DomainStream, Share, joined_batches
 from spcl.data.image_store import ImageStore
 from spcl.selfpaced.slots import Slots
 from spcl.training.parts import SamplerContext, SamplerSettings
@@ -42,7 +41,7 @@ class EpochBatches:
     source_identities: NDArray[np.int64]
     slots: Slots
     sampler: SamplerSettings
-    augmentation: TrainAugmentation
+    augmentation: Augmentation
     batch_size: int
     iters: int
     seed: int

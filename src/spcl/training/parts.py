@@ -219,6 +219,7 @@ class BuildContext:
             host.
         report: Receives progress and warnings.
         built: The parts that are built already, by name: the memory, then the teacher.
+        epochs: Number of epochs of the run.
     """
 
     runtime: Runtime
@@ -229,6 +230,7 @@ class BuildContext:
     extract: Callable[[EncoderNetwork], Tensor]
     report: Reporter
     built: Mapping[str, Any] = field(default_factory=dict)
+    epochs: int = 1
 
     @property
     def feature_dim(self) -> int:

@@ -116,24 +116,19 @@ class SelfPacedLabeller:
             found = self._runtime.on_main(
                 lambda: suggest(features, min_samples=min_samples, neighbours=neighbours, progress=advance)
             )
-        self._report.say(f"eps auto: eps {found.eps:g}, k1 {found.k1}, k2 {found.k2} for the whole run, because")
+        self._report.say(f"eps auto: eps {found.eps:g}, k1 {found.k1}, k2 {found.k2} {self._scope()}, because")
         for reason in found.reasons:
             self._report.say(f"  {reason}")
         return {"eps": found.eps, "k1": found.k1, "k2": found.k2}
 
+    def _scope(self) -> str:
+        """How long suggested settings are used, for a line of information."""
+        return "for the whole run"
+
     def _neighbours(self, features: Tensor, k: int) -> NDArray[np.int64]:
-        """``[N, k]``: each process searches for a part of the rows."""
-        import torch
+        from spcl.training.label_neighbours import label_neighbours
 
-        from spcl.neighbours.nearest import nearest_neighbours
-
-        own = self._runtime.part(len(features))
-        with self._report.progress("clustering: neighbours") as advance:
-            found = nearest_neighbours(features, k, rows=own, engine=self.settings.search, progress=advance)
-        if found.recall < 1:
-            self._report.say(f"approximate neighbours: {100 * found.recall:.1f}% of the true ones, on a sample")
-        whole: NDArray[np.int64] = self._runtime.gather_parts(torch.from_numpy(found.indices), len(features)).numpy()
-        return whole
+        return label_neighbours(features, k, self.settings.search, self._runtime, self._report)
 
     def figures(self) -> Mapping[str, Any]:
         """eps, k1 and k2 where they were suggested."""

@@ -15,6 +15,7 @@ from spcl.grouping.label_stage import check_label_stage
 from spcl.grouping.suggestion import searched
 from spcl.nn.encoder_network import EncoderNetwork
 from spcl.selfpaced.slots import Slots
+from spcl.training.average_linkage_labels import AverageLinkageSettings
 from spcl.training.hybrid_memory import HybridMemorySettings
 from spcl.training.parts import BuildContext, LossTerm, Optimisation, Stateful, TargetView, Teacher, built
 from spcl.training.self_paced_labels import SelfPacedLabelSettings
@@ -55,7 +56,16 @@ def build_parts(recipe: Recipe, encoder: EncoderNetwork, shape: RunShape, sessio
     runtime, report = session.runtime, session.report
     # Before the optimiser takes its parameters. Channels last: up to twice as fast, on a CPU too.
     encoder = encoder.to(runtime.device).to(memory_format=torch.channels_last)
-    context = BuildContext(runtime, encoder, shape.slots, shape.target, recipe.run.seed, shape.extract, report)
+    context = BuildContext(
+        runtime,
+        encoder,
+        shape.slots,
+        shape.target,
+        recipe.run.seed,
+        shape.extract,
+        report,
+        epochs=recipe.schedule.epochs,
+    )
     optimisation: Optimisation = built(recipe.optimiser, context)
     network = cast(nn.Module, torch.compile(encoder)) if recipe.run.compile else encoder
     context = replace(context, built={"memory": built(recipe.memory, context)})
@@ -100,19 +110,20 @@ def first_state(parts: TrainingParts) -> RunState:
 
 
 def check_labelling(recipe: Recipe, slots: Slots, encoder: EncoderNetwork, session: Session) -> None:
-    """Report the memory and the time that labelling takes; for the self-paced labeller only.
+    """Report the memory and the time that labelling takes; for the package's labellers only.
 
     Raises:
         InputError: If it does not fit in memory, or its search is not installed.
     """
     labels, memory, runtime = recipe.labels, recipe.memory, session.runtime
-    if not isinstance(labels, SelfPacedLabelSettings):
+    if not isinstance(labels, SelfPacedLabelSettings | AverageLinkageSettings):
         return
+    is_chosen = labels.k1 == "auto" or (isinstance(labels, SelfPacedLabelSettings) and labels.eps == "auto")
     num_slots, dim = len(slots), encoder.feature_dim
     check_label_stage(
         slots.num_target_instances,
         dim,
-        k1=searched("auto") if labels.eps == "auto" else labels.k1,
+        k1=searched("auto") if is_chosen else int(labels.k1),
         engine=labels.search,
         runtime=runtime,
         num_slots=num_slots,

@@ -6,14 +6,17 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from spcl.config import to_values
-from spcl.data.augment import TrainAugmentation
-from spcl.data.batches import Share
+from spcl.data.batches import Augmentation, Share
 from spcl.inference.evaluation import EvaluationResult, RankingSettings, evaluate_encoder
 from spcl.inference.query_checks import can_evaluate
 from spcl.records import cameras_of
 from spcl.reporting.console import MetricsFile, ReporterListener
 from spcl.reporting.events import Emitter, Evaluated, RunEnded, RunStarted
+from spcl.training.augmentation import AugmentationContext
 from spcl.training.epoch_batches import EpochBatches
 from spcl.training.loop import LoopCalls, LoopSettings, run_loop
 from spcl.training.state import RunState
@@ -21,6 +24,9 @@ from spcl.training_run.assemble import Run
 from spcl.training_run.first_pass import fill_memory
 from spcl.training_run.run_file_names import METRICS_FILE
 from spcl.training_run.training_sets import make_store, training_records
+
+_IMAGES_LOOKED_AT = 64
+"""Number of training images by which an augmentation may choose its settings."""
 
 
 def run_training(run: Run) -> RunState:
@@ -97,16 +103,32 @@ def evaluate_run(run: Run, *, num_hits: int = 0) -> EvaluationResult:
     )
 
 
+def _augmentation(run: Run) -> Augmentation:
+    """Build the augmentation of the run's training images; it may look at some of them."""
+    config, encoder = run.config, run.parts.encoder
+
+    def sample() -> NDArray[np.uint8]:
+        # The last domain: the target where there is one.
+        store = list(run.stores.values())[-1]
+        return store.read(np.unique(np.linspace(0, len(store) - 1, _IMAGES_LOOKED_AT).astype(np.int64)))
+
+    return config.augmentation.build(
+        AugmentationContext(
+            config.data.height, config.data.width, encoder.mean, encoder.std, sample, run.session.report
+        )
+    )
+
+
 def _batches(run: Run) -> EpochBatches:
     """Give the batches of the run's epochs, this process's share of each."""
-    config, encoder = run.config, run.parts.encoder
+    config = run.config
     return EpochBatches(
         stores=run.stores,
         cameras={domain: cameras_of(records) for domain, records in training_records(run.source, run.target).items()},
         source_identities=run.source_identities,
         slots=run.slots,
         sampler=config.sampler,
-        augmentation=TrainAugmentation(config.data.height, config.data.width, mean=encoder.mean, std=encoder.std),
+        augmentation=_augmentation(run),
         batch_size=config.schedule.batch_size,
         iters=config.schedule.iters,
         seed=config.run.seed,

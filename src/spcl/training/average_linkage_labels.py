@@ -1,0 +1,164 @@
+"""Pseudo labels by average linkage on the Jaccard distance, as a part: kind ``average-linkage`` of the labels.
+
+In each epoch several numbers of neighbours k1 are tried, and for each the clusters at several thresholds
+(``grouping/average_linkage.py``). Each is rated by its coherence, without labels (``grouping/eps_curve.py``)::
+
+    rating = share of links to nearest neighbours inside a cluster - weight * s / (1 + s)
+
+with s the share of all pairs of images that share a cluster. Ratings are carried over the epochs by an exponential
+average, so that the choice does not jump; the best one is taken. All its clusters become classes, and an image alone is
+a class of its own, as in the paper.
+
+The distance is the paper's (section 3.3); linkage, threshold and rating are not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from spcl.errors import require
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from spcl.reporting.epoch_report import EpochReport
+    from spcl.reporting.events import Reporter
+    from spcl.runtime import Runtime
+    from spcl.selfpaced.pseudo_labels import PseudoLabels
+    from spcl.training.parts import BuildContext, Labeller, TargetView
+
+TRIED_K1 = (6, 12, 20, 30)
+TRIED_THRESHOLDS = tuple(round(0.5 + 0.03 * step, 2) for step in range(16))
+_WEIGHT_OF_PAIRS = 3.0
+"""Weight of ``s / (1 + s)``; chosen on training identities of omniglot, cattle and the rendered street."""
+_MIN_LINKS = 4
+"""Nearest neighbours, the image itself included, that count as links."""
+_CUTOFF = 0.99
+"""Largest Jaccard distance that is computed; pairs above it count as 1."""
+
+
+@dataclass(frozen=True)
+class AverageLinkageSettings:
+    """Pseudo labels by average linkage."""
+
+    k1: int | Literal["auto"] = "auto"
+    """Neighbours in the k-reciprocal encoding, the image itself included; auto: 6, 12, 20 and 30 are tried."""
+    threshold: float | Literal["auto"] = "auto"
+    """Largest average Jaccard distance of two clusters that are merged; auto: 0.5 to 0.95 are tried."""
+    smoothing: float = 0.5
+    """Share of the last epoch's ratings in this epoch's; 0: each epoch chooses anew."""
+    search: Literal["auto", "torch", "faiss", "approximate"] = "auto"
+    """Of the neighbours: torch and faiss compare every pair; approximate those of near regions; auto goes by size."""
+
+    def __post_init__(self) -> None:
+        require(self.k1 == "auto" or self.k1 >= 2, "k1", self.k1, "auto, or at least 2")
+        limits = "auto, or an average distance above 0 and at most 0.98"
+        require(self.threshold == "auto" or 0 < self.threshold <= 0.98, "threshold", self.threshold, limits)
+        require(0 <= self.smoothing < 1, "smoothing", self.smoothing, "a share from 0 to below 1")
+
+    def build(self, context: BuildContext) -> Labeller:
+        """The labeller."""
+        return AverageLinkageLabeller(self, context.runtime, context.report)
+
+
+class AverageLinkageLabeller:
+    """Labels of an epoch from target features; the same in every process.
+
+    Attributes:
+        settings: The settings as given.
+        ratings: ``[values of k1][thresholds]``, averaged over the epochs; None before the first.
+        chosen: k1, threshold and rating of the last epoch; None before the first.
+    """
+
+    def __init__(self, settings: AverageLinkageSettings, runtime: Runtime, report: Reporter) -> None:
+        self.settings = settings
+        self.ratings: list[list[float]] | None = None
+        self.chosen: dict[str, Any] | None = None
+        self._runtime, self._report = runtime, report
+
+    def label(self, features: Tensor, target: TargetView) -> PseudoLabels:
+        """Labels of features ``[N, D]``; the target's cameras are not used."""
+        from spcl.selfpaced.pseudo_labels import PseudoLabels
+        from spcl.training.label_neighbours import label_neighbours
+
+        if not len(features):
+            return PseudoLabels.from_labels([])
+        width = max(*self._tried_k1(len(features)), _MIN_LINKS)
+        neighbours = label_neighbours(features, width, self.settings.search, self._runtime, self._report)
+        labels, self.ratings, self.chosen = self._runtime.on_main(lambda: self._best(features, neighbours))
+        return PseudoLabels.from_labels(labels)
+
+    def _tried_k1(self, num: int) -> tuple[int, ...]:
+        if self.settings.k1 != "auto":
+            return (self.settings.k1,)
+        return tuple(k1 for k1 in TRIED_K1 if k1 <= num / 2) or TRIED_K1[:1]
+
+    def _best(
+        self, features: Tensor, neighbours: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], list[list[float]], dict[str, Any]]:
+        """The clusters with the best rating, all ratings, and what was chosen."""
+        import numpy as np
+
+        from spcl.grouping.average_linkage import average_linkage, cut
+        from spcl.grouping.eps_curve import coherence
+        from spcl.grouping.suggestion import k2_for
+        from spcl.retrieval.jaccard import jaccard_distance
+
+        given = self.settings.threshold
+        thresholds = TRIED_THRESHOLDS if given == "auto" else (given,)
+        tried = self._tried_k1(len(features))
+        clusters: list[list[NDArray[np.int64]]] = []
+        with self._report.progress("clustering: average linkage") as advance:
+            for done, k1 in enumerate(tried, start=1):
+                distance = jaccard_distance(
+                    features, k1=k1, k2=k2_for(k1), cutoff=_CUTOFF, neighbours=neighbours[:, :k1]
+                )
+                merges = average_linkage(distance, most=max(thresholds))
+                clusters.append([cut(merges, threshold) for threshold in thresholds])
+                advance(done, len(tried))
+        links = neighbours[:, :_MIN_LINKS]
+        now = np.array([[coherence(each, links, pairs_weight=_WEIGHT_OF_PAIRS) for each in of] for of in clusters])
+        if self.ratings is not None:
+            share = self.settings.smoothing
+            now = share * np.array(self.ratings) + (1 - share) * now
+        row, column = np.unravel_index(int(now.argmax()), now.shape)
+        chosen = {"k1": tried[row], "threshold": thresholds[column], "coherence": round(float(now[row, column]), 4)}
+        return clusters[row][column], now.tolist(), chosen
+
+    def figures(self) -> Mapping[str, Any]:
+        """k1, threshold and rating of the epoch."""
+        return self.chosen or {}
+
+    def advice(self, labels: PseudoLabels) -> str | None:
+        """What is wrong with an epoch's clusters and which setting to change; None when nothing is."""
+        num, largest = len(labels.labels), int(labels.cluster_sizes.max(initial=0))
+        if not num or (labels.num_clusters > 1 and 2 * largest <= max(40, num)):
+            return None
+        if labels.num_clusters == 0:
+            return (
+                f"no clusters: each of the {num} images is a class of its own. Images of one object are not near "
+                "enough to each other: start from better weights, or check the crops"
+            )
+        return (
+            f"clusters are merging: the largest holds {largest} of {num} images. Set labels.threshold below "
+            f"{(self.chosen or {}).get('threshold')}, or start from better weights"
+        )
+
+    def advice_at_end(self, history: Sequence[EpochReport], num_images: int) -> str | None:
+        """What is wrong with the labels of the whole run; None when most epochs had something to learn."""
+        without = sum(epoch.num_clusters < 2 for epoch in history)
+        if not num_images or not history or 2 * without < len(history):
+            return None
+        return f"this run learnt next to nothing: {without} of {len(history)} epochs had fewer than two clusters"
+
+    def state_dict(self) -> dict[str, Any]:
+        """The ratings so far."""
+        return {"ratings": self.ratings, "chosen": self.chosen}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue where ``state_dict`` was taken."""
+        self.ratings, self.chosen = state["ratings"], state["chosen"]

@@ -1,0 +1,90 @@
+"""The paper's pseudo labels with settings that follow the training: kind ``self-paced-each-epoch`` of the labels.
+
+The paper fixes eps, k1 and k2 for the whole run and freezes the reliability threshold in the first epoch. Features
+change most in the first epochs, so that both fit badly later. Here eps, k1 and k2 are suggested from the features of
+each epoch (``grouping/suggestion.py``), and eps moves by an exponential average, so that it does not jump::
+
+    eps_t = smoothing * eps_(t-1) + (1 - smoothing) * suggested eps        (k1 and k2: as suggested)
+
+The clusters that become classes are chosen by ``keep``:
+
+* ``all``: every cluster at the normal scale, whole;
+* ``reliable``: the paper's selection (section 3.3), with the threshold set anew in each epoch;
+* ``first-threshold``: the paper's selection, with the threshold of the first epoch that had clusters.
+
+Paper: section 3.3, equations 4 and 5, for the selection. The suggestion is not in the paper.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from spcl.errors import require
+from spcl.training.self_paced_labels import SelfPacedLabeller, SelfPacedLabelSettings
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from spcl.selfpaced.pseudo_labels import PseudoLabels
+    from spcl.training.parts import BuildContext, Labeller, TargetView
+
+
+@dataclass(frozen=True)
+class LabelsEachEpochSettings(SelfPacedLabelSettings):
+    """Pseudo labels with eps, k1 and k2 suggested in each epoch; a given eps keeps k1 and k2 as given, too."""
+
+    eps: float | Literal["auto"] = "auto"
+    """DBSCAN: largest distance of two neighbours; auto: eps, k1 and k2 are suggested by the features of each epoch."""
+    smoothing: float = 0.5
+    """Share of the last epoch's eps in this epoch's; 0: as suggested."""
+    keep: Literal["all", "reliable", "first-threshold"] = "all"
+    """Clusters that become classes: all; the paper's selection, its threshold set in each epoch or by the first."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(0 <= self.smoothing < 1, "smoothing", self.smoothing, "a share from 0 to below 1")
+
+    def build(self, context: BuildContext) -> Labeller:
+        """The labeller."""
+        return LabelsEachEpoch(self, context.runtime, context.report)
+
+
+class LabelsEachEpoch(SelfPacedLabeller):
+    """Labels of an epoch from target features, with settings of the epoch; the same in every process."""
+
+    settings: LabelsEachEpochSettings
+
+    def label(self, features: Tensor, target: TargetView) -> PseudoLabels:
+        """Labels of features ``[N, D]``; the target's cameras are not used."""
+        before = self.chosen
+        self.chosen = None
+        if self.settings.keep == "reliable":
+            self.independence_threshold = None
+        found = super().label(features, target) if before is None else self._continued(features, target, before)
+        return found if self.settings.keep != "all" else _whole(found)
+
+    def _continued(self, features: Tensor, target: TargetView, before: Mapping[str, Any]) -> PseudoLabels:
+        """Labels of a later epoch, with an eps between the last one and the suggested one."""
+        if not len(features):
+            self.chosen = dict(before)
+            return super().label(features, target)
+        suggested = self._suggested(features)
+        share = self.settings.smoothing
+        smooth = share * float(before["eps"]) + (1 - share) * float(suggested["eps"])
+        self.chosen = suggested | {"eps": round(smooth, 6)}
+        return super().label(features, target)
+
+    def _scope(self) -> str:
+        return "for this epoch"
+
+
+def _whole(found: PseudoLabels) -> PseudoLabels:
+    """The labels of every cluster at the normal scale, with the reliability that was measured."""
+    from dataclasses import replace
+
+    from spcl.selfpaced.pseudo_labels import PseudoLabels
+
+    whole = PseudoLabels.from_labels(found.scales.normal)
+    return replace(found, labels=whole.labels, num_clusters=whole.num_clusters, num_unclustered=whole.num_unclustered)
