@@ -1,4 +1,4 @@
-"""Files that are whole or not there: written aside, flushed to the disk, renamed."""
+"""Atomic writing of files: to a temporary file, flushed to the disk, then renamed."""
 
 from __future__ import annotations
 
@@ -12,22 +12,21 @@ from spcl.errors import InputError
 
 @contextmanager
 def written_aside(path: Path, *, next_step: str = "free some space, or give another place") -> Iterator[Path]:
-    """Give a path beside ``path`` to write to; it takes the place of ``path`` when the block ends without an error.
+    """Give the path of a temporary file, which replaces ``path`` when the block ends without an error.
 
-    Whatever happens, ``path`` is the old file or the new one, and nothing else is left. Folders that lead to it are
-    made.
+    After an error ``path`` is unchanged, and the temporary file is removed. Missing parent folders are created.
 
     Args:
-        path: The file to be.
+        path: Path of the file to write.
         next_step: Next step for the user if the file cannot be written.
 
     Raises:
-        InputError: If it cannot be written.
+        InputError: If the file cannot be written.
     """
     aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # Before the block's work, so that none of it is lost where nothing can be written.
+        # Before the work of the block, which would be lost if the file could not be written.
         aside.touch()
         yield aside
         with aside.open("rb+") as file:
@@ -36,16 +35,16 @@ def written_aside(path: Path, *, next_step: str = "free some space, or give anot
     except OSError as error:
         raise InputError(f"cannot write {path}: {error.strerror or error}; {next_step}", code="cannot-write") from error
     finally:
-        # Where a folder on the way is a file, there is nothing to remove either.
+        # If a parent is a file and no folder, there is nothing to remove.
         if aside.parent.is_dir():
             aside.unlink(missing_ok=True)
 
 
 def check_place(path: Path) -> None:
-    """Whether a file can be written, before the work that gives it; nothing is made.
+    """Check that a file can be written, before the work that computes it; nothing is created.
 
     Raises:
-        InputError: If a folder is there, a folder on the way is a file, or there is no permission.
+        InputError: If the path is a folder, one of its parents is a file, or there is no permission to write.
     """
     if path.is_dir():
         raise InputError(f"{path} is a folder; give the name of a file", code="not-a-file")
@@ -53,10 +52,10 @@ def check_place(path: Path) -> None:
 
 
 def check_way(path: Path) -> None:
-    """Whether a file or a folder can be made at a path that is free, or in a folder that is there; nothing is made.
+    """Check that a file or a folder can be created at a path; nothing is created.
 
     Raises:
-        InputError: If a folder on the way is a file, or there is no permission.
+        InputError: If one of its parents is a file, or there is no permission to write.
     """
     folder = next(place for place in (path.absolute(), *path.absolute().parents) if place.exists())
     if folder == path.absolute() and not folder.is_dir():

@@ -1,6 +1,6 @@
-"""What a file of weights really is, by its first bytes: often a pointer, a web page or a part of the file.
+"""The kind of a file that was given as weights, by its first bytes: often a pointer, a web page or a part of a file.
 
-Nothing is loaded here, and torch is not needed.
+torch is not imported.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from pathlib import Path
 
 _HEAD = 1024
 _TAR_MARK = slice(257, 262)
-# First bytes, and what such a file is.
+# First bytes of a file, and the description of its kind.
 _MARKS: tuple[tuple[bytes, str], ...] = (
     (b"\xff\xd8\xff", "a JPEG image"),
     (b"\x89PNG", "a PNG image"),
@@ -26,10 +26,10 @@ _MARKS: tuple[tuple[bytes, str], ...] = (
 
 
 def what_it_is(path: Path) -> str | None:
-    """What stands in a file where weights were expected, in a phrase that names the next step.
+    """Describe a file that was given as weights, with the next step.
 
     Returns:
-        None where the first bytes may be those of weights: a zip or a pickle of torch, or safetensors.
+        None if the file may contain weights: a zip file or pickle of torch, or safetensors.
     """
     with path.open("rb") as file:
         head = file.read(_HEAD)
@@ -45,14 +45,14 @@ def what_it_is(path: Path) -> str | None:
 
 
 def is_safetensors(path: Path) -> bool:
-    """Whether a file begins as safetensors do, whatever its name: the length of a JSON header, and the header."""
+    """Whether a file begins like safetensors, whatever its name: with the length of a JSON header, and the header."""
     with path.open("rb") as file:
         head = file.read(9)
     return len(head) == 9 and head[8:] == b"{" and 2 <= int.from_bytes(head[:8], "little") < 2**27
 
 
 def _kind_of_zip(path: Path) -> str | None:
-    """The kind of a zip archive; None where it may be one of torch."""
+    """Describe a zip archive; None where it may be a file of torch."""
     if not zipfile.is_zipfile(path):
         return "cut short (its end is missing): fetch or copy the file again"
     try:
@@ -60,7 +60,7 @@ def _kind_of_zip(path: Path) -> str | None:
             names = archive.namelist()
     except (zipfile.BadZipFile, ValueError, OSError):
         return None
-    # torch keeps everything in one folder.
+    # All members of a file of torch are in one folder.
     parts = {name.partition("/")[2] for name in names}
     if "constants.pkl" in parts:
         return (
@@ -78,7 +78,7 @@ def _kind_of_zip(path: Path) -> str | None:
 
 
 def _kind_of_text(head: bytes) -> str | None:
-    """The kind of a text; None where the bytes are none."""
+    """Describe a text file; None where the bytes are not text."""
     encoding = "utf-16" if head.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8"
     text = head.decode(encoding, "ignore").lstrip("\ufeff \t\r\n")
     start = text[:_HEAD].lower()
@@ -93,7 +93,7 @@ def _kind_of_text(head: bytes) -> str | None:
         return None
     if start.startswith(("{", "[")):
         return f"JSON text{_keys_of(text)}, not weights: give the file with the tensors"
-    # A pickle of the oldest protocol is printable too; it begins with an opcode, not with a word.
+    # A pickle of protocol 0 is printable too, but begins with an opcode, not with a word.
     return f"a text that begins with {text[:40].splitlines()[0]!r}, not weights" if text[:2].isalnum() else None
 
 

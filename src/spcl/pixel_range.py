@@ -1,8 +1,8 @@
-"""Which values of a grey image of more than 8 bits are black and white.
+"""The values that become black and white in a grey image of more than 8 bits.
 
-A camera of 12 bits writes files of 16, and a thermal one writes temperatures that differ by a hundredth of what a file
-can hold: scaled by the format's range, such images are nearly black or nearly one grey, and all look alike. The rule
-looks at one file alone, so that an image gives the same feature in training, in a gallery and as a query.
+A 12-bit camera writes 16-bit files, and the temperatures of a thermal camera cover a hundredth of the range of its
+files. Scaled by the range of the format, such images are nearly black or of one grey, and look alike. The rule uses one
+file alone, so that an image gives the same feature in training, in a gallery and as a query.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ if TYPE_CHECKING:
 _LIMITS = (1.0, 255.0, 65535.0, float(2**31 - 1))
 _PERCENTILES = (0.5, 99.5)
 _LEAST_SHARE = 0.5
-"""Of the format's range: an image whose bright pixels reach it is left in that range."""
+"""Share of the format's range; an image whose bright pixels reach it is not stretched."""
 
 _LEAST_SPREAD = 32.0
-"""Whole values between black and white, at least: the noise of a uniform image is not made a picture."""
+"""Least difference of black and white for whole numbers, so that the noise of a uniform image is not amplified."""
 
 
 @dataclass(frozen=True)
 class PixelRange:
-    """How values of more than 8 bits become 0 to 255; images of 8 bits are never changed.
+    """The conversion of values of more than 8 bits to 0 to 255; images of 8 bits are never changed.
 
     Attributes:
-        bounds: The values that become black and white; None: by the image (``auto``) or by the format (``full``).
+        bounds: Values that become black and white; None: from the image (``auto``) or from the format (``full``).
         stretches: ``auto``: an image that uses less than half of its format's range is stretched from its 0.5th to its
-            99.5th percentile. Otherwise the format's range counts.
+            99.5th percentile. Otherwise the range of the format is used.
     """
 
     bounds: tuple[float, float] | None = None
@@ -41,10 +41,10 @@ class PixelRange:
 
     @classmethod
     def parse(cls, text: str) -> PixelRange:
-        """From ``auto``, ``full`` or ``LOW:HIGH``.
+        """Parse ``auto``, ``full`` or ``LOW:HIGH``.
 
         Raises:
-            InputError: If it is something else.
+            InputError: If the text has another form.
         """
         if text in ("auto", "full"):
             return cls(stretches=text == "auto")
@@ -56,13 +56,13 @@ class PixelRange:
         if not (math.isfinite(bounds[0]) and math.isfinite(bounds[1]) and bounds[0] < bounds[1]):
             raise InputError(
                 f"--range {text!r}: expected auto, full, or the values that become black and white as LOW:HIGH, "
-                "0:4095 for a camera of 12 bits say",
+                "for example 0:4095 for a 12-bit camera",
                 code="setting-not-understood",
             )
         return cls(bounds)
 
     def words(self, count: int) -> str:
-        """What was done with so many images whose values were stretched."""
+        """Describe the conversion of a number of images whose values were stretched."""
         images = "1 image" if count == 1 else f"{count} images"
         if self.bounds is not None:
             return f"{images} of more than 8 bits: {self.bounds[0]:g} is black, {self.bounds[1]:g} white (--range)"
@@ -75,14 +75,14 @@ class PixelRange:
     def to_eight_bits(
         self, pixels: NDArray[np.generic], largest: float | None = None
     ) -> tuple[NDArray[np.uint8], bool]:
-        """Grey values as 0 to 255, and whether they were stretched or cut to a range that is not the format's.
+        """Convert grey values to 0 to 255; also whether they were stretched or cut to another range than the format's.
 
         Args:
-            pixels: ``[H, W]`` whole or floating-point numbers; values that are not finite become black.
-            largest: The format's largest value; None: the smallest of 1 (floating-point numbers alone), 255, 65535 and
-                2^31 - 1 that holds all of them.
+            pixels: ``[H, W]`` whole or floating-point numbers; NaN and infinite values become black.
+            largest: Largest value of the format; None: the smallest of 1 (only for floating-point numbers), 255, 65535
+                and 2^31 - 1 that is not exceeded.
         """
-        # Settings are parsed by every command, before anything is loaded that computes.
+        # Imported here, because every command parses settings before it imports libraries that load slowly.
         import numpy as np
 
         values = pixels.astype(np.float64)

@@ -1,7 +1,7 @@
 """Devices and precision, handled in this file only; the processes of a run are in ``processes.py``.
 
-Everything above asks this for the device, runs the network under ``autocast``, hands losses to ``backward`` and shares
-work among processes; the same code then runs on a CPU, one GPU or several processes (``torchrun``, ``accelerate
+Other modules take the device from here, run the network under ``autocast``, give losses to ``backward`` and share work
+among processes; the same code then runs on a CPU, one GPU or several processes (``torchrun``, ``accelerate
 launch``).
 """
 
@@ -75,7 +75,7 @@ class Runtime(Processes):
         self._scaler = torch.amp.GradScaler("cuda") if precision == "fp16" else None
 
     def device_memory(self) -> int:
-        """Bytes of memory of the smallest device of all processes; on the host, of the smallest share of its memory."""
+        """Bytes of memory of the smallest device of all processes; on the host, of the smallest share of memory."""
         return self._device_memory
 
     def _own_memory(self) -> int:
@@ -84,7 +84,7 @@ class Runtime(Processes):
         return int(psutil.virtual_memory().total) // self.processes_here
 
     def has_room(self, num_bytes: int) -> bool:
-        """Whether the device has memory for a temporary array of this size beside the present ones."""
+        """Whether a temporary array of this size fits into the memory of the device with the present ones."""
         return num_bytes <= _ROOM_SHARE * self.device_memory()
 
     def autocast(self) -> AbstractContextManager[Any]:
@@ -142,7 +142,7 @@ class Runtime(Processes):
         context: AbstractContextManager[Any] = network.no_sync()
         return context
 
-    # --- what survives a stop ------------------------------------------------------------------------------------
+    # --- state of a stopped run ----------------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, Any]:
         """Give the state of the network's random generators and the loss scale, for a resumed run."""
@@ -182,7 +182,9 @@ def _available_device(name: str) -> torch.device:
         "mps": torch.backends.mps.is_available,
     }
     if device.type not in there or not there[device.type]():
-        raise InputError(f"device {name!r} is not there; use --device auto or --device cpu", code="no-such-device")
+        raise InputError(
+            f"device {name!r} does not exist on this machine; use --device auto or --device cpu", code="no-such-device"
+        )
     return device
 
 

@@ -30,7 +30,7 @@ _chosen: int | None = None
 
 
 def usable_cores() -> int:
-    """The cores that this process may use: those it may run on, less where a container's share of time is smaller."""
+    """The number of cores that this process may use, limited by its affinity and by the CPU quota of a container."""
     return max(1, min([_cores_to_run_on(), *(ceil(share) for share in _time_shares())]))
 
 
@@ -52,7 +52,7 @@ def decoding_threads(workers: NumThreads) -> int:
         return num_threads()
     if workers < 0:
         raise InputError(
-            f"workers is {workers}; expected auto, 0 (no threads of their own) or a number of threads",
+            f"workers is {workers}; expected auto, 0 (no separate threads) or a number of threads",
             code="setting-out-of-range",
         )
     return workers
@@ -123,7 +123,7 @@ def _cores_to_run_on() -> int:
 
 
 def _time_shares() -> Iterator[float]:
-    """The cores' worth of time that each control group around this process may use, where it is limited."""
+    """The CPU quota, in cores, of each control group of this process that has one."""
     for folder in _own_groups():
         try:
             limit, period = (folder / "cpu.max").read_text().split()
@@ -138,7 +138,7 @@ def _time_shares() -> Iterator[float]:
 
 
 def _own_groups() -> Iterator[Path]:
-    """The folders of the control groups that this process is in, the roots included; of both versions."""
+    """The folders of the control groups of this process, with the roots, for both versions."""
     yield from (_CGROUPS, _CGROUPS / "cpu")
     try:
         lines = _OWN_CGROUP.read_text().splitlines()

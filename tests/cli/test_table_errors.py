@@ -84,5 +84,5 @@ def test_no_command_imports_what_computes_for_a_mistake_in_a_table(tmp_path):
         assert code == 2 and f"[{BEFORE_TORCH[command]}]" in said, (command, code, said)
     times, columns, missing = (" ".join(said.split()) for _, said in found[num_tables : num_tables + 3])
     assert "there is no table none.csv" in missing
-    assert "'now' in line 2 of names.csv, which is no time" in times and "--time-format" in times
+    assert "'now' in line 2 of names.csv" in times and "--time-format" in times
     assert "has no column 'datei'; it has file, time" in columns

@@ -219,7 +219,7 @@ def test_tables_named_after_a_folder_are_taken_by_every_reader(tmp_path):
 def test_cameras_are_used_only_where_all_are_known_and_that_is_said(tmp_path):
     for number in range(10):
         draw(tmp_path / (f"{number}_c{number % 2 + 1}.jpg" if number < 7 else f"{number}.jpg"), number)
-    note = "cameras were read from 7 of 10 names and are not used in training: 7.jpg names none"
+    note = "cameras were read from 7 of 10 file names and are not used in training: 7.jpg"
     assert any(note in text for text in images_of(tmp_path).notes)
     assert any(note in text for text in load_dataset(tmp_path).notes)
     assert {record.camera for record in load_dataset(tmp_path).train} == {None}
@@ -336,7 +336,7 @@ def test_identities_of_a_table_come_from_where_they_are_asked_for(tmp_path):
 def test_settings_of_tables_without_a_table_are_said(tmp_path):
     draw(tmp_path / "a.jpg", 1)
     options = SourceOptions(columns="path=file", time_format="%Y")
-    note = f"--columns path=file and --time-format %Y are not used: {tmp_path} is no table"
+    note = f"--columns path=file and --time-format %Y are not used: {tmp_path} is not a table"
     assert note in images_of(tmp_path, options).notes
     assert note in load_dataset(tmp_path, options=options).notes
 

@@ -1,1 +1,1 @@
-"""From disk to batches: data sets, images, augmentation, sampler."""
+"""From files to batches: sources of images, tables, data sets, image decoding, augmentation, sampling."""

@@ -1,7 +1,7 @@
-"""Augmented copies of crops, as another camera might take them: mirrored, shifted, in other light.
+"""Augmented copies of crops: mirrored, shifted, with another brightness, as another camera might take them.
 
-They rate an encoder without labels: it should retrieve the original of each copy among many crops. They differ from the
-training's augmentations (``augment.py``) by the change of light, so that the rating does not only measure what was
+They evaluate an encoder without labels: it should retrieve the original of each copy among many crops. Unlike the
+augmentations of training (``augment.py``) they change the brightness, so that the result does not only measure what was
 trained. The three colour channels change equally, because colour identifies objects.
 """
 
@@ -16,14 +16,18 @@ from spcl.randomness import generator
 _LIGHT = 0.3
 """The gain lies between 0.7 and 1.3, the gamma between e^-0.3 and e^0.3."""
 _SHIFT = 1 / 16
-"""Of the height: the crop moves by up to so much each way."""
+"""Largest shift in each direction, as a share of the height."""
 
 
 class AlteredImageStore(ImageStore):
-    """The images of records, each altered in the same way every time it is read."""
+    """The images of records, altered; an image is altered in the same way each time it is read."""
 
     def read(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """The images of some rows, altered, ``[len(rows), H, W, 3]`` uint8; errors as ``ImageStore.read``."""
+        """Read the altered images of some rows, ``[len(rows), H, W, 3]`` uint8.
+
+        Raises:
+            InputError: If an image cannot be read and broken images are not to be skipped.
+        """
         images = super().read(rows)
         return np.stack(
             [altered(image, generator(0, "altered crop", int(row))) for row, image in zip(rows, images, strict=True)]
@@ -31,7 +35,7 @@ class AlteredImageStore(ImageStore):
 
 
 def altered(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
-    """An image ``[H, W, 3]`` mirrored, shifted (its edge repeated) and in other light, of the same shape."""
+    """Mirror an image ``[H, W, 3]``, shift it (edge pixels are repeated) and change its brightness; same shape."""
     height, width = image.shape[:2]
     reach = max(1, round(_SHIFT * height))
     padded = np.pad(image[:, ::-1], ((reach, reach), (reach, reach), (0, 0)), mode="edge")

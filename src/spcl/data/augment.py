@@ -30,7 +30,7 @@ class AugmentationDraw:
         flip: ``[B]`` bool: mirrored left to right.
         top: ``[B]`` int64: first row of the crop in the padded image.
         left: ``[B]`` int64: first column of the crop in the padded image.
-        erase: ``[B, 4]`` int64: top, left, height, width of the erased box; height 0: none.
+        erase: ``[B, 4]`` int64: top, left, height, width of the erased box; height 0: no box.
     """
 
     flip: NDArray[np.bool_]
@@ -154,10 +154,10 @@ class TrainAugmentation:
         return boxes
 
 
-# One thread, without the interpreter's lock: it works beside the network, which has the other cores.
+# One thread, without the interpreter's lock: it runs at the same time as the network, which uses the other cores.
 @njit(cache=True, nogil=True)
 def _transform(images, flip, top, left, boxes, channels, output):  # type: ignore[no-untyped-def]
-    """Crop of the padded image, mirrored, normalised, a box erased: each pixel is read and written once.
+    """Crop the padded images, mirror, normalise and erase boxes: each pixel is read and written once.
 
     ``images`` and ``output`` are ``[B, H, W, 3]``. ``channels`` is ``[3, 3]``: for each channel the factor, the value
     that is subtracted, and the value of erased pixels.

@@ -1,7 +1,7 @@
-"""Endless batches of each domain, joined into one: source images first, then the target's.
+"""Training batches: the source images first, then the target images, read ahead in a thread.
 
-One or several domains are the same code; unsupervised learning has one. Everything is a function of (seed, epoch,
-iteration), so a run that was stopped draws the same batches again, whatever was read ahead.
+One domain (unsupervised learning) and several use the same code. A batch is a function of (seed, epoch, iteration), so
+a run that was stopped draws the same batches again, however many were read ahead.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Batch:
     """A training batch.
 
     Attributes:
-        images: ``[B, 3, H, W]`` float32, normalised and augmented, one domain after the other: this process's share.
+        images: ``[B, 3, H, W]`` float32, normalised and augmented; this process's share, one domain after the other.
         slots: ``[B]`` int64 on the host, the memory row of each image.
         domain_sizes: Number of images of each domain in this process's share.
         all_slots: Memory rows of the whole batch, of all processes, on the host, one domain after the other.
@@ -77,7 +77,7 @@ class Share:
 
 
 class DrawsBatches(Protocol):
-    """Chooses the images of a batch."""
+    """A sampler: chooses the images of each batch."""
 
     def batch(self, epoch: int, iteration: int) -> NDArray[np.int64]:
         """Give the row numbers ``[batch size]`` of a domain's images."""
@@ -141,8 +141,8 @@ def joined_batches(
 ) -> Iterator[Batch]:
     """Yield the batches of an epoch, from ``start_iteration`` to ``num_iterations``.
 
-    A thread reads up to ``read_ahead`` (at least 1) batches ahead while the network works. An error there is raised
-    here, with the traceback it has; leaving the loop ends the thread.
+    A thread reads up to ``read_ahead`` (at least 1) batches ahead while the network computes. An error in the thread is
+    raised here with its traceback. The thread ends when the loop is left.
     """
     if read_ahead < 1:
         raise ValueError(f"read_ahead is {read_ahead}; at least one batch must be read before it is used")

@@ -8,9 +8,9 @@ from pathlib import Path
 
 
 def byte_identical(paths: Sequence[Path]) -> dict[int, int]:
-    """Images whose bytes equal those of an earlier one: the row of each, and the row of the first.
+    """Find images whose bytes equal those of an earlier image: by the row of each copy, the row of the first.
 
-    Only files of equal size are read. A file that cannot be read is no copy.
+    Only files of equal size are read. A file that cannot be read is not a copy.
     """
     by_size: dict[int, list[int]] = {}
     for row, path in enumerate(paths):

@@ -1,4 +1,4 @@
-"""Cameras that the names of files and folders say: ``_c3`` in a file's name, a folder ``cam01``."""
+"""Camera numbers from the names of files and folders: ``_c3`` in a file's name, a folder ``cam01``."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _FOLDER = re.compile(r"(?:c|cam|camera|kamera|ch|channel)[ _\-.]?0*(\d+)", re.IG
 
 @dataclass(frozen=True)
 class FoundCameras:
-    """Cameras of images.
+    """The cameras of a list of images.
 
     Attributes:
-        written: The camera of each image as it is written, without leading zeros; None where none is.
-        numbers: The camera of each image, numbered from 0; all None unless every image has one.
-        notes: Remarks on values that were read and not used, in sentences.
+        written: Camera of each image as its name gives it, without leading zeros; None where the name has none.
+        numbers: Camera of each image, numbered from 0; all None unless every image has a camera.
+        notes: Sentences on cameras that were found and are not used.
     """
 
     written: list[str | None]
@@ -28,28 +28,28 @@ class FoundCameras:
 
 
 def camera_in_name(path: Path) -> int | None:
-    """The camera in a file's name, as it is written there (``_c3`` is 3); None where there is none."""
+    """Parse the camera number in a file's name (``_c3`` is 3); None where there is none."""
     found = _IN_NAME.search(path.stem)
     return int(found[1] or found[2]) if found else None
 
 
 def camera_in_folder(name: str) -> int | None:
-    """The camera that a folder is named after (``cam01`` is 1, ``camera_2`` is 2, ``c3`` is 3); None: after none."""
+    """Parse the camera number in a folder's name (``cam01`` is 1, ``camera_2`` is 2, ``c3`` is 3); None: no number."""
     found = _FOLDER.fullmatch(name)
     return int(found[1]) if found else None
 
 
 def are_camera_folders(names: Sequence[str]) -> bool:
-    """Whether folders are one for each camera: at least two, and all of them named so."""
+    """Whether there are at least two folders and all of them are named after cameras."""
     return len(set(names)) > 1 and all(camera_in_folder(name) is not None for name in names)
 
 
 def cameras_of_files(paths: Sequence[Path], root: Path | None = None) -> FoundCameras:
-    """The cameras of files: from their names, else from the folders directly below ``root``.
+    """Parse the cameras of files, from their names or else from the folders directly below ``root``.
 
     Args:
-        paths: The files.
-        root: The folder that was given; None: folders are not looked at.
+        paths: Paths of the files.
+        root: Folder that the user gave; None: names of folders are not used.
     """
     in_names = [camera_in_name(path) for path in paths]
     num_named = sum(camera is not None for camera in in_names)
@@ -63,14 +63,14 @@ def cameras_of_files(paths: Sequence[Path], root: Path | None = None) -> FoundCa
     if 0 < num_named < len(paths):
         first = next(path for path, camera in zip(paths, in_names, strict=True) if camera is None)
         notes = (
-            f"cameras were read from {num_named} of {len(paths)} names and are not used in training: {first.name} "
-            "names none (expected _c3 or the like)",
+            f"cameras were read from {num_named} of {len(paths)} file names and are not used in training: {first.name} "
+            "contains no camera (expected a part like _c3)",
         )
     return _found(in_names, notes)
 
 
 def some(names: Iterable[str], limit: int = 4) -> str:
-    """The first few distinct names, for a message."""
+    """List the first few distinct names, for a message."""
     distinct = sorted(set(names))
     return ", ".join(distinct[:limit]) + (" ..." if len(distinct) > limit else "")
 

@@ -1,7 +1,7 @@
-"""From a name or a path to a data set.
+"""Registered data sets, and the reading of a data set from a name or a path.
 
 Six names are registered; a path may be a folder in Market-1501's layout, a folder per identity, a flat folder of crops,
-a manifest, or a manifest for each split. To add a data set: a row in ``filename_layouts.LAYOUTS`` or a function in
+a table, or a table for each split. To add a data set: a row in ``filename_layouts.LAYOUTS`` or a function in
 ``from_lists``, and a row here.
 """
 
@@ -42,7 +42,7 @@ class Entry:
     Attributes:
         folder: Folder of the data set, below the data folder.
         load: Reads it from the data folder.
-        published: Identities and images of each split; several where publications differ.
+        published: Numbers of identities and of images of each split; several where publications differ.
     """
 
     folder: str
@@ -56,7 +56,7 @@ class LoadedSource:
 
     Attributes:
         dataset: The data set.
-        listed: The images of its tables and what these say of them; None where it was read from no table.
+        listed: Images and columns of its tables; None where it was not read from a table.
     """
 
     dataset: ReIDDataset
@@ -140,14 +140,14 @@ def load_source(
     labelled: bool = False,
     with_times: bool = False,
 ) -> LoadedSource:
-    """As ``load_dataset``, with what the tables say that the data set was read from.
+    """Read a data set as ``load_dataset`` does, and keep the columns of its tables.
 
     Args:
         name_or_path: Registered name or path, as for ``load_dataset``.
         options: Options of reading.
         keep_missing: Whether to keep listed images that are missing, as in ``load_dataset``.
         labelled: Whether labels are needed, as in ``load_dataset``.
-        with_times: Whether the column ``time`` of tables is read: a cell that is no time is an error then.
+        with_times: Whether to read the column ``time`` of tables; a cell that is not a time is then an error.
 
     Raises:
         InputError: For the same reasons as in ``load_dataset``.
@@ -202,7 +202,7 @@ def _registered(text: str, options: SourceOptions, *, labelled: bool) -> ReIDDat
 
 
 def is_registered(source: str | Path, data_dir: str | Path) -> bool:
-    """Whether a text names a registered data set: by its name, unless only a path of that name is there."""
+    """Whether a text is the name of a registered data set; not where only a path of that name exists."""
     name = str(source).partition(":")[0]
     if not isinstance(source, str) or name not in REGISTERED:
         return False
@@ -210,12 +210,12 @@ def is_registered(source: str | Path, data_dir: str | Path) -> bool:
 
 
 def count(records: tuple[Record, ...]) -> tuple[int, int]:
-    """Identities and images; the distractors of a gallery (identity 0 of Market-1501) count as one identity."""
+    """Count identities and images; the distractors of a gallery (identity 0 of Market-1501) count as one identity."""
     return len({record.identity for record in records if record.identity is not None}), len(records)
 
 
 def _with_count_notes(dataset: ReIDDataset, published: Counts) -> ReIDDataset:
-    """Add notes on counts that differ from the published ones; users work on subsets, so this is no error."""
+    """Add notes on counts that differ from the published ones; no error, because users work on subsets."""
     notes = list(dataset.notes)
     for split, (identities, images) in published.items():
         found = count(getattr(dataset, split))
@@ -237,17 +237,17 @@ def tables_of(path: Path, options: SourceOptions) -> dict[str, Path]:
 
 
 def _tables_meant(text: str, path: Path, options: SourceOptions) -> dict[str, Path]:
-    """The tables that a source means, by split; one for all splits under an empty name; empty where it is no table."""
+    """The tables of a source, by split; one table for all splits has an empty name; empty: the source is no table."""
     if names_splits(text) and not path.exists():
         return tables_of_splits(text)
     if tables := tables_of(path, options):
         return tables
-    # One that is not there is reported where it is read.
+    # A missing table is reported where it is read.
     return {"": path} if path.suffix.lower() in SUFFIXES and not path.is_dir() else {}
 
 
 def _name_of(tables: Mapping[str, Path], path: Path) -> str:
-    """How reports call the data set of some tables."""
+    """The name, in reports, of the data set of some tables."""
     if set(tables) == {""}:
         return path.stem
     first = next(iter(tables.values()))
@@ -255,7 +255,7 @@ def _name_of(tables: Mapping[str, Path], path: Path) -> str:
 
 
 def _beside_folder(path: Path, tables: Mapping[str, Path], dataset: ReIDDataset, options: SourceOptions) -> ReIDDataset:
-    """The data set of the tables beside a folder, which describe it better than its file names do.
+    """The data set of the tables next to a folder, which are more reliable than its file names.
 
     Raises:
         InputError: If they leave out more than a tenth of the images below it.
@@ -264,8 +264,8 @@ def _beside_folder(path: Path, tables: Mapping[str, Path], dataset: ReIDDataset,
     found = images_below(path)
     unused = [image for image, key in zip(found, image_keys(found), strict=True) if key not in used]
     listing = ", ".join(table.name for table in tables.values())
-    check_unused(path, unused, len(found), f"the tables {listing} beside it", options)
-    return replace(dataset, notes=(*dataset.notes, f"{path} is read from {listing} beside it"))
+    check_unused(path, unused, len(found), f"the tables {listing} next to it", options)
+    return replace(dataset, notes=(*dataset.notes, f"{path} is read from the tables next to it: {listing}"))
 
 
 def _by_path(path: Path, labelled: bool, options: SourceOptions) -> ReIDDataset:
@@ -278,12 +278,12 @@ def _by_path(path: Path, labelled: bool, options: SourceOptions) -> ReIDDataset:
         return replace(dataset, notes=(*dataset.notes, *note_of_no_table(options, str(path))))
     if path.is_file() and is_image_file(path):
         raise InputError(
-            f"{path} is one image; a data set is a folder of images: {path.parent}, say", code="not-a-data-set"
+            f"{path} is one image; expected a folder of images, for example {path.parent}", code="not-a-data-set"
         )
     near = get_close_matches(str(path), REGISTERED, n=1)
     hint = f"did you mean {near[0]!r}? " if near else ""
     raise InputError(
-        f"there is no data set {str(path)!r}: {hint}it is none of the names {', '.join(REGISTERED)}, and "
+        f"there is no data set {str(path)!r}: {hint}it is not one of the names {', '.join(REGISTERED)}, and "
         f"{what_is_there(path)}",
         code="no-such-source",
     )

@@ -1,4 +1,4 @@
-"""Several labelled sources as one: identities and cameras of different sources are different."""
+"""Several labelled sources combined to one: identities and cameras of different sources are different."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _SEPARATORS = "+,"
 
 
 def sources_of(text: str) -> tuple[str, ...]:
-    """The sources that one text means: ``a+b`` and ``a,b`` are two, unless there is something of that name.
+    """Split a text into sources: ``a+b`` and ``a,b`` are two, unless a file or data set of that name exists.
 
     Raises:
-        InputError: If one is empty or is named twice.
+        InputError: If a source is empty or given twice.
     """
     parts = _parts(text)
     if "" in parts:
@@ -31,10 +31,10 @@ def sources_of(text: str) -> tuple[str, ...]:
 
 
 def joined_sources(sources: Sequence[str]) -> str:
-    """One text for several sources, which ``sources_of`` takes apart again.
+    """Write several sources as one text that ``sources_of`` splits into the same sources.
 
     Raises:
-        InputError: If that would not give the same sources back: a name with ``+`` or ``,`` cannot be combined.
+        InputError: If that is not possible: a name with ``+`` or ``,`` cannot be combined.
     """
     parts = [part for source in sources for part in sources_of(source)]
     if len(parts) == 1:
@@ -44,25 +44,25 @@ def joined_sources(sources: Sequence[str]) -> str:
     if _parts(text) != parts:
         odd = next((part for part in parts if any(mark in part for mark in _SEPARATORS)), text)
         raise InputError(
-            f"the source {odd!r} cannot be combined with others by its name; make a link of another name",
+            f"the source {odd!r} cannot be combined with others, because of its name; give a link with another name",
             code="source-not-combinable",
         )
     return text
 
 
 def combined_sources(text: str, load: Callable[[str], ReIDDataset]) -> ReIDDataset:
-    """The data set of a source, or of several as one.
+    """Load one source, or several as one data set.
 
     Args:
-        text: Text that names one or several sources.
-        load: Reads one source, with its labels.
+        text: Names of one or several sources, as for ``sources_of``.
+        load: Function that loads one source with its labels.
 
     Returns:
-        ReIDDataset: of several sources, their training images, source after source; identities and cameras are
-        numbered on from those before. Notes hold what each of them has.
+        ReIDDataset: for several sources, only their training images, source after source; numbers of identities and
+        cameras continue from one source to the next. The notes have the counts of each source.
 
     Raises:
-        InputError: If one image is in two sources, or as ``load``.
+        InputError: If one image is in two sources, or a source cannot be loaded.
     """
     sources = sources_of(text)
     datasets = [load(source) for source in sources]
@@ -117,7 +117,7 @@ def _check_apart(sources: Sequence[str], datasets: Sequence[ReIDDataset]) -> Non
             first, its_path = owner.setdefault(key, (number, path))
             if first != number:
                 raise InputError(
-                    f"one image is in two sources, and would have two identities: {shown_path(its_path)} of "
+                    f"one image is in two sources and would have two identities: {shown_path(its_path)} of "
                     f"{sources[first]} is {shown_path(path)} of {sources[number]}. Give one of the sources, or leave "
                     "the image out of one",
                     code="identity-contradiction",
@@ -129,7 +129,7 @@ def _parts(text: str) -> list[str]:
         return [text]
     for mark in _SEPARATORS:
         if mark in text:
-            # "train=a.csv,query=b.csv" is one source beside others, too.
+            # Among several sources, "train=a.csv,query=b.csv" is one.
             return [part for piece in text.split(mark) for part in _parts(piece.strip())]
     return [text]
 

@@ -1,6 +1,6 @@
-"""What shape a user's crops have, and which settings fit it: tall ones are persons, wide or square ones are not.
+"""The shape of a user's crops, and the settings that fit it: tall crops show persons, wide and square ones do not.
 
-Only the files' headers are read, of a sample of the images.
+Only the headers of a sample of the files are read.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from spcl.records import Record
 
 _SAMPLE = 200
 _TALL_FROM = 1.4
-"""Height over width of a standing person is 2 to 3, of a vehicle, a face or a thing below 1.3."""
+"""The ratio of height to width is 2 to 3 for a standing person, and below 1.3 for a vehicle, a face or a thing."""
 
 _TURNED = (5, 6, 7, 8)
 _ORIENTATION = 0x0112
@@ -24,14 +24,14 @@ _ORIENTATION = 0x0112
 
 @dataclass(frozen=True)
 class CropShape:
-    """The shape of a set of crops, and what fits it.
+    """The shape of a set of crops, and the settings that fit it.
 
     Attributes:
-        height: Median, pixels, upright.
-        width: Median, pixels, upright.
+        height: Median height of the upright images in pixels.
+        width: Median width of the upright images in pixels.
         recipe: Recipe of training: ``person`` or ``vehicle``.
-        size: Height and width that an encoder should see, pixels.
-        reason: Why, in a sentence.
+        size: Height and width of the encoder's input in pixels.
+        reason: Reason for recipe and size, as a sentence.
     """
 
     height: int
@@ -42,10 +42,10 @@ class CropShape:
 
 
 def crop_shape(records: Sequence[Record], *, sample: int = _SAMPLE, seed: int = 0) -> CropShape:
-    """The shape of a set of crops, from a sample of their headers.
+    """Measure the shape of a set of crops, from the headers of a sample.
 
     Args:
-        records: Whose images; those that cannot be read do not count.
+        records: Records of the images; those that cannot be read are not counted.
         sample: Number of images that are read, drawn at random.
         seed: Seed of the random draws.
     """
@@ -54,10 +54,16 @@ def crop_shape(records: Sequence[Record], *, sample: int = _SAMPLE, seed: int = 
         rows = np.sort(generator(seed, "crops to measure").choice(rows, size=sample, replace=False))
     sizes = [size for row in rows.tolist() if (size := _upright_size(records[row])) is not None]
     if not sizes:
-        return CropShape(0, 0, "person", (256, 128), "no image's size could be read: the size of the paper's persons")
+        return CropShape(
+            0,
+            0,
+            "person",
+            (256, 128),
+            "the size of no image could be read: this is the size that the paper uses for persons",
+        )
     height, width = (int(np.median([size[side] for size in sizes])) for side in (0, 1))
     ratio = float(np.median([size[0] / size[1] for size in sizes]))
-    seen = f"the crops are {height} x {width} (median height x width, {len(sizes)} looked at)"
+    seen = f"the crops are {height} x {width} (median height x width of {len(sizes)} images)"
     if ratio >= _TALL_FROM:
         size = (256, 128) if height > 160 else (128, 64)
         kind = "tall, as persons are"
@@ -71,7 +77,7 @@ def crop_shape(records: Sequence[Record], *, sample: int = _SAMPLE, seed: int = 
 
 
 def _upright_size(record: Record) -> tuple[int, int] | None:
-    """Height and width as shown, without decoding."""
+    """Height and width as shown, without decoding the pixels; None: they cannot be read."""
     try:
         with identified(record.path) as image:
             width, height = image.size

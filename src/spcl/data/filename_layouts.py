@@ -1,7 +1,7 @@
 """Data sets whose file names contain identity and camera: Market-1501, PersonX, VeRi-776, VehicleX.
 
-One table of patterns; what differs between them is a row of it. Identities of the training split are numbered from 0 in
-order; those of query and gallery stay as they are written, so that they agree with each other.
+One table holds the pattern of each data set. Identities of the training split are numbered from 0 in order; those of
+query and gallery keep the numbers in the file names, so that they agree with each other.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ _IDENTITY = r"(?<![-\d])(-?\d+)"
 
 @dataclass(frozen=True)
 class FilenameLayout:
-    """How a data set writes identity and camera into file names.
+    """The way in which a data set writes identity and camera into file names.
 
     Attributes:
         folder: Folder of the data set, below the data folder.
-        pattern: Finds (identity, camera).
-        splits: Folder of each split.
-        cameras: Number of each camera as it is written.
-        junk: The identity of images that are left out; None: there is none.
-        distractors: The identity, in the gallery, of images that show none of the queries; None: there is none.
+        pattern: Regular expression whose groups are identity and camera.
+        splits: Name of the folder of each split.
+        cameras: Number, from 0, of each camera number in file names; empty: numbers are kept.
+        junk: Identity of images that are left out; None: there are no such images.
+        distractors: Identity of gallery images that show no query object; None: there are no such images.
     """
 
     folder: str
@@ -45,7 +45,7 @@ class FilenameLayout:
     distractors: int | None = None
 
     def tree(self) -> str:
-        """The expected tree, for an error."""
+        """The expected tree of folders, for an error."""
         return "\n".join([f"  {self.folder}/", *(f"    {name}/*.jpg" for name in self.splits.values())])
 
 
@@ -82,11 +82,11 @@ LAYOUTS: dict[str, FilenameLayout] = {
 
 
 def load_by_filenames(name: str, folder: Path) -> ReIDDataset:
-    """One of the registered data sets.
+    """Load one of the registered data sets.
 
     Args:
-        name: A name in ``LAYOUTS``.
-        folder: The data folder that holds it.
+        name: Name in ``LAYOUTS``.
+        folder: Folder that holds the registered data sets.
 
     Raises:
         InputError: If a split is missing or empty, or a file name does not contain identity and camera.
@@ -96,12 +96,13 @@ def load_by_filenames(name: str, folder: Path) -> ReIDDataset:
 
 
 def load_market_layout(folder: Path, options: SourceOptions | None = None) -> ReIDDataset:
-    """Any folder in Market-1501's layout; its cameras are numbered from 0 in order.
+    """Load any folder in Market-1501's layout; its cameras are numbered from 0 in order.
 
-    Splits may be missing. Images that are in none of them, or are junk (identity -1), stand in the notes.
+    Splits may be missing. Images in no split, and junk (identity -1), are counted in the notes.
 
     Raises:
-        InputError: As ``load_by_filenames``; if more than a tenth of the images lie outside the layout's folders.
+        InputError: If a file name does not contain identity and camera, or more than a tenth of the images lie outside
+            the layout's folders.
     """
     options = options or SourceOptions()
     folder = kept_path(folder)
@@ -112,7 +113,7 @@ def load_market_layout(folder: Path, options: SourceOptions | None = None) -> Re
     found = files_below(folder)
     used = {record.path for record in every}
     unused = [path for path in found.images if path not in used]
-    # Market-1501 itself comes with folders that no evaluation uses.
+    # Market-1501 itself contains folders that no evaluation uses.
     outside = [path for path in unused if path.relative_to(folder).parts[0] not in _MARKET_FOLDERS]
     check_unused(folder, outside, len(found.images), "the folders of Market-1501's layout", options)
     written = sorted({record.camera for record in every if record.camera is not None})
@@ -134,7 +135,7 @@ def load_market_layout(folder: Path, options: SourceOptions | None = None) -> Re
 
 
 def is_market_layout(folder: Path) -> bool:
-    """Whether a folder has the splits of Market-1501; one of those that only it has is enough."""
+    """Whether a folder has a sub-folder that only Market-1501's layout has."""
     return any((folder / _MARKET_SPLITS[split]).is_dir() for split in ("train", "gallery"))
 
 
@@ -143,7 +144,7 @@ def _load(name: str, layout: FilenameLayout, folder: Path, wanted: Collection[st
     require_layout(folders.values(), name, layout.tree())
     splits = {split: _records(path, layout, name) for split, path in folders.items()}
     query = splits.get("query", ())
-    # Whoever numbers identities from 0 searches for 0, too.
+    # Data sets whose identities start at 0 have queries of identity 0.
     searched_for = any(record.identity == layout.distractors for record in query)
     return ReIDDataset(
         name=name,
@@ -155,7 +156,7 @@ def _load(name: str, layout: FilenameLayout, folder: Path, wanted: Collection[st
 
 
 def number_identities(records: tuple[Record, ...]) -> tuple[Record, ...]:
-    """The same records with identities numbered from 0 in order."""
+    """Number the identities of records from 0 in order."""
     identities = sorted({record.identity for record in records if record.identity is not None})
     numbers = {identity: number for number, identity in enumerate(identities)}
     return tuple(
@@ -170,8 +171,8 @@ def _records(folder: Path, layout: FilenameLayout, name: str) -> tuple[Record, .
         found = pattern.search(path.name)
         if found is None:
             raise InputError(
-                f"{name}: the file name {path} does not contain identity and camera; expected something like "
-                f"0002_c1s1_000451_03.jpg. For other names use a manifest (path,identity,camera)",
+                f"{name}: the file name {path} does not contain identity and camera; expected a name like "
+                f"0002_c1s1_000451_03.jpg. For other names use a table (path,identity,camera)",
                 code="file-name-not-understood",
             )
         identity, camera = int(found[1]), int(found[2])
@@ -179,7 +180,7 @@ def _records(folder: Path, layout: FilenameLayout, name: str) -> tuple[Record, .
             continue
         if layout.cameras and camera not in layout.cameras:
             raise InputError(
-                f"{name}: {path} names camera {camera}; it has cameras {', '.join(map(str, layout.cameras))}",
+                f"{name}: {path} has camera {camera}; expected one of {', '.join(map(str, layout.cameras))}",
                 code="no-such-camera",
             )
         records.append(Record(path, identity, layout.cameras.get(camera, camera)))

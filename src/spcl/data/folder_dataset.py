@@ -1,7 +1,7 @@
-"""A user's own folders: a folder per identity, or a folder of unlabelled crops with all below it.
+"""Data sets from a user's own folders: a folder per identity, or all unlabelled images below a folder.
 
-A folder may be split: ``train/``, ``query/`` and ``gallery/``, each with a folder per identity. Which images are meant
-does not depend on the command: without labels all below the folder; ``folder_identities.py`` has the rule for labels.
+A folder may have the splits ``train/``, ``query/`` and ``gallery/``, each with a folder per identity. Every command
+uses the same images: without labels all below the folder; ``folder_identities.py`` has the rule for labels.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ _SPLITS = ("train", "query", "gallery")
 
 
 def load_folder(folder: Path, options: SourceOptions | None = None, *, labelled: bool = False) -> ReIDDataset:
-    """A folder of images with all below it, or a folder of splits.
+    """Load all images below a folder, or a folder of splits.
 
     Args:
         folder: The folder to read.
         options: Options of reading; None: the defaults.
-        labelled: Whether labels are asked for: a source, an evaluation.
+        labelled: Whether labels are needed, as for a source and for an evaluation.
 
     Raises:
         InputError: If it holds no image; if more than a tenth of its images would stay unused.
@@ -84,19 +84,19 @@ def check_unused(folder: Path, unused: list[Path], num_found: int, reading: str,
         return
     num_used = num_found - len(unused)
     raise InputError(
-        f"{shown_path(folder)}: {num_found} images lie below it, and {reading} hold {num_used} of them; not "
-        f"{min(unused).relative_to(folder)}, for one. Choose: --layout dataset takes these {num_used}; --layout all "
+        f"{shown_path(folder)}: {num_found} images lie below it, and {reading} hold {num_used} of them, but not, for "
+        f"example, {min(unused).relative_to(folder)}. Choose: --layout dataset takes these {num_used}; --layout all "
         f"takes all {num_found}, without splits",
         code="ambiguous-folder",
     )
 
 
 def split_for_evaluation(dataset: ReIDDataset, *, seed: int = 0) -> ReIDDataset:
-    """Queries and gallery out of a labelled training split, for data that comes without them.
+    """Draw queries and gallery from a labelled training split, for data without them.
 
     One random image of each identity (and camera, where cameras are known) becomes a query, the rest the gallery. At
-    least one image of each identity stays in the gallery; of an identity that several cameras saw, some query finds
-    one of another camera there.
+    least one image of each identity stays in the gallery. For an identity that several cameras saw, at least one query
+    has a gallery image of another camera.
 
     Raises:
         InputError: If there are no identities.
@@ -106,8 +106,8 @@ def split_for_evaluation(dataset: ReIDDataset, *, seed: int = 0) -> ReIDDataset:
         why = "its images have no identities" if dataset.train else "it has no queries or no gallery to search in"
         notes = "".join(f". {note[0].upper()}{note[1:]}" for note in dataset.notes if "identit" in note)
         raise InputError(
-            f"{dataset.name} cannot be evaluated: {why}. Give it query and gallery folders "
-            f"with a folder per identity, or a manifest with identities{notes}",
+            f"{dataset.name} cannot be evaluated: {why}. Add query and gallery folders "
+            f"with a folder per identity, or give a table with identities{notes}",
             code="no-identities",
         )
     order = generator(seed, "queries of a folder").permutation(len(labelled)).tolist()
@@ -131,7 +131,7 @@ def split_for_evaluation(dataset: ReIDDataset, *, seed: int = 0) -> ReIDDataset:
 
 
 def _splits(splits: Mapping[str, Path], options: SourceOptions, *, labelled: bool) -> dict[str, NamedImages]:
-    """The images of each split; queries and gallery are always read with their labels."""
+    """The images of each split; query and gallery are always read with labels."""
     named = {}
     for split, place in splits.items():
         found = files_below(place)

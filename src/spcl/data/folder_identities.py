@@ -1,7 +1,8 @@
-"""Which identity an image of a folder has: by the folder it lies in, by its name, or none.
+"""The identities of the images of a folder: from the names of their folders, from their own names, or none.
 
-*Folder per identity* means that the images lie directly in the folders of a folder. It is read where every image lies
-so, or where labels are asked for; what it would leave out is counted, and an error where that is more than a tenth.
+*Folder per identity* means that the images lie directly in the sub-folders of a folder. A folder is read like this
+where every image lies so, or where labels are needed. Images that this reading leaves out are counted; more than a
+tenth of all images is an error.
 """
 
 from __future__ import annotations
@@ -19,11 +20,11 @@ from spcl.data.source_options import SourceOptions
 from spcl.errors import InputError
 
 MOST_UNUSED = 0.1
-"""Share of the images below a folder that may stay unused; beyond it another reading may be meant."""
+"""Share of the images below a folder that may stay unused; with more, another reading may be meant."""
 
 _IN_NAME = re.compile(r"^(-?\d+)_c\d", re.IGNORECASE)
 _NO_IDENTITY = re.compile(r"-1|0+")
-"""Market-1501's junk and distractors: different objects under one number."""
+"""Junk and distractors of Market-1501: different objects under one number."""
 
 
 @dataclass(frozen=True)
@@ -31,10 +32,10 @@ class NamedImages:
     """Images of a folder with their identities.
 
     Attributes:
-        files: The image files that are used.
-        names: The identity of each, as folders or names write it; None: not known.
-        unused: The images that are not used.
-        notes: Remarks, in sentences.
+        files: Image files that are used.
+        names: Identity of each file, as the folder or the file name has it; None: unknown.
+        unused: Images that are not used.
+        notes: Remarks on the reading, in sentences.
     """
 
     files: list[Path]
@@ -44,12 +45,12 @@ class NamedImages:
 
     @property
     def num_known(self) -> int:
-        """Images with an identity."""
+        """Number of images with an identity."""
         return sum(name is not None for name in self.names)
 
 
 def identity_in_name(path: Path) -> str | None:
-    """The number before the camera in a file's name (``0042_c3...`` is 0042); none, -1 and 0000 are no identity."""
+    """Parse the number before the camera in a file's name (``0042_c3...`` is 0042); None for no number, -1 and 0000."""
     found = _IN_NAME.match(path.stem)
     return None if found is None or _NO_IDENTITY.fullmatch(found[1]) else found[1]
 
@@ -60,17 +61,17 @@ def identity_of_folder(path: Path) -> str | None:
 
 
 def named_images(folder: Path, files: Sequence[Path], options: SourceOptions, *, labelled: bool) -> NamedImages:
-    """The identities of the images of a folder.
+    """Find the identities of the images of a folder.
 
     Args:
-        folder: The given folder.
-        files: All images below it, at least one.
+        folder: Folder that the user gave.
+        files: All images below the folder, at least one.
         options: Options that set the origin of identities, and the layout.
-        labelled: Whether labels are asked for.
+        labelled: Whether labels are needed.
 
     Raises:
-        InputError: If identities are asked for and not found, or a folder per identity would leave out more than a
-            tenth of the images, or file names contradict it.
+        InputError: If identities are needed and not found, a folder per identity would leave out more than a tenth of
+            the images, or file names contradict the folders.
     """
     named = _by_layout(folder, list(files), options, labelled=labelled)
     names, found = without_placeholders(named.names)
@@ -125,7 +126,7 @@ def _as_asked(folder: Path, files: list[Path], identity_from: str) -> NamedImage
             code="no-identities",
         )
     if len(distinct) == 1:
-        note = f"all {len(files)} images lie in one folder: they are one identity, {distinct[0]!r}"
+        note = f"all {len(files)} images lie in one folder and are one identity, {distinct[0]!r}"
         return NamedImages(files, names, [], (note,))
     if are_camera_folders(distinct):
         note = f"the folders {some(distinct)} are named like cameras and are taken as identities, as asked for"
@@ -134,7 +135,7 @@ def _as_asked(folder: Path, files: list[Path], identity_from: str) -> NamedImage
 
 
 def _top_folder(path: Path, folder: Path) -> str | None:
-    """The name of the folder directly below a folder that an image lies in or below."""
+    """The name of the folder directly below ``folder`` on the path to an image; None: the image lies in ``folder``."""
     depth = len(folder.parts)
     below = path.parts[depth:] if path.parts[:depth] == folder.parts else ()
     return below[0] if len(below) > 1 else None
@@ -149,10 +150,10 @@ def _folder_per_identity(
         these = f"--layout dataset takes these {len(one_down)}; " if one_down else ""
         raise InputError(
             f"{shown}: {len(files)} images lie below it, and a folder per identity takes {len(one_down)} of them, "
-            f"those directly in its folders; not {unused[0].relative_to(folder)}, for one. Choose: {these}"
+            f"those directly in its folders, but not, for example, {unused[0].relative_to(folder)}. Choose: {these}"
             f"--identity-from folder takes all {len(files)}, each with the name of the folder it lies in; "
             "--identity-from top-folder takes all below the folders of identities, at any depth; a table (path, "
-            "identity) says it for each image",
+            "identity) gives the identity of each image",
             code="ambiguous-folder",
         )
     if not one_down:
@@ -184,7 +185,7 @@ def _folder_per_identity(
 
 
 def note_of_known(names: Sequence[object]) -> str:
-    """How many of the images have an identity, as a sentence."""
+    """A sentence on the number of images that have an identity."""
     return f"identities were found for {sum(name is not None for name in names)} of {len(names)} images"
 
 

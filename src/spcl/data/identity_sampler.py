@@ -28,7 +28,7 @@ def identity_pass(
     Args:
         labels: ``[N]`` int, class of each image.
         cameras: ``[N]`` int, camera of each image, -1 unknown; an unknown camera differs from every other.
-        num_instances: K, number of images of a class; 1: only the random one.
+        num_instances: K, number of images of a class; 1: only its random image.
         rng: Generator of the random draws.
 
     Returns:
@@ -59,8 +59,9 @@ def _draw_others(
 ) -> NDArray[np.int64]:
     """Draw ``[classes, count]`` further images of each class; the row of a class of one image is not used.
 
-    Every image of the training set gets a random key; those that must not be drawn get one above all. Sorted by class
-    and key, the first ``count`` of a class are a draw without repetition, and random ones of its first m a draw with.
+    Every image gets a random key; images that must not be drawn get larger keys than all others. Sorted by class and
+    key, the first ``count`` images of a class are a draw without repetition, and random images among its m allowed ones
+    a draw with repetition.
     """
     class_of = np.repeat(np.arange(len(sizes)), sizes)
     first_of = firsts[class_of]
@@ -110,7 +111,7 @@ class IdentityBatches:
         if not len(labels):
             raise InputError("there are no images to draw batches from", code="no-images")
         if len(labels) != len(cameras):
-            raise ValueError(f"{len(labels)} labels and {len(cameras)} cameras; each image has one of both")
+            raise ValueError(f"{len(labels)} labels and {len(cameras)} cameras; expected as many cameras as labels")
         if batch_size < 1 or num_instances < 0:
             raise InputError(
                 f"a batch of {batch_size} images, {num_instances} of a class, cannot be drawn; expected at least 1 "

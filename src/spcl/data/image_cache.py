@@ -1,7 +1,7 @@
-"""Resized images that do not fit in memory: a file of uint8 pixels, filled as images are first read.
+"""A cache on disk for resized images that do not fit in memory: a file of uint8 pixels, filled when images are read.
 
-The file's name is a key over the images' paths, sizes and times of change and over the preprocessing: other images, or
-changed ones, have another file. A run that is stopped loses nothing of it, and processes share it.
+The file's name is a hash of the paths, sizes and modification times of the images and of the preprocessing, so that
+other or changed images use another file. A stopped run loses nothing of it, and processes share it.
 """
 
 from __future__ import annotations
@@ -19,21 +19,32 @@ from numpy.typing import NDArray
 from spcl.errors import InputError
 
 _PREPROCESSING = "upright, RGB on white, bicubic; 2"
-"""Change it when ``image_decoding.py`` changes what it makes of a file."""
+"""Part of the hash; to be changed whenever ``image_decoding.py`` gives other pixels for a file."""
 
 
 def default_cache_dir() -> Path:
-    """Where the system keeps such files."""
+    """The folder in which the system keeps caches."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "spcl"
 
 
 def open_image_cache(
     folder: Path, paths: Sequence[Path], height: int, width: int, pixel_range: str = "auto"
 ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    """Pixels ``[N, H, W, 3]`` uint8 and which of them are there ``[N]`` bool, both mapped from files.
+    """Open or create the cache of a list of images.
+
+    Args:
+        folder: Folder of the cache files.
+        paths: Paths of the images.
+        height: Height of the resized images in pixels.
+        width: Width of the resized images in pixels.
+        pixel_range: Value range of images of more than 8 bits, part of the hash.
+
+    Returns:
+        Pixels ``[N, H, W, 3]`` uint8, and ``[N]`` bool, whether those of an image have been written; both are mapped
+        from files.
 
     Raises:
-        InputError: If the folder cannot be written to, or its disk has no room.
+        InputError: If the folder cannot be written to, or its disk is full.
     """
     name = _key(paths, height, width, pixel_range)
     pixels, marks = folder / f"images-{name}.u8", folder / f"images-{name}.done"
@@ -43,11 +54,11 @@ def open_image_cache(
         folder.mkdir(parents=True, exist_ok=True)
         if not marks.exists() or not pixels.exists():
             free = shutil.disk_usage(folder).free
-            # Another process may have reserved it by now.
+            # Another process may have reserved the file in the meantime.
             missing = needed - (pixels.stat().st_blocks * 512 if pixels.exists() else 0)
             if missing > 0.95 * free:
                 raise InputError(
-                    f"the resized images take {needed / 1e9:.1f} GB and {folder} has {free / 1e9:.1f} GB left; "
+                    f"the resized images take {needed / 1e9:.1f} GB, and {folder} has {free / 1e9:.1f} GB free; "
                     "give a folder on another disk (--cache-dir DIR), or --cache-dir none to decode them each time",
                     code="disk-full",
                 )
@@ -66,9 +77,9 @@ def open_image_cache(
 
 
 def _reserve(path: Path, size: int) -> None:
-    """A file of zeros that has all its room on the disk; several processes may do this at once.
+    """Create a file of zeros whose space on the disk is allocated; several processes may do this at once.
 
-    A mapped file whose disk fills up later would end the process with a signal.
+    Otherwise, if the disk is full later, writing to the mapped file would end the process with a signal.
     """
     path.open("ab").close()
     try:
@@ -85,10 +96,10 @@ def _allocate(path: Path, size: int) -> None:
                 os.posix_fallocate(file.fileno(), 0, size)
             return
         except OSError as error:
-            # Not every file system has the call.
+            # Not every file system supports the call.
             if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):
                 raise
-    # Appended, so that nothing is written over that another process has put there.
+    # Appended, so that nothing is overwritten that another process has written.
     with path.open("ab") as file:
         while (missing := size - file.seek(0, os.SEEK_END)) > 0:
             file.write(bytes(min(missing, 2**24)))
@@ -103,6 +114,6 @@ def _key(paths: Sequence[Path], height: int, width: int, pixel_range: str) -> st
             state_text = f"{state.st_size}\0{state.st_mtime_ns}"
         except OSError:
             state_text = "missing"
-        # A path may be bytes that are no text.
+        # A path may hold bytes that are not UTF-8.
         digest.update(os.fsencode(path.absolute()) + f"\0{state_text}\0".encode())
     return digest.hexdigest()[:20]

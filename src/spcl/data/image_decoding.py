@@ -1,6 +1,6 @@
-"""From image files to RGB pixels, and why a file cannot be read.
+"""Decoding of image files to RGB pixels, and the reasons why a file cannot be read.
 
-The images of a whole data set, decoded once, are in ``image_store.py``; everything random is in ``augment.py``.
+``image_store.py`` keeps the decoded images of a data set; everything random is in ``augment.py``.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from spcl.records import Record
 from spcl.threads import NumThreads, decoding_threads
 
 _MOST_PIXELS = 89_478_485
-"""Above it Pillow warns of decompression bombs; crops of one object are far below."""
+"""Number of pixels above which Pillow warns of decompression bombs; crops of one object have far fewer."""
 
 _DEEP_MODES = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F")
 STRETCHED = "stretched"
-"""Marks, in ``Image.info``, an image whose values were stretched to a range of its own."""
+"""Key in ``Image.info`` that is True for an image whose values were stretched."""
 
 
 class UnreadableImageError(InputError):
@@ -35,7 +35,7 @@ class UnreadableImageError(InputError):
 
     Attributes:
         path: Path of the image.
-        reason: Why, without the path and the advice that the message adds.
+        reason: Reason, without the path and the advice that the message adds.
     """
 
     def __init__(self, path: Path, reason: str, advice: str = "") -> None:
@@ -46,21 +46,25 @@ class UnreadableImageError(InputError):
 
 
 def open_image(path: Path, pixel_range: PixelRange | None = None) -> Image.Image:
-    """An image as RGB: upright, its first frame, without transparency; more than 8 bits as ``pixel_range.py`` says.
+    """Read an image as RGB: upright, its first frame, without transparency.
+
+    Args:
+        path: Path of the image.
+        pixel_range: Value range of images of more than 8 bits; None: ``auto``.
 
     Raises:
-        UnreadableImageError: If it is not there or is no image; an ``InputError`` that names the file and what to do.
+        UnreadableImageError: If the file is missing or is not an image; an ``InputError`` with the path and next step.
     """
     try:
         with identified(path) as image:
             return _to_rgb(image, pixel_range or PixelRange(), first_frame=True)
-    # Decoders raise what they like on broken files (struct.error, IndexError, MemoryError): none may end a long job.
+    # Decoders raise errors of many types on broken files (struct.error, IndexError, MemoryError).
     except Exception as error:
         raise UnreadableImageError(path, _reason(error, path)) from error
 
 
 def identified(path: Path) -> Image.Image:
-    """An image file as Pillow opens it: its size and kind are known, its pixels are not decoded yet."""
+    """Open an image file with Pillow: its size and format are known, its pixels are not decoded yet."""
     try:
         return Image.open(path)
     except UnidentifiedImageError:
@@ -72,16 +76,16 @@ def identified(path: Path) -> Image.Image:
 def image_in_memory(
     image: Image.Image | NDArray[np.uint8], name: str = "the image", pixel_range: PixelRange | None = None
 ) -> Image.Image:
-    """An image that is no file, as ``open_image`` would give it: RGB, upright, without transparency.
+    """Convert an image in memory as ``open_image`` converts a file: RGB, upright, without transparency.
 
     Args:
-        image: A PIL image of any mode (of several frames, the one it stands at), or uint8 pixels: ``[H, W, 3]`` (RGB),
+        image: A PIL image of any mode (of several frames, the current one), or uint8 pixels: ``[H, W, 3]`` (RGB),
             ``[H, W, 4]`` (RGB and opacity), ``[H, W]`` or ``[H, W, 1]`` (grey). It is not changed.
-        name: What an error calls it.
+        name: Name of the image in error messages.
         pixel_range: Value range of a PIL image of more than 8 bits; None: ``auto``.
 
     Raises:
-        InputError: If it is something else, or cannot be decoded.
+        InputError: If the image is of another type, or cannot be decoded.
     """
     if isinstance(image, np.ndarray):
         image = Image.fromarray(_checked_pixels(image, name))
@@ -97,7 +101,7 @@ def image_in_memory(
 
 
 def resized(image: Image.Image, size: tuple[int, int]) -> NDArray[np.uint8]:
-    """An RGB image at ``(width, height)``, bicubic as the official transforms, ``[H, W, 3]`` uint8."""
+    """Resize an RGB image to ``(width, height)``, bicubic as in the official transforms; ``[H, W, 3]`` uint8."""
     if image.size != size:
         image = image.resize(size, Image.Resampling.BICUBIC)
     return np.asarray(image, dtype=np.uint8)
@@ -111,7 +115,7 @@ def check_images(
     num_threads: NumThreads = "auto",
     progress: Callable[[int, int], None] | None = None,
 ) -> list[tuple[Path, str]]:
-    """Open images and say which cannot be read.
+    """Open images and list those that cannot be read.
 
     Args:
         records: Records of the images.
@@ -139,7 +143,7 @@ def check_images(
                 if progress is not None:
                     progress(done, len(paths))
         finally:
-            # Otherwise Ctrl-C would wait until all are checked.
+            # Otherwise Ctrl-C would wait until all images are checked.
             pool.shutdown(wait=False, cancel_futures=True)
     return broken
 
@@ -154,20 +158,20 @@ def _reason_unreadable(path: Path) -> str | None:
 
 
 def check_name(path: Path) -> None:
-    """Tables, galleries and pages hold text: an image whose name is none could not be named in any of them.
+    """Check that a path can be written to tables, galleries and pages, which hold text.
 
     Raises:
-        UnreadableImageError: If the path holds bytes that are no UTF-8.
+        UnreadableImageError: If the path holds bytes that are not UTF-8.
     """
     try:
         str(path).encode()
     except UnicodeEncodeError as error:
-        reason = "its path is not UTF-8, so that no table could name it; rename it (or its folder)"
+        reason = "its path is not UTF-8 and cannot be written to a table; rename it (or its folder)"
         raise UnreadableImageError(path, reason) from error
 
 
 def _reason(error: Exception, path: Path | None = None) -> str:
-    """Why an image cannot be read, in words."""
+    """The reason why an image cannot be read, as text."""
     if isinstance(error, FileNotFoundError):
         return "there is no such file"
     if isinstance(error, Image.DecompressionBombWarning | Image.DecompressionBombError):
@@ -178,7 +182,7 @@ def _reason(error: Exception, path: Path | None = None) -> str:
                 return "the file is empty"
             if path is not None and (reader := missing_reader(path)):
                 return reader
-        return "it is not an image, or of a kind that Pillow does not know"
+        return "it is not an image, or of a format that Pillow cannot read"
     if isinstance(error, OSError):
         return error.strerror or first_line(error)
     if isinstance(error, ValueError | SyntaxError):
@@ -187,7 +191,7 @@ def _reason(error: Exception, path: Path | None = None) -> str:
 
 
 def _checked_pixels(pixels: NDArray[np.uint8], name: str) -> NDArray[np.uint8]:
-    """Pixels that Pillow takes: contiguous ``[H, W]``, ``[H, W, 3]`` or ``[H, W, 4]``."""
+    """Check pixels and make them contiguous: ``[H, W]``, ``[H, W, 3]`` or ``[H, W, 4]``."""
     if pixels.ndim == 3 and pixels.shape[2] == 1:
         pixels = pixels[:, :, 0]
     fits = pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] in (3, 4))
@@ -206,7 +210,7 @@ def _checked_pixels(pixels: NDArray[np.uint8], name: str) -> NDArray[np.uint8]:
 
 
 def _to_rgb(image: Image.Image, pixel_range: PixelRange, *, first_frame: bool) -> Image.Image:
-    # Not by turning Pillow's warning into an error: warning filters belong to the process, this to a thread.
+    # Pillow's warning is not turned into an error: warning filters belong to the process, and this runs in threads.
     if image.width * image.height > _MOST_PIXELS:
         raise Image.DecompressionBombError
     image_format = image.format
@@ -219,7 +223,7 @@ def _to_rgb(image: Image.Image, pixel_range: PixelRange, *, first_frame: bool) -
         image = _to_eight_bits(image, image_format, pixel_range)
     if image.mode in ("La", "RGBa"):
         image = image.convert({"La": "LA", "RGBa": "RGBA"}[image.mode])
-    # A colour of the palette, or one colour of all, may be the transparent one.
+    # One colour of the palette or of the image may mean transparent.
     if image.mode in ("RGBA", "LA", "PA") or (image.mode in ("1", "L", "P", "RGB") and "transparency" in image.info):
         rgba = image.convert("RGBA")
         ground = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
@@ -228,8 +232,8 @@ def _to_rgb(image: Image.Image, pixel_range: PixelRange, *, first_frame: bool) -
 
 
 def _to_eight_bits(image: Image.Image, image_format: str | None, pixel_range: PixelRange) -> Image.Image:
-    """A grey image of more than 8 bits as one of 8: Pillow clips instead."""
-    # Older Pillows give 16-bit PNG the mode of 32-bit images, "I", which also holds fewer bits than it could.
+    """Convert a grey image of more than 8 bits to 8 bits; Pillow would clip its values."""
+    # Older versions of Pillow give a 16-bit PNG the mode "I" of 32-bit images.
     is_sixteen = image.mode.startswith("I;16") or (image.mode == "I" and image_format == "PNG")
     pixels, stretched = pixel_range.to_eight_bits(np.asarray(image), 65535.0 if is_sixteen else None)
     grey = Image.fromarray(pixels)

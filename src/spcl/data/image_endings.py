@@ -1,6 +1,6 @@
-"""Which files are images: by their ending, and without one by their first bytes.
+"""The endings of image files, and the recognition of files without an ending by their first bytes.
 
-What may be an image but is not read is counted, so that nothing is left out in silence.
+Files that may be images but are not read are counted, so that the user learns of them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ IMAGE_SUFFIXES = frozenset(
         *(".ppm", ".pgm", ".pbm", ".pnm"),
     }
 )
-"""Endings, in lower case, of the files that are read as images."""
+"""Endings, in lower case, of files that are read as images."""
 
 NO_ENDING = "without ending"
 
@@ -33,10 +33,10 @@ _CLUTTER = frozenset(
         *(".safetensors", ".h5", ".hdf5", ".lmdb", ".mdb", ".zip", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar", ".tar"),
         *(".mp4", ".avi", ".mov", ".mkv", ".wmv", ".mpg", ".mpeg", ".m4v", ".webm", ".wav", ".mp3", ".lance"),
         *(".idx", ".manifest", ".sha256", ".md5", ".names", ".data", ".gpx", ".kml", ".geojson", ".srt"),
-        *(".identifier",),  # Windows marks downloads so
+        *(".identifier",),  # by which Windows marks downloads
     }
 )
-"""Endings of files that lie beside images and are none."""
+"""Endings of files that often lie in folders of images and are not images."""
 
 _HEIF_BRANDS = frozenset({b"heic", b"heix", b"hevc", b"heim", b"mif1", b"msf1"})
 _AVIF_BRANDS = frozenset({b"avif", b"avis"})
@@ -58,15 +58,15 @@ def is_image_name(name: str) -> bool:
 
 
 def is_image_file(path: Path) -> bool:
-    """Whether a file is read as an image: by its ending; a file without one by its first bytes."""
+    """Whether a file is read as an image, by its ending, or by its first bytes if it has no ending."""
     ending = _ending(path.name)
     return ending in IMAGE_SUFFIXES or (ending == "" and _begins_as_image(_first_bytes(path)))
 
 
 def may_be_image(path: Path) -> bool:
-    """Whether a file that is not read may be an image: raw camera files, unknown endings, bytes without an ending.
+    """Whether a file that is not read may be an image: raw camera files, unknown endings, binary files without ending.
 
-    Tables, texts, archives, films and the like lie beside images and are none.
+    Tables, texts, archives and films are not counted as possible images.
     """
     ending = _ending(path.name)
     if ending == "":
@@ -76,24 +76,24 @@ def may_be_image(path: Path) -> bool:
 
 
 def ending_of(path: Path) -> str:
-    """The ending of a file in lower case, for a count: ``.cr2``, or ``without ending``."""
+    """The ending of a file in lower case, for counts: ``.cr2``, or ``without ending``."""
     return _ending(path.name) or NO_ENDING
 
 
 def counted_by_ending(paths: Iterable[Path]) -> str:
-    """Files counted by their ending, in words: ``4 .cr2, 2 without ending``; empty for none."""
+    """Count files by their ending, as text: ``4 .cr2, 2 without ending``; empty if there are no files."""
     counts = Counter(ending_of(path) for path in paths)
     return ", ".join(f"{count} {ending}" for ending, count in sorted(counts.items(), key=lambda kv: (-kv[1], kv[0])))
 
 
 def is_heif(path: Path) -> bool:
-    """Whether a file begins as HEIC does, whatever its ending."""
+    """Whether the first bytes of a file are those of HEIC, whatever its ending."""
     return _first_bytes(path)[8:12] in _HEIF_BRANDS
 
 
 @cache
 def learn_heif() -> bool:
-    """Let Pillow read HEIC; whether it can."""
+    """Register the HEIC reader of pillow-heif; False: the package is not installed."""
     try:
         import pillow_heif
     except ImportError:
@@ -103,7 +103,7 @@ def learn_heif() -> bool:
 
 
 def missing_reader(path: Path) -> str:
-    """What has to be installed to read a file that Pillow does not know; empty where nothing would help."""
+    """The package to install for a file that Pillow cannot read; empty: no package is known to help."""
     from PIL import features
 
     brand = _first_bytes(path)[8:12]
@@ -115,10 +115,10 @@ def missing_reader(path: Path) -> str:
 
 
 def _ending(name: str) -> str:
-    """The ending of a name with its stop, lower case; empty where what follows the last stop is none.
+    """The ending of a name with its dot, in lower case; empty: the part after the last dot is not an ending.
 
-    "1620000000.123" is a time and "left cam. 2" a name with a stop: an ending is a few letters and digits, with a
-    letter among them.
+    "1620000000.123" is a time and "left cam. 2" contains a dot: an ending is a few letters and digits, at least one of
+    them a letter.
     """
     stem, _, ending = name.rpartition(".")
     is_ending = bool(stem) and ending.isalnum() and len(ending) <= _LONGEST_ENDING and not ending.isdecimal()
@@ -138,7 +138,7 @@ def _begins_as_image(head: bytes) -> bool:
         return True
     if head[4:8] == b"ftyp" and head[8:12] in _HEIF_BRANDS | _AVIF_BRANDS:
         return True
-    # Two letters begin many texts: a bitmap has its header's length after them.
+    # Many texts begin with these two letters; in a bitmap the length of the header follows.
     if head.startswith(b"BM"):
         return len(head) >= 18 and head[14] in (12, 40, 52, 56, 64, 108, 124)
     return head.startswith(_FIRST_BYTES)
@@ -148,6 +148,6 @@ def _is_text(head: bytes) -> bool:
     try:
         text = head.decode("utf-8")
     except UnicodeDecodeError as error:
-        # A letter of several bytes may be cut at the end.
+        # The last letter may consist of several bytes and be cut.
         text = "" if error.start >= len(head) - 3 and b"\x00" not in head else "\x00"
     return "\x00" not in text

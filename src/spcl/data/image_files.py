@@ -1,4 +1,4 @@
-"""Finding image files, and saying what is there instead when they are not."""
+"""Finding image files in folders, and describing what was found where there are none."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from spcl.errors import InputError
 
 @dataclass(frozen=True)
 class FoundFiles:
-    """What lies below a folder.
+    """The files below a folder.
 
     Attributes:
-        images: The image files, in the order of their paths.
-        left_out: What may be an image and is not read, with the reason: raw camera files, links that lead nowhere,
-            folders that cannot be entered.
+        images: Image files, in the order of their paths.
+        left_out: Files and folders that may hold images and are not read, with the reason: raw camera files, broken
+            links, folders that cannot be entered.
     """
 
     images: list[Path]
@@ -35,7 +35,7 @@ class FoundFiles:
 
 
 def image_files(folder: Path) -> list[Path]:
-    """The image files directly in a folder, in the order of their names; hidden ones left out."""
+    """List the image files directly in a folder, in the order of their names, without hidden files."""
     return sorted(
         entry
         for entry in folder.iterdir()
@@ -44,14 +44,14 @@ def image_files(folder: Path) -> list[Path]:
 
 
 def images_below(folder: Path) -> list[Path]:
-    """The image files in a folder and in all folders below it, as ``files_below`` finds them."""
+    """List the image files in a folder and in all folders below it, as ``files_below`` finds them."""
     return files_below(folder).images
 
 
 def files_below(folder: Path) -> FoundFiles:
-    """The image files in a folder and in all folders below it, in the order of their paths; hidden ones left out.
+    """Find the image files in a folder and in all folders below it, in the order of their paths, without hidden files.
 
-    Linked folders are entered, too, but no folder twice: where there is a way without a link, it is taken.
+    Linked folders are entered too. Each folder is entered once, by a path without links where there is one.
 
     Raises:
         InputError: If the folder itself cannot be entered.
@@ -81,7 +81,7 @@ def files_below(folder: Path) -> FoundFiles:
                     continue
                 if not entry.is_file():
                     if is_image_name(name):
-                        left_out.append((entry, "it is a link that leads nowhere, or no file"))
+                        left_out.append((entry, "it is a broken link, or not a file"))
                 elif is_image_file(entry):
                     found.append(entry)
                 elif may_be_image(entry):
@@ -90,7 +90,7 @@ def files_below(folder: Path) -> FoundFiles:
 
 
 def no_images_error(folder: Path, found: FoundFiles) -> InputError:
-    """The error for a folder without images, which says what is there instead."""
+    """The error for a folder without images, which lists what the folder holds."""
     notes = "".join(f"; {note}" for note in note_of_left_out(found.left_out))
     return InputError(
         f"no images in {shown_path(folder)} or below it: {what_is_there(folder)}{notes}. Images end in "
@@ -100,7 +100,7 @@ def no_images_error(folder: Path, found: FoundFiles) -> InputError:
 
 
 def note_of_left_out(left_out: Sequence[tuple[Path, str]]) -> tuple[str, ...]:
-    """A sentence on files that may be images and are not read, counted by ending; nothing for none."""
+    """A sentence on files that may be images and are not read, counted by ending; empty where there are none."""
     files = [path for path, reason in left_out if reason.startswith("a file ")]
     others = [(path, reason) for path, reason in left_out if not reason.startswith("a file ")]
     notes = []
@@ -113,12 +113,12 @@ def note_of_left_out(left_out: Sequence[tuple[Path, str]]) -> tuple[str, ...]:
 
 
 def note_of_unused(folder: Path, unused: Sequence[Path], where: str) -> tuple[str, ...]:
-    """A note on the images below a folder that a data set does not use, naming one of them; nothing if it uses all.
+    """A note on the images below a folder that a data set does not use, with one as an example; empty if it uses all.
 
     Args:
-        folder: The data set's.
-        unused: These images.
-        where: They are, for the note: ``outside the splits``.
+        folder: Folder of the data set.
+        unused: Images that are not used.
+        where: Place of these images, for the note: ``outside the splits``.
     """
     if not unused:
         return ()
@@ -127,12 +127,12 @@ def note_of_unused(folder: Path, unused: Sequence[Path], where: str) -> tuple[st
 
 
 def sub_folders(folder: Path) -> list[Path]:
-    """The folders directly in a folder, in the order of their names; hidden ones left out."""
+    """List the folders directly in a folder, in the order of their names, without hidden ones."""
     return sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
 
 
 def what_is_there(folder: Path, limit: int = 6) -> str:
-    """A few words on what a path holds, for an error."""
+    """Describe what a path holds in a few words, for an error."""
     shown = shown_path(folder)
     if not folder.exists():
         parent = next((above for above in folder.parents if above.exists()), None)
@@ -146,10 +146,10 @@ def what_is_there(folder: Path, limit: int = 6) -> str:
 
 
 def require_layout(paths: Iterable[Path], name: str, tree: str) -> None:
-    """Are all the parts of a data set's layout there?
+    """Check that all parts of a data set's layout exist.
 
     Raises:
-        InputError: Naming what was looked for, what was found instead, and the expected tree.
+        InputError: If one is missing; the message has its path, what was found, and the expected tree.
     """
     missing = [path for path in paths if not path.exists()]
     if missing:
@@ -160,7 +160,7 @@ def require_layout(paths: Iterable[Path], name: str, tree: str) -> None:
 
 
 def number_in_order(values: Sequence[str]) -> dict[str, int]:
-    """Numbers from 0 for the distinct values: in numeric order where all are whole numbers, else in text order."""
+    """Number the distinct values from 0, in numeric order where all are whole numbers, else in text order."""
     distinct = set(values)
     numeric = all(re.fullmatch(r"-?\d+", value) for value in distinct)
     ordered = sorted(distinct, key=lambda value: (int(value), value) if numeric else (0, value))

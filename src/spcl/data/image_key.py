@@ -1,7 +1,7 @@
-"""What one image is: the file that a path leads to, by whatever spelling or link.
+"""The key of an image: two paths are one image where they lead to one file, by whatever spelling or link.
 
-The key of an image compares; the path of an image is what is kept and shown. Names of files and folders carry identity
-and camera, so that a path is made absolute but its links are not resolved.
+Keys are compared; paths are kept and shown. Names of files and folders contain identity and camera, so a path is made
+absolute, but its links are not resolved.
 """
 
 # Path objects cost several times as much as strings, which counts for a million images.
@@ -17,20 +17,20 @@ from pathlib import Path
 from spcl.errors import InputError
 
 _ASKED_ONE_BY_ONE, _LISTED_FOR_ONE = 20, 20
-"""A folder is listed where many of its files are asked for, and they are a fair share of what it holds."""
+"""A folder is listed if at least 20 of its files are checked, and it has at most 20 times as many files."""
 
 
 def image_key(path: str | Path) -> str:
-    """The key of one image: its path with every link followed. A file that is not there has a key, too.
+    """Give the key of an image: its path with every link resolved. A missing file has a key too.
 
-    Two paths lead to one image exactly where their keys are equal. Hard links and copies are images of their own: their
+    Two paths lead to one image exactly where their keys are equal. Hard links and copies are separate images: their
     content would have to be compared.
     """
     return os.path.realpath(path)
 
 
 def image_keys(paths: Sequence[str | Path]) -> list[str]:
-    """The keys of many images, in their order, as ``image_key`` gives them; each folder is resolved once."""
+    """Give the keys of many images, in order, equal to those of ``image_key``; each folder is resolved once."""
     parts = [_folder_and_name(os.fspath(path)) for path in paths]
     real_folders: dict[str, str] = {}
     links: dict[str, set[str] | None] = {}
@@ -57,7 +57,7 @@ def _folder_and_name(path: str) -> tuple[str, str]:
 
 
 def _links_in(folder: str, number: int) -> set[str] | None:
-    """The names of the links in a folder; None where so many of its files should rather be asked one by one."""
+    """List the names of the links in a folder; None where checking ``number`` files one by one costs less."""
     if number < _ASKED_ONE_BY_ONE:
         return None
     links = set()
@@ -74,9 +74,9 @@ def _links_in(folder: str, number: int) -> set[str] | None:
 
 
 def kept_path(path: str | Path) -> Path:
-    """The path as it is kept in records and tables: absolute, without ``.`` and ``..``, its links not resolved.
+    """Give a path as it is kept in records and tables: absolute, without ``.`` and ``..``, its links not resolved.
 
-    A ``..`` behind a link to a folder means the folder above the link's target: there the link is resolved.
+    A ``..`` after a link to a folder means the folder above the target of the link, so such a link is resolved.
     """
     text = os.fspath(path)
     plain = os.path.abspath(text)
@@ -91,20 +91,18 @@ def kept_path(path: str | Path) -> Path:
 
 
 def named_path(text: str | Path) -> Path:
-    """What a user gave as a path.
+    """Give the path of a text that the user gave.
 
     Raises:
-        InputError: If it is empty: a variable of the shell without a value would mean the current folder.
+        InputError: If it is empty, as an unset variable of the shell is: it would mean the current folder.
     """
     if not str(text).strip():
-        raise InputError(
-            "which images? The name that is given is empty; give . for the current folder", code="empty-name"
-        )
+        raise InputError("the name of the images is empty; give . for the current folder", code="empty-name")
     return Path(text)
 
 
 def shown_path(path: str | Path) -> str:
-    """The path as it is shown on a terminal: relative to the current folder where it lies below it."""
+    """Give a path as it is shown to the user: relative to the current folder if it lies below it."""
     try:
         return str(kept_path(path).relative_to(Path.cwd()))
     except (ValueError, OSError):  # the current folder may have been deleted

@@ -1,7 +1,8 @@
-"""The one door: whatever images a user points at, as a table with a row for each image.
+"""The images of any source, as a table with a row for each image; every command that takes images uses it.
 
-A file, a folder with all below it, a table, tables of splits or their common beginning, the name of a registered data
-set, or a list of these. Training and evaluation read the same sources by their splits (``catalogue.load_dataset``).
+A source is a file, a folder with all images below it, a table, tables of splits or the common beginning of their names,
+the name of a registered data set, or a list of these. Training and evaluation read the same sources by splits
+(``catalogue.load_dataset``).
 """
 
 from __future__ import annotations
@@ -35,24 +36,24 @@ def images_of(
     labelled: bool = False,
     columns: Mapping[str, Sequence[Any]] | None = None,
 ) -> ImageTable:
-    """The images that a user points at, and what is known of them.
+    """Find the images of a source, and what the source contains about them.
 
     Args:
         source: An image, a folder with all below it, a table, ``train=a.csv,query=b.csv``, the common beginning of
             ``..._train.csv`` and ``..._query.csv``, the name of a registered data set; or a list of these. Of a data
-            set with splits, all of them. A table may list some images that are not there: reading reports it.
+            set with splits, all of them. A table may list missing images: they are reported when they are read.
         options: Options of reading; None: the defaults.
-        labelled: Labels are asked for: records have identities, and a folder is read as a data set (a folder per
-            identity, Market-1501's layout). Distractors, which are different objects under one number, have none.
-        columns: Columns that the caller gives: a value for each image of ``source``, in order; they replace the
-            source's columns of these names.
+        labelled: Whether labels are needed: records have identities, and a folder is read as a data set (a folder per
+            identity, Market-1501's layout). Distractors, different objects under one number, have no identity.
+        columns: Columns of the caller: a value for each image of ``source``, in order; they replace columns of the
+            source with the same names.
 
     Returns:
-        ImageTable: each image once, folders by path, lists in their order.
+        ImageTable: each image once; images of folders in the order of their paths, lists in their own order.
 
     Raises:
-        InputError: If there is nothing, or no image: says what was looked for and what is there. If identities are
-            asked for and none is found; if one image has two identities, cameras or times.
+        InputError: If the source does not exist or has no image; the message describes what was found. If identities
+            are needed and none is found; if one image has two identities, cameras or times.
     """
     options = options or SourceOptions()
     table = combined_tables([_part(part, options, labelled) for part in _parts(source)])
@@ -61,7 +62,7 @@ def images_of(
 
 
 def _parts(source: Source) -> list[str | Path | list[Path]]:
-    """The parts of a source; image files that follow each other in a list are one part, with one set of cameras."""
+    """Split a source into parts; consecutive image files of a list are one part, with one numbering of cameras."""
     if isinstance(source, str | Path):
         return [source]
     parts: list[str | Path | list[Path]] = []
@@ -94,16 +95,16 @@ def _part(source: str | Path | list[Path], options: SourceOptions, labelled: boo
     splits = names_splits(str(source)) and not path.exists()
     if not (registered or tables or splits):
         _check_source(path)
-    # Who uses an encoder leaves out images that cannot be read: one that has gone ends no long job either.
+    # Commands with an encoder leave out images that cannot be read, and missing ones too.
     loaded = load_source(source, options=options, keep_missing=True, labelled=labelled, with_times=True)
     return _of_dataset(path, loaded, options, labelled=labelled, registered=registered)
 
 
 def check_is_there(source: str | Path, options: SourceOptions) -> None:
-    """Check that a source exists in some form, before anything heavy is imported.
+    """Check that a source exists in some form, before torch is imported.
 
     Raises:
-        InputError: If nothing lies at the path, and it is no registered name and no beginning of tables' names.
+        InputError: If the path does not exist, and is neither a registered name nor the beginning of names of tables.
     """
     path = named_path(source)
     if path.exists() or names_splits(str(source)) or is_registered(source, options.data_dir):
@@ -124,7 +125,7 @@ def _check_source(path: Path) -> None:
 
 
 def _of_files(files: list[Path], options: SourceOptions, *, where: str, root: Path | None = None) -> ImageTable:
-    """Images without a table: cameras by their names or folders, identities only where they are asked for."""
+    """Make a table of image files: cameras from names of files or folders, identities only where they are asked for."""
     cameras = cameras_of_files(files, root)
     columns: Columns = {"camera": list(cameras.written)}
     notes = [*cameras.notes, *note_of_no_table(options, where)]

@@ -1,7 +1,7 @@
 """The images of a list of records, decoded and resized once, read by row number.
 
-Resizing is the only transform that is not random, so it is done once: an image is kept as uint8 pixels of the size the
-network sees, in memory where the whole set fits, otherwise in a file (``image_cache.py``). Everything random is in
+Resizing is the only transform that is not random, so it is done once: an image is kept as uint8 pixels of the network's
+input size, in memory where the whole set fits, otherwise in a file (``image_cache.py``). Everything random is in
 ``augment.py``.
 """
 
@@ -28,7 +28,7 @@ OnBroken = Literal["error", "skip"]
 _SKIP = ", or leave such images out (spcl train, spcl evaluate: --on-broken skip)"
 
 _MISSING_COLOUR = (124, 116, 104)
-"""The ImageNet mean: what a left-out image looks like, zero after normalisation."""
+"""The colour of an image that is left out: the ImageNet mean, which is zero after normalisation."""
 
 
 class ImageStore:
@@ -37,20 +37,22 @@ class ImageStore:
     Args:
         records: Records of the images.
         size: Height and width of the resized images in pixels.
-        on_broken: ``error``: an image that cannot be read raises; ``skip``: it is noted in ``broken`` and is grey.
-        memory: Keep the images in memory when all of them fit into so many bytes.
-        cache_dir: Otherwise, the folder of a file that keeps them; None: they are decoded each time.
+        on_broken: ``error``: an image that cannot be read raises an error; ``skip``: it is added to ``broken``, and its
+            pixels are grey.
+        memory: Number of bytes; the images are kept in memory if all of them fit.
+        cache_dir: Folder of the file that keeps images that do not fit in memory; None: they are decoded each time.
         num_threads: Number of threads that decode; ``auto``: as many as compute; 0: the calling thread decodes.
-        arrays: Images that are not on disk: ``[H, W, 3]`` uint8 by path.
-        pixel_range: ``auto``, ``full`` or ``LOW:HIGH``: see ``pixel_range.py``.
+        arrays: Pixels ``[H, W, 3]`` uint8, by path, of images that are not on disk.
+        pixel_range: Value range of images of more than 8 bits: ``auto``, ``full`` or ``LOW:HIGH``, as in
+            ``pixel_range.py``.
 
     Attributes:
-        broken: Row numbers of the images that could not be read, and why.
+        broken: Reason for each image that could not be read, by row number.
         pixel_range: Values of black and white in images of more than 8 bits.
-        num_stretched: Images of more than 8 bits whose values were stretched, as often as they were decoded.
+        num_stretched: Number of times that an image of more than 8 bits was decoded and its values stretched.
 
     Raises:
-        InputError: If the file does not fit on its disk.
+        InputError: If the file of the cache does not fit on its disk.
     """
 
     def __init__(
@@ -86,10 +88,10 @@ class ImageStore:
         return len(self._paths)
 
     def read(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """The images of some rows, ``[len(rows), H, W, 3]`` uint8.
+        """Read the images of some rows, ``[len(rows), H, W, 3]`` uint8.
 
         Raises:
-            InputError: If one cannot be read and broken images are not to be skipped.
+            InputError: If an image cannot be read and broken images are not to be skipped.
         """
         wanted = rows if self._kept is None else np.unique(rows[~self._is_kept[rows]])
         decoded = (map if self._pool is None else self._pool.map)(self._decode, wanted.tolist())

@@ -1,6 +1,6 @@
-"""Images and what is known of them: a row for each image, each image once.
+"""A table of images, each image once, with what their source contains about them.
 
-Which images a source means is in ``image_sources.py``.
+``image_sources.py`` finds the images of a source.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ class ImageTable:
     """Images, each once.
 
     Attributes:
-        records: The images, in a fixed order. Paths are absolute, their links not resolved. Identities only where
-            labels were asked for: one number for one identity, over all splits; cameras from 0.
-        splits: The split of each image: ``train``, ``query``, ``gallery``; empty where the source has none.
-        columns: What the source says of the images, as it is written: a list for each column, a value for each image;
-            columns without any value are left out.
-        left_out: What was found and is not used, with the reason: files that may be images and cannot be read, links
-            that lead nowhere, further copies of an image.
-        notes: What a reader should know, in sentences: files not read, paths that lead to one image, columns that were
-            found for some images only.
+        records: Records of the images, in a fixed order. Paths are absolute, their links not resolved. Identities are
+            set only where labels are needed, and are numbered over all splits; cameras are numbered from 0.
+        splits: Split of each image: ``train``, ``query`` or ``gallery``; empty where the source has no splits.
+        columns: Columns of the source, by name: a list with a value for each image, as in the source. Columns without
+            any value are left out.
+        left_out: Path and reason of what was found and is not used: files that may be images and cannot be read,
+            broken links, further copies of an image.
+        notes: Remarks in sentences: files that are not read, paths that lead to one image, columns that only some
+            images have.
     """
 
     records: tuple[Record, ...]
@@ -43,11 +43,11 @@ class ImageTable:
     notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
-        """Images."""
+        """Number of images."""
         return len(self.records)
 
     def rows(self, kept: Sequence[int]) -> ImageTable:
-        """Some of the images, in the order of their numbers."""
+        """Give the table of some rows, in the order of ``kept``."""
         return replace(
             self,
             records=tuple(self.records[row] for row in kept),
@@ -56,13 +56,13 @@ class ImageTable:
         )
 
     def outside(self, folder: Path) -> ImageTable:
-        """The images that do not lie in a folder or below it: results that are written there are no images.
+        """Give the table without the images in or below a folder, to which results are written.
 
         Raises:
-            InputError: If all of them do.
+            InputError: If all images lie there.
         """
         place = folder.resolve()
-        # Of the folders, not of the images: a link in the folder lies there, wherever the image is.
+        # Links to folders are resolved, links to images are not: such a link lies in its own folder.
         parents = {parent: parent.resolve() for parent in {record.path.parent for record in self.records}}
         inside = {parent: place == real or place in real.parents for parent, real in parents.items()}
         others = [row for row, record in enumerate(self.records) if not inside[record.path.parent]]
@@ -75,7 +75,7 @@ class ImageTable:
 
 
 def combined_tables(parts: Sequence[ImageTable]) -> ImageTable:
-    """Several parts as one table: identities and cameras of different parts are different."""
+    """Combine tables: identities and cameras of different tables are different."""
     if len(parts) == 1:
         return parts[0]
     if not parts:
@@ -111,10 +111,10 @@ def combined_tables(parts: Sequence[ImageTable]) -> ImageTable:
 
 
 def with_given(table: ImageTable, columns: Mapping[str, Sequence[Any]]) -> ImageTable:
-    """The table with columns that the caller knows, in place of its own of these names.
+    """Give the table with columns of the caller, in place of its own columns of the same names.
 
     Raises:
-        InputError: If a column has not one value for each image.
+        InputError: If a column does not have one value for each image.
     """
     for name, values in columns.items():
         if len(values) != len(table):
@@ -126,10 +126,10 @@ def with_given(table: ImageTable, columns: Mapping[str, Sequence[Any]]) -> Image
 
 
 def each_once(table: ImageTable) -> ImageTable:
-    """The table with one row for each image: rows of one image are merged, each cell from the row that has a value.
+    """Merge the rows of one image: each cell is taken from the first row that has a value.
 
     Raises:
-        InputError: If they contradict each other in identity, camera or time.
+        InputError: If two rows of an image have different identities, cameras or times.
     """
     paths = [record.path for record in table.records]
     rows, instead = rows_of_each_image(paths)
@@ -147,7 +147,7 @@ def each_once(table: ImageTable) -> ImageTable:
 
 
 def without_copies(table: ImageTable) -> ImageTable:
-    """The table without the images that equal an earlier one byte for byte.
+    """Leave out the images that equal an earlier image byte for byte.
 
     Raises:
         InputError: If a copy has another identity than its original.

@@ -1,7 +1,7 @@
-"""The images that tables list, each once, and what the tables say of them.
+"""The images that tables list, each once, with the columns of the tables.
 
-Rows that repeat an image are joined; rows that contradict each other are an error, because one of them is wrong and
-which one cannot be known here.
+Rows of one image are merged. Rows that contradict each other are an error, because one of them is wrong, and the
+program cannot decide which.
 """
 
 from __future__ import annotations
@@ -36,21 +36,21 @@ _NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?")
 
 _NOT_OF_IMAGES = ("path", "vector")
 _OF_PAIRS = ("similarity", "distance")
-"""What results say of a pair of images: no fact of an image."""
+"""Columns of results that describe a pair of images, not an image."""
 
 
 @dataclass(frozen=True)
 class ListedImages:
-    """Images of tables: a row for each image, and one for each split of an image that is in several.
+    """Images of tables: one row for each image and split.
 
     Attributes:
-        paths: Absolute, links not resolved.
-        keys: Keys of the images, from ``image_key.image_key``.
-        splits: ``train``, ``query`` or ``gallery``.
-        columns: What the tables say, by name: ``identity`` and ``camera`` as text (None where unknown), ``time`` as
-            ``datetime``, the others as they are written, their names with ``_`` for what is neither letter nor digit.
-        missing: The images that are not there.
-        notes: Remarks, in sentences.
+        paths: Absolute path of each image, its links not resolved.
+        keys: Key of each image, from ``image_key.image_key``.
+        splits: Split of each row: ``train``, ``query`` or ``gallery``.
+        columns: Columns of the tables, by name: ``identity`` and ``camera`` as text (None where unknown), ``time`` as
+            ``datetime``, others as in the table. In names, ``_`` replaces what is neither a letter nor a digit.
+        missing: Paths of the images that do not exist.
+        notes: Remarks on the tables, in sentences.
     """
 
     paths: list[Path]
@@ -63,7 +63,7 @@ class ListedImages:
 
 @dataclass
 class _Rows:
-    """Rows of all tables, before repeated images are joined."""
+    """Rows of all tables, before rows of one image are merged."""
 
     paths: list[Path]
     is_there: list[bool]
@@ -80,16 +80,16 @@ class _Rows:
 def listed_images(
     tables: Mapping[str, Path], options: TableOptions | None = None, *, with_times: bool = True
 ) -> ListedImages:
-    """Read tables.
+    """Read tables of images.
 
     Args:
-        tables: A table for each split; or one, under an empty name, with a column ``split`` or all of it for training.
-        options: Names of columns and the form of times.
-        with_times: Read the column ``time``. Training and evaluation do not use it.
+        tables: A table for each split; or one table under an empty name, with a column ``split`` or only for training.
+        options: Names of columns and the format of times.
+        with_times: Whether to read the column ``time``, which training and evaluation do not use.
 
     Raises:
-        InputError: If a table cannot be read, a value does not fit its column, columns come to have one name, or two
-            rows say different things of one image; names file, line and value.
+        InputError: If a table cannot be read, a value does not fit its column, two columns get one name, or two rows
+            of one image differ; the message has file, line and value.
     """
     options = options or TableOptions()
     rows = _read(tables, options)
@@ -114,7 +114,7 @@ def _add_cameras_of_names(rows: _Rows) -> None:
     cameras = [camera_in_name(path) for path in rows.paths]
     if None not in cameras:
         rows.columns["camera"] = [str(camera) for camera in cameras]
-        rows.notes.append("there is no column camera: cameras are those of the file names (_c3)")
+        rows.notes.append("there is no column camera: cameras are read from the file names (_c3)")
 
 
 def _read(tables: Mapping[str, Path], options: TableOptions) -> _Rows:
@@ -152,7 +152,7 @@ def _splits(table: Table) -> list[str]:
 
 
 def _own_names(table: Table) -> dict[str, list[Any]]:
-    """The columns but for the path, under names of letters, digits and ``_``."""
+    """The columns other than the path, under names of letters, digits and ``_``."""
     first_of: dict[str, str] = {}
     columns = {}
     results = _columns_of_results(table)
@@ -171,7 +171,7 @@ def _own_names(table: Table) -> dict[str, list[Any]]:
 
 
 def _whole_numbers(cells: list[Any]) -> list[Any]:
-    """``3.0`` as ``3`` where all cells are such: pandas writes whole numbers so where some are missing."""
+    """Write ``3.0`` as ``3`` where all cells are such numbers; pandas writes them like this if cells are missing."""
     distinct = {cell for cell in cells if isinstance(cell, str)}
     if not any(_WHOLE.fullmatch(cell) for cell in distinct):
         return cells
@@ -181,7 +181,7 @@ def _whole_numbers(cells: list[Any]) -> list[Any]:
 
 
 def _columns_of_results(table: Table) -> list[str]:
-    """The columns that are results: of a search, what was found; of others, similarities."""
+    """The columns that are results: what a search found, and similarities."""
     if {"rank", "found_path"} <= set(table.columns):
         return [name for name in table.columns if name in ("rank", *_OF_PAIRS) or name.startswith("found_")]
     return [name for name in table.columns if name in _OF_PAIRS]
@@ -197,7 +197,7 @@ def _notes_of_results(table: Table) -> list[str]:
 
 
 def _text(cell: Any) -> str | None:
-    """A cell as text; whole numbers look the same from CSV and Parquet."""
+    """A cell as text; whole numbers are the same from CSV and Parquet."""
     if cell is None:
         return None
     return str(int(cell)) if isinstance(cell, float) and cell.is_integer() else str(cell).strip() or None
@@ -241,7 +241,7 @@ def _join(
     """Give all rows of one image the value that some of them have.
 
     Raises:
-        InputError: If they have several.
+        InputError: If they have different values.
     """
     said = [row for row in group if cells[row] is not None]
     for row in said[1:]:

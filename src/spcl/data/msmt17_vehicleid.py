@@ -1,4 +1,4 @@
-"""Data sets that come with lists of images: MSMT17 and VehicleID."""
+"""MSMT17 and VehicleID: data sets whose splits are lists of images in text files."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ _VEHICLEID_TREE = f"""  {VEHICLEID_FOLDER}/   (a link to VehicleID_V1.0)
 
 
 def load_msmt17(folder: Path) -> ReIDDataset:
-    """MSMT17: training and validation lists together are the training split.
+    """Load MSMT17; its training and validation lists together are the training split.
 
     Args:
-        folder: The data folder that holds it.
+        folder: Folder that holds the registered data sets.
 
     Raises:
         InputError: If a list, a folder or a listed image is missing, or a line cannot be read.
@@ -51,7 +51,7 @@ def load_msmt17(folder: Path) -> ReIDDataset:
         for name, path in lists.items()
     }
     cameras = {written: at for at, written in enumerate(sorted({row[2] for part in rows.values() for row in part}))}
-    # Fifteen cameras, written from 1; a subset keeps their numbers.
+    # There are 15 cameras, numbered from 1 in file names; a subset keeps these numbers.
     if set(cameras) <= set(range(1, 16)):
         cameras = {written: written - 1 for written in cameras}
     splits = {name: tuple(Record(path, who, cameras[by]) for path, who, by in part) for name, part in rows.items()}
@@ -61,10 +61,10 @@ def load_msmt17(folder: Path) -> ReIDDataset:
 
 
 def load_vehicleid(folder: Path, size: int = 800) -> ReIDDataset:
-    """VehicleID, with the test list of 800, 1600 or 2400 identities; it knows no cameras.
+    """Load VehicleID with the test list of 800, 1600 or 2400 identities; its cameras are unknown.
 
-    The gallery holds one image of each identity, drawn with a seed of its own (``vehicleid_draw``); the evaluation
-    averages over further draws.
+    The gallery holds one random image of each identity, drawn with seed 0 (``vehicleid_draw``); the evaluation averages
+    over further draws.
 
     Raises:
         InputError: If a list, a folder or a listed image is missing, or a line cannot be read.
@@ -105,7 +105,7 @@ def vehicleid_draw(records: tuple[Record, ...], seed: int) -> tuple[tuple[Record
 
 
 def _lines(path: Path) -> Iterator[tuple[str, str]]:
-    """Image and identity of each line of a list."""
+    """Give image and identity of each line of a list."""
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
         words = line.split()
         if not words:

@@ -1,7 +1,7 @@
-"""Words that stand for "not known" in a column of identities or cameras: no object has them as its name.
+"""Words that mean "unknown" in a column of identities or cameras.
 
-Two images of "unknown" show one object no more than any two images do. Read as a name, the word becomes the largest
-identity of a table, and most of the pairs that are taken for one object are not.
+Two images with the identity "unknown" do not show the same object. Read as a name, such a word would become the largest
+identity of a table, and most pairs of images of one identity would be wrong.
 """
 
 from __future__ import annotations
@@ -82,10 +82,10 @@ _TIMES_THE_MEDIAN, _TIMES_WITH_MOST_PAIRS = 5, 3
 
 
 def is_placeholder(value: object) -> bool:
-    """Whether a cell says that something is not known.
+    """Whether a cell means "unknown".
 
-    ``unknown``, ``unnamed``, ``none``, ``n/a``, ``null``, ``nan`` and words of their kind in any case and spelling
-    (``<NA>``, ``Not known``), -1, and text of nothing but punctuation (``?``, ``-``, ``--``).
+    These are ``unknown``, ``unnamed``, ``none``, ``n/a``, ``null``, ``nan`` and similar words in any case and spelling
+    (``<NA>``, ``Not known``), -1, and text of only punctuation (``?``, ``-``, ``--``).
     """
     if not isinstance(value, str):
         return isinstance(value, Real) and value == -1
@@ -104,10 +104,10 @@ def is_missing(value: object) -> bool:
 
 
 def without_placeholders(values: Sequence[Any]) -> tuple[list[Any], Counter[str]]:
-    """Values with None in place of each placeholder, and how often each was found, as it is written."""
+    """Replace each placeholder by None, and count the placeholders by their text."""
     found: Counter[str] = Counter()
     kept: list[Any] = []
-    # The same few words return in a column of a million cells.
+    # A column of a million cells has few distinct words.
     seen: dict[Any, bool] = {}
     for value in values:
         if is_missing(value):
@@ -122,9 +122,12 @@ def without_placeholders(values: Sequence[Any]) -> tuple[list[Any], Counter[str]
 
 
 def note_of_placeholders(found: Counter[str], column: str, holders: str = "cells hold") -> tuple[str, ...]:
-    """A note on the placeholders of a column, with their number; nothing where there are none.
+    """A note on the placeholders of a column, with their numbers; empty where there are none.
 
-    ``holders`` says what has them: cells of a table, or images in folders of such names.
+    Args:
+        found: Number of each placeholder, from ``without_placeholders``.
+        column: Name of the column.
+        holders: Subject and verb of the note: ``cells hold``, or ``images lie in folders called``.
     """
     if not found:
         return ()
@@ -134,11 +137,13 @@ def note_of_placeholders(found: Counter[str], column: str, holders: str = "cells
 
 
 def note_of_a_dominant_identity(names: Sequence[Any] | Mapping[Any, int]) -> tuple[str, ...]:
-    """A note if one identity has far more images than the rest: it may be a word for "not known".
+    """A note if one identity has far more images than the others: its name may be a word for "unknown".
 
-    Far more: at least 10 images, twice the next one, and 5 times the median of the identities, or 3 times where half of
-    all pairs of one object are its own; with 4 identities or more. ``names`` has the identity of each image, None where
-    unknown; or the number of images of each identity.
+    "Far more" means at least 10 images, twice as many as the second largest identity, and 5 times the median (3 times,
+    if half of all pairs of one identity are its own). With fewer than 4 identities there is no note.
+
+    Args:
+        names: Identity of each image, None where unknown; or the number of images of each identity.
     """
     number_of = Counter(names)
     number_of.pop(None, None)
@@ -154,6 +159,6 @@ def note_of_a_dominant_identity(names: Sequence[Any] | Mapping[Any, int]) -> tup
         return ()
     return (
         f"the identity {str(name)!r} has {most} images, half of the {len(counts)} identities have {middle:g} or fewer: "
-        f"{share:.0%} of all pairs of one object are its own. If the word stands for images of unknown identity, leave "
+        f"{share:.0%} of all pairs of one object are its own. If the word means that the identity is unknown, leave "
         "those cells empty",
     )

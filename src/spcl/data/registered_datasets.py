@@ -1,4 +1,4 @@
-"""What is found of each registered data set, against the published counts."""
+"""The state of each registered data set on this machine, compared with the published counts."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from spcl.errors import InputError, first_line
 
 @dataclass(frozen=True)
 class DatasetStatus:
-    """What was found of a registered data set.
+    """The state of a registered data set.
 
     Attributes:
         name: Name of the data set.
         folder: Folder that was searched.
-        problem: Why it cannot be used; None when it can.
-        counts: Identities and images found, by split.
-        published: Identities and images published, by split; several where publications differ.
+        problem: Reason why it cannot be used; None: it can be used.
+        counts: Numbers of identities and of images found, by split.
+        published: Published numbers of identities and of images, by split; several where publications differ.
     """
 
     name: str
@@ -44,11 +44,11 @@ class DatasetStatus:
 
 @dataclass(frozen=True)
 class KnownDatasets:
-    """The registered data sets, and what was found of each; iterable.
+    """The state of all registered data sets; iterable.
 
     Attributes:
-        data_dir: The folder that they were looked for in.
-        datasets: The status of each, in a fixed order.
+        data_dir: Folder that was searched.
+        datasets: Status of each data set, in a fixed order.
     """
 
     data_dir: Path
@@ -70,7 +70,7 @@ def describe_datasets(data_dir: str | Path = DATA_DIR) -> KnownDatasets:
         data_dir: Folder that holds the registered data sets.
 
     Returns:
-        KnownDatasets; a data set that cannot be used is no error: its ``problem`` is the reason.
+        KnownDatasets; a data set that cannot be used raises no error: its ``problem`` is the reason.
 
     Examples:
         >>> found = describe_datasets("no/such/folder")

@@ -1,4 +1,4 @@
-"""Each image once: several paths to one file are one image, and what they say of it must agree."""
+"""Repeated images: several paths to one file are one image, which is used once; its values must agree."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from spcl.records import Record, ReIDDataset
 
 
 def rows_of_each_image(paths: Sequence[Path], keys: Sequence[str] | None = None) -> tuple[list[int], dict[int, int]]:
-    """Which rows stay where each image is kept once.
+    """Choose one row for each image.
 
     Args:
         paths: Paths of all rows.
-        keys: Keys of the images, if they are known.
+        keys: Keys of the images; None: they are computed.
 
     Returns:
-        The rows that stay, in order: of several paths to one image the first that is no link, else the first; and for
-        each row that goes, the row that stays in its place.
+        The rows that are kept, in order (for several paths to one image the first that is not a link, else the first),
+        and for each row that is dropped, the kept row of the same image.
     """
     keys = image_keys(paths) if keys is None else keys
     if len(set(keys)) == len(keys):
@@ -38,7 +38,7 @@ def rows_of_each_image(paths: Sequence[Path], keys: Sequence[str] | None = None)
 
 
 def note_of_repeated(paths: Sequence[Path], instead: dict[int, int]) -> tuple[str, ...]:
-    """A sentence on images that several paths lead to; nothing for none."""
+    """A sentence on images that several paths lead to; empty where there are none."""
     if not instead:
         return ()
     gone, kept = min(instead.items())
@@ -81,7 +81,7 @@ def check_agreement(
 
 
 def contradiction(column: str, message: str) -> InputError:
-    """The error for one image of which two sources say different things, with the code of the column's fault."""
+    """The error for one image with two values in a column, with the code for this column."""
     if column == "identity":
         return InputError(message, code="identity-contradiction")
     return InputError(message, code="value-contradiction")
@@ -143,7 +143,7 @@ def each_image_once(
 def _once(
     records: tuple[Record, ...], name: str, *, needs_identities: bool
 ) -> tuple[tuple[Record, ...], list[str], tuple[str, ...]]:
-    """The records that stay, the keys of their images, and notes on the others."""
+    """The records that are kept, the keys of their images, and notes on the others."""
     paths = [record.path for record in records]
     keys = image_keys(paths)
     rows, instead = rows_of_each_image(paths, keys)
@@ -194,7 +194,7 @@ def _with_shared_facts(records: tuple[Record, ...], instead: dict[int, int]) -> 
 
 
 def _merged(records: tuple[Record, ...], rows: Sequence[int], instead: dict[int, int]) -> tuple[Record, ...]:
-    """The records that stay, with identity and camera of those that go where their own are unknown."""
+    """The kept records, with identity and camera of the dropped ones where their own are unknown."""
     merged = {row: records[row] for row in rows}
     for gone, kept in instead.items():
         identity, camera = merged[kept].identity, merged[kept].camera
@@ -222,7 +222,7 @@ def _first_of_copies(
 
 
 def note_of_copies(paths: Sequence[Path], copies: dict[int, int]) -> tuple[str, ...]:
-    """A sentence on copies that are left out; nothing for none."""
+    """A sentence on copies that are left out; empty where there are none."""
     if not copies:
         return ()
     gone, first = min(copies.items())

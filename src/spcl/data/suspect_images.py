@@ -16,19 +16,19 @@ from spcl.data.image_table import ImageTable
 from spcl.errors import InputError
 
 _FAR_SMALLER = 4.0
-"""A thumbnail has sides of less than a quarter of the usual: a sixteenth of the pixels."""
+"""A thumbnail has sides of less than a quarter of the usual length: a sixteenth of the pixels."""
 _FEW = 0.2
-"""Thumbnails are the exception: where more images than this share are small, images differ in size."""
+"""Largest share of thumbnails; if more images are small, the sizes of the images simply differ."""
 
 
 @dataclass(frozen=True)
 class SuspectImages:
-    """Images that stay and are worth a look.
+    """Images that are kept and should be checked by the user.
 
     Attributes:
-        copies: Each image that equals an earlier one byte for byte, with the earlier one.
-        small: Each thumbnail, with its width and height in pixels.
-        notes: Both counted, in sentences.
+        copies: Path of each image that equals an earlier one byte for byte, and path of the earlier one.
+        small: Path of each thumbnail, with its width and height in pixels.
+        notes: Numbers of copies and of thumbnails, in sentences.
     """
 
     copies: tuple[tuple[Path, Path], ...]
@@ -36,27 +36,27 @@ class SuspectImages:
     notes: tuple[str, ...]
 
     def rows(self) -> list[tuple[Path, str]]:
-        """Path and reason of each, for a table."""
+        """Give path and reason of each image, for a table."""
         rows = [(path, f"a copy of {first}") for path, first in self.copies]
         return rows + [(path, f"far smaller than the rest: {width} x {height}") for path, (width, height) in self.small]
 
 
 def without_small_images(table: ImageTable, *, min_size: int = 0) -> tuple[ImageTable, SuspectImages]:
-    """Leave out the images that are too small; name copies and thumbnails among the rest.
+    """Leave out images that are too small, and find copies and thumbnails among the others.
 
     Args:
-        table: The images. Their files are opened for their sizes; only files of equal length are read for copies.
-        min_size: Images whose shorter side has fewer pixels are left out; 0: none is.
+        table: Table of the images. Headers of all files are read, and files of equal length as a whole.
+        min_size: Least number of pixels of the shorter side; images below it are left out. 0: no image is left out.
 
     Returns:
-        The images that stay, with the others in ``left_out``, and what is odd among them.
+        The images that are kept, with the others in ``left_out``, and the copies and thumbnails among them.
 
     Raises:
         InputError: If all images are too small.
     """
     sizes = image_sizes([record.path for record in table.records])
     shorter = sizes.min(axis=1)
-    # What is no image has no size: reading it reports that.
+    # A file that is not an image has no size; reading it reports that.
     is_small = (shorter > 0) & (shorter < min_size)
     if is_small.any():
         if is_small.all():
@@ -94,22 +94,22 @@ def without_small_images(table: ImageTable, *, min_size: int = 0) -> tuple[Image
 
 
 def image_sizes(paths: Sequence[Path]) -> NDArray[np.int64]:
-    """Width and height of images in pixels, ``[N, 2]`` int64, from the heads of their files; 0 for what is no image."""
+    """Read width and height of images in pixels, ``[N, 2]`` int64, from their headers; 0 for unreadable files."""
     sizes = np.zeros((len(paths), 2), dtype=np.int64)
     for row, path in enumerate(paths):
         try:
             with identified(path) as image:
                 sizes[row] = image.size
-        # Decoders raise what they like on broken files; reading them reports it.
+        # Decoders raise errors of many types on broken files; reading them reports it.
         except Exception:
             continue
     return sizes
 
 
 def thumbnails(sizes: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The rows of images that are far smaller than the rest: less than a sixteenth of the median's pixels.
+    """Find images with less than a sixteenth of the median number of pixels.
 
-    Where that holds for more than a fifth of the images, they differ in size, and none is a thumbnail.
+    If more than a fifth of the images are so small, the sizes simply differ, and no image is a thumbnail.
 
     Args:
         sizes: Sizes of the images, from ``image_sizes``.

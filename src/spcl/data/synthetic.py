@@ -1,8 +1,7 @@
 """Built-in data: rendered pedestrians and vehicles, seen by several cameras, in two domains.
 
-Deterministic by seed, and each image a function of (settings, identity, camera, shot) alone: how many others are made
-changes nothing. Written to disk in Market-1501's layout, or read straight into memory. How things are drawn is in
-``data/rendered``.
+Deterministic by seed. An image depends only on (settings, identity, camera, shot), not on the number of other images. A
+data set is written to disk in Market-1501's layout, or rendered into memory. ``data/rendered`` has the drawing code.
 """
 
 from __future__ import annotations
@@ -32,18 +31,18 @@ _SETTINGS_FILE = "synthetic.json"
 
 @dataclass(frozen=True)
 class SyntheticSpec:
-    """What is rendered.
+    """The settings of a rendered data set.
 
     Attributes:
         kind: ``pedestrian`` or ``vehicle``.
         domain: ``studio`` or ``street``.
-        train_identities: Identities to train on.
-        test_identities: Further identities to test on.
+        train_identities: Number of training identities.
+        test_identities: Number of further identities, for the test.
         cameras: Number of cameras; each sees every identity.
-        images_per_camera: Images of an identity by a camera; the first of a test identity is a query.
+        images_per_camera: Number of images of an identity by each camera; the first one of a test identity is a query.
         height: Image height in pixels.
         width: Image width in pixels.
-        seed: Seed of everything; another seed or domain has other identities.
+        seed: Seed of all random draws; another seed or domain gives other identities.
     """
 
     kind: str = "pedestrian"
@@ -71,10 +70,10 @@ class SyntheticSpec:
 
 
 def render_image(spec: SyntheticSpec, identity: int, camera: int, shot: int) -> Image.Image:
-    """One image, RGB of the settings' size.
+    """Render one image, RGB, in the size of the settings.
 
     Args:
-        spec: The settings.
+        spec: Settings of the data set.
         identity: Number of the object, from 0.
         camera: Number of the camera, from 0.
         shot: Number of the camera's image of the object, from 0.
@@ -98,18 +97,18 @@ def write_market1501(
 ) -> Path:
     """Render a data set in Market-1501's layout.
 
-    A folder that holds the same data set is left as it is.
+    A folder that holds the same data set is not changed.
 
     Args:
-        folder: Where.
-        spec: What.
+        folder: Folder to write; it is created.
+        spec: Settings of the data set.
         progress: Called with (images done, all images).
 
     Returns:
         The folder.
 
     Raises:
-        InputError: If the folder holds something else.
+        InputError: If the folder exists and holds other files.
     """
     target = Path(folder)
     settings = json.dumps(asdict(spec), indent=1, sort_keys=True)
@@ -119,7 +118,7 @@ def write_market1501(
             return target
         if not target.is_dir() or any(target.iterdir()):
             raise InputError(
-                f"{target} exists and holds something else; give another folder, or remove it", code="folder-not-empty"
+                f"{target} exists and holds other files; give another folder, or remove it", code="folder-not-empty"
             )
         target.rmdir()
     aside = target.with_name(f".{target.name}.part")
@@ -141,8 +140,7 @@ def in_memory(spec: SyntheticSpec) -> tuple[ReIDDataset, dict[Path, NDArray[np.u
     """Render a data set without writing it.
 
     Returns:
-        The data set, whose paths are names only, and the images by path, ``[H, W, 3]`` uint8: ``ImageStore`` takes
-        them as ``arrays``.
+        The data set, whose paths are not files, and pixels ``[H, W, 3]`` uint8 by path, for ``ImageStore(arrays=)``.
     """
     splits: dict[str, list[Record]] = {"bounding_box_train": [], "query": [], "bounding_box_test": []}
     arrays = {}
@@ -169,12 +167,12 @@ def _shots(spec: SyntheticSpec) -> Iterator[tuple[str, int, int, int]]:
 
 
 def _path_of(split: str, identity: int, camera: int, shot: int) -> Path:
-    # From 1, as in Market-1501, where 0 is the distractors'.
+    # Numbered from 1, as in Market-1501, where 0 is the identity of distractors.
     return Path(split) / f"{identity + 1:04d}_c{camera + 1}s1_{shot:06d}_00.jpg"
 
 
 def _units(spec: SyntheticSpec) -> float:
-    """Units in the height of the image: narrow images see the whole object too."""
+    """Height of the image in units, such that a narrow image shows the whole object too."""
     if spec.kind == "pedestrian":
         return max(pedestrian.UNITS, 96 * spec.height / spec.width)
     return max(vehicle.UNITS, 124 * spec.height / spec.width)
@@ -199,7 +197,7 @@ def _draw_vehicle(canvas: Canvas, traits: np.random.Generator, camera: Camera, r
 
 
 def _placed(figure: Image.Image, camera: Camera, rng: np.random.Generator) -> Image.Image:
-    """The object as the camera frames it: scale, shear, and a crop that is never quite centred."""
+    """Place the object as the camera frames it: scale, shear, and a crop that is not exactly centred."""
     width, height = figure.size
     loose = 0.02 if camera.domain == "studio" else 0.05
     scale = camera.scale * float(np.exp(loose * rng.standard_normal()))
@@ -213,7 +211,7 @@ def _placed(figure: Image.Image, camera: Camera, rng: np.random.Generator) -> Im
 
 
 def _shadow(scene: Image.Image, figure: Image.Image, camera: Camera) -> None:
-    """A flat shadow at the foot of the object."""
+    """Draw a flat shadow at the foot of the object."""
     box = figure.getchannel("A").getbbox()
     if box is None:
         return

@@ -1,7 +1,6 @@
-"""The tables among what a command was given, read once before anything heavy is imported.
+"""A check of the tables of a command, before torch is imported.
 
-Importing what computes takes seconds; a mistake in a table, by far the most frequent of a first command, is reported
-without it.
+Importing torch takes seconds. A mistake in a table, the most frequent mistake in a first command, is reported before.
 """
 
 from __future__ import annotations
@@ -18,24 +17,24 @@ from spcl.launched import launched
 def check_tables(
     *sources: str | Path, options: TableOptions, with_times: bool = True, keep_missing: bool = True
 ) -> None:
-    """Read the text tables among sources; other sources are left to what uses them.
+    """Read the text tables among sources; other sources are not read.
 
-    Of a run of several processes nothing is read here: there one process reports for all.
+    In a run of several processes nothing is read here: one process reads and reports later.
 
     Args:
-        sources: Images as given to a command.
-        options: Names of columns and the form of times.
+        sources: Sources of images as given to a command.
+        options: Names of columns and the format of times.
         with_times: Whether the command uses times.
         keep_missing: Whether some listed images may be missing.
 
     Raises:
-        InputError: As ``listed_images``; if a table or images are missing.
+        InputError: If a table or its images are missing, or a table cannot be read, as in ``listed_images``.
     """
     if launched().size > 1:
         return
     for source in sources:
         tables = {} if Path(source).is_dir() else tables_meant(Path(source))
-        # A Parquet file may be one of features: who reads it looks.
+        # A Parquet file may hold features: it is checked where it is read.
         texts = all(path.suffix.lower() in SUFFIXES and path.suffix.lower() != ".parquet" for path in tables.values())
         if tables and texts:
             listed = listed_images(tables, options, with_times=with_times)

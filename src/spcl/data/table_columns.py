@@ -1,7 +1,7 @@
-"""What tables say of images, as users wrote it: cameras, identities, times and columns of their own.
+"""The columns of tables for galleries and results: cameras, identities, times, and the user's own columns.
 
-Training numbers cameras and identities from 0 (``Record``); whoever searches means the text in the table. Values are
-plain here: text, whole numbers, numbers, times; None where a cell is empty.
+Training numbers cameras and identities from 0 (``Record``); a search uses the text in the table. Values are text, whole
+numbers, floating-point numbers or times; None where a cell is empty.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from spcl.records import ReIDDataset
 Columns = dict[str, list[Any]]
 
 _EMPTY_MARKS = frozenset({"na", "n/a", "#n/a", "<na>", "nan", "none", "null", "-", "?"})
-"""An empty cell among numbers, as tables write it; among words these are words."""
+"""Texts that mean an empty cell in a column of numbers; in other columns they are text."""
 _READ_ALREADY = ("identity", "camera", "time", "split")
 
 
 def columns_of(listed: ListedImages, dataset: ReIDDataset) -> Columns:
-    """The columns of tables.
+    """Give the columns of tables in the order of a data set.
 
     Args:
-        listed: The rows of the tables.
-        dataset: Of these tables, or a part of it.
+        listed: Rows of the tables.
+        dataset: Data set of these tables, or a part of it.
 
     Returns:
         For each column, under its name (lower case, what is neither a letter nor a digit as ``_``), a list with a value
@@ -40,14 +40,14 @@ def columns_of(listed: ListedImages, dataset: ReIDDataset) -> Columns:
     rows = [row_of[split, str(record.path)] for split in SPLITS for record in getattr(dataset, split)]
     columns: Columns = {}
     for name, cells in listed.columns.items():
-        # Over all tables: what is text in one of them is text.
+        # The type is that of all tables: a column that is text in one table is text.
         values = cells if name in _READ_ALREADY else _typed([_plain(cell) for cell in cells])
         columns[name] = [values[row] for row in rows]
     return {name: values for name, values in columns.items() if any(value is not None for value in values)}
 
 
 def tables_meant(given: Path) -> dict[str, Path]:
-    """The tables that are meant, by split; one for all splits has the name ""."""
+    """Find the tables of a path, by split; one table for all splits has the name ""."""
     if not given.exists():
         if names_splits(str(given)):
             return tables_of_splits(str(given))
@@ -57,14 +57,14 @@ def tables_meant(given: Path) -> dict[str, Path]:
 
 
 def _typed(values: list[Any]) -> list[Any]:
-    """Text of nothing but numbers becomes numbers: a CSV knows no others."""
+    """Convert text to numbers if all values are numbers: CSV has only text."""
     known = [None if _is_empty_mark(value) else value for value in values]
     given = [value for value in known if value is not None]
     if not given:
         return known
     if not all(isinstance(value, str) for value in given):
         return values
-    # 007 is a name, not seven.
+    # 007 is a name, not the number 7.
     if all(re.fullmatch(r"-?(0|[1-9]\d{0,17})", value) for value in given):
         return [None if value is None else int(value) for value in known]
     if all(re.fullmatch(r"-?(0|[1-9]\d*)(\.\d+)?([eE][-+]?\d+)?", value) for value in given):

@@ -1,8 +1,8 @@
-"""Data sets given as tables: CSV or Parquet with the columns ``path, identity?, camera?, time?, split?``.
+"""Data sets from tables: CSV or Parquet with the columns ``path, identity?, camera?, time?, split?``.
 
-Paths are relative to the table's folder. Identities and cameras may be any text or number; an empty cell or a word for
-"not known" is unknown. One table with a ``split`` column (train, query, gallery; without it all is training), or one
-table for each split. How tables are read is in ``table_files.py``, what their rows say in ``listed_images.py``.
+Paths are relative to the table's folder. Identities and cameras may be any text or number; an empty cell or a word such
+as ``unknown`` means unknown. There is one table with a ``split`` column (train, query, gallery; without it all images
+are training images), or one table for each split. ``table_files.py`` reads cells, ``listed_images.py`` images.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 _PREFIXED = (".csv", ".tsv", ".parquet")
-"""Lists of other data sets are called ``list_train.txt``: they are none of ours."""
+"""Not ``.txt``: the lists of other data sets are called ``list_train.txt``."""
 
 
 def names_splits(text: str) -> bool:
@@ -38,10 +38,10 @@ def names_splits(text: str) -> bool:
 
 
 def tables_of_splits(text: str) -> dict[str, Path]:
-    """The tables of ``train=a.csv,query=b.csv``, by split.
+    """Parse ``train=a.csv,query=b.csv`` to tables by split.
 
     Raises:
-        InputError: If it names two tables for one split, or a split that there is not.
+        InputError: If there are two tables for one split, or a split is unknown.
     """
     paths: dict[str, Path] = {}
     for part in text.split(","):
@@ -58,7 +58,7 @@ def tables_of_splits(text: str) -> dict[str, Path]:
 
 
 def manifests_of_prefix(prefix: Path) -> dict[str, Path]:
-    """The tables ``PREFIX_train``, ``PREFIX_query``, ``PREFIX_gallery`` (.csv, .tsv or .parquet) that exist."""
+    """Find the tables ``PREFIX_train``, ``PREFIX_query``, ``PREFIX_gallery`` (.csv, .tsv or .parquet) that exist."""
     return {
         split: path
         for split in SPLITS
@@ -68,15 +68,15 @@ def manifests_of_prefix(prefix: Path) -> dict[str, Path]:
 
 
 def dataset_of(name: str, listed: ListedImages, *, keep_missing: bool = False) -> ReIDDataset:
-    """The images of tables as a data set.
+    """Make a data set of the images of tables.
 
     Args:
-        name: Name in reports.
-        listed: The images, and what the tables say of them.
-        keep_missing: Keep listed images that are not there, for who leaves out images that cannot be read.
+        name: Name of the data set in reports.
+        listed: Images and columns of the tables.
+        keep_missing: Whether to keep listed images that are missing, for callers that leave out unreadable images.
 
     Raises:
-        InputError: If listed images are not there; with ``keep_missing``, if none of them is.
+        InputError: If listed images are missing; with ``keep_missing``, only if all are.
     """
     require_images(name, listed, keep_missing=keep_missing)
     unknown: list[str | None] = [None] * len(listed.paths)
@@ -109,17 +109,17 @@ def _numbers(values: list[str | None]) -> dict[str, int]:
 def require_images(name: str, listed: ListedImages, *, keep_missing: bool) -> None:
     """Raise an ``InputError`` if listed images are missing; with ``keep_missing``, only if all are."""
     missing = listed.missing
-    # Where all are, the table lies in the wrong place: no image would be read.
+    # If all are missing, the table lies in the wrong place, and no image could be read.
     if not missing or (keep_missing and len(missing) < len(listed.paths)):
         return
     hints = [note for note in listed.notes if " is read as " in note]
     if "\n" in str(missing[0]):
-        hints.append("That path holds the end of a line: is a quote not closed in the table?")
+        hints.append("That path contains a line break: is a quote in the table not closed?")
     if re.search(r"(^|/)[A-Za-z]:/", str(missing[0])):
-        hints.append("Paths that begin with the letter of a drive are those of a Windows machine; give relative ones.")
+        hints.append("Paths that begin with a drive letter are those of a Windows computer; give relative paths.")
     if re.search(r"\.[A-Za-z]{3,4}[ \t]+-?\w+$", str(missing[0])):
         hints.append(
-            "A list has a path on each line and nothing else; a table with the columns path, identity has both."
+            "Each line of a list is one path and nothing else; a table with the columns path, identity has both."
         )
     raise InputError(
         f"{name}: {len(missing)} of {len(listed.paths)} listed images are missing, first {shown_path(missing[0])}. "

@@ -1,7 +1,7 @@
-"""Tables as columns of cells: CSV of any common separator and encoding, lists of paths, Parquet.
+"""Reading and writing of tables as columns of cells: CSV, lists of paths, Parquet.
 
-Here bytes become cells; what the cells say of images is in ``table_dataset.py``. Nothing heavy is imported, so that a
-mistake in a table is reported at once; Parquet is imported for Parquet alone.
+``listed_images.py`` finds the images of the cells. Libraries that load slowly are not imported, so that a mistake in a
+table is reported at once; pyarrow is imported only for Parquet.
 """
 
 from __future__ import annotations
@@ -23,15 +23,14 @@ SUFFIXES = (".csv", ".tsv", ".txt", ".parquet")
 
 @dataclass(frozen=True)
 class Table:
-    """A table as it is written.
+    """The columns of cells of a table, before they are interpreted.
 
     Attributes:
-        file: The table's file.
-        columns: Cells by name of the column (lower case, blanks around it removed). Cells of text files are text
-            without blanks around them (those of ``path`` as they are), empty ones None; cells of Parquet are what
-            Parquet holds.
-        lines: The line of each row in the file, from 1; of Parquet, the row, from 1.
-        notes: Remarks about how the table was read, in sentences.
+        file: Path of the table.
+        columns: Cells of each column, by its name in lower case without surrounding blanks. Cells of text files are
+            text without surrounding blanks (paths are not changed), or None if empty; cells of Parquet have its types.
+        lines: Line of each row in the file, from 1; for Parquet the number of the row, from 1.
+        notes: Remarks on the reading of the table, in sentences.
     """
 
     file: Path
@@ -40,25 +39,25 @@ class Table:
     notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
-        """Rows."""
+        """Number of rows."""
         return len(self.lines)
 
     def place(self, row: int) -> str:
-        """Where a row is, for a message: ``line 3``; of Parquet ``row 2``."""
+        """Describe the place of a row, for a message: ``line 3``; for Parquet ``row 2``."""
         return f"{'row' if self.file.suffix.lower() == '.parquet' else 'line'} {self.lines[row]}"
 
 
 def read_table(path: Path, options: TableOptions | None = None) -> Table:
-    """A table of images: at least a column ``path``.
+    """Read a table of images, which has at least a column ``path``.
 
     Args:
-        path: A file that ends in ``.csv``, ``.tsv``, ``.txt`` or ``.parquet``. Separators are commas, semicolons, tabs
+        path: File that ends in ``.csv``, ``.tsv``, ``.txt`` or ``.parquet``. Separators are commas, semicolons, tabs
             or vertical bars. A ``.txt`` file without a heading ``path`` is a list of paths, one a line.
-        options: Names of columns that differ.
+        options: Names of columns that differ; None: all names are ours.
 
     Raises:
-        InputError: If it cannot be read, has no column ``path``, two columns of one name, no rows, a row without a path
-            or with more cells than columns; if ``options`` name a column that it lacks.
+        InputError: If the table cannot be read, has no column ``path``, two columns with one name, no rows, a row
+            without a path or with more cells than columns, or lacks a column of ``options``.
     """
     renamed = (options or TableOptions()).renamed
     if not path.is_file():
@@ -79,13 +78,13 @@ def read_table(path: Path, options: TableOptions | None = None) -> Table:
 
 
 def write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]], *, mark: bool = False) -> None:
-    """Write a CSV table that ``read_table`` reads back: commas, UTF-8, what is no UTF-8 as escapes.
+    """Write a CSV table that ``read_table`` reads: commas, UTF-8, other bytes as escapes.
 
     Args:
-        path: The file, replaced without asking.
+        path: Path of the file, which is replaced if it exists.
         header: Names of the columns.
-        rows: Cells; None is an empty one.
-        mark: For spreadsheets: with a byte-order mark, from which they know the encoding, and their ends of lines.
+        rows: Cells of each row; None is an empty cell.
+        mark: Whether to write a byte-order mark, by which spreadsheets recognise UTF-8, and their line ends.
     """
     encoding = "utf-8-sig" if mark else "utf-8"
     with path.open("w", newline="", encoding=encoding, errors="backslashreplace") as file:
@@ -94,7 +93,7 @@ def write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence[objec
         plain.writerow(header)
         for row in rows:
             cells = ["" if cell is None else str(cell) for cell in row]
-            # Blanks at the ends of a name are part of it: quoted, every reader keeps them.
+            # Blanks at the ends of a name are part of it; every reader keeps them in quoted cells.
             (exact if any(cell != cell.strip() for cell in cells) else plain).writerow(cells)
 
 
@@ -104,7 +103,7 @@ def _read_parquet(path: Path) -> Cells:
 
     try:
         file = pq.ParquetFile(path)
-        # What pandas calls an index, and the vectors of a features file, describe no image.
+        # The index of pandas and the vectors of a features file do not describe an image.
         wanted = [f.name for f in file.schema_arrow if not (pa.types.is_nested(f.type) or f.name.startswith("__index"))]
         table = file.read(columns=wanted)
         # By number: two columns may have one name.
@@ -129,7 +128,7 @@ def _plain_column(column: Any) -> list[Any]:
 def _named(
     path: Path, names: Sequence[str], columns: Sequence[list[Any]], renamed: dict[str, str]
 ) -> tuple[dict[str, list[Any]], tuple[str, ...]]:
-    """Columns by name, some of them renamed, and notes on those that are left out."""
+    """The columns by name, renamed where asked for, and notes on columns that are left out."""
     notes: tuple[str, ...] = ()
     written: dict[str, str] = {}
     by_name: dict[str, list[Any]] = {}
@@ -156,7 +155,7 @@ def _named(
                 code="no-such-column",
             )
         if ours in by_name and ours not in given.values():
-            notes += (f"{path}: its own column {ours!r} is not used, for {renamed[ours]!r} takes its place",)
+            notes += (f"{path}: its own column {ours!r} is not used, because {renamed[ours]!r} takes its place",)
     kept = {name: column for name, column in by_name.items() if name not in (*given, *given.values())}
     result = {ours: by_name[theirs] for ours, theirs in given.items()} | kept
     if "path" not in result:

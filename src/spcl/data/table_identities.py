@@ -15,7 +15,7 @@ from spcl.records import Record, ReIDDataset
 
 
 def as_asked_for(dataset: ReIDDataset, options: SourceOptions, where: str) -> ReIDDataset:
-    """The data set of a table with its identities from where they were asked for: folders or names of files.
+    """Set the identities of a table's data set from their requested origin: column, folders or file names.
 
     Args:
         dataset: Data set that was read from a table.
@@ -23,7 +23,7 @@ def as_asked_for(dataset: ReIDDataset, options: SourceOptions, where: str) -> Re
         where: Name of the table in error messages.
 
     Raises:
-        InputError: If they were asked for and none is found.
+        InputError: If no identity is found at the requested origin.
     """
     if options.identity_from == "auto":
         return dataset
@@ -62,11 +62,11 @@ def as_asked_for(dataset: ReIDDataset, options: SourceOptions, where: str) -> Re
 def with_identities(
     path: Path, dataset: ReIDDataset, written: Sequence[Any] | None, *, registered: bool
 ) -> tuple[Record, ...]:
-    """Records with one number for each identity, over all splits: of the names that were written, where there are.
+    """Number identities over all splits, by their names where these are known.
 
-    Names are a table's words; the folders below ``train``, ``query``, ``gallery``; the numbers of Market-1501's layout.
-    Where nothing but numbers is known (MSMT17 has training and test identities of one number, who are two persons),
-    training and test identities stay apart.
+    Names are the texts of a table; the folders below ``train``, ``query`` and ``gallery``; or the numbers of
+    Market-1501's layout. Without names, training and test identities are different, even with equal numbers, as in
+    MSMT17.
     """
     tested = dataset.query + dataset.gallery
     records = dataset.train + tested

@@ -1,4 +1,4 @@
-"""How a table of images is read where it differs from what is expected: names of columns, the form of times."""
+"""Options of reading a table of images: other names of columns, and the format of times."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from spcl.errors import InputError
 
 @dataclass(frozen=True)
 class TableOptions:
-    """Names and forms of a table that differ from ours.
+    """Names of columns and the format of times of a table, where they differ from ours.
 
     Attributes:
-        columns: Our names of the table's columns: ``path=file,identity=track_id,time=timestamp``; empty: none differ.
-        time_format: How times are written, as ``strptime`` has it: ``%d.%m.%Y %H:%M``; empty: ISO 8601, EXIF's form or
-            Unix time.
+        columns: Our name and the table's name of columns: ``path=file,identity=track_id``; empty: the same names.
+        time_format: Format of times, with the codes of ``strptime``: ``%d.%m.%Y %H:%M``; empty: ISO 8601, the format of
+            EXIF, or Unix time.
 
     Raises:
         InputError: If one of them cannot be understood.
@@ -25,14 +25,14 @@ class TableOptions:
     time_format: str = ""
 
     def __post_init__(self) -> None:
-        """Check both: a mistake in a flag is met before a file is opened."""
+        """Check both options, so that a mistake in a flag is reported before a file is opened."""
         _ = self.renamed
         if self.time_format:
             check_time_format(self.time_format)
 
     @property
     def renamed(self) -> dict[str, str]:
-        """The table's name of each of our columns, lower case: ``{"path": "file"}``.
+        """The table's name of each of our columns, in lower case: ``{"path": "file"}``.
 
         Raises:
             InputError: If ``columns`` is not pairs of names, or gives one name twice.
@@ -42,8 +42,8 @@ class TableOptions:
             ours, equals, theirs = (word.strip() for word in part.partition("="))
             if not (ours and equals and theirs):
                 raise InputError(
-                    f"--columns has {part!r}; expected our name = the table's name, with commas between: "
-                    "path=file,identity=track_id",
+                    f"--columns has {part!r}; expected pairs of our name and the table's name, separated by "
+                    "commas: path=file,identity=track_id",
                     code="setting-not-understood",
                 )
             if ours.lower() in pairs:
@@ -56,7 +56,7 @@ class TableOptions:
 
 
 def check_time_format(time_format: str) -> None:
-    """Raise an ``InputError`` unless a text is a form of ``strptime`` that says at least the year."""
+    """Raise an ``InputError`` unless a text is a format of ``strptime`` that contains at least the year."""
     try:
         moment = datetime(2026, 11, 23, 17, 45, 51)
         written = moment.strftime(time_format)

@@ -1,7 +1,7 @@
-"""Which files the paths of a table mean: one rule for every table that is read.
+"""The files of the paths in a table: one rule for every table.
 
-Relative paths are relative to the table's folder. Where none of them exists there but some exist below the current
-folder, they are relative to that, and a note says so: tables are moved, and programs write paths from where they run.
+Relative paths are relative to the table's folder. If none of these files exists, but some exist relative to the
+current folder, that folder is used, with a note: tables are moved, and programs write paths relative to their folder.
 """
 
 # Path objects cost several times as much as strings, which counts for a million images.
@@ -30,12 +30,12 @@ _SLASHED = "with slashes in place of backslashes"
 
 @dataclass(frozen=True)
 class TablePaths:
-    """The files that the rows of a table mean.
+    """The files of the rows of a table.
 
     Attributes:
-        paths: Absolute, links not resolved; one for each row.
-        is_there: Whether there is such a file.
-        notes: How they were read, where it is not as they are written.
+        paths: Absolute path of each row's file, its links not resolved.
+        is_there: Whether each file exists.
+        notes: Remarks on paths that were changed to find the files, in sentences.
     """
 
     paths: list[Path]
@@ -44,11 +44,11 @@ class TablePaths:
 
 
 def paths_of(table: Table) -> TablePaths:
-    """The file of each row.
+    """Find the file of each row.
 
-    A path is taken as it is written if there is such a file. Otherwise blanks and quotes around it are taken away,
-    backslashes are read as slashes, the escapes that our own tables write are undone, and letters with accents are
-    compared in their composed and decomposed spelling.
+    A path is used unchanged if such a file exists. Otherwise blanks and quotes around it are removed, backslashes are
+    read as slashes, the escapes of our own tables are undone, and letters with accents are tried in their composed and
+    decomposed spelling.
     """
     written = [str(cell) for cell in table.columns["path"]]
     folder = os.path.abspath(table.file.parent)
@@ -64,7 +64,8 @@ def paths_of(table: Table) -> TablePaths:
                 found[row] = other
             folder = here
             notes = (
-                f"{table.file}: its paths are relative to the current folder, for none of them is beside the table",
+                f"{table.file}: its paths are relative to the current folder, because none of the files is in the "
+                "table's folder",
             )
     kinds = Counter(kind for _, kind in filter(None, found) if kind)
     notes += tuple(f"{table.file}: {count} path(s) are read {kind}" for kind, count in kinds.items())
@@ -76,7 +77,7 @@ def paths_of(table: Table) -> TablePaths:
 
 
 def _kept_paths(paths: Sequence[str]) -> list[Path]:
-    """As ``kept_path`` for each; each folder is looked at once."""
+    """Give the ``kept_path`` of each path; each folder is resolved once."""
     folders: dict[str, Path] = {}
     kept = []
     for path in paths:
@@ -91,14 +92,14 @@ def _kept_paths(paths: Sequence[str]) -> list[Path]:
 
 
 class _Files:
-    """Whether files are there; folders that are asked for often are listed once."""
+    """Whether files exist; a folder with many requested files is listed once."""
 
     def __init__(self) -> None:
         self._asked: Counter[str] = Counter()
         self._names: dict[str, frozenset[str]] = {}
 
     def first_there(self, folder: str, text: str) -> tuple[str, str] | None:
-        """The first reading of a path for which there is a file, and how it differs from what is written."""
+        """The first spelling of a path for which a file exists, and its difference from the text."""
         for reading, kind in _readings(text):
             path = os.path.join(folder, reading)
             if self._is_there(path):
@@ -113,7 +114,7 @@ class _Files:
                 self._names[folder] = frozenset(os.listdir(folder))
             except OSError:
                 self._names[folder] = frozenset()
-        # A disk may take capitals for small letters: a name that is not listed is asked for.
+        # Some file systems ignore case, so a name that is not listed may exist.
         return name in self._names.get(folder, ()) or os.path.isfile(path)
 
 
@@ -150,7 +151,7 @@ def _bare(text: str) -> str:
 
 
 def _unescaped(found: re.Match[str]) -> str:
-    """A byte that is no UTF-8, or an end of a line, as ``broken.csv`` and ``features.paths.txt`` write it."""
+    """Undo the escape of a byte that is not UTF-8, or of a line break, as in ``broken.csv``."""
     if found[1]:
         return os.fsdecode(bytes([int(found[1], 16)]))
     return "\n" if found[2] == "n" else "\r"

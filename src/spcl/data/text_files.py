@@ -1,4 +1,4 @@
-"""Text files of other programs as text: the encoding is recognised, and said where it is not UTF-8."""
+"""Reading of text files of other programs: the encoding is recognised, and reported where it is not UTF-8."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from spcl.errors import InputError
 
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig", ""),
-    # Before UTF-16, whose mark is the beginning of this one.
+    # Before UTF-16, whose mark is the beginning of this mark.
     (codecs.BOM_UTF32_LE, "utf-32", "UTF-32"),
     (codecs.BOM_UTF32_BE, "utf-32", "UTF-32"),
     (codecs.BOM_UTF16_LE, "utf-16", "UTF-16"),
@@ -28,12 +28,12 @@ _BYTES_OF_A_GUESS = 4096
 
 
 def read_text(path: Path) -> tuple[str, tuple[str, ...]]:
-    """A text file's text, without a byte-order mark; and a note where its encoding is not UTF-8.
+    """Read a text file without its byte-order mark, with a note if its encoding is not UTF-8.
 
-    UTF-8, UTF-16 and UTF-32 are recognised; what is none of them is read as Windows-1252, of which Latin-1 is a part.
+    UTF-8, UTF-16 and UTF-32 are recognised; other files are read as Windows-1252, which contains Latin-1.
 
     Raises:
-        InputError: If it cannot be read or is no text of these encodings; says what to do.
+        InputError: If the file cannot be read or is not text in these encodings; the message has the next step.
     """
     try:
         content = path.read_bytes()
@@ -56,12 +56,12 @@ def read_text(path: Path) -> tuple[str, tuple[str, ...]]:
 
 
 def _encoding(content: bytes) -> tuple[str, str]:
-    """Python's name of an encoding and ours; the latter empty for UTF-8."""
+    """Python's name of the encoding, and its name in messages (empty for UTF-8)."""
     for mark, encoding, name in _MARKS:
         if content.startswith(mark):
             return encoding, name
     beginning = content[:_BYTES_OF_A_GUESS]
-    # In UTF-16 without a mark one byte of two is 0 for most letters of names.
+    # In UTF-16 without a mark, every second byte is 0 for most letters of names.
     for first, encoding in ((1, "utf-16-le"), (0, "utf-16-be")):
         if beginning[first::2].count(0) > len(beginning) / 4 and beginning[1 - first :: 2].count(0) == 0:
             return encoding, "UTF-16"

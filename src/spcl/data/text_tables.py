@@ -24,7 +24,7 @@ Cells = tuple[list[str], list[list[Any]], Sequence[int], tuple[str, ...]]
 _SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 _LIKELY_PATHS = ("file", "filename", "file_name", "filepath", "file_path", "image", "image_path", "img", "img_path")
 _MOST_BEFORE = 50
-"""Lines that are looked at for the names of the columns."""
+"""Number of lines in which the names of the columns are searched."""
 _END = "\x02end of the table"
 
 
@@ -56,7 +56,7 @@ def read_text_table(path: Path, renamed: dict[str, str]) -> Cells:
 
 @dataclass(frozen=True)
 class _Form:
-    """How a text table is written: what separates and quotes its cells, and how many lines are before the names."""
+    """The format of a text table: separator, quote, number of lines before the names, and name of the path column."""
 
     separator: str
     quote: str
@@ -65,10 +65,10 @@ class _Form:
 
 
 def _header(text: str, path_column: str) -> tuple[str, str, int]:
-    """The line of the names, the separator that a line before it gives (else empty), and how many lines are before."""
+    """The line of the names, the separator that an earlier line gives (else empty), and the number of earlier lines."""
     separator = ""
     for before, line in enumerate(islice(filter(str.strip, io.StringIO(text, newline=None)), _MOST_BEFORE)):
-        # A spreadsheet's own first line; remarks of the program that wrote the table.
+        # The first line of some spreadsheets; remarks of the program that wrote the table.
         named = re.fullmatch(r"(?i)sep=(.)\s*", line)
         is_remark = line.startswith("#") and not any(_has(line, mark, path_column) for mark in _SEPARATORS)
         if not (named or is_remark):
@@ -78,7 +78,7 @@ def _header(text: str, path_column: str) -> tuple[str, str, int]:
 
 
 def _quote(header: str, separator: str) -> str:
-    """What quotes cells: single quotes where all names stand in them."""
+    """The quote of cells: a single quote where all names are in single quotes."""
     names = [name.strip() for name in header.split(separator)]
     return "'" if all(len(name) > 2 and name[0] == name[-1] == "'" for name in names) else '"'
 
@@ -89,7 +89,7 @@ def _list_of_paths(text: str, notes: tuple[str, ...]) -> Cells:
 
 
 def _separator(header: str, path_column: str) -> str:
-    """What separates the names of a header: where it has a path column, and the most columns."""
+    """The separator of a header: the one that gives a path column, and then the most columns."""
     found = [(_has(header, separator, path_column), len(_cells(header, separator))) for separator in _SEPARATORS]
     return list(_SEPARATORS)[max(range(len(found)), key=lambda at: (*found[at], -at))]
 
@@ -105,8 +105,8 @@ def _cells(line: str, separator: str) -> list[str]:
 
 
 def _rows(path: Path, text: str, form: _Form) -> tuple[list[str], list[list[str]], list[int]]:
-    """The names of the columns, the rows that hold something, and the line of each."""
-    # Where a quote is not closed, the end is inside the last cell.
+    """The names of the columns, the rows that are not empty, and the line of each row."""
+    # If a quote is not closed, the mark of the end is in the last cell.
     lines_of_file = chain(io.StringIO(text, newline=""), [_END])
     reader = csv.reader(lines_of_file, delimiter=form.separator, quotechar=form.quote, skipinitialspace=True)
     skipped = form.skipped

@@ -1,8 +1,8 @@
-"""Times as users write them: one parser for tables, galleries and filters, which never guesses.
+"""Parsing of times: one parser for tables, galleries and filters, which never guesses.
 
-Text is ISO 8601 (``2026-03-01``, ``2026-03-01T12:00:00.5+01:00``), EXIF's form (``2026:03:01 12:00:00``) or the form
-that the user gives; numbers are Unix seconds or milliseconds, where a whole column is numeric. Everything else is an
-error, because a time that was guessed wrongly is months off and looks right: 01.03.2026 is 1 March or 3 January.
+Text is ISO 8601 (``2026-03-01``, ``2026-03-01T12:00:00.5+01:00``), the format of EXIF (``2026:03:01 12:00:00``) or the
+format that the user gives; numbers are Unix seconds or milliseconds, if the whole column is numeric. Anything else is
+an error, because a wrong guess is months off and looks right: 01.03.2026 is 1 March or 3 January.
 """
 
 from __future__ import annotations
@@ -31,32 +31,32 @@ _FORMS = tuple(
 _PARTS = ("year", "month", "day", "hour", "minute", "second")
 _NUMBER = re.compile(r"[-+]?\d+(\.\d+)?([eE][-+]?\d+)?")
 _NO_CLOCK_SET = re.compile(r"0{4}[:-]0{2}[:-]0{2}([T ]0{2}:0{2}:0{2})?|[ :]+")
-"""How cameras write that their clock was never set."""
+"""Times of cameras whose clock was never set."""
 
 _DIGITS_OF_A_TIME = frozenset("123456789")
-"""No word for "not known" begins so, and no clock that was never set: a million cells need no closer look."""
+"""A text that begins with one of these is neither a word for "unknown" nor the time of an unset clock."""
 
 _EPOCH = datetime(1970, 1, 1)
 _SECONDS, _MILLISECONDS = (1e8, 1e10), (1e11, 1e13)
-"""From March 1973 to November 2286; 20260301 and the numbers of frames lie outside."""
+"""From March 1973 to November 2286; 20260301 and frame numbers are outside."""
 
-ACCEPTED = "ISO 8601 (2026-03-01 12:00:00), EXIF's form (2026:03:01 12:00:00), Unix seconds or milliseconds"
-"""What is read without ``--time-format``, for messages."""
+ACCEPTED = "ISO 8601 (2026-03-01 12:00:00), EXIF (2026:03:01 12:00:00), Unix seconds or milliseconds"
+"""The formats that are read without ``--time-format``, for messages."""
 
 
 def as_time(value: object, time_format: str = "") -> datetime | None:
-    """A time without zone; one with a zone becomes UTC, a day alone its midnight.
+    """Parse a time; a time with a zone is converted to UTC, and a date means its midnight.
 
     Args:
-        value: Text, ``datetime``, ``date``, a NumPy or pandas time; None, empty text and placeholders (``n/a``) are
-            unknown, as are the zeros of a camera whose clock was never set.
-        time_format: Form of text, as ``strptime`` has it; empty: ISO 8601 or EXIF's form.
+        value: Text, ``datetime``, ``date``, a NumPy or pandas time; None, empty text, placeholders (``n/a``) and
+            the zeros of a camera whose clock was never set are unknown.
+        time_format: Format of text, with the codes of ``strptime``; empty: ISO 8601 or the format of EXIF.
 
     Returns:
-        The time, in whole microseconds; None where it is unknown.
+        The time without a zone, in whole microseconds; None where it is unknown.
 
     Raises:
-        ValueError: If it is no time of these forms.
+        ValueError: If the value is not a time in these formats.
     """
     if isinstance(value, str):
         text = value.strip()
@@ -76,22 +76,22 @@ def as_time(value: object, time_format: str = "") -> datetime | None:
         moment = value.astype("datetime64[us]").item()  # type: ignore[attr-defined]
         if isinstance(moment, datetime):
             return moment
-    raise ValueError(f"{value!r} is no time")
+    raise ValueError(f"{value!r} is not a time")
 
 
 def times_of(values: Sequence[Any], place: Callable[[int], str], time_format: str = "") -> list[datetime | None]:
-    """A column of times.
+    """Parse a column of times.
 
     Args:
-        values: As for ``as_time``; or numbers (or text of numbers) throughout: Unix seconds or milliseconds.
-        place: Where a row is, for an error: ``lambda row: f"row {row + 1}"``.
+        values: Values as for ``as_time``; or only numbers (also as text), which are Unix seconds or milliseconds.
+        place: Gives the place of a row for an error: ``lambda row: f"row {row + 1}"``.
         time_format: Format of times, as in ``as_time``.
 
     Returns:
-        A time for each, None where it is unknown.
+        A time for each value, None where it is unknown.
 
     Raises:
-        InputError: If one is no time: names its place and value, and shows ``--time-format``.
+        InputError: If a value is not a time; the message has its place and value, and shows ``--time-format``.
     """
     known = [row for row, value in enumerate(values) if not _is_unknown(value)]
     if known and not time_format and all(_is_number(values[row]) for row in known):
@@ -112,7 +112,7 @@ def times_of(values: Sequence[Any], place: Callable[[int], str], time_format: st
 
 
 def is_unknown_time(text: str) -> bool:
-    """Whether a text says that a time is unknown: empty, a placeholder, or the zeros of a clock that was never set."""
+    """Whether a text means an unknown time: empty, a placeholder, or the zeros of a clock that was never set."""
     if text[:1] in _DIGITS_OF_A_TIME:
         return False
     return not text.strip() or is_placeholder(text) or _NO_CLOCK_SET.fullmatch(text.strip()) is not None
@@ -121,7 +121,7 @@ def is_unknown_time(text: str) -> bool:
 def _parsed(text: str) -> datetime:
     found = next((match for form in _FORMS if (match := form.fullmatch(text))), None)
     if found is None:
-        raise ValueError(f"{text!r} is no time; expected {ACCEPTED}")
+        raise ValueError(f"{text!r} is not a time; expected {ACCEPTED}")
     part = found.groupdict()
     fraction = int((part["fraction"] or "").ljust(6, "0")[:6])
     year, month, day, hour, minute, second = (int(part[name] or 0) for name in _PARTS)
@@ -160,21 +160,21 @@ def _unix_times(values: Sequence[Any], known: Sequence[int], place: Callable[[in
                 _EPOCH + timedelta(microseconds=round(numbers[row] * unit)) if row in numbers else None
                 for row in range(len(values))
             ]
-    # The first number has the unit of the column, if it has one.
+    # The unit of the column is that of its first number.
     low, high = next((unit for unit in (_SECONDS, _MILLISECONDS) if unit[0] <= numbers[known[0]] < unit[1]), (0, 0))
     row = next(row for row in known if not low <= numbers[row] < high)
     raise _no_time(place(row), values[row], "")
 
 
-def _no_time(place: str, value: object, time_format: str, reason: str = "which is no time") -> InputError:
+def _no_time(place: str, value: object, time_format: str, reason: str = "which is not a time") -> InputError:
     if time_format:
         return InputError(
-            f"the column 'time' holds {value!r} in {place}, which does not have the form {time_format!r}; "
-            "give the form of the whole column with --time-format, or correct the cell",
+            f"the column 'time' holds {value!r} in {place}, which does not have the format {time_format!r}; "
+            "give the format of the whole column with --time-format, or correct the cell",
             code="not-a-time",
         )
     return InputError(
-        f"the column 'time' holds {value!r} in {place}, {reason}: expected {ACCEPTED}. For times of another "
-        "form give it: --time-format '%d.%m.%Y %H:%M' reads 23.11.2026 17:45",
+        f"the column 'time' holds {value!r} in {place}, {reason}: expected {ACCEPTED}. For times in another "
+        "format give it: --time-format '%d.%m.%Y %H:%M' reads 23.11.2026 17:45",
         code="not-a-time",
     )

@@ -1,1 +1,1 @@
-"""Networks: trunks, pooling, batch norm per domain, the encoder. They know nothing of clustering."""
+"""Networks: trunks, pooling, batch norm per domain, the encoder, and their weights. No clustering."""

@@ -1,8 +1,8 @@
-"""Loads torchvision and timm without torch's compiler, which they name when they are loaded and need only to compile.
+"""Importing torchvision and timm without torch's compiler, which they import and use only to compile networks.
 
-The compiler (``torch._dynamo``) takes two seconds of processor time to load, as long as torch itself: too long for a
-command that compares two images. Each of the two libraries asks it for one function; stand-ins give these until the
-libraries are loaded, and turn to the compiler when they are called.
+The compiler (``torch._dynamo``) takes two seconds of processor time to import, as long as torch itself: too long for a
+command that compares two images. Each of the two libraries imports one function of it. While they are imported,
+stand-ins replace these functions; they call the compiler when they are used.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ _COMPILER, _HELPERS = "torch._dynamo", "torch._dynamo.utils"
 
 
 def load_torchvision() -> None:
-    """Load torchvision's models, the compiler only if they ask for more than is known here."""
+    """Import torchvision's models, and the compiler only if they need more of it than the stand-ins."""
     _load("torchvision.models")
 
 
 @functools.cache
 def load_timm() -> Any:
-    """Give timm, which is loaded at the first call: torchvision's networks do not need it, and it takes half a second.
+    """Give timm, which is imported at the first call: torchvision's networks do not need it, and it takes half a second.
 
-    The compiler is loaded only if timm asks for more than is known here.
+    The compiler is imported only if timm needs more of it than the stand-ins.
     """
     return _load("timm")
 
@@ -36,15 +36,15 @@ def _load(name: str) -> ModuleType:
     try:
         with compiler_later():
             return importlib.import_module(name)
-    except ImportError:  # another version of theirs, which takes the compiler apart
+    except ImportError:  # a version that imports other parts of the compiler
         importlib.import_module(_COMPILER)
         return importlib.import_module(name)
 
 
 @contextmanager
 def compiler_later() -> Iterator[None]:
-    """A block of imports that finds stand-ins for the compiler, unless it is loaded already."""
-    # It must not be loaded half while torch itself is.
+    """Replace the compiler by stand-ins during a block of imports, unless it has been imported."""
+    # torch first: it must not find the stand-ins while it is imported.
     importlib.import_module("torch")
     if _COMPILER in sys.modules:
         yield
@@ -67,7 +67,7 @@ def _is_compile_supported(device_type: str) -> bool:
 
 
 def _disable(fn: Callable[..., Any] | None = None, recursive: bool = True, *, reason: str | None = None) -> Any:
-    """A function that the compiler leaves out, as ``torch.compiler.disable`` gives it."""
+    """Stand-in for ``torch.compiler.disable``: a function that the compiler does not compile."""
     if fn is None:
         return functools.partial(_disable, recursive=recursive, reason=reason)
 

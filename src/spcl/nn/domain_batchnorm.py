@@ -1,11 +1,11 @@
 """Batch norm per domain, in groups of images.
 
-Paper: domain-specific batch norm (Chang et al., CVPR 2019), as section 4.1 uses it. Each domain has statistics and
-affine parameters of its own. In training, statistics are taken over groups of a fixed number of images, so that the
+Paper: domain-specific batch norm (Chang et al., CVPR 2019), as section 4.1 uses it. Each domain has separate statistics
+and affine parameters. In training, statistics are taken over groups of a fixed number of images, so that the
 result does not depend on how many devices share a batch; the official code sees 16 images of a domain at a time only
 because four GPUs split the batch. In evaluation, and after ``fold``, it is plain batch norm of one domain.
 
-The encoder sets how a batch splits into domains, in one ``DomainRouting`` that all layers of a network share.
+The encoder sets how a batch is split into domains, in one ``DomainRouting`` that all layers of a network share.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class DomainBatchNorm(nn.Module):
     """Batch norm with parameters and statistics per domain, over groups of images in training.
 
     Args:
-        norm: The plain layer that is replaced: every domain starts from its values, its activation (timm) is kept.
+        norm: Plain layer that is replaced; every domain starts from its values, and its activation (timm) is kept.
         routing: The parts of a batch that belong to each domain.
         group_size: Number of images in a group in training; 0: the domain's whole part of the batch. A part that does
             not divide is cut into nearly equal groups, none smaller than this.
@@ -58,7 +58,7 @@ class DomainBatchNorm(nn.Module):
         self.routing = routing
         self.group_size = group_size
         self.norms = nn.ModuleDict({domain: _plain(norm) for domain in routing.domains})
-        # timm fuses dropout and activation into its batch norm: here they are applied after it.
+        # timm includes dropout and activation in its batch norm; here they are applied after it.
         self.after = nn.Sequential(*[getattr(norm, name) for name in ("drop", "act") if hasattr(norm, name)])
         # A tuple, so that the layer is not registered: it only gives the kind of layer that ``folded`` returns.
         self._original = (norm,)
@@ -139,7 +139,7 @@ class DomainBatchNorm(nn.Module):
     def _norm(self, domain: str) -> _BatchNorm:
         norm = self.norms[domain]
         if not isinstance(norm, _BatchNorm):
-            raise TypeError(f"{type(norm).__name__} is no batch norm")
+            raise TypeError(f"{type(norm).__name__} is not a batch norm")
         return norm
 
     def _after(self, outputs: Tensor) -> Tensor:
@@ -196,7 +196,7 @@ def _running(norm: _BatchNorm) -> tuple[Tensor, Tensor]:
 
 
 def _plain(norm: _BatchNorm) -> _BatchNorm:
-    """The same layer, without what timm fuses into it."""
+    """The same layer, without the dropout and activation that timm includes in it."""
     kind = nn.BatchNorm1d if isinstance(norm, nn.BatchNorm1d) else nn.BatchNorm2d
     plain = kind(norm.num_features, norm.eps, norm.momentum, norm.affine, norm.track_running_stats)
     plain.load_state_dict({name: value for name, value in norm.state_dict().items() if name in plain.state_dict()})

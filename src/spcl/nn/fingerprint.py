@@ -1,4 +1,4 @@
-"""The fingerprint of a network's weights, and a fast check of whether they have changed."""
+"""The fingerprint of a network's weights, and a fast check whether they have changed."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _INTEGERS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
 def weights_fingerprint(state: Mapping[str, Tensor], preparation: str) -> str:
-    """Give 16 hex digits of weights and image preparation.
+    """Give 16 hex digits of a hash of weights and image preparation.
 
-    Weights of double precision that hold the values of single ones have the same fingerprint, and so has a network
-    that ``torch.compile`` was given. Cost: 0.1 s for a ResNet-50.
+    Weights in double precision with values of single precision have the same fingerprint, and so has a network after
+    ``torch.compile``. Cost: 0.1 s for a ResNet-50.
 
     Args:
         state: A ``state_dict``.
@@ -34,20 +34,20 @@ def weights_fingerprint(state: Mapping[str, Tensor], preparation: str) -> str:
 
 
 def weights_checksum(state: Mapping[str, Tensor]) -> tuple[object, ...]:
-    """What differs as soon as a weight differs, however it was written (``load_state_dict``, ``.data``, ``half()``).
+    """Give a value that differs if a weight has changed in any way (``load_state_dict``, ``.data``, ``half()``).
 
-    It takes a third of the time of the fingerprint, and is valid in this process only.
+    It takes a third of the time of the fingerprint, and is valid only in this process.
     """
     values = [value.detach() for name, value in state.items() if not name.endswith(COUNTER)]
     sums = tuple(_checksum(value) for value in values)
-    # Memory of torch's own is written without a trace elsewhere; torch counts the writes that it makes itself.
+    # torch counts its own writes to a tensor; writes by other means are found by the sums.
     versions = tuple(0 if value.is_inference() else value._version for value in values)
     kinds = tuple((value.dtype, value.shape, value.stride()) for value in values)
     return sums, versions, kinds
 
 
 def _checksum(value: Tensor) -> int:
-    """Of the bytes in their places, read where they lie: a copy would cost more than the sum."""
+    """A checksum of the bytes in the order of memory, without a copy, which would cost more than the sum."""
     integers = value.view(_INTEGERS[value.element_size()])
     strides = value.stride()
     order = sorted(range(value.ndim), key=lambda axis: -strides[axis])

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 _AS_SEEN = 1.0
-"""A momentum with which the running statistics become the group's own mean and unbiased variance."""
+"""Momentum with which running statistics become the group's own mean and unbiased variance."""
 
 
 class NormGroups(NamedTuple):
@@ -33,7 +33,7 @@ class NormGroups(NamedTuple):
 
 
 class GroupNorms(torch.autograd.Function):
-    """Batch norm of each group, written into one output: three times as fast as joining the groups' outputs."""
+    """Batch norm of each group, written into one output: three times as fast as concatenating outputs."""
 
     @staticmethod
     def forward(
@@ -98,9 +98,9 @@ class GroupNorms(torch.autograd.Function):
 def norm_group_by_group(
     inputs: Tensor, groups: NormGroups, statistics: Tensor, eps: float, *parameters: Tensor | None
 ) -> Tensor:
-    """Compute the same with ordinary operations, which ``torch.compile`` can fuse.
+    """Compute the same as ``GroupNorms`` with ordinary operations, which ``torch.compile`` can fuse.
 
-    The batch is split at once: the gradient of a slice of its own would be as large as the batch, for each group.
+    The batch is split by one operation: the gradient of each separate slice would be as large as the batch.
     """
     parts = zip(torch.split(inputs, groups.lengths), groups.domains, strict=True)
     return torch.cat(

