@@ -64,7 +64,7 @@ class Processes:
         # Only Accelerate's state of the processes is used: a caller's Accelerator is not changed.
         state = PartialState(cpu=chosen.type == "cpu")
         if state.num_processes == 1 and "LOCAL_RANK" not in os.environ:
-            return  # side by side in one job, say of MPI, and each by itself
+            return  # started together, by MPI for example, but independent of each other
         if state.num_processes == 1:
             raise InputError(
                 f"several processes cannot share work on {chosen.type}; use CUDA GPUs, or --device cpu",
@@ -219,7 +219,7 @@ def are_joined() -> bool:
 
 
 def lost_another_process(error: BaseException) -> bool:
-    """Whether an error says that another process of the run is gone."""
+    """Whether an error means that another process of the run has ended."""
     # Recognised by the text: NCCL and gloo raise the same types when they cannot be set up.
     return are_joined() and isinstance(error, RuntimeError) and _GONE.search(str(error)) is not None
 
@@ -241,7 +241,7 @@ def _require_devices(chosen: torch.device) -> None:
     sees_its_own = gpus == 1 and os.environ.get("CUDA_VISIBLE_DEVICES")
     if chosen.type == "cuda" and here > gpus and not sees_its_own:
         raise InputError(
-            f"{here} processes on this machine are to share {gpus} GPU(s), and each needs one of its own; start at "
+            f"{here} processes on this machine are to share {gpus} GPU(s), and each needs a separate one; start at "
             f"most {gpus} here (--nproc-per-node {gpus}), or use --device cpu",
             code="too-few-devices",
         )

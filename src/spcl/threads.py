@@ -1,8 +1,8 @@
 """Number of threads that compute and decode in this process: one number for torch, numba and image decoding.
 
 It is the value of ``--threads``, otherwise ``OMP_NUM_THREADS``, otherwise the number of cores that this process may
-use, and at most these. Waiting threads sleep: beside other programs, spinning threads cost more than the work that they
-wait for.
+use, and at most these. Waiting threads sleep: while other programs run, threads that spin cost more than the work that
+they wait for.
 
 Compiled libraries read their settings from the environment when they are loaded; this module loads none of them.
 """

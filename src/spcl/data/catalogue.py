@@ -105,26 +105,26 @@ def load_dataset(
     labelled: bool = False,
     options: SourceOptions | None = None,
 ) -> ReIDDataset:
-    """A data set by its registered name or its path.
+    """Load a data set by its registered name or its path.
 
     Args:
         name_or_path: ``market1501``, ``msmt17``, ``personx``, ``veri``, ``vehicleid`` (or ``vehicleid:1600``,
             ``vehicleid:2400``), ``vehiclex``; or a folder in Market-1501's layout, a folder per identity, a folder of
             crops with all below it, a table (CSV or Parquet); or ``train=a.csv,query=b.csv,gallery=c.csv``; or the
             common beginning of ``..._train.csv``, ``..._query.csv``, ``..._gallery.csv``.
-        root: The folder that holds registered data sets; None: that of ``options``.
-        keep_missing: Keep images that a table lists and that are not there, for who leaves out images that cannot be
+        root: Folder that holds the registered data sets; None: ``data_dir`` of ``options``.
+        keep_missing: Whether to keep listed images that are missing, for callers that leave out images that cannot be
             read; otherwise they are an error.
-        labelled: Labels are asked for: a folder is read as a folder per identity. Without, it is read so only where
-            every image lies directly in a folder of the folder, and otherwise means all images below it, unlabelled.
+        labelled: Whether labels are needed. If so, a folder is read as a folder per identity; if not, only where every
+            image lies directly in a sub-folder, and otherwise as all unlabelled images below it.
         options: Options of reading; None: the defaults.
 
     Returns:
         ReIDDataset: records in a fixed order, each image once in a split, training identities and all cameras from 0.
 
     Raises:
-        InputError: If it is not there or cannot be read: says what was looked for and what is there; if more than a
-            tenth of the images of a folder would stay unused; if one image has two identities.
+        InputError: If the data set does not exist or cannot be read (the message describes what was found), more than
+            a tenth of the images of a folder would stay unused, or one image has two identities that are needed.
     """
     options = options or SourceOptions()
     if root is not None:
@@ -173,7 +173,7 @@ def _registered(text: str, options: SourceOptions, *, labelled: bool) -> ReIDDat
     """The registered data set of a name, ``market1501`` or ``vehicleid:1600``.
 
     Raises:
-        InputError: If it is not there or not complete, or the options ask for identities from elsewhere.
+        InputError: If the data set is missing or incomplete, or the options ask for identities from elsewhere.
     """
     name, _, size = text.partition(":")
     folder = Path(options.data_dir)

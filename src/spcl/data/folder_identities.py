@@ -175,7 +175,7 @@ def _folder_per_identity(
         if labelled:
             raise InputError(
                 f"{readings}. Choose: --identity-from folder takes the folders; --identity-from name takes the "
-                "numbers, one number being one identity in all folders; where each folder is a data set of its own, "
+                "numbers, one number being one identity in all folders; where each folder is a separate data set, "
                 f"give them one by one: --source {shown_path(folder / folders[0])} "
                 f"--source {shown_path(folder / folders[-1])}",
                 code="ambiguous-folder",

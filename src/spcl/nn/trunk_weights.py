@@ -141,12 +141,12 @@ def _misfit(
         what.append(f"of another shape {', '.join(shapes)}")
     num_wanted = sum(not name.endswith(COUNTER) for name in wanted)
     num_found = sum(not name.endswith(COUNTER) for name in values) - len(unfit)
-    what.append(f"{num_found} of its {num_wanted} tensors are there")
+    what.append(f"{num_found} of its {num_wanted} tensors were found")
     what.append(f"the file has {some_names(given)}")
     if any(".BN_T." in name for name in given):
         hint = ". It is a checkpoint of two domains: give it as a checkpoint (--from-checkpoint, for a training)"
     else:
-        # Tensors of its own shapes that hold whole numbers are not another network's.
+        # Tensors of whole numbers with the right shapes do not mean another network.
         is_other = missing or any(values[name].shape != wanted[name].shape for name in unfit)
         fitting = known_arch(weights) if is_other else ""
         hint = f". They are weights of {fitting}: give --arch {fitting}" if fitting else ""

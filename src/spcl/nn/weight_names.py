@@ -1,7 +1,7 @@
 """Weights of other projects: the dictionary in a file, and the prefix of its names, that fit a network.
 
-A file may hold one dictionary of tensors or several (``state_dict``, ``model``, ``state_dict_ema``) beside other
-things, and its names may have the prefix of a wrapping module (``module.``, ``model.``, ``backbone.``). The dictionary
+A file may hold one dictionary of tensors or several (``state_dict``, ``model``, ``state_dict_ema``) with other
+values, and its names may have the prefix of a wrapping module (``module.``, ``model.``, ``backbone.``). The dictionary
 and the prefix that fit most of the network's tensors, in name and shape, are taken.
 """
 

@@ -1,1 +1,1 @@
-"""How the built-in objects and scenes are drawn; ``spcl.data.synthetic`` puts them together."""
+"""Drawing of the built-in objects and scenes, of which ``spcl.data.synthetic`` makes data sets."""

@@ -43,7 +43,7 @@ _PATTERNS = ("plain", "plain", "stripes", "columns", "checks", "dots", "band")
 
 @dataclass(frozen=True)
 class Pedestrian:
-    """What stays the same from image to image."""
+    """The properties of a pedestrian that are the same in all its images."""
 
     skin: Colour
     hair: Colour
@@ -89,7 +89,7 @@ class Pedestrian:
 
 @dataclass(frozen=True)
 class Pose:
-    """What changes: the view (``front``, ``back``, ``side``) and the walk."""
+    """The properties that change between images: the view (``front``, ``back``, ``side``) and the step."""
 
     view: str
     stride: float

@@ -1,7 +1,7 @@
 """Cameras and their surroundings: viewpoint, light, colour cast, blur, noise, background, occlusion, scale.
 
-Two domains: a ``studio``, clean and evenly lit, where cameras differ little; a ``street``, where each camera has light,
-colours and clutter of its own.
+Two domains: a ``studio``, clean and evenly lit, where cameras differ little; a ``street``, where light, colours
+and background differ between cameras.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ DOMAINS = ("studio", "street")
 
 @dataclass(frozen=True)
 class Camera:
-    """What stays the same in all the images of a camera."""
+    """The properties of a camera that are the same in all its images."""
 
     domain: str
     view: float
@@ -39,8 +39,8 @@ class Camera:
         """The camera of a domain with this number."""
         rng = generator(seed, f"camera of the {domain}", number)
         strength = 0.15 if domain == "studio" else 1.0
-        # What a whole domain has in common (dusk: darker, bluer, paler) is the gap that labels of the other domain do
-        # not bridge; what its cameras have of their own is what an encoder must see through.
+        # The common cast of a domain (dusk: darker, bluer, paler) is the gap between domains, which source labels do
+        # not close; the differences of its cameras are what an encoder must learn to ignore.
         cast = np.exp(strength * (np.array([-0.1, 0.0, 0.12]) + rng.normal(0, 0.04, 3)))
         return cls(
             domain=domain,
@@ -59,12 +59,12 @@ class Camera:
 
 
 def surroundings(camera: Camera, size: tuple[int, int], shift: float, wide: bool) -> Image.Image:
-    """What a camera sees behind the object: its scene, at a place that moves a little from image to image.
+    """Give the background that a camera sees: a part of its scene that moves a little from image to image.
 
     Args:
-        camera: Number of the camera.
-        size: Width and height, pixels.
-        shift: From 0 to 1, where along its scene.
+        camera: Camera whose scene is shown.
+        size: Width and height in pixels.
+        shift: Position of the part in the scene, from 0 to 1.
         wide: Whether the object stands on a road (a vehicle) instead of a pavement.
     """
     scene = _scene(camera, size[1], wide)
@@ -103,7 +103,7 @@ def _scene(camera: Camera, height: int, wide: bool) -> Image.Image:
 def _clutter(
     pen: ImageDraw.ImageDraw, rng: np.random.Generator, width: int, horizon: int, wall: NDArray[np.int64]
 ) -> None:
-    """One thing of a street: a window, a door, a tree or a post."""
+    """Draw one object of the background: a window, a door, a tree or a post."""
     x = int(rng.integers(0, width))
     kind = int(rng.integers(4))
     if kind == 0:
@@ -125,7 +125,7 @@ def _clutter(
 
 
 def occlude(image: Image.Image, camera: Camera, rng: np.random.Generator) -> None:
-    """Sometimes, on a street, something stands before the object: a post, a bush, a barrier."""
+    """Draw an obstacle before the object (a post, a bush, a barrier) in a share of the street images."""
     if camera.domain == "studio" or rng.random() > 0.28:
         return
     pen = ImageDraw.Draw(image)
@@ -145,7 +145,7 @@ def occlude(image: Image.Image, camera: Camera, rng: np.random.Generator) -> Non
 
 
 def developed(image: Image.Image, camera: Camera, rng: np.random.Generator) -> Image.Image:
-    """What the camera makes of the scene: blur, light, colour cast, saturation, noise."""
+    """Apply the properties of the camera: blur, light, colour cast, saturation, noise."""
     if camera.blur > 0.05:
         image = image.filter(ImageFilter.GaussianBlur(camera.blur * image.height / 128 * rng.uniform(0.6, 1.2)))
     pixels = np.asarray(image, dtype=np.float32) / 255

@@ -61,7 +61,7 @@ _BODIES: dict[str, tuple[float, tuple[Point, ...], tuple[tuple[Point, ...], ...]
 
 @dataclass(frozen=True)
 class Vehicle:
-    """What stays the same from image to image."""
+    """The properties of a vehicle that are the same in all its images."""
 
     body: str
     paint: Colour
@@ -97,9 +97,9 @@ def draw_vehicle(canvas: Canvas, what: Vehicle, *, squeeze: float, lights: bool)
     """Draw an identity from the side, its front to the right.
 
     Args:
-        canvas: Where.
-        what: The identity.
-        squeeze: Share of its length that is seen: below 1 where the camera looks at an angle.
+        canvas: Canvas to draw on.
+        what: Vehicle to draw.
+        squeeze: Visible share of the vehicle's length; below 1 where the camera looks at an angle.
         lights: Whether the lamps are on.
     """
     length, outline, windows = _BODIES[what.body]
