@@ -258,7 +258,7 @@ def test_broken_images_are_named(tmp_path):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="file names are any bytes on Linux alone")
-def test_a_name_that_is_no_text_is_told(tmp_path):
+def test_a_path_that_is_not_utf8_is_reported(tmp_path):
     path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.jpg"))
     draw(tmp_path / "whole.jpg", 1).rename(path)
     with input_error("unreadable-image", "UTF-8"):

@@ -55,7 +55,7 @@ def test_images_of_every_ending_are_read_and_the_rest_is_counted(tmp_path):
     assert load_dataset(f"{tmp_path}/./").train == dataset.train
 
 
-def test_heic_without_its_extra_says_what_to_install(tmp_path, monkeypatch):
+def test_heic_without_its_extra_names_the_package_to_install(tmp_path, monkeypatch):
     from spcl.data import image_decoding, image_endings
 
     (tmp_path / "a.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(20))
@@ -65,7 +65,7 @@ def test_heic_without_its_extra_says_what_to_install(tmp_path, monkeypatch):
         open_image(tmp_path / "a.heic")
 
 
-def test_a_folder_without_images_says_what_is_there(tmp_path):
+def test_a_folder_without_images_is_described(tmp_path):
     (tmp_path / "notes.txt").write_text("x")
     (tmp_path / "1.nef").write_bytes(b"MM\0*")
     for read in (images_of, load_dataset):
@@ -183,7 +183,7 @@ def test_one_image_in_query_and_gallery_under_two_names_is_an_error(tmp_path):
         load_dataset(tmp_path)
 
 
-def test_an_image_in_two_splits_is_said(tmp_path):
+def test_an_image_in_two_splits_is_reported(tmp_path):
     for split, shots in (("train", "12"), ("query", "23"), ("gallery", "345")):
         for shot in shots:
             for who in ("ann", "ben"):
@@ -216,7 +216,7 @@ def test_tables_named_after_a_folder_are_taken_by_every_reader(tmp_path):
     assert len(images_of(tmp_path / "crops", SourceOptions(layout="all"))) == 5
 
 
-def test_cameras_are_used_only_where_all_are_known_and_that_is_said(tmp_path):
+def test_cameras_are_used_only_if_all_are_known_and_this_is_reported(tmp_path):
     for number in range(10):
         draw(tmp_path / (f"{number}_c{number % 2 + 1}.jpg" if number < 7 else f"{number}.jpg"), number)
     note = "cameras were read from 7 of 10 file names and are not used in training: 7.jpg"
@@ -284,7 +284,7 @@ def test_folders_and_names_that_contradict_each_other_are_an_error_with_both_rea
     assert {record.identity for record in load_dataset(tmp_path / "tracks", labelled=True).train} == {0, 1}
 
 
-def test_copies_are_left_out_where_the_first_alone_is_asked_for(tmp_path):
+def test_duplicates_first_leaves_out_copies(tmp_path):
     path = draw(tmp_path / "a.jpg", 1)
     (tmp_path / "b.jpg").write_bytes(path.read_bytes())
     other = bytearray(path.read_bytes())
@@ -333,7 +333,7 @@ def test_identities_of_a_table_come_from_where_they_are_asked_for(tmp_path):
             read(tmp_path / "plain.csv", labelled=True, options=SourceOptions(identity_from="name"))
 
 
-def test_settings_of_tables_without_a_table_are_said(tmp_path):
+def test_options_of_tables_without_a_table_are_reported(tmp_path):
     draw(tmp_path / "a.jpg", 1)
     options = SourceOptions(columns="path=file", time_format="%Y")
     note = f"--columns path=file and --time-format %Y are not used: {tmp_path} is not a table"
@@ -341,7 +341,7 @@ def test_settings_of_tables_without_a_table_are_said(tmp_path):
     assert note in load_dataset(tmp_path, options=options).notes
 
 
-def test_a_source_of_camera_folders_says_why_it_has_no_identities(tmp_path):
+def test_the_error_of_camera_folders_explains_missing_identities(tmp_path):
     for camera in (1, 2):
         for who in (1, 2):
             draw(tmp_path / "source" / f"cam{camera}" / f"person{who}.jpg", who)
@@ -393,7 +393,7 @@ def test_a_table_is_read_once_for_images_and_columns(tmp_path, monkeypatch):
     assert calls == [tmp_path / "t.csv"]
 
 
-def test_an_evaluation_without_identities_says_why_there_are_none(tmp_path):
+def test_the_error_of_an_evaluation_explains_missing_identities(tmp_path):
     for camera in (1, 2):
         draw(tmp_path / "cams" / f"cam{camera}" / "person1_1.jpg", camera)
     with input_error("no-identities", "cam1, cam2"):

@@ -122,7 +122,7 @@ def test_registered_numbers_stay_apart_whatever_lies_beside(tmp_path, monkeypatc
     assert [record.identity for record in here] == [record.identity for record in elsewhere]
 
 
-def test_notes_of_training_are_not_said_to_who_embeds(tmp_path):
+def test_embedding_leaves_out_notes_that_concern_training(tmp_path):
     draw(tmp_path / "a.jpg", 1)
     (tmp_path / "t.csv").write_text("path;identity\na.jpg;cow\n")
     assert images_of(tmp_path / "t.csv").notes == (f"{tmp_path / 't.csv'}: columns are separated by semicolons",)

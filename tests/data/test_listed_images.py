@@ -82,7 +82,7 @@ def test_a_path_as_it_is_written_comes_first(crops):
         load_manifest_of(crops / "t.csv", 'path,x\n"a.jpg,1\nb.jpg",2\n')
 
 
-def test_a_list_with_labels_says_what_would_do(crops):
+def test_the_error_of_a_list_with_labels_asks_for_a_table(crops):
     with input_error("missing-images", "path, identity"):
         load_manifest_of(crops / "list.txt", "a.jpg 12\nb.jpg 13\n")
 

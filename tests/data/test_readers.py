@@ -87,14 +87,14 @@ def test_what_is_missing_is_named(tmp_path):
         load_dataset("msmt17", tmp_path)
 
 
-def test_names_that_tell_nothing_are_named(tmp_path):
+def test_a_file_name_without_identity_and_camera_is_an_error(tmp_path):
     folder = write_fake("market1501", tmp_path)
     draw(folder / "query" / "holiday.jpg", 1)
     with input_error("file-name-not-understood", "holiday.jpg"):
         load_dataset("market1501", tmp_path)
 
 
-def test_describe_lists_all_and_says_why(tmp_path, capsys):
+def test_describe_datasets_lists_all_with_their_problems(tmp_path, capsys):
     write_fake("veri", tmp_path)
     (tmp_path / "personx/PersonX").mkdir(parents=True)
     found = spcl.describe_datasets(tmp_path)
@@ -131,7 +131,7 @@ def test_a_folder_of_ones_own_may_have_more_than_nine_cameras(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["market1501", "veri", "street"])
-def test_a_training_folder_alone_will_do_whatever_its_name(tmp_path, name):
+def test_a_training_folder_of_any_name_is_enough(tmp_path, name):
     for identity in (3, 5):
         draw(tmp_path / name / "bounding_box_train" / f"{identity:04d}_c1s1_000000_00.jpg", identity)
     dataset = load_dataset(tmp_path / name)
@@ -153,7 +153,7 @@ def test_a_market_layout_for_tests_only(tmp_path):
         split_for_evaluation(load_dataset(folder))
 
 
-def test_images_outside_the_splits_and_junk_are_told(tmp_path):
+def test_images_outside_the_splits_and_junk_are_reported(tmp_path):
     folder = write_fake("market1501", tmp_path)
     draw(folder / "gt_bbox" / "0001_c1s1_000001_00.jpg", 1)
     (note,) = load_dataset(folder).notes
@@ -294,7 +294,7 @@ def test_a_flat_folder_is_unlabelled(tmp_path):
         split_for_evaluation(dataset)
 
 
-def test_images_at_other_depths_are_a_heap_of_crops(tmp_path):
+def test_images_at_other_depths_are_unlabelled_crops(tmp_path):
     """What ``spcl cluster`` groups, ``spcl train`` learns from: the same images, and no identities."""
     draw(tmp_path / "deep" / "day0" / "cam1" / "1.jpg", 1)
     draw(tmp_path / "deep" / "day1" / "cam1" / "1.jpg", 1)
@@ -401,7 +401,7 @@ def test_words_for_not_known_in_a_manifest_are_counted_and_unknown(tmp_path):
         assert {f"identity: {note}", f"camera: {note}"} <= set(dataset.notes)
 
 
-def test_tables_for_each_split_are_told_from_paths(tmp_path):
+def test_tables_for_each_split_are_distinguished_from_paths(tmp_path):
     draw(tmp_path / "a.png", 1)
     (tmp_path / "a.csv").write_text("path\na.png\n")
     table = tmp_path / "a.csv"

@@ -65,7 +65,7 @@ def test_separators_encodings_and_line_ends(tmp_path, name, content, note):
         (b"PAR1....", "wrong-file-kind", (".parquet",)),
     ],
 )
-def test_a_table_that_cannot_be_read_says_where_and_what_to_do(tmp_path, content, code, values):
+def test_the_error_of_an_unreadable_table_has_place_and_next_step(tmp_path, content, code, values):
     (tmp_path / "bad.csv").write_bytes(content)
     if not code:
         # Cyrillic bytes are letters of Latin-1 too: nothing but the note shows it.

@@ -101,7 +101,7 @@ def test_weights_as_other_projects_save_them(tmp_path, name):
             assert torch.equal(value, expected[key].to(value.dtype)), key
 
 
-def test_used_of_given_is_said(tmp_path):
+def test_the_number_of_used_tensors_is_reported(tmp_path):
     model = timm.create_model("test_resnet", num_classes=7)
     torch.save({"model": wrapped(model.state_dict(), "backbone.")}, tmp_path / "w.pth")
     used = load_weights(build_trunk("timm/test_resnet"), find_weights("timm/test_resnet", str(tmp_path / "w.pth")))
@@ -185,7 +185,7 @@ def test_what_is_no_file_of_weights_is_called_what_it_is(tmp_path, name):
 
 
 @pytest.mark.parametrize("kind", ["zip", "safetensors"])
-def test_a_file_that_is_cut_short_says_so(tmp_path, kind):
+def test_a_truncated_file_is_reported(tmp_path, kind):
     path = tmp_path / f"w.{kind}"
     (save_file if kind == "safetensors" else torch.save)({"a": torch.ones(500)}, path)
     path.write_bytes(path.read_bytes()[:1200])
