@@ -145,7 +145,7 @@ def test_settings_that_are_given_are_kept(crops, capsys):
         (["cluster", "broken", "-o", "out"], "none of the 2 images can be read"),
         (["cluster", "crops", "-o", "out", "--min-size", "-1"], "--min-size is -1; expected at least 0"),
         (["suggest", "nowhere"], "there are no images at nowhere"),
-        (["suggest", "crops", "--columns", "path"], "--columns has 'path'; expected our name"),
+        (["suggest", "crops", "--columns", "path"], "--columns has 'path'; expected pairs"),
         (["suggest", "crops", "--min-samples", "1"], "--min-samples is 1; expected at least 2"),
         (["suggest", "crops", "--picture", "full"], "full is a folder; give the name of a file"),
         (["suggest", "crops", "--picture", "file/s.png"], "is a file, not a folder; give another place"),

@@ -1,4 +1,4 @@
-"""The shape of crops is read from headers, upright, and tells which settings fit."""
+"""The shape of crops is read from headers, upright, and the settings follow from it."""
 
 from __future__ import annotations
 
@@ -45,13 +45,13 @@ def test_turned_images_count_upright_and_broken_ones_not(tmp_path):
     (tmp_path / "broken.jpg").write_bytes(b"no image")
     found = crop_shape([*records, Record(tmp_path / "broken.jpg"), Record(tmp_path / "missing.jpg")])
     assert (found.height, found.width, found.recipe) == (180, 60, "person")
-    assert "5 looked at" in found.reason
+    assert "5 images" in found.reason
 
 
 def test_a_sample_is_enough_and_the_same_each_time(tmp_path):
     records = images(tmp_path, (60, 180), 30)
     found = crop_shape(records, sample=7)
-    assert "7 looked at" in found.reason
+    assert "7 images" in found.reason
     assert crop_shape(records, sample=7) == found
     assert crop_shape([Record(tmp_path / "missing.jpg")]).size == (256, 128)
 

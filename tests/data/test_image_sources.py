@@ -209,7 +209,7 @@ def test_tables_named_after_a_folder_are_taken_by_every_reader(tmp_path):
         assert found.columns["lane"] == [0, 1, 2, 3]
         assert found.columns["identity"] == ["cow0", "cow1", "cow2", "cow3"]
         assert len(load_dataset(source).train) == 2
-    assert any("is read from crops_train.csv" in note for note in images_of(tmp_path / "crops").notes)
+    assert any("is read from the tables next to it: crops_train.csv" in note for note in images_of(tmp_path / "crops").notes)
     draw(tmp_path / "crops" / "new.jpg", 9)
     with input_error("ambiguous-folder", "crops_train.csv"):
         images_of(tmp_path / "crops")
@@ -255,7 +255,7 @@ def test_identities_that_are_asked_for_are_found_or_missed_aloud(tmp_path):
     with input_error("no-identities", "holiday.jpg"):
         images_of(draw(tmp_path / "holiday.jpg", 1), by_name)
     by_folder = images_of(tmp_path / "crops", SourceOptions(identity_from="folder"))
-    assert "all 3 images lie in one folder: they are one identity, 'crops'" in by_folder.notes
+    assert "all 3 images lie in one folder and are one identity, 'crops'" in by_folder.notes
     with input_error("no-identities", "is a folder"):
         images_of(tmp_path / "crops", SourceOptions(identity_from="table"))
     (tmp_path / "t.csv").write_text("path\ncrops/0001_c1_0.jpg\n")

@@ -17,7 +17,7 @@ from tests.input_errors import input_error
 
 @pytest.fixture
 def crops(tmp_path, monkeypatch):
-    """A folder ``data`` with four files, the current folder beside it; names of files are all that is read here."""
+    """A folder ``data`` with four files, and the current folder next to it; only names of files are read."""
     for name in ("a.jpg", "b.jpg", "sub/c.jpg", "sub/d é.jpg"):
         (tmp_path / "data" / "img" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "data" / "img" / name).touch()
@@ -193,7 +193,7 @@ def test_cameras_of_file_names_where_the_table_has_no_column_of_them(crops):
     (crops / "1_c3.jpg").touch()
     found = listed(crops / "t.csv", "path,group\n1_c3.jpg,0\n")
     assert found.columns["camera"] == ["3"]
-    assert any("cameras are those of the file names" in note for note in found.notes)
+    assert any("cameras are read from the file names" in note for note in found.notes)
     assert "camera" not in listed(crops / "t.csv", "path,group\n1_c3.jpg,0\na.jpg,0\n").columns
 
 
