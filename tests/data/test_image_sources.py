@@ -209,7 +209,9 @@ def test_tables_named_after_a_folder_are_taken_by_every_reader(tmp_path):
         assert found.columns["lane"] == [0, 1, 2, 3]
         assert found.columns["identity"] == ["cow0", "cow1", "cow2", "cow3"]
         assert len(load_dataset(source).train) == 2
-    assert any("is read from the tables next to it: crops_train.csv" in note for note in images_of(tmp_path / "crops").notes)
+    assert any(
+        "is read from the tables next to it: crops_train.csv" in note for note in images_of(tmp_path / "crops").notes
+    )
     draw(tmp_path / "crops" / "new.jpg", 9)
     with input_error("ambiguous-folder", "crops_train.csv"):
         images_of(tmp_path / "crops")

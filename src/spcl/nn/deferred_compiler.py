@@ -25,7 +25,7 @@ def load_torchvision() -> None:
 
 @functools.cache
 def load_timm() -> Any:
-    """Give timm, which is imported at the first call: torchvision's networks do not need it, and it takes half a second.
+    """Give timm, imported at the first call: torchvision's networks do not need it, and its import takes half a second.
 
     The compiler is imported only if timm needs more of it than the stand-ins.
     """
