@@ -18,7 +18,7 @@ DOCS = PROJECT_ROOT / "docs"
 PAGES = [PROJECT_ROOT / "README.md", PROJECT_ROOT / "CONTRIBUTING.md", *sorted(DOCS.glob("*.md"))]
 SITE = yaml.safe_load((PROJECT_ROOT / "mkdocs.yml").read_text(encoding="utf-8"))
 GENERATED = {"python.md", "errors.md"}
-NUM_ERRORS_WITHOUT_A_CODE = 229
+NUM_ERRORS_WITHOUT_A_CODE = 36
 """Lower it with every error that gets a code; never raise it."""
 
 
