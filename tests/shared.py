@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+
+from spcl.errors import InputError
 
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
 
@@ -20,3 +25,11 @@ def shared_path(*parts: str) -> Path:
     if not path.exists():
         pytest.skip(f"needs {'/'.join(parts)} of the shared folder (set SPCL_SHARED to where it is)")
     return path
+
+
+@contextmanager
+def input_error(code: str, named: str = "") -> Iterator[pytest.ExceptionInfo[InputError]]:
+    """Expect an ``InputError`` with this code, whose message contains the value that is named."""
+    with pytest.raises(InputError, match=re.escape(named)) as error:
+        yield error
+    assert error.value.code == code

@@ -50,7 +50,7 @@ else:
 
 @dataclass(frozen=True)
 class Recipe:
-    """All the settings of a training run.
+    """The settings of a training run.
 
     Attributes:
         data: The images and how they are read.
@@ -85,16 +85,16 @@ class Recipe:
 
 
 def recipe_names() -> list[str]:
-    """The recipes that come with the package."""
+    """Give the names of the recipes that come with the package."""
     folder = resources.files("spcl.recipes")
     return sorted(entry.name[:-5] for entry in folder.iterdir() if entry.name.endswith(".toml"))
 
 
 def load_recipe(name_or_path: str | Path) -> Recipe:
-    """A recipe of the package, or one in a TOML file.
+    """Load a recipe of the package, or one in a TOML file.
 
     Args:
-        name_or_path: One of ``recipe_names()``, or the path of a TOML file, laid over the defaults.
+        name_or_path: One of ``recipe_names()``, or the path of a TOML file whose values replace the defaults.
 
     Returns:
         Recipe: every setting of a training run, frozen; ``dataclasses.replace`` gives an altered copy.
@@ -112,9 +112,9 @@ def load_recipe(name_or_path: str | Path) -> Recipe:
 
 
 def load_config(path: Path, base: Recipe | None = None) -> Recipe:
-    """The settings in a TOML file, laid over ``base`` (None: the defaults).
+    """Read a TOML file; its settings replace those of ``base`` (None: the defaults).
 
-    A part's kind may be ``module:Name``, code of the user's own: it is looked for in the file's folder, too.
+    The kind of a part may be ``module:Name``, which is searched for in the folder of the file as well.
 
     Raises:
         InputError: If the file cannot be read, names an unknown setting or holds a value out of range.
@@ -131,14 +131,14 @@ def load_config(path: Path, base: Recipe | None = None) -> Recipe:
 
 
 def overlay(base: Recipe, values: Mapping[str, Any], where: str, *, folder: Path | None = None) -> Recipe:
-    """A copy of a recipe with some values replaced.
+    """Give a copy of a recipe with some values replaced.
 
     Args:
         base: The recipe.
-        values: Its new values; sections as nested mappings, losses as a list of mappings. A section with another
+        values: The new values; sections as nested mappings, losses as a list of mappings. A section with another
             ``kind`` than the base's starts from that kind's defaults.
         where: Name of the origin of the values in error messages.
-        folder: Where modules of kinds of the user's own are looked for, beside the usual places.
+        folder: Folder that is searched for modules with kinds of the user, besides the import path.
 
     Raises:
         InputError: For an unknown name, a wrong type, a value out of range, or a kind that cannot be loaded.
@@ -147,9 +147,9 @@ def overlay(base: Recipe, values: Mapping[str, Any], where: str, *, folder: Path
 
 
 def in_new_places(values: Mapping[str, Any], base: Recipe | None = None) -> dict[str, Any]:
-    """Settings with those of version 0.1.0 moved to their present places.
+    """Give settings in which those of version 0.1.0 are moved to their present places.
 
-    A setting of an old name stays where the section's own kind has a setting of that name.
+    A setting is not moved if the kind of its section has a setting of that name.
     """
     moved = {name: dict(part) if isinstance(part, Mapping) else part for name, part in values.items()}
     for (section, name), (new_section, new_name) in MOVED.items():
@@ -167,21 +167,21 @@ def in_new_places(values: Mapping[str, Any], base: Recipe | None = None) -> dict
 
 
 def _with_temperature(terms: Any, value: Any, base: Recipe) -> list[dict[str, Any]]:
-    """Terms of the loss, the base's where none are given, with a temperature for each kind of the package's."""
+    """Set the temperature of the terms of the loss that are kinds of the package; no terms: those of the base."""
     given = terms or [{"kind": kind_of("losses", term, KINDS)} for term in base.losses]
     if not any(term.get("kind") in KINDS["losses"] for term in given):
         raise InputError(
-            f"temperature is {value!r}, and no term of the loss is of a kind that takes it from here",
+            f"temperature is {value!r}, and no term of the loss takes its temperature from the section [memory]",
             code="setting-does-not-apply",
         )
     return [{"temperature": value} | term if term.get("kind") in KINDS["losses"] else term for term in given]
 
 
 def to_values(recipe: Recipe) -> dict[str, Any]:
-    """Every setting as plain values, by section, with the kind of each part; what is None is left out."""
+    """Give every setting as plain values, by section, with the kind of each part; None values are left out."""
     return plain_values(recipe, KINDS)
 
 
 def to_toml(recipe: Recipe) -> str:
-    """The settings as TOML text, every value written out."""
+    """Give the settings as TOML text with every value."""
     return tomli_w.dumps(to_values(recipe))

@@ -1,6 +1,6 @@
 """The kinds of each part of a training run that come with the package, and where settings of 0.1.0 are now.
 
-A kind that is not here is ``module:Name``, the user's own. Nothing is imported before a kind is chosen.
+Other kinds are given as ``module:Name``. A module is imported when its kind is chosen.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ KINDS: dict[str, dict[str, str]] = {
         "sgd": "spcl.training.sgd:SgdSettings",
     },
 }
-"""By section of a recipe, the kinds and where the settings of each are, as ``module:Name``."""
+"""The kinds of each section of a recipe, and the class of their settings as ``module:Name``."""
 
 MOVED: dict[tuple[str, str], tuple[str, str]] = {
     ("memory", "temperature"): ("losses", "temperature"),

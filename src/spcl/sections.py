@@ -12,7 +12,7 @@ from spcl.pixel_range import PixelRange
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Which images, and how they are read."""
+    """The images, and how they are read."""
 
     source: str = ""
     """Labelled source domain: a registered name or a path; several as a+b. Empty: from the target alone."""
@@ -25,27 +25,27 @@ class DataConfig:
     layout: Literal["auto", "all", "dataset"] = "auto"
     """Images of a folder: all below it, or those of a data set's splits; auto: an error where they differ by much."""
     duplicates: Literal["keep", "first"] = "keep"
-    """Byte-identical copies among the training images: keep all, or the first alone."""
+    """Byte-identical copies among the training images: keep all, or only the first."""
     columns: str = ""
-    """Names of a table's columns that differ: path=file,identity=track_id."""
+    """Column names of a table that differ from the standard ones: path=file,identity=track_id."""
     time_format: str = ""
-    """How times are written in a table, as strptime has it; empty: ISO 8601, EXIF's form or Unix time."""
+    """Format of the times in a table, as for strptime; empty: ISO 8601, the format of EXIF, or Unix time."""
     height: int = 256
-    """Height of the images that the network sees, pixels."""
+    """Height in pixels of the images that the network receives."""
     width: int = 128
-    """Width of the images that the network sees, pixels."""
+    """Width in pixels of the images that the network receives."""
     workers: int | Literal["auto"] = "auto"
-    """Threads that decode images; auto: as many as compute (--threads); 0: none of their own."""
+    """Threads that decode images; auto: as many as compute (--threads); 0: decode in the main thread."""
     image_memory: float = 4.0
-    """Resized images are kept in memory up to this size, GiB per set; beyond it, in a file of the cache folder."""
+    """GiB up to which the resized images of a set are kept in memory; larger sets: in a file of the cache folder."""
     cache_dir: str = ""
     """Folder for resized images that do not fit in memory; empty: ~/.cache/spcl; none: they are decoded each time."""
     check: Literal["sample", "all"] = "sample"
-    """Which images are opened before the first step."""
+    """The images that are opened before the first step: a sample, or all."""
     range: str = "auto"
-    """Of images of more than 8 bits, the values that are black and white: auto, full, or LOW:HIGH."""
+    """Values that are black and white in images of more than 8 bits: auto, full, or LOW:HIGH."""
     on_broken: Literal["error", "skip"] = "error"
-    """What to do with an image that cannot be read: stop, or name it, count it and leave it out."""
+    """What to do with an image that cannot be read: stop, or name it and leave it out."""
 
     def __post_init__(self) -> None:
         require(self.height > 0, "height", self.height, "a positive number of pixels")
@@ -91,17 +91,17 @@ class ScheduleConfig:
     """Batches and steps."""
 
     batch_size: int = 64
-    """Images of each domain in a batch."""
+    """Number of images of each domain in a batch."""
     epochs: int = 50
-    """Epochs; labels are made anew at the start of each."""
+    """Number of epochs; pseudo labels are computed at the start of each."""
     iters: int = 400
-    """Steps of an epoch."""
+    """Number of steps in an epoch."""
     eval_step: int = 10
     """Epochs between evaluations; the last epoch is always evaluated."""
     accumulate: int = 1
-    """Parts that a batch is encoded in, one after the other, where it is too large for the device; same result."""
+    """Number of parts in which a batch is encoded if it is too large for the device; the result is the same."""
     source_only: bool = False
-    """Train on the labelled source alone and evaluate on the target: the baseline that adaptation must beat."""
+    """Train on the labelled source alone and evaluate on the target: the baseline of an adaptation."""
 
     def __post_init__(self) -> None:
         require(self.batch_size >= 2, "batch_size", self.batch_size, "at least 2 images")
@@ -111,12 +111,12 @@ class ScheduleConfig:
 
 @dataclass(frozen=True)
 class RunConfig:
-    """Where and how the run runs."""
+    """Log folder, seed, device and precision of the run."""
 
     logs_dir: str = "runs/spcl"
     """Folder of the run: checkpoints, settings, metrics."""
     seed: int = 1
-    """One seed for everything; the same command gives the same numbers on the same machine."""
+    """Seed of all random draws; the same command gives the same numbers on the same machine."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:N or mps."""
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"

@@ -1,6 +1,6 @@
 """Settings objects from plain values and back: frozen dataclasses, some of which are chosen by a ``kind``.
 
-What the sections and the kinds are is said in ``config.py``; this knows dataclasses and plain values only.
+The sections and the kinds are defined in ``config.py``; this module handles dataclasses and plain values only.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ NO_PART, OPTIONAL = "none", ("teacher",)
 
 
 def overlaid(base: T, values: Mapping[str, Any], where: str, *, kinds: Kinds, folder: Path | None = None) -> T:
-    """A copy of a settings object with some values replaced.
+    """Give a copy of a settings object with some values replaced.
 
     Args:
         base: A dataclass whose fields are values, dataclasses, or parts that are chosen by a kind.
         values: The new values; sections as nested mappings, several parts as a list of mappings.
         where: Name of the origin of the values in error messages.
         kinds: Names of the kinds; a kind may also be ``module:Name``.
-        folder: Folder that is searched for modules, beside the usual places.
+        folder: Folder that is searched for modules, besides the import path.
 
     Raises:
         InputError: For an unknown name, a wrong type, a value out of range, or a kind that cannot be loaded.
@@ -61,7 +61,7 @@ def overlaid(base: T, values: Mapping[str, Any], where: str, *, kinds: Kinds, fo
 
 
 def plain_values(settings: Any, kinds: Kinds) -> dict[str, Any]:
-    """Every setting as plain values, with the kind of each part; what is None is left out."""
+    """Give every setting as plain values, with the kind of each part; None values are left out."""
     values: dict[str, Any] = {}
     for entry in fields(settings):
         part = getattr(settings, entry.name)
@@ -77,7 +77,7 @@ def plain_values(settings: Any, kinds: Kinds) -> dict[str, Any]:
 
 
 def flat_values(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Plain values on one level: ``labels.k1``, ``losses.0.kind``."""
+    """Give plain values on one level: ``labels.k1``, ``losses.0.kind``."""
     flat: dict[str, Any] = {}
     for name, value in settings.items():
         is_list = isinstance(value, list) and all(isinstance(each, Mapping) for each in value)
@@ -87,7 +87,7 @@ def flat_values(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]
 
 
 def kind_of(section: str, part: Any, kinds: Kinds) -> str:
-    """The kind of a part, or of its settings: a name of the package's, else ``module:Name``."""
+    """Give the kind of a part or of its settings: a name of the package, otherwise ``module:Name``."""
     place = f"{type(part).__module__}:{type(part).__qualname__}"
     return next((name for name, known in kinds[section].items() if known == place), place)
 
@@ -98,7 +98,7 @@ def _plain_part(section: str, part: Any, kinds: Kinds) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """A value as TOML and safe loading take it; of anything else, its text."""
+    """Give a value that TOML and safe loading support; for other values, their text."""
     if isinstance(value, list | tuple):
         return [_plain(each) for each in value]
     if isinstance(value, dict):
@@ -107,7 +107,7 @@ def _plain(value: Any) -> Any:
 
 
 def _parts(section: str, base: Any, value: Any, where: str, kinds: Kinds, folder: Path | None) -> Any:
-    """One part of a section, or all of a section that holds several."""
+    """Give the part of a section, or the parts of a section with several."""
     if isinstance(base, tuple):
         if not isinstance(value, list | tuple) or not all(isinstance(each, Mapping) for each in value):
             raise InputError(
@@ -137,7 +137,7 @@ def _part(section: str, base: Any, value: Mapping[str, Any], where: str, kinds: 
 
 
 def _of_kind(kind: type, values: Mapping[str, Any], where: str) -> Any:
-    """A settings object from its values; what is not given keeps its default."""
+    """Build a settings object from its values; settings that are not given have their defaults."""
     if not is_dataclass(kind):
         if values:
             raise InputError(
@@ -165,17 +165,18 @@ def _made(kind: type[T], values: Mapping[str, Any], where: str) -> T:
 
 
 def _class_of(section: str, kind: str, where: str, kinds: Kinds, folder: Path | None) -> type:
-    """The settings class of a kind; imports the user's own."""
+    """Give the settings class of a kind; a kind of the user is imported."""
     place = kinds[section].get(kind, kind)
     module, colon, name = place.partition(":")
     if not colon or not module or not name:
         near = get_close_matches(kind, kinds[section], n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(kinds[section])}"
         raise InputError(
-            f"{where}: there is no kind {kind!r}; {hint} A kind of your own is 'module:Name'", code="no-such-kind"
+            f"{where}: there is no kind {kind!r}; {hint} A kind of your own is given as 'module:Name'",
+            code="no-such-kind",
         )
     for path in (str(folder or Path()), str(Path.cwd())):
-        # Last, so that nothing of the user's takes the place of a library.
+        # Last, so that no module of the user hides a library.
         if place == kind and str(Path(path).resolve()) not in sys.path:
             sys.path.append(str(Path(path).resolve()))
     try:
@@ -186,7 +187,7 @@ def _class_of(section: str, kind: str, where: str, kinds: Kinds, folder: Path | 
         raise InputError(f"{where}: kind {kind!r} cannot be loaded: {error}", code="kind-not-loadable") from error
     if not isinstance(found, type):
         raise InputError(
-            f"{where}: kind {kind!r} is no class; give one that has build(context), or is the part itself",
+            f"{where}: kind {kind!r} is no class; give a class that has build(context), or that is the part itself",
             code="kind-not-usable",
         )
     return found
@@ -199,7 +200,7 @@ def _unknown(name: str, known: list[str], where: str) -> InputError:
 
 
 def _types_of(kind: type) -> dict[str, Any]:
-    """The types of a dataclass's fields; none of a user's own class that names what it does not import."""
+    """Give the types of the fields; empty for a class of the user whose annotations cannot be resolved."""
     try:
         return get_type_hints(kind)
     except NameError:
@@ -208,7 +209,7 @@ def _types_of(kind: type) -> dict[str, Any]:
 
 def _typed(value: Any, expected: Any, where: str) -> Any:
     if get_origin(expected) in (Union, UnionType) and get_origin(get_args(expected)[1]) is Literal:
-        kind, words = get_args(expected)  # a number, or a word in its place
+        kind, words = get_args(expected)  # a number or one of some words
         if isinstance(value, str) and value not in get_args(words):
             raise InputError(
                 f"{where} is {value!r}; expected {kind.__name__} or {', '.join(get_args(words))}",
@@ -224,7 +225,7 @@ def _typed(value: Any, expected: Any, where: str) -> Any:
         return value
     if expected is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
-    if expected not in (int, float, str, bool):  # of a kind of the user's own: it checks for itself
+    if expected not in (int, float, str, bool):  # a kind of the user checks its own values
         return value
     if not isinstance(value, expected) or (isinstance(value, bool) and expected is not bool):
         raise InputError(f"{where} is {value!r}; expected {expected.__name__}", code="setting-not-understood")

@@ -12,17 +12,18 @@ import torch
 
 import spcl
 from spcl.adaptation import adapt as program
+from spcl.adaptation import crops as crops_module
 from spcl.adaptation.adapt import adapt
 from spcl.adaptation.crops import MOST_HELD_BACK, held_back
 from spcl.adaptation.settings import AdaptationSettings
 from spcl.cli.main import main
 from spcl.config import overlay
-from spcl.errors import InputError
 from spcl.grouping.label_free_quality import label_free_quality
 from spcl.inference.checkpoint import add_facts, load_facts
 from spcl.reporting.console import SilentReporter
 from spcl.training import loop
 from tests.fakes import draw, write_fake
+from tests.shared import input_error
 from tests.training_run.test_starting_point import used_encoder, written
 
 SMALL = AdaptationSettings(epochs=2, iters=2, batch_size=8, k1=6, k2=2, device="cpu", workers=2)
@@ -127,7 +128,7 @@ def test_crops_are_held_back_where_there_are_enough(tmp_path, crops, monkeypatch
     assert len(rows) == len(set(rows.tolist())) == 250
     assert rows.tolist() == sorted(rows.tolist()) == held_back(1000, 1).tolist() != held_back(1000, 2).tolist()
     assert len(held_back(10**6, 1)) == MOST_HELD_BACK
-    monkeypatch.setattr(program, "HELD_BACK_FROM", 20)
+    monkeypatch.setattr(crops_module, "HELD_BACK_FROM", 20)
     path = written(used_encoder("target"), tmp_path / "c.pth.tar")
     seen = []
     original = program.prepare
@@ -167,7 +168,7 @@ def test_a_stopped_adaptation_ends_as_if_it_had_not_been(tmp_path, crops, monkey
     resumed = adapt(path, crops, settings(tmp_path), resume=True)
     assert (resumed.before, resumed.after, resumed.verdict) == (whole.before, whole.after, whole.verdict)
     assert spcl.load_encoder(resumed.path).fingerprint == spcl.load_encoder(whole.path).fingerprint
-    with pytest.raises(InputError, match="holds a run already; continue it with --resume"):
+    with input_error("folder-not-empty", str(tmp_path / "run")):
         adapt(path, crops, settings(tmp_path))
 
 
@@ -197,6 +198,16 @@ def test_broken_crops_are_left_out_and_named(tmp_path, crops, capsys):
     assert capsys.readouterr() == ("", "")
 
 
+def test_trackers_receive_the_training_of_an_adaptation(tmp_path, crops):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    path = written(used_encoder("target"), tmp_path / "c.pth.tar")
+    main(["adapt", str(path), str(crops), *SMALL_WORDS, "--logs-dir", str(tmp_path / "run"), "--log", "tensorboard"])
+    events = EventAccumulator(str(tmp_path / "run/tensorboard"))
+    events.Reload()
+    assert [scalar.step for scalar in events.Scalars("loss/target")] == [1, 2]
+
+
 def refused(words, capsys) -> str:
     with pytest.raises(SystemExit) as stopped:
         main(["adapt", *words, *SMALL_WORDS])
@@ -214,7 +225,7 @@ def test_the_command(tmp_path, crops, capsys, monkeypatch):
     main(["adapt", "c.pth.tar", "crops", *SMALL_WORDS, "--resume", "--json"])
     again = json.loads(capsys.readouterr().out)
     assert again["num_rated"] == 24
-    assert "holds a run already" in refused(["c.pth.tar", "crops"], capsys)
+    assert "[folder-not-empty]" in refused(["c.pth.tar", "crops"], capsys)
 
 
 def test_refusals_before_any_work(tmp_path, crops, capsys, monkeypatch):
@@ -227,8 +238,8 @@ def test_refusals_before_any_work(tmp_path, crops, capsys, monkeypatch):
         (["no.pth.tar", "crops"], "there is no checkpoint no.pth.tar"),
         (["c.pth.tar", "nowhere"], "there are no images at nowhere"),
         (["c.pth.tar", "empty"], "no images in empty"),
-        (["c.pth.tar", "few"], "5 crops in few are too few to learn from; at least 16"),
-        (["c.pth.tar", "crops", "--domain", "source"], "has no domain 'source'; it has target"),
+        (["c.pth.tar", "few"], "[too-few-images]"),
+        (["c.pth.tar", "crops", "--domain", "source"], "[no-such-domain]"),
         (["c.pth.tar", "crops", "--evaluate", "few"], "cannot be evaluated: its images have no identities"),
         (["crops/000_c1.png", "crops"], "cannot be read as a checkpoint"),
     ):

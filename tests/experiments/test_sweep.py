@@ -9,7 +9,6 @@ import pytest
 import spcl
 from spcl.cli.main import main, run_guarded
 from spcl.config import Recipe
-from spcl.errors import InputError
 from spcl.experiments import sweep as program
 from spcl.experiments.one_a_device import run_on_devices
 from spcl.experiments.plan import plan
@@ -18,6 +17,7 @@ from spcl.reporting.console import SilentReporter
 from spcl.reporting.events import EpochEnded, Noted
 from tests.experiments.written_runs import make_by_writing
 from tests.fakes import write_fake
+from tests.shared import input_error
 from tests.training_run.small_runs import small_config
 
 SMALL = [
@@ -89,12 +89,12 @@ def test_a_run_that_fails_leaves_the_others_and_one_that_cannot_begin_ends_the_s
     assert result.failed == {tmp_path / "seed-7": "the loss is NaN"}
     assert result.table.rows[0].seeds == (1,)
     assert report.warnings == [f"{tmp_path / 'seed-7'} failed: the loss is NaN"]
-    with pytest.raises(InputError, match=r"run .*seed-9: there are no images"):
+    with input_error("run-failed", "seed-9: there are no images"):
         program.run_sweep(plan(Recipe(), seeds=[9, 2], logs_dir=tmp_path), tmp_path, SweepOptions(), report)
     assert not (tmp_path / "seed-2").exists()
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv("RANK", "0")
-    with pytest.raises(InputError, match="not by torchrun"):
+    with input_error("processes-not-supported"):
         program.run_sweep(planned, tmp_path, SweepOptions(), report)
 
 
@@ -120,5 +120,5 @@ def test_one_run_a_device_in_processes_of_their_own(tmp_path):
     }
     assert spcl.runs(tmp_path).rows[0].seeds == (1, 2)
     assert {line for line in report.lines if line.endswith(("on cpu", "on meta"))} >= {"[seed-7] on cpu"}
-    with pytest.raises(InputError, match="there are no images"):
+    with input_error("run-failed", "there are no images"):
         run_on_devices(plan(Recipe(), seeds=[9], logs_dir=tmp_path), options, report, make=make_by_writing)

@@ -6,18 +6,18 @@ import pytest
 import torch
 
 from spcl.config import DataConfig, Recipe, RunConfig, in_new_places, to_values
-from spcl.errors import InputError
 from spcl.runtime import Runtime
 from spcl.selfpaced.slots import Slots
 from spcl.training_run import run_files
 from spcl.training_run.run_identity import RunIdentity, require_same_settings
+from tests.shared import input_error
 from tests.training_run.small_runs import prepared
 
 
 def test_weights_without_their_state_are_not_overwritten(tmp_path):
     (tmp_path / run_files.BEST_FILE).write_bytes(b"weights of days")
     for resume in (False, True):
-        with pytest.raises(InputError, match=r"another --logs-dir"):
+        with input_error("state-missing", run_files.BEST_FILE):
             run_files.prepare_log_folder(tmp_path, resume=resume)
     (tmp_path / run_files.RESUME_FILE).write_bytes(b"state")
     assert run_files.prepare_log_folder(tmp_path, resume=True)
@@ -36,7 +36,7 @@ def test_there_is_nothing_to_resume_where_no_run_is(tmp_path, kind):
         folder.mkdir()
     if kind == "foreign":
         (folder / "notes.txt").write_text("hi")
-    with pytest.raises(InputError, match=r"there is no run to continue in .*run: .*leave --resume out to start one"):
+    with input_error("no-such-run", str(folder)):
         run_files.prepare_log_folder(folder, resume=True)
     assert folder.exists() == (kind != "missing")
     assert not run_files.prepare_log_folder(folder, resume=False)
@@ -44,7 +44,7 @@ def test_there_is_nothing_to_resume_where_no_run_is(tmp_path, kind):
 
 def test_a_run_that_is_not_there_is_said_before_images_and_weights_are_looked_for(tmp_path):
     recipe = Recipe(data=DataConfig(target=str(tmp_path / "gone")), run=RunConfig(logs_dir=str(tmp_path / "run")))
-    with pytest.raises(InputError, match="there is no run to continue in"):
+    with input_error("no-such-run", str(tmp_path / "run")):
         prepared(recipe, resume=True)
     assert not (tmp_path / "run").exists()
 
@@ -54,16 +54,15 @@ def test_a_state_that_is_cut_short_says_what_is_left(tmp_path):
     (tmp_path / run_files.RESUME_FILE).write_bytes((tmp_path / "whole").read_bytes()[:9000])
     identity = RunIdentity(to_values(Recipe()), images=[], defaults=to_values(Recipe()))
     run = run_files.RunFolder(tmp_path, identity, Runtime("cpu"), Slots(0, 0))
-    with pytest.raises(InputError, match=r"resume\.pt.*Nothing else of the run is left") as error:
+    with input_error("damaged-file", run_files.RESUME_FILE) as error:
         run.restore(None)
-    assert error.value.code == "damaged-file"
     assert "fetch or copy" not in str(error.value)
     torch.save({"epoch": 7, "state_dict": {}}, tmp_path / run_files.CHECKPOINT_FILE)
-    message = r"after epoch 7 are whole: .*--from-checkpoint .*checkpoint\.pth\.tar and another --logs-dir"
-    with pytest.raises(InputError, match=message):
+    next_step = f"--from-checkpoint {tmp_path / run_files.CHECKPOINT_FILE}"
+    with input_error("damaged-file", next_step):
         run.restore(None)
     torch.save({"epoch": 7}, tmp_path / run_files.RESUME_FILE)
-    with pytest.raises(InputError, match=rf"is not the state of a run\. .*{message}"):
+    with input_error("damaged-file", next_step):
         run.restore(None)
 
 
@@ -74,5 +73,5 @@ def test_a_setting_that_an_older_run_lacks_was_its_default(tmp_path):
     require_same_settings(saved, identity, tmp_path)
     default = wanted["labels"]["min_samples"]
     wanted["labels"]["min_samples"] = default + 1
-    with pytest.raises(InputError, match=f"min_samples was {default} and is {default + 1}"):
+    with input_error("settings-changed", f"min_samples was {default} and is {default + 1}"):
         require_same_settings(saved, identity, tmp_path)

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 from PIL import Image
 
 from spcl.config import DataConfig, Recipe
-from spcl.errors import InputError
 from spcl.records import Record, ReIDDataset, identities_of
 from spcl.reporting.console import SilentReporter
 from spcl.runtime import Runtime
 from spcl.training_run.session import Session
 from spcl.training_run.training_sets import load_sets
+from tests.shared import input_error
 
 
 def records(folder, num, images_of_each=2):
@@ -41,7 +40,7 @@ def test_broken_training_images_leave_no_row_and_no_gap(tmp_path, monkeypatch):
         source.train[number].path.write_bytes(b"broken")
     for number in range(0, 200, 50):
         target.train[number].path.write_bytes(b"broken")
-    with pytest.raises(InputError, match=r"3 image\(s\) of the source s cannot be read"):
+    with input_error("unreadable-image", "3 image(s) of the source s"):
         load(monkeypatch, source, target, "error")
     found_source, found_target, report = load(monkeypatch, source, target, "skip")
     assert identities_of(found_source.train).tolist() == [0, 0, 1, 1, 2]
@@ -51,11 +50,11 @@ def test_broken_training_images_leave_no_row_and_no_gap(tmp_path, monkeypatch):
     assert sum("They are left out" in warning for warning in report.warnings) == 2
 
 
-def test_nothing_left_is_told(tmp_path, monkeypatch):
+def test_no_readable_image_is_an_error(tmp_path, monkeypatch):
     target = ReIDDataset("t", train=records(tmp_path / "t", 3))
     for record in target.train:
         record.path.write_bytes(b"")
-    with pytest.raises(InputError, match="t has no training images"):
+    with input_error("no-images", "t has"):
         load(monkeypatch, None, target, "skip")
 
 
@@ -75,5 +74,5 @@ def test_broken_test_images_stay_among_those_that_everybody_is_rated_on(tmp_path
 
 def test_identities_that_are_asked_for_without_a_source_are_an_error(tmp_path, monkeypatch):
     target = ReIDDataset("t", train=records(tmp_path / "t", 3))
-    with pytest.raises(InputError, match="--identity-from name is for the identities of a labelled source"):
+    with input_error("option-does-not-apply", "--identity-from name"):
         load(monkeypatch, None, target, "error", identity_from="name")

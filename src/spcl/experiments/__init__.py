@@ -1,1 +1,1 @@
-"""Several runs of training: sweeps over seeds and settings, and tables of what finished runs have reached."""
+"""Several runs of training: sweeps over seeds and settings, and tables of the results of finished runs."""

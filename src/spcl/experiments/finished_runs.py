@@ -1,4 +1,4 @@
-"""What a finished run has reached, from the settings and the figures in its folder. Loads nothing that computes."""
+"""The results of finished runs, from the settings and the figures in their folders. Torch is not loaded."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _PLAIN_SECTIONS = ("data", "network", "schedule", "run")
 
 @dataclass(frozen=True)
 class FinishedRun:
-    """A run of which all epochs are done.
+    """A run with all its epochs.
 
     Attributes:
         folder: Folder of the run.
@@ -43,12 +43,12 @@ class FinishedRun:
 
     @property
     def last(self) -> Mapping[str, Any]:
-        """The row of the last epoch, which is evaluated wherever the target has queries and a gallery."""
+        """The row of the last epoch, which is evaluated if the target has queries and a gallery."""
         return self.epochs[-1]
 
     @property
     def best(self) -> Mapping[str, Any] | None:
-        """The row of the epoch with the highest mAP, the first of equals; None where none was evaluated."""
+        """The row of the epoch with the highest mAP, the first of equal ones; None if no epoch was evaluated."""
         rated = [row for row in self.epochs if row.get("mAP") is not None]
         return max(rated, key=lambda row: row["mAP"]) if rated else None
 
@@ -57,10 +57,10 @@ def read_run(folder: Path) -> FinishedRun:
     """Read a finished run.
 
     Args:
-        folder: Of the run; of version 0.1.0, too.
+        folder: Folder of the run; it may be of version 0.1.0.
 
     Raises:
-        InputError: If it is not finished, or its files cannot be read; says why.
+        InputError: If the run is not finished, or its files cannot be read; names the reason.
     """
     try:
         values = tomllib.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
@@ -76,29 +76,29 @@ def read_run(folder: Path) -> FinishedRun:
         raise InputError(f"{folder}: its files cannot be read ({first_line(error)})", code="damaged-file") from error
     if len(rows) < epochs:
         raise InputError(f"{folder}: {len(rows)} of {epochs} epochs are finished", code="run-not-finished")
-    # What is newer than the run had its default.
+    # Settings that are newer than the run had their defaults.
     defaults = {name: value for name, value in _defaults().items() if name.partition(".")[0] in _PLAIN_SECTIONS}
     return FinishedRun(folder, defaults | settings, tuple(rows))
 
 
 def find_runs(places: Sequence[str | Path]) -> tuple[list[FinishedRun], list[str]]:
-    """The finished runs in some places.
+    """Find the finished runs in some places.
 
     Args:
-        places: Folders of runs, or folders that hold runs at any depth; ``runs/*`` where the shell left it so. Other
-            files are passed over.
+        places: Folders of runs, or folders that hold runs at any depth; ``runs/*`` is expanded. Other files are
+            ignored.
 
     Returns:
-        The runs, each once, in their order; and a sentence about each run or place that is left out.
+        The runs, each once, in the order of the places; and a sentence about each run or place that is left out.
 
     Raises:
-        InputError: If a place is not there, or there is no finished run in any.
+        InputError: If a place does not exist, or no place contains a finished run.
     """
     folders: dict[Path, Path] = {}
     notes = []
     for place in (each for given in places for each in _matching(str(given))):
         if not place.exists():
-            raise InputError(f"there is nothing at {place}; give folders of runs, runs/* say", code="no-such-file")
+            raise InputError(f"there is nothing at {place}; give folders of runs, such as runs/*", code="no-such-file")
         found = [place] if (place / CONFIG_FILE).is_file() else _runs_below(place)
         if not found:
             notes.append(f"{place} holds no run")
@@ -117,7 +117,7 @@ def find_runs(places: Sequence[str | Path]) -> tuple[list[FinishedRun], list[str
 
 
 def _matching(given: str) -> list[Path]:
-    """The places that a pattern means; what is no pattern, or matches nothing, as it is."""
+    """Give the paths that match a pattern; the pattern itself if it exists or nothing matches."""
     place = Path(given)
     if place.exists() or not place.name:
         return [place]

@@ -23,21 +23,21 @@ MakeRun = Callable[[PlannedRun, Sequence[str], Reporter], "Outcome | None"]
 def run_on_devices(
     waiting: Sequence[PlannedRun], options: SweepOptions, report: Reporter, *, make: MakeRun = make_run
 ) -> dict[Path, str]:
-    """Make runs, as many at a time as there are devices; each device takes the next run when it is free.
+    """Train runs, one at a time on each device; a device that is free takes the next run.
 
-    A program that calls this must be importable (``if __name__ == "__main__":``), as for all of ``multiprocessing``.
+    A program that calls this must be importable (``if __name__ == "__main__":``), as ``multiprocessing`` requires.
 
     Args:
         waiting: The runs.
-        options: With at least one device; one that is given twice has two runs at a time.
-        report: Shows lines, each with the name of the run's folder before it.
-        make: Makes a run in its process.
+        options: At least one device, and the trackers; a device that is given twice has two runs at a time.
+        report: Receives messages, each after the name of the run's folder.
+        make: Function that trains a run in its process.
 
     Returns:
-        What ended each run that failed, by its folder.
+        The error of each run that failed, by its folder.
 
     Raises:
-        InputError: If a run cannot begin, after those that have begun.
+        InputError: If a run cannot begin; raised when the started runs have ended.
     """
     queue, failed, ended = deque(waiting), dict[Path, str](), list[InputError]()
     stop, lock = Event(), Lock()
@@ -67,7 +67,7 @@ def run_on_devices(
         for thread in threads:
             thread.join()
     except KeyboardInterrupt:
-        # Ctrl-C reaches the processes as well: each saves its step and ends.
+        # Ctrl-C reaches the processes as well: each finishes and saves its step, then ends.
         stop.set()
         for thread in threads:
             thread.join()
@@ -111,13 +111,13 @@ def _child(run: PlannedRun, log: Sequence[str], threads: int, connection: Connec
 
 
 class _Sends:
-    """A reporter that sends lines to the process that began the sweep; progress is not sent."""
+    """A reporter that sends messages to the process that started the sweep; progress is not sent."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     def say(self, text: str) -> None:
-        """Send a line of information."""
+        """Send a message."""
         self._connection.send(("say", text))
 
     def warn(self, text: str) -> None:
@@ -126,22 +126,22 @@ class _Sends:
 
     @contextmanager
     def progress(self, name: str, note: Note | None = None) -> Iterator[Advance]:
-        """Nothing."""
+        """Send nothing."""
         yield lambda done, total: None
 
 
 class _Prefixed:
-    """Lines of a run, with its name before each; from several threads, one at a time."""
+    """A reporter that writes the name of the run before each message; threads write one at a time."""
 
     def __init__(self, report: Reporter, name: str, lock: Any) -> None:
         self._report, self._name, self._lock = report, name, lock
 
     def say(self, text: str) -> None:
-        """A line of information."""
+        """Report a message."""
         with self._lock:
             self._report.say(f"[{self._name}] {text}")
 
     def warn(self, text: str) -> None:
-        """Something the user should look at."""
+        """Report a warning."""
         with self._lock:
             self._report.warn(f"[{self._name}] {text}")

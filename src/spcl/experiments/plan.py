@@ -23,7 +23,7 @@ else:
     import tomli as tomllib
 
 _OWN = {
-    "run.logs_dir": "each run of a sweep has a folder of its own below --logs-dir",
+    "run.logs_dir": "each run of a sweep has its folder below --logs-dir",
     "run.seed": "seeds are given with --seed",
     "data.target": "the target is given as DATA",
 }
@@ -36,7 +36,7 @@ class PlannedRun:
 
     Attributes:
         folder: Folder of the run.
-        recipe: All its settings.
+        recipe: All settings of the run.
         varied: The settings in which the runs of the sweep differ, by dotted name, the seed last.
     """
 
@@ -46,14 +46,14 @@ class PlannedRun:
 
     @property
     def words(self) -> str:
-        """What it is, for a line of information."""
+        """The settings of the run that differ, in one line."""
         return ", ".join(f"{name} {value}" for name, value in self.varied.items())
 
 
 def parsed_settings(texts: Sequence[str]) -> dict[str, tuple[Any, ...]]:
-    """``labels.eps=0.5,0.6`` as a name and its values.
+    """Parse ``labels.eps=0.5,0.6`` as a name and its values.
 
-    A value is a number, true, false, or a word; ``["a,b", "c"]``, a list of TOML, holds words with commas.
+    A value is a number, true, false, or a word; a list of TOML, ``["a,b", "c"]``, can contain words with commas.
 
     Raises:
         InputError: If a text has no name or no value, or a name is given twice.
@@ -77,13 +77,13 @@ def parsed_settings(texts: Sequence[str]) -> dict[str, tuple[Any, ...]]:
 def plan(
     recipe: Recipe, *, seeds: Sequence[int] = (), settings: Mapping[str, Any] | None = None, logs_dir: Path
 ) -> list[PlannedRun]:
-    """Every combination of settings and seeds, as a run each.
+    """Give a run for every combination of settings and seeds.
 
     Args:
-        recipe: What all have in common, the data among it.
-        seeds: One run for each; none: the recipe's own.
-        settings: By dotted name, a value or a sequence of values.
-        logs_dir: Each run has a folder of its own in it, named after what distinguishes the run.
+        recipe: The settings that all runs have in common, data included.
+        seeds: Seeds, one run for each; empty: the seed of the recipe.
+        settings: A value or a sequence of values for each dotted name.
+        logs_dir: Folder in which each run has a folder, named after the settings that differ.
 
     Raises:
         InputError: If a setting is unknown, a value is out of range, or two runs would be the same.
@@ -112,12 +112,12 @@ def plan(
 
 
 def with_values(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
-    """A recipe with settings replaced, by dotted name; ``losses.0.temperature`` is one of the first term.
+    """Give a recipe with settings replaced by dotted name; ``losses.0.temperature`` is a setting of the first term.
 
-    Where a checkpoint gives the encoder, it fixes what goes with it, as in training.
+    A checkpoint that gives the encoder determines the settings of the network, as in training.
 
     Raises:
-        InputError: For a setting that is unknown, a value out of range, or what is no checkpoint.
+        InputError: For an unknown setting, a value out of range, or a file that is no checkpoint.
     """
     nested: dict[str, Any] = {}
     for name, value in values.items():
@@ -143,7 +143,7 @@ def _values(given: str, text: str) -> tuple[Any, ...]:
         return tuple(tomllib.loads(f"values = {given}")["values"])
     except tomllib.TOMLDecodeError as error:
         raise InputError(
-            f'--set is {text!r}; {given} is no list as TOML has it, ["a", "b"] say: {error}',
+            f'--set is {text!r}; {given} is no list of TOML, such as ["a", "b"]: {error}',
             code="setting-not-understood",
         ) from error
 
@@ -161,7 +161,7 @@ def _choices(value: Any) -> tuple[Any, ...]:
 
 
 def _check_name(name: str, recipe: Recipe) -> None:
-    """Raise an ``InputError`` for a name that is no setting; a part that is chosen by its kind checks its own."""
+    """Raise an ``InputError`` for a name that is no setting; the settings of a part are checked by its kind."""
     if name in _OWN:
         raise InputError(f"a sweep cannot set {name}: {_OWN[name]}", code="setting-does-not-apply")
     known = [known for known in flat_values(to_values(recipe)) if known not in _OWN]
@@ -177,7 +177,7 @@ def _check_name(name: str, recipe: Recipe) -> None:
 
 
 def _of_term(name: str, recipe: Recipe) -> tuple[int, str]:
-    """``0.temperature`` as a term of the loss and its setting; ``temperature`` alone where one term has it."""
+    """Parse ``0.temperature`` as a term of the loss and its setting; ``temperature`` if only one term has it."""
     number, dot, setting = name.partition(".")
     if not dot:
         having = [at for at, term in enumerate(recipe.losses) if hasattr(term, name)]
@@ -195,7 +195,7 @@ def _of_term(name: str, recipe: Recipe) -> tuple[int, str]:
 
 
 def _folder_name(varied: Mapping[str, Any]) -> str:
-    """``eps-0.5_seed-1``; where letters had to be replaced or names are long, a number keeps names apart."""
+    """Give ``eps-0.5_seed-1``; names with replaced letters and long names end with a checksum, so that they differ."""
     short = [name.rpartition(".")[2] for name in varied]
     names = short if len(set(short)) == len(short) else list(varied)
     exact = "_".join(f"{name}-{value}" for name, value in zip(names, varied.values(), strict=True))

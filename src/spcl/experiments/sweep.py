@@ -1,6 +1,6 @@
-"""A sweep: several runs of training, one after the other or one a device, and the table of what they reach.
+"""A sweep: several runs of training, one after the other or one a device, and the table of their results.
 
-A sweep that is started again goes on: finished runs are passed over, a stopped one is continued.
+A sweep that is started again continues: finished runs are skipped, a stopped one is continued.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ TABLE_NAMES = ("table.csv", "table.md", "table.tex")
 
 @dataclass(frozen=True)
 class SweepOptions:
-    """How the runs of a sweep are made.
+    """Devices, trackers and listeners of a sweep.
 
     Attributes:
-        devices: One run at a time on each, in a process of its own: ``("cuda:0", "cuda:1")``. None or one: one run
-            after the other in this process.
+        devices: Devices, such as ``("cuda:0", "cuda:1")``: one run at a time on each, in a separate process. None or
+            one: one run after the other in this process.
         log: Names of experiment trackers.
-        listeners: Hear the events of the runs, one run after the other. With several devices they hear lines of text
-            alone (``Noted``, ``Warned``), for runs are in other processes.
+        listeners: Objects that receive the events of the runs. With several devices they receive messages only
+            (``Noted``, ``Warned``), because the runs are in other processes.
     """
 
     devices: tuple[str, ...] = ()
@@ -50,12 +50,12 @@ class SweepOptions:
 
 @dataclass(frozen=True)
 class SweepResult:
-    """What a sweep has reached.
+    """The result of a sweep.
 
     Attributes:
         table: Mean and standard deviation over seeds, a row for each combination of settings; None: no run finished.
-        folder: Holds ``table.csv``, ``table.md``, ``table.tex`` and a folder for each run.
-        failed: What ended each run that failed after its first step, by its folder.
+        folder: Folder of ``table.csv``, ``table.md``, ``table.tex`` and of the runs.
+        failed: Error of each run that failed after its first step, by its folder.
     """
 
     table: RunsTable | None
@@ -65,11 +65,11 @@ class SweepResult:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run ended that did not finish.
+    """The end of a run that did not finish.
 
     Attributes:
         error: Error that ended the run.
-        began: Whether it made a step: otherwise what ended it may concern all runs.
+        began: Whether the run made a step; otherwise the error may concern all runs.
     """
 
     error: str
@@ -90,12 +90,11 @@ def sweep(
 
     Args:
         target: The unlabelled images: a registered name or a path.
-        source: A labelled data set beside them: a registered name or a path; None: the target alone.
-        recipe: What all runs have in common: a name, the path of a TOML file, or a ``Recipe``.
-        seeds: One run for each; none: the recipe's own.
+        source: A labelled data set to train on as well: a registered name or a path; None: the target alone.
+        recipe: The settings that all runs have in common: a name, the path of a TOML file, or a ``Recipe``.
+        seeds: Seeds, one run for each; empty: the seed of the recipe.
         settings: Values by dotted name: ``{"labels.eps": [0.5, 0.6], "schedule.epochs": 20}``.
-        logs_dir: Each run has a folder of its own in it. Runs that are finished there are not made again, a stopped one
-            is continued.
+        logs_dir: Folder in which each run has a folder. Finished runs are not repeated, a stopped run is continued.
         options: Devices, trackers, listeners.
 
     Returns:
@@ -114,11 +113,11 @@ def sweep(
 
 
 def run_sweep(planned: Sequence[PlannedRun], logs_dir: Path, options: SweepOptions, report: Reporter) -> SweepResult:
-    """Make the runs of a plan that are not finished, and the table of all.
+    """Train the runs of a plan that are not finished, and give the table of all.
 
     Args:
-        planned: From ``plan``.
-        logs_dir: The tables are written to it.
+        planned: Result of ``plan``.
+        logs_dir: Folder that the tables are written to.
         options: Devices and trackers.
         report: Receives the progress of the sweep and of each run.
 
@@ -144,7 +143,7 @@ def run_sweep(planned: Sequence[PlannedRun], logs_dir: Path, options: SweepOptio
         else:
             failed = _one_after_the_other(waiting, len(planned), options, report)
     except KeyboardInterrupt:
-        report.say("the sweep is stopped; the same spcl sweep, which needs no --resume, goes on from here")
+        report.say("the sweep is stopped; the same spcl sweep continues it (--resume is not needed)")
         raise
     finished = [read_run(run.folder) for run in planned if run.folder not in failed]
     table = table_of(finished) if finished else None
@@ -157,7 +156,7 @@ def run_sweep(planned: Sequence[PlannedRun], logs_dir: Path, options: SweepOptio
 def _one_after_the_other(
     waiting: Sequence[tuple[int, PlannedRun]], num_planned: int, options: SweepOptions, report: Reporter
 ) -> dict[Path, str]:
-    """Make runs, each with its number, in this process; what ended each that failed."""
+    """Train runs in this process, and give the error of each run that failed."""
     failed = {}
     for number, run in waiting:
         report.say(f"run {number} of {num_planned}: {run.words}")
@@ -169,7 +168,7 @@ def _one_after_the_other(
 
 
 def make_run(run: PlannedRun, log: Sequence[str], report: Reporter) -> Outcome | None:
-    """Start a run, or continue it, in this process; how it ended where it did not finish."""
+    """Start or continue a run in this process; gives its end if it did not finish."""
     from spcl.training_run.run_files import holds_run
     from spcl.training_run.train import train_recipe
 
@@ -184,7 +183,7 @@ def make_run(run: PlannedRun, log: Sequence[str], report: Reporter) -> Outcome |
 
 
 def accepted(run: PlannedRun, outcome: Outcome) -> str:
-    """What ended a run; an error that came before its first step ends the sweep, for it may come in each run.
+    """Give the error of a run; an error before the first step ends the sweep, because it may occur in every run.
 
     Raises:
         InputError: If the run did not begin.
@@ -195,15 +194,15 @@ def accepted(run: PlannedRun, outcome: Outcome) -> str:
 
 
 def on_device(run: PlannedRun, device: str = "") -> PlannedRun:
-    """A run on a device; none: as it is."""
+    """Give a run on a device; without a device, the run itself."""
     return replace(run, recipe=overlay(run.recipe, {"run": {"device": device}}, "--devices")) if device else run
 
 
 def is_finished(run: PlannedRun) -> bool:
-    """Whether the folder of a run holds it with all its epochs.
+    """Whether the folder of a run contains all its epochs.
 
     Raises:
-        InputError: If it holds a run with other settings, or one of more epochs.
+        InputError: If it contains a run with other settings, or one with more epochs.
     """
     settings = run.folder / CONFIG_FILE
     if not settings.exists():
@@ -227,12 +226,12 @@ def is_finished(run: PlannedRun) -> bool:
 
 
 class _Begins:
-    """Hears whether a run begins."""
+    """A listener that records whether a run begins."""
 
     heard = False
 
     def on(self, event: Event) -> None:
-        """Note the start of the first step."""
+        """Record the start of the first step."""
         self.heard = self.heard or isinstance(event, RunStarted)
 
 

@@ -20,12 +20,12 @@ WITHOUT_EFFECT = frozenset(
         *("data.data_dir", "data.workers", "data.image_memory", "data.cache_dir", "data.check", "schedule.eval_step"),
     }
 )
-"""Settings that runs of one row may differ in: the seed, and what changes no figure."""
+"""Settings in which the runs of a row may differ: the seed, and settings that change no figure."""
 
 _RATED = {"mAP": "mAP", "top1": "top-1", "top5": "top-5", "top10": "top-10"}
 _SHOWN = ("mAP", "top1")
 _UNRATED = {"loss": "loss", "num_clusters": "clusters", "num_unclustered": "un-clustered"}
-"""Figures of the last epoch, shown where no run was evaluated."""
+"""Figures of the last epoch that are shown if no run was evaluated."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Spread:
 
     Attributes:
         mean: Mean over the runs.
-        std: Its standard deviation as a sample of runs (divided by their number less one); None for one run.
+        std: Sample standard deviation over the runs (divisor: number of runs - 1); None for one run.
     """
 
     mean: float
@@ -42,7 +42,7 @@ class Spread:
 
     @classmethod
     def over(cls, values: Sequence[float]) -> Spread:
-        """Of at least one value."""
+        """Compute mean and standard deviation of at least one value."""
         return cls(fmean(values), stdev(values) if len(values) > 1 else None)
 
 
@@ -51,8 +51,8 @@ class TableRow:
     """Runs with the same settings.
 
     Attributes:
-        settings: Those in which the rows of the table differ, by dotted name; None: these runs have no such setting.
-        seeds: One for each run.
+        settings: Settings in which the rows of the table differ, by dotted name; None: the runs have no such setting.
+        seeds: Seed of each run.
         last: Figures of the last epoch by name (``mAP``, ``top1``, ``top5``, ``top10``: fractions; ``loss``,
             ``num_clusters``, ``num_unclustered``).
         best: Figures of each run's epoch with the highest mAP; that epoch was chosen on the test set.
@@ -66,12 +66,12 @@ class TableRow:
 
 @dataclass(frozen=True)
 class RunsTable:
-    """What finished runs have reached.
+    """The results of finished runs.
 
     Attributes:
-        runs: All of them.
-        rows: One for each combination of settings, ordered by these.
-        notes: Sentences about runs that were left out, or counted though they should not differ.
+        runs: All runs of the table.
+        rows: Row of each combination of settings, ordered by the settings.
+        notes: Sentences about runs that were left out, or that differ although they should be equal.
     """
 
     runs: tuple[FinishedRun, ...]
@@ -84,7 +84,7 @@ class RunsTable:
         return any("mAP" in row.last for row in self.rows)
 
     def to_rows(self) -> list[dict[str, Any]]:
-        """Plain values: settings, number of runs, seeds, then for each figure its mean and standard deviation."""
+        """Give plain values: settings, number of runs, seeds, then for each figure its mean and standard deviation."""
         names = {"last": (*_RATED, *_UNRATED), "best": tuple(_RATED)}
         plain = []
         for row in self.rows:
@@ -98,7 +98,7 @@ class RunsTable:
         return plain
 
     def to_csv(self) -> str:
-        """CSV with a head line: mAP and top-k as fractions, in full precision."""
+        """Give CSV text with a header line: mAP and top-k as fractions, in full precision."""
         rows = [row | {"seeds": " ".join(map(str, row["seeds"]))} for row in self.to_rows()]
         text = io.StringIO()
         writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
@@ -107,7 +107,7 @@ class RunsTable:
         return text.getvalue()
 
     def to_markdown(self) -> str:
-        """A Markdown table: mean ± standard deviation, mAP and top-1 in percent."""
+        """Give a Markdown table: mean ± standard deviation, mAP and top-1 in percent."""
         head, *body = self._cells("{} ± {}")
         lines = [[cell.replace("|", "\\|") for cell in line] for line in (head, *body)]
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
@@ -116,13 +116,13 @@ class RunsTable:
         return "".join(f"| {' | '.join(line)} |\n" for line in padded)
 
     def to_latex(self) -> str:
-        r"""A LaTeX ``tabular`` with the rules of ``\usepackage{booktabs}``: as ``to_markdown``."""
+        r"""Give a LaTeX ``tabular`` with the rules of ``\usepackage{booktabs}``, with the values of ``to_markdown``."""
         head, *body = self._cells("${} \\pm {}$", _latex)
         lines = ["\\begin{tabular}{" + "r" * len(head) + "}", "\\toprule", _latex_line(head), "\\midrule"]
         return "\n".join([*lines, *map(_latex_line, body), "\\bottomrule", "\\end{tabular}", ""])
 
     def write(self, path: str | Path) -> Path:
-        """Write a file: ``.csv``, ``.md`` or ``.tex``, by its ending; the old one is replaced.
+        """Write a file: ``.csv``, ``.md`` or ``.tex``, by its ending; an existing file is replaced.
 
         Returns:
             The path.
@@ -138,7 +138,7 @@ class RunsTable:
         return path
 
     def _cells(self, form: str, escaped: Any = str) -> list[list[str]]:
-        """The head and the rows as text; ``form`` takes a mean and a standard deviation."""
+        """Give the header and the rows as text; ``form`` formats a mean and a standard deviation."""
         settings = list(self.rows[0].settings)
         chosen = [(epoch, name) for epoch in ("last", "best") for name in _SHOWN]
         titles = [f"{epoch} {_RATED[name]}" for epoch, name in chosen]
@@ -154,7 +154,7 @@ class RunsTable:
 
 
 def runs(*places: str | Path) -> RunsTable:
-    """What finished runs have reached: mean and standard deviation over the runs that differ in their seed alone.
+    """Give the results of finished runs: mean and standard deviation over the runs that differ only in their seed.
 
     Args:
         places: Folders of runs, or folders that hold runs at any depth (``runs/sweep``).
@@ -163,14 +163,14 @@ def runs(*places: str | Path) -> RunsTable:
         RunsTable: ``print(table.to_markdown())``; ``to_csv``, ``to_latex``, ``to_rows``, ``write(path)``.
 
     Raises:
-        InputError: If a place is not there, or there is no finished run.
+        InputError: If a place does not exist, or there is no finished run.
     """
     found, notes = find_runs(places)
     return table_of(found, notes)
 
 
 def table_of(found: Sequence[FinishedRun], notes: Iterable[str] = ()) -> RunsTable:
-    """The table of some runs; at least one."""
+    """Give the table of at least one run."""
     names = dict.fromkeys(name for run in found for name in run.settings if name not in WITHOUT_EFFECT)
     differing = [name for name in names if len({repr(run.settings.get(name)) for run in found}) > 1]
     groups: dict[tuple[str, ...], list[FinishedRun]] = {}
@@ -191,7 +191,7 @@ def table_of(found: Sequence[FinishedRun], notes: Iterable[str] = ()) -> RunsTab
 
 
 def check_ending(path: Path) -> None:
-    """Raise an ``InputError`` for a file that a table cannot be written to by its ending."""
+    """Raise an ``InputError`` for a file whose ending is not that of a table."""
     if path.suffix.lower() not in (".csv", ".md", ".tex"):
         raise InputError(
             f"a table of runs is written to a file that ends in .csv, .md or .tex, not to {path}",
@@ -205,7 +205,7 @@ def _spreads(epochs: Sequence[Mapping[str, Any]], names: Sequence[str]) -> dict[
 
 
 def _order(value: Any) -> tuple[int, Any]:
-    """Missing, then numbers, then words."""
+    """Order missing values first, then numbers, then words."""
     if value is None:
         return 0, 0
     return (1, value) if isinstance(value, int | float) else (2, str(value))

@@ -29,7 +29,7 @@ class AdamSettings:
         require(self.step_size >= 1, "step_size", self.step_size, "at least 1")
 
     def build(self, context: BuildContext) -> Optimisation:
-        """Adam over the encoder's trained weights, and its schedule."""
+        """Build Adam over the encoder's trained weights, and its schedule."""
         import torch
 
         from spcl.training.parts import Optimisation

@@ -21,32 +21,32 @@ class ContrastiveSettings:
     temperature: float = 0.05
     """Divides the similarities in the loss."""
     weight: float = 1.0
-    """Of this term in the sum of all terms."""
+    """Weight of this term in the sum of all terms."""
 
     def __post_init__(self) -> None:
         require(0 < self.temperature < inf, "temperature", self.temperature, "a positive, finite number")
         require(0 <= self.weight < inf, "weight", self.weight, "a finite number, 0 or more")
 
     def build(self, context: BuildContext) -> LossTerm:
-        """The term."""
+        """Build the term."""
         return ContrastiveTerm("contrastive", self.weight, self.temperature)
 
 
 @dataclass(frozen=True)
 class ContrastiveTerm:
-    """Equation 1 of the paper against the class means of a memory, whole or spread over processes."""
+    """Equation 1 of the paper against the class means of a memory, whole or sharded."""
 
     name: str
     weight: float
     temperature: float
 
     def __call__(self, step: StepInputs) -> Tensor:
-        """The loss of each image, ``[B]``."""
+        """Compute the loss of each image, ``[B]``."""
         return against_class_means(step.features, step.slots, step.memory, self.temperature)
 
 
 def against_class_means(features: Tensor, slots: Tensor, memory: Any, temperature: float) -> Tensor:
-    """``contrastive_loss`` for any memory that has ``labels``, ``class_means`` and ``class_sizes``, spread or not."""
+    """Compute ``contrastive_loss`` for a whole or sharded memory: ``labels``, ``class_means`` and ``class_sizes``."""
     from spcl.selfpaced.contrastive_loss import contrastive_loss
     from spcl.selfpaced.sharded_memory import ShardedMemory, sharded_contrastive_loss
 

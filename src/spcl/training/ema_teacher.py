@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class EmaTeacherSettings:
-    """A teacher that follows the encoder; it is evaluated and saved in the encoder's place."""
+    """A teacher that follows the encoder; it is evaluated and saved instead of the encoder."""
 
     momentum: float = 0.999
     """Share of the old weights when the teacher follows; a step moves it by 1 - momentum."""
@@ -31,7 +31,7 @@ class EmaTeacherSettings:
         require(0 <= self.momentum <= 1, "momentum", self.momentum, "a share from 0 to 1")
 
     def build(self, context: BuildContext) -> Teacher:
-        """A teacher with the weights that the encoder begins with."""
+        """Build a teacher with the initial weights of the encoder."""
         return EmaTeacher(context.encoder, self.momentum)
 
 
@@ -49,7 +49,7 @@ class EmaTeacher:
 
     @torch.no_grad()
     def follow(self, encoder: nn.Module) -> None:
-        """``teacher <- momentum * teacher + (1 - momentum) * encoder``; whole numbers are copied."""
+        """``teacher <- momentum * teacher + (1 - momentum) * encoder``; integers are copied."""
         old, new = self.network.state_dict(), encoder.state_dict()
         averaged = [name for name, value in old.items() if value.is_floating_point()]
         if averaged:
@@ -59,9 +59,9 @@ class EmaTeacher:
             old[name].copy_(new[name])
 
     def state_dict(self) -> dict[str, Any]:
-        """The weights."""
+        """Give the weights."""
         return dict(self.network.state_dict())
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue where ``state_dict`` was taken."""
+        """Restore weights from ``state_dict``."""
         self.network.load_state_dict(state)

@@ -14,7 +14,7 @@ from spcl.data.image_store import ImageStore
 from spcl.selfpaced.slots import Slots
 from spcl.training.parts import SamplerContext, SamplerSettings
 
-# Each domain has draws of its own; the target's are the same whether or not there is a source.
+# Each domain has separate random draws: those of the target do not depend on whether there is a source.
 _DOMAIN_NUMBERS = {"source": 0, "target": 1}
 
 
@@ -49,12 +49,12 @@ class EpochBatches:
     share: Share
 
     def __call__(self, epoch: int, target_labels: NDArray[np.int64], start_iteration: int) -> Iterator[Batch]:
-        """The batches of an epoch from an iteration on.
+        """Give the batches of an epoch, beginning at an iteration.
 
         Args:
-            epoch: From 0.
+            epoch: Number of the epoch, from 0.
             target_labels: ``[N]`` pseudo labels of the epoch.
-            start_iteration: The first one that is wanted.
+            start_iteration: Number of the first batch, from 0.
         """
         labels = {"source": self.source_identities, "target": target_labels}
         instances = np.arange(self.slots.num_target_instances)

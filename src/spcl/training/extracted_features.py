@@ -1,7 +1,7 @@
-"""Labels from features that are extracted anew each epoch, as a part: kind ``extracted`` of label features.
+"""Labels from features that are extracted in each epoch, as a part: kind ``extracted`` of label features.
 
 The memory's rows are as old as the last step that saw their image. This source encodes every target image at the start
-of an epoch instead, in evaluation mode and without augmentation: one more pass over the images an epoch.
+of an epoch instead, in evaluation mode and without augmentation: one more pass over the images in each epoch.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ExtractedFeaturesSettings:
-    """Labels are made from features of this epoch's network."""
+    """Pseudo labels are computed from features of the present network."""
 
     network: Literal["auto", "encoder", "teacher"] = "auto"
-    """Which network encodes the images; auto: the teacher where there is one."""
+    """Network that encodes the images; auto: the teacher if there is one."""
 
     def build(self, context: BuildContext) -> FeatureSource:
-        """The source.
+        """Build the source.
 
         Raises:
-            InputError: If the teacher is asked for and there is none.
+            InputError: If the teacher is required and the recipe has none.
         """
         teacher = context.teacher
         if self.network == "teacher" and teacher is None:
             raise InputError(
-                'label features come from the teacher, and the recipe has none: [teacher] kind = "ema"',
+                'the label features are those of a teacher, and the recipe has none; add one: [teacher] kind = "ema"',
                 code="no-teacher",
             )
         takes_teacher = teacher is not None and self.network != "encoder"
@@ -45,7 +45,7 @@ class ExtractedFeaturesSettings:
 
 @dataclass(frozen=True)
 class ExtractedFeatures:
-    """The target's features by a network as it is now."""
+    """The target's features by the present state of a network."""
 
     network: EncoderNetwork
     extract: Callable[[EncoderNetwork], Tensor]

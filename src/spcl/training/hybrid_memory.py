@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from spcl.training.parts import BuildContext, Memory
 
 _MEMORY_SHARE = 0.3
-"""The share of a device's memory above which the hybrid memory is spread over several."""
+"""Share of a device's memory above which the hybrid memory is sharded."""
 
 
 @dataclass(frozen=True)
@@ -20,15 +20,15 @@ class HybridMemorySettings:
     """The hybrid memory."""
 
     momentum: float = 0.2
-    """Share of the old feature when a memory row moves."""
+    """Share of the old feature when a memory row is updated."""
     placement: Literal["auto", "replicated", "sharded"] = "auto"
-    """The hybrid memory of several processes: whole on each, or a part on each; auto: by its size."""
+    """Hybrid memory of several processes: a copy on each (replicated), a part on each (sharded); auto: by its size."""
 
     def __post_init__(self) -> None:
         require(0 <= self.momentum <= 1, "momentum", self.momentum, "a share from 0 to 1")
 
     def build(self, context: BuildContext) -> Memory:
-        """A memory of the context's layout, whole or spread over the processes."""
+        """Build a memory of the context's layout, whole or sharded over the processes."""
         from spcl.selfpaced.hybrid_memory import HybridMemory
         from spcl.selfpaced.sharded_memory import ShardedMemory
 
@@ -38,7 +38,7 @@ class HybridMemorySettings:
         return HybridMemory(num_slots, dim, momentum=self.momentum).to(runtime.device)
 
     def is_spread(self, num_slots: int, dim: int, runtime: Runtime) -> bool:
-        """Whether each process holds a part of a memory of ``num_slots`` rows of length ``dim``, or the whole."""
+        """Whether a memory of ``num_slots`` rows of length ``dim`` is sharded over the processes."""
         if self.placement != "auto":
             return self.placement == "sharded"
         # Rows and, in the worst case, as many class means, with room for a copy of either.

@@ -13,16 +13,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class IdentitySamplerSettings:
-    """Which images make a batch."""
+    """The choice of the images of a batch."""
 
     num_instances: int = 4
-    """Images of an identity or a cluster in a batch; 0: images are drawn at random, whatever they show."""
+    """Images of an identity or a cluster in a batch; 0: images are drawn at random."""
 
     def __post_init__(self) -> None:
         require(self.num_instances >= 0, "num_instances", self.num_instances, "at least 1, or 0 for random images")
 
     def build(self, context: SamplerContext) -> Sampler:
-        """The batches of a domain in an epoch."""
+        """Build the sampler of a domain in an epoch."""
         from spcl.data.identity_sampler import IdentityBatches
 
         return IdentityBatches(

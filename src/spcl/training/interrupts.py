@@ -1,4 +1,4 @@
-"""Ctrl-C in training: the step is finished, so that what is saved is whole."""
+"""Ctrl-C in training: the step in progress is finished first, so that the saved state is complete."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from contextlib import contextmanager
 
 @contextmanager
 def stops_between_steps(*, when: bool = True) -> Iterator[Callable[[], bool]]:
-    """A block of steps in which the first Ctrl-C is only noted; the second one interrupts at once, as outside.
+    """Give a block in which the first Ctrl-C is only recorded; the second interrupts at once, as usual.
 
     Args:
-        when: False: Ctrl-C interrupts at once. It also does outside the main thread, and where the program that calls
-            has a handler of its own.
+        when: Whether Ctrl-C is recorded; False: it interrupts at once. It also interrupts at once outside the main
+            thread, and if the calling program has a handler for it.
 
     Yields:
-        Whether Ctrl-C was pressed; the block saves and raises ``KeyboardInterrupt`` itself.
+        Function that gives whether Ctrl-C was pressed; the block saves and raises ``KeyboardInterrupt`` itself.
     """
     pressed = threading.Event()
     before = signal.getsignal(signal.SIGINT)

@@ -1,8 +1,8 @@
-"""THE loop: Algorithm 1 of the paper.
+"""The training loop: Algorithm 1 of the paper.
 
-Unsupervised learning is domain adaptation with no source classes: the loop, the memory, the loss and the sampler do
-not know which of the two they run. What differs is data: one domain in a batch, or two. Nor does the loop know which
-kinds of parts it runs on: ``parts.py`` says what it asks of each.
+Unsupervised learning is domain adaptation with no source classes: the loop, the memory, the loss and the sampler are
+the same for both. Only the data differ: one domain in a batch, or two. The loop does not depend on the kinds of its
+parts: ``parts.py`` contains the methods that it calls.
 """
 
 from __future__ import annotations
@@ -32,10 +32,11 @@ from spcl.training.step import TrainingParts, step
 
 @dataclass(frozen=True)
 class LoopCalls:
-    """What the loop calls and does not do itself.
+    """The functions that the loop calls.
 
     Attributes:
-        batches: (epoch, target labels ``[N]``, first iteration) to the epoch's batches, source images first.
+        batches: Gives the batches of an epoch, source images first, from (epoch, target labels ``[N]``, first
+            iteration).
         figures_on_target: Gives the figures of ``TrainingParts.evaluated`` on the target; None: the target has no
             queries and gallery.
         save: Writes the state; called with (state, whether an epoch ended, whether it is the best so far). Gives the
@@ -49,14 +50,14 @@ class LoopCalls:
 
 @dataclass(frozen=True)
 class LoopSettings:
-    """How long the loop runs, and what it does when.
+    """The length of the loop, and the times of evaluations and saves.
 
     Attributes:
         epochs: Number of epochs.
         iters: Number of steps in an epoch.
         eval_step: Epochs between two evaluations; the last epoch is always evaluated.
         checkpoint_iters: Steps between two saves inside an epoch; 0: none.
-        accumulate: Parts that a process encodes its share of a batch in.
+        accumulate: Number of parts in which a process encodes its share of a batch.
     """
 
     epochs: int
@@ -69,10 +70,10 @@ class LoopSettings:
 def run_loop(
     state: RunState, parts: TrainingParts, calls: LoopCalls, settings: LoopSettings, events: Emitter
 ) -> RunState:
-    """Run the epochs that are left.
+    """Run the remaining epochs.
 
-    Each epoch: label the target, relabel the memory, step, evaluate where it is due, save. A state that was saved
-    inside an epoch continues with that epoch's labels.
+    In each epoch: label the target, relabel the memory, run the steps, evaluate if it is due, save. A state that was
+    saved inside an epoch continues with the labels of that epoch.
     """
     while state.epoch < settings.epochs:
         if state.iteration == 0:
@@ -95,14 +96,14 @@ def run_loop(
 
 
 def report_of(state: RunState) -> EpochReport:
-    """The report of the epoch in progress."""
+    """Give the report of the epoch in progress."""
     if state.report is None:
-        raise RuntimeError(f"epoch {state.epoch + 1} has no report: it was not begun")
+        raise RuntimeError(f"epoch {state.epoch + 1} has no report: it was not started")
     return state.report
 
 
 def _label(state: RunState, parts: TrainingParts, events: Emitter) -> None:
-    """Start an epoch: pseudo labels from the labeller's features, and the memory relabelled by them."""
+    """Start an epoch: compute the pseudo labels, and relabel the memory."""
     state.report = report = EpochReport(epoch=state.epoch + 1)
     with _timed(report, "label"):
         found = parts.labeller.label(parts.label_features.features(), parts.target)
@@ -122,11 +123,11 @@ def _label(state: RunState, parts: TrainingParts, events: Emitter) -> None:
 
 
 def _steps(state: RunState, parts: TrainingParts, calls: LoopCalls, settings: LoopSettings, events: Emitter) -> None:
-    """The steps of an epoch that are left."""
+    """Run the remaining steps of an epoch."""
     report = report_of(state)
     if state.labels is None:
         raise RuntimeError("an epoch's steps need its labels")
-    # Sums stay on the device until they are shown, a few times a minute: no step waits for the host.
+    # The sums stay on the device until they are shown, a few times a minute, so that no step waits for the host.
     totals = _totals_so_far(report, parts) * state.iteration
     parts.encoder.train()
 
@@ -155,7 +156,7 @@ def _steps(state: RunState, parts: TrainingParts, calls: LoopCalls, settings: Lo
 
 
 def _evaluate(state: RunState, calls: LoopCalls, settings: LoopSettings) -> bool:
-    """Evaluate where it is due; whether this is the best epoch so far."""
+    """Evaluate if it is due, and give whether this is the best epoch so far."""
     due = (state.epoch + 1) % settings.eval_step == 0 or state.epoch + 1 == settings.epochs
     if not due or calls.figures_on_target is None:
         return False
@@ -170,7 +171,7 @@ def _evaluate(state: RunState, calls: LoopCalls, settings: LoopSettings) -> bool
 
 
 def _totals_so_far(report: EpochReport, parts: TrainingParts) -> Tensor:
-    """The mean losses of an epoch that was stopped inside, zero for one that begins: ``[terms, domains]``."""
+    """Give the mean losses of the epoch so far, ``[terms, domains]``; zero at its start."""
     means = [
         [report.loss_terms.get(term.name, {}).get(domain, 0.0) for domain in parts.domains] for term in parts.losses
     ]
@@ -178,9 +179,9 @@ def _totals_so_far(report: EpochReport, parts: TrainingParts) -> Tensor:
 
 
 def _gather(state: RunState, parts: TrainingParts, totals: Tensor) -> None:
-    """Bring together what the processes have of their own: losses, and the statistics of batch norm.
+    """Average the values that differ between the processes: losses, and the running statistics of batch norm.
 
-    Running statistics move linearly, so that their mean over the processes is what one process would have.
+    Running statistics change linearly, so that their mean over the processes equals the result of one process.
     """
     networks: list[nn.Module] = [parts.encoder, *([] if parts.teacher is None else [parts.teacher.network])]
     for network in networks:
@@ -198,20 +199,20 @@ def _gather(state: RunState, parts: TrainingParts, totals: Tensor) -> None:
 
 
 def _require_finite(state: RunState, parts: TrainingParts) -> None:
-    """Stop before something is saved that is of no use.
+    """Raise an error before a state that is NaN or infinite is saved.
 
     Raises:
         InputError: In every process, if the loss or a weight is NaN or infinite.
     """
-    # Statistics of batch norm as well: they are what the encoder uses after the training.
+    # The statistics of batch norm are included: the encoder uses them after the training.
     values = [value for value in parts.encoder.state_dict().values() if value.is_floating_point()]
     finite = torch.stack([value.isfinite().all() for value in values])
     report = report_of(state)
     if report.loss is not None and np.isfinite(report.loss) and bool(finite.all()):
         return
     error = InputError(
-        f"in epoch {report.epoch} the loss or the weights (statistics of batch norm among them) are no longer "
-        "finite; what was saved before is kept. Start again with --precision fp32 or a smaller --lr, in another "
+        f"in epoch {report.epoch} the loss or the weights (statistics of batch norm included) are NaN or "
+        "infinite; earlier saved files are kept. Start again with --precision fp32 or a smaller --lr, in another "
         "--logs-dir (--from-checkpoint takes the last good weights)",
         code="not-finite",
     )
@@ -221,7 +222,7 @@ def _require_finite(state: RunState, parts: TrainingParts) -> None:
 
 @contextmanager
 def _timed(report: EpochReport, stage: str) -> Iterator[None]:
-    """Add the seconds of a stage to the report; a stage that was resumed counts what it took before, too."""
+    """Add the seconds of a stage to the report; those before a resume are kept."""
     started = time.monotonic()
     try:
         yield

@@ -1,4 +1,4 @@
-"""Labels from the memory's own rows, as the paper makes them: kind ``memory`` of label features."""
+"""Labels from the rows of the memory, as in the paper: kind ``memory`` of label features."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class MemoryRowsSettings:
-    """Labels are made from the memory's rows of the target images: no further pass over the images."""
+    """Pseudo labels are computed from the memory's rows of the target images, without another pass over the images."""
 
     def build(self, context: BuildContext) -> FeatureSource:
-        """The source, for the memory that is built already."""
+        """Build the source for the memory of the context."""
         return MemoryRows(context.memory, context.slots.num_source_classes)
 
 
@@ -28,5 +28,5 @@ class MemoryRows:
     num_source_classes: int
 
     def features(self) -> Tensor:
-        """``[N, D]``: a view where the memory is whole, a copy where it is spread over processes."""
+        """``[N, D]``: a view of a whole memory, a copy of a sharded one."""
         return self.memory.rows()[self.num_source_classes :]

@@ -26,25 +26,25 @@ class NormalisedCentroidsSettings(ContrastiveSettings):
     """The contrastive loss against class means of unit length."""
 
     def build(self, context: BuildContext) -> LossTerm:
-        """The term."""
+        """Build the term."""
         return NormalisedCentroids("normalised-centroids", self.weight, self.temperature)
 
 
 @dataclass(frozen=True)
 class NormalisedCentroids:
-    """For any memory that has ``features``, ``labels``, ``class_means`` and ``class_sizes``, spread or not."""
+    """The term for a memory with ``features``, ``labels``, ``class_means`` and ``class_sizes``, whole or sharded."""
 
     name: str
     weight: float
     temperature: float
 
     def __call__(self, step: StepInputs) -> Tensor:
-        """The loss of each image, ``[B]``."""
+        """Compute the loss of each image, ``[B]``."""
         return against_class_means(step.features, step.slots, _with_unit_means(step.memory), self.temperature)
 
 
 def _with_unit_means(memory: Any) -> Any:
-    """A view of a memory whose class means have unit length; an empty class's stays zero."""
+    """Give a view of a memory with class means of unit length; the mean of an empty class stays zero."""
     means = F.normalize(memory.class_means, dim=1)
     if isinstance(memory, ShardedMemory):
         view: Any = copy.copy(memory)

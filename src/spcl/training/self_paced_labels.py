@@ -1,7 +1,7 @@
 """The paper's pseudo labels as a part, with progress and over processes: kind ``self-paced``.
 
-What makes the labels is in ``selfpaced/pseudo_labels.py``. Several processes search for the neighbours of a part of the
-rows each; what comes after the search is a fraction of it, and is done by one.
+The algorithm is in ``selfpaced/pseudo_labels.py``. Each process searches for the neighbours of a part of the rows; one
+process does the rest, which takes a fraction of the search's time.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ class SelfPacedLabelSettings:
     eps: float | Literal["auto"] = 0.6
     """DBSCAN: largest distance of two neighbours; auto: eps, k1 and k2 are suggested by the first epoch's features."""
     eps_gap: float = 0.02
-    """How far the tight and the loose clustering lie from eps."""
+    """Difference between eps and the eps of the tight and of the loose clustering."""
     min_samples: int = 4
     """DBSCAN: neighbours, itself included, that make a core sample."""
     search: Literal["auto", "torch", "faiss", "approximate"] = "auto"
-    """Of the neighbours: torch and faiss compare every pair; approximate those of near regions; auto goes by size."""
+    """Search of neighbours: torch and faiss compare every pair, approximate those of near regions; auto: by size."""
 
     def __post_init__(self) -> None:
         require(self.k1 >= 1, "k1", self.k1, "at least 1")
@@ -57,17 +57,17 @@ class SelfPacedLabelSettings:
             require(self.eps_gap <= 0.1, "eps_gap", self.eps_gap, "at most 0.1 with eps auto")
 
     def build(self, context: BuildContext) -> Labeller:
-        """The labeller."""
+        """Build the labeller."""
         return SelfPacedLabeller(self, context.runtime, context.report)
 
 
 class SelfPacedLabeller:
-    """Labels of an epoch from target features; the same in every process.
+    """Computes the pseudo labels of an epoch from target features, the same in every process.
 
     Attributes:
-        settings: The settings as given.
-        independence_threshold: Frozen by the first epoch that had clusters; None before.
-        chosen: eps, k1 and k2, frozen by the first epoch where they are suggested; None where they are given.
+        settings: Settings of the labeller.
+        independence_threshold: Threshold that the first epoch with clusters fixes; None before.
+        chosen: The eps, k1 and k2 that the first epoch suggests and fixes; None if they are given.
     """
 
     def __init__(self, settings: SelfPacedLabelSettings, runtime: Runtime, report: Reporter) -> None:
@@ -77,7 +77,7 @@ class SelfPacedLabeller:
         self._runtime, self._report = runtime, report
 
     def label(self, features: Tensor, target: TargetView) -> PseudoLabels:
-        """Labels of features ``[N, D]``; the target's cameras are not used."""
+        """Label features ``[N, D]``; the cameras of the target are not used."""
         from spcl.selfpaced.pseudo_labels import pseudo_labels
 
         given = self.settings
@@ -107,7 +107,7 @@ class SelfPacedLabeller:
         return PAPER_EPS if self.settings.eps == "auto" else self.settings.eps
 
     def _suggested(self, features: Tensor) -> dict[str, Any]:
-        """The eps, k1 and k2 that fit the features; says why."""
+        """Give the eps, k1 and k2 that fit the features, and report the reasons."""
         from spcl.grouping.suggestion import searched, suggest
 
         min_samples = self.settings.min_samples
@@ -126,39 +126,40 @@ class SelfPacedLabeller:
         return "for the whole run"
 
     def _neighbours(self, features: Tensor, k: int) -> NDArray[np.int64]:
+        """Find the neighbours ``[N, k]``; each process searches for a part of the rows."""
         from spcl.training.label_neighbours import label_neighbours
 
         return label_neighbours(features, k, self.settings.search, self._runtime, self._report)
 
     def figures(self) -> Mapping[str, Any]:
-        """eps, k1 and k2 where they were suggested."""
+        """Give eps, k1 and k2 if they were suggested; otherwise nothing."""
         return self.chosen or {}
 
     def advice(self, labels: PseudoLabels) -> str | None:
-        """What is wrong with an epoch's clusters and which setting to change; None when nothing is."""
+        """Describe a fault of the clusters of an epoch and the setting to change; None: there is none."""
         largest = int(labels.cluster_sizes.max(initial=0))
         return cluster_warning(labels.num_clusters, largest, len(labels.labels), self._eps)
 
     def advice_at_end(self, history: Sequence[EpochReport], num_images: int) -> str | None:
-        """What is wrong with the labels of the whole run; None when nothing is."""
+        """Describe a fault of the labels of the whole run; None: there is none."""
         return run_warning(history, num_images, self._eps)
 
     def state_dict(self) -> dict[str, Any]:
-        """What the first epoch froze."""
+        """Give the values that the first epoch fixed."""
         return {"independence_threshold": self.independence_threshold, "chosen": self.chosen}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue where ``state_dict`` was taken."""
+        """Restore values from ``state_dict``."""
         self.independence_threshold, self.chosen = state["independence_threshold"], state["chosen"]
 
 
 def cluster_warning(num_clusters: int, largest: int, num_images: int, eps: float) -> str | None:
-    """What is wrong with an epoch's clusters and what to change, in plain words; None when nothing is.
+    """Describe a fault of the clusters of an epoch and what to change; None: there is none.
 
     Args:
-        num_clusters: Clusters that were kept.
-        largest: Images in the largest.
-        num_images: Images in all.
+        num_clusters: Number of clusters that were kept.
+        largest: Number of images in the largest cluster.
+        num_images: Number of all images.
         eps: The clustering's largest distance of two neighbours.
     """
     if num_images == 0:
@@ -169,7 +170,7 @@ def cluster_warning(num_clusters: int, largest: int, num_images: int, eps: float
             f"enough to each other: raise --eps (now {eps:g}), start from better weights, or check the crops"
         )
     if num_clusters == 1 and 2 * largest > num_images:
-        # At any size: with one class the loss is 0 whatever the encoder does.
+        # This holds for any number of images: with one class the loss is 0 for every encoder.
         return (
             f"everything fell into one cluster ({largest} of {num_images} images), which teaches nothing: "
             f"lower --eps (now {eps:g}), or --k1 to about the images of one object; do the images show several objects?"
@@ -183,11 +184,11 @@ def cluster_warning(num_clusters: int, largest: int, num_images: int, eps: float
 
 
 def run_warning(history: Sequence[EpochReport], num_images: int, eps: float) -> str | None:
-    """What is wrong with the labels of a finished run, for its end; None when most epochs had something to learn.
+    """Describe a fault of the labels of a finished run; None: most epochs had at least two clusters.
 
     Args:
         history: Reports of the finished epochs.
-        num_images: Target images; 0: a run on labels alone.
+        num_images: Number of target images; 0: a run on the source alone.
         eps: The clustering's largest distance of two neighbours.
     """
     if not history or not num_images:

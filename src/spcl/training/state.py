@@ -1,4 +1,4 @@
-"""What survives a stop: everything the next step depends on, in one object and in one file.
+"""The state of a run that is saved: everything that the next step depends on.
 
 Batches and augmentations are functions of (seed, epoch, iteration), so the two counters are the sampler's position;
 the other state is that of the parts (network, optimiser and its schedule, memory, labeller, teacher, the network's
@@ -25,11 +25,11 @@ class RunState:
     """The state of a training run.
 
     Attributes:
-        parts: What has a state of its own, by name, in the order in which it is restored.
+        parts: The parts that have a state, by name, in the order in which they are restored.
         epoch: The epoch in progress, from 0; the number of finished ones when ``iteration`` is 0.
-        iteration: Steps already made in this epoch.
+        iteration: Number of finished steps of this epoch.
         labels: ``[N]`` int64, the target's labels of this epoch; None before the first.
-        report: Of the epoch in progress; None between two epochs.
+        report: Report of the epoch in progress; None between two epochs.
         history: Reports of the finished epochs.
         best_mean_ap: The best evaluation so far, a fraction; None before the first.
         best_epoch: The epoch it was reached in, from 1.
@@ -45,7 +45,7 @@ class RunState:
     best_epoch: int = 0
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything, as tensors and plain values that safe loading accepts; called by every process."""
+        """Give the state as tensors and plain values that safe loading accepts; called by every process."""
         return {
             "parts": {name: part.state_dict() for name, part in self.parts.items()},
             "epoch": self.epoch,
@@ -58,10 +58,10 @@ class RunState:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue where ``state_dict`` was taken.
+        """Restore a state from ``state_dict``.
 
         Raises:
-            InputError: If the state of a part is not there.
+            InputError: If the state of a part is missing.
         """
         saved = state["parts"]
         lacking = [name for name in self.parts if name not in saved]

@@ -1,6 +1,6 @@
 """One step of training: forward, loss, backward, optimiser, memory, teacher.
 
-Paper: Algorithm 1, the inner loop; equations 1 to 3. Which kinds of parts it runs on it does not know.
+Paper: Algorithm 1, the inner loop; equations 1 to 3. The step does not depend on the kinds of its parts.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ from spcl.training.parts import (
 
 @dataclass(frozen=True)
 class TrainingParts:
-    """What the loop runs on.
+    """The parts of a run that the loop uses.
 
     Attributes:
         runtime: Device, precision and processes.
-        encoder: In training.
+        encoder: Network in training.
         network: The encoder as a step calls it: compiled, distributed over processes; the same weights.
         optimisation: Optimisation of the encoder.
         memory: Memory that the losses read.
         losses: The terms of the loss.
         label_features: Source of the features from which labels are computed.
-        labeller: Makes labels of them.
-        teacher: Follows the encoder; None: there is none.
+        labeller: Computes the pseudo labels.
+        teacher: Second network that follows the encoder; None: there is none.
         slots: Layout of the memory.
         target: The view of the target that the labeller may see.
         domains: The names of the domains in a batch, in its order.
@@ -61,17 +61,17 @@ class TrainingParts:
 
     @property
     def evaluated(self) -> EncoderNetwork:
-        """The network that is evaluated and saved as the run's result: the teacher's where there is one."""
+        """The network that is evaluated and saved as the result: the teacher's, or the encoder."""
         return self.encoder if self.teacher is None else self.teacher.network
 
 
 def step(parts: TrainingParts, batch: Batch, accumulate: int = 1) -> Tensor:
-    """One step: forward, loss, backward, optimiser, memory, teacher.
+    """Run one step: forward, loss, backward, optimiser, memory, teacher.
 
     Args:
         parts: Parts of the run.
         batch: This process's share of a batch.
-        accumulate: Parts that the share is encoded in, one after the other; the result is that of one.
+        accumulate: Number of parts in which the share is encoded, one after the other; the result is the same.
 
     Returns:
         ``[loss terms, domains]`` float32 on the device: the mean loss of each domain's images here, times the weight
@@ -97,16 +97,16 @@ def step(parts: TrainingParts, batch: Batch, accumulate: int = 1) -> Tensor:
 
 
 def _forward(parts: TrainingParts, piece: Batch, part: tuple[int, int]) -> Tensor:
-    """Features ``[B, D]`` of a part of the batch."""
+    """Encode a part of the batch, ``[B, D]``."""
     with parts.runtime.autocast():
         encoded: Tensor = parts.network(piece.images, piece.domain_sizes, part)
     return encoded
 
 
 def _losses(parts: TrainingParts, piece: Batch, encoded: Tensor) -> Tensor:
-    """The mean loss of each domain by each term, times its weight: ``[terms, domains]``.
+    """Compute the mean loss of each domain by each term, times the weight of the term: ``[terms, domains]``.
 
-    The official objective is the sum of the domains' means: each weighs the same, whatever its size.
+    The official objective is the sum of the domains' means: each domain has the same weight, whatever its size.
     """
     teacher = parts.teacher
     encode = None if teacher is None else lambda: _encoded_by(teacher.network, piece, parts)
@@ -121,7 +121,7 @@ def _losses(parts: TrainingParts, piece: Batch, encoded: Tensor) -> Tensor:
 
 @torch.no_grad()
 def _encoded_by(network: EncoderNetwork, piece: Batch, parts: TrainingParts) -> Tensor:
-    """Features of a part of the batch by a network in evaluation mode, each domain with its own batch norm."""
+    """Encode a part of the batch with a network in evaluation mode, each domain with its own batch norm."""
     usual = network.evaluation_domain
     encoded = []
     with parts.runtime.autocast():
@@ -133,7 +133,7 @@ def _encoded_by(network: EncoderNetwork, piece: Batch, parts: TrainingParts) -> 
 
 
 def _of_whole_batch(features: Sequence[Tensor], pieces: Sequence[Batch], runtime: Runtime) -> Tensor:
-    """The features of all processes, one domain after the other, in the order of ``Batch.all_slots``."""
+    """Gather the features of all processes, one domain after the other, in the order of ``Batch.all_slots``."""
     if len(pieces) == 1 and runtime.num_processes == 1:
         return features[0]
     by_domain = zip(

@@ -115,7 +115,7 @@ def check_batches(batch_size: int, group_size: int, *, num_processes: int, accum
     over = f"{num_processes} process(es)" + (f" x {accumulate} parts" if accumulate > 1 else "")
     if not group_size:
         groups = [group for group in range(2, batch_size + 1) if _is_cut_evenly(batch_size, group, parts)]
-        # Where none fits the batch, one group for each part, and a batch of whole ones.
+        # If no group size fits the batch, suggest one group for each part, and a batch of whole groups.
         length = groups[-1] if groups else max(2, round(batch_size / parts))
         advice = f"--batch-norm-group {length}" + ("" if groups else f" with --batch-size {length * parts}")
         raise InputError(
@@ -135,7 +135,7 @@ def check_batches(batch_size: int, group_size: int, *, num_processes: int, accum
 
 
 def _is_cut_evenly(batch_size: int, group_size: int, parts: int) -> bool:
-    """The groups of the whole batch are equal, and each part holds whole ones."""
+    """Whether the groups of the batch are equal, and each part contains whole groups."""
     if not group_size:
         return parts == 1
     num_groups = max(1, batch_size // group_size)

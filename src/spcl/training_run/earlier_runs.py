@@ -1,4 +1,4 @@
-"""The state of runs of version 0.1.0, which knew one memory, one loss and one labeller."""
+"""The saved state of runs of version 0.1.0, which had one memory, one loss and one labeller."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ _CHOSEN = ("eps", "k1", "k2")
 
 
 def in_parts(saved: Mapping[str, Any], slots: Slots) -> Mapping[str, Any]:
-    """A saved state as this version reads it; one of this version as it is.
+    """Convert the saved state of version 0.1.0 to that of this version; other states are returned unchanged.
 
     Args:
         saved: Content of ``resume.pt``.
-        slots: The layout of the memory, whose labels were the run's.
+        slots: Layout of the memory; in version 0.1.0 the labels of an epoch were saved in the memory.
     """
     if "parts" in saved:
         return saved
@@ -31,7 +31,7 @@ def in_parts(saved: Mapping[str, Any], slots: Slots) -> Mapping[str, Any]:
 
 
 def _report(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A row as the fields of an ``EpochReport``."""
+    """Convert a row to the fields of an ``EpochReport``."""
     others = {name: value for name, value in row.items() if name not in (*_EVALUATION, *_CHOSEN)}
     return others | {
         "label_figures": {name: row[name] for name in _CHOSEN if name in row},

@@ -1,4 +1,4 @@
-"""The folder of a run: whose it is, what is written into it, how a run is continued from it."""
+"""The folder of a run: its checks, the files that are written, and how a run is continued from it."""
 
 from __future__ import annotations
 
@@ -45,13 +45,13 @@ def holds_state(folder: Path) -> bool:
 
 @contextmanager
 def stops_in_order(folder: Path, report: Reporter) -> Iterator[None]:
-    """A block in which a run begins and trains; where it is stopped before its first save, no folder of it stays.
+    """Give a block in which a run begins and trains; if it is stopped before its first save, its folder is removed.
 
-    What was there before stays: a folder, a run in it, files of others. After Ctrl-C the report says what can be done.
+    Files and folders that existed before are kept. After Ctrl-C the next step is reported.
 
     Args:
         folder: The log folder.
-        report: Receives the text.
+        report: Receives the message.
     """
     began = holds_run(folder)
     first = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
@@ -63,7 +63,7 @@ def stops_in_order(folder: Path, report: Reporter) -> Iterator[None]:
             _remove_settings(folder, first)
         if isinstance(error, KeyboardInterrupt):
             report.say(
-                f"stopped; what was done is saved in {folder}: the same command with --resume continues"
+                f"stopped; the run is saved in {folder}: the same command with --resume continues it"
                 if is_saved
                 else "stopped before anything was saved; the same command starts again"
             )
@@ -72,7 +72,7 @@ def stops_in_order(folder: Path, report: Reporter) -> Iterator[None]:
 
 def _remove_settings(folder: Path, first: Path) -> None:
     """Remove the settings of a run that saved nothing, and the folders below ``first`` that hold nothing else."""
-    with suppress(OSError):  # other files are in it, or the disk is gone
+    with suppress(OSError):  # the folder contains other files, or the disk is not available
         (folder / CONFIG_FILE).unlink(missing_ok=True)
         for made in (folder.absolute(), *folder.absolute().parents):
             if made == first:
@@ -81,11 +81,11 @@ def _remove_settings(folder: Path, first: Path) -> None:
 
 
 def check_log_folder(folder: Path, *, resume: bool) -> None:
-    """Whether a run can start, or go on, in a folder: asked before images and weights are looked for.
+    """Check that a run can start or continue in a folder, before images and weights are searched for.
 
     Raises:
-        InputError: If it holds a run and ``resume`` is not asked for, or no run and it is, or weights without the state
-            that goes with them.
+        InputError: If the folder contains a run and ``resume`` is False, or no run and ``resume`` is True, or weights
+            without their saved state.
     """
     if folder.exists() and not folder.is_dir():
         raise InputError(f"the log folder {folder} is a file; give another --logs-dir", code="not-a-folder")
@@ -98,7 +98,7 @@ def check_log_folder(folder: Path, *, resume: bool) -> None:
     if holds_run(folder) and not resume:
         raise InputError(
             f"{folder} holds a run already; continue it with --resume, or give another --logs-dir. "
-            "Nothing is ever overwritten in silence",
+            "A run is never overwritten",
             code="folder-not-empty",
         )
     weights = next((name for name in (CHECKPOINT_FILE, BEST_FILE) if (folder / name).exists()), None)
@@ -111,13 +111,13 @@ def check_log_folder(folder: Path, *, resume: bool) -> None:
 
 
 def prepare_log_folder(folder: Path, *, resume: bool) -> bool:
-    """Make the folder of a run, and make sure that it is this run's.
+    """Create the folder of a run, or check that the run can be continued in it.
 
     Returns:
         Whether there is a state to continue from.
 
     Raises:
-        InputError: As ``check_log_folder``; if it cannot be written to.
+        InputError: For the same reasons as in ``check_log_folder``; if the folder cannot be written to.
     """
     check_log_folder(folder, resume=resume)
     try:
@@ -132,7 +132,7 @@ def prepare_log_folder(folder: Path, *, resume: bool) -> bool:
 
 
 def write_settings(folder: Path, text: str) -> None:
-    """Write the resolved settings: aside, flushed, renamed.
+    """Write the resolved settings to a temporary file that is then renamed.
 
     Raises:
         InputError: If they cannot be written.
@@ -143,12 +143,12 @@ def write_settings(folder: Path, text: str) -> None:
 
 @dataclass(frozen=True)
 class RunFolder:
-    """Where a run is saved and continued from.
+    """The folder to which a run is saved, and from which it is continued.
 
     Attributes:
         path: The folder.
         identity: Identity of the run.
-        runtime: One process writes; all of them give their part.
+        runtime: Processes of the run, one of which writes.
         slots: Layout of the memory.
     """
 
@@ -160,13 +160,13 @@ class RunFolder:
     def save(self, state: RunState, result: EncoderNetwork, *, epoch_ended: bool, is_best: bool) -> tuple[Path, ...]:
         """Save a run; called by every process, written by one.
 
-        The state comes last: when it says that an epoch is done, that epoch's other files are there.
+        The state is written last: if it contains a finished epoch, the other files of that epoch are complete.
 
         Args:
             state: State of the run.
-            result: The encoder that the run is for: it goes into the checkpoints.
-            epoch_ended: Whether checkpoints are written, too.
-            is_best: Whether the best checkpoint is among them.
+            result: The encoder that is written to the checkpoints.
+            epoch_ended: Whether checkpoints are written as well.
+            is_best: Whether the best checkpoint is written.
 
         Returns:
             The files that were written.
@@ -187,7 +187,7 @@ class RunFolder:
         return tuple(self.path / name for name in (*names, RESUME_FILE))
 
     def restore(self, state: RunState) -> None:
-        """Continue a state from what the run saved.
+        """Restore a state from the saved state of the run.
 
         Raises:
             InputError: If the run was made with other settings or other images; names them.
@@ -205,7 +205,7 @@ class RunFolder:
                 code="images-changed",
             )
         content = in_parts(saved["state"], self.slots)
-        # The hybrid memory copies what it keeps. Of the rest, nothing may go on lying in the file.
+        # The hybrid memory copies its rows. Other tensors are copied here: they must not stay mapped to the file.
         copies = {name for name, part in state.parts.items() if isinstance(part, HybridMemory | ShardedMemory)}
         parts = {name: part if name in copies else deepcopy(part) for name, part in content["parts"].items()}
         state.load_state_dict({**content, "parts": parts})
@@ -243,7 +243,7 @@ def _what_is_left(folder: Path) -> str:
 
 
 def saved_epochs(folder: Path) -> int:
-    """How many epochs of a run are done and saved; 0 where nothing is.
+    """Give the number of epochs of a run that are saved; 0 without a saved state.
 
     Raises:
         InputError: If its state cannot be read.

@@ -10,7 +10,7 @@ from typing import Any
 from spcl.errors import InputError
 from spcl.settings import flat_values
 
-# What may differ between a run and its continuation: none of it changes a number of the epochs already made.
+# Settings that may differ between a run and its continuation: they do not change the result of the finished epochs.
 _MAY_CHANGE = {
     "data.data_dir",
     "data.workers",
@@ -30,13 +30,13 @@ _MAY_CHANGE = {
 
 @dataclass(frozen=True)
 class RunIdentity:
-    """What must be the same when a run is continued.
+    """Settings and images that must not change when a run is continued.
 
     Attributes:
         settings: All settings, by section; plain values.
-        images: A number for the training images of each domain.
+        images: Checksum of the names of the training images, for each domain.
         defaults: The default of every setting.
-        read: Settings of an earlier version in the places that they have today.
+        read: Function that moves settings of an earlier version to their present places.
     """
 
     settings: Mapping[str, Any]
@@ -48,7 +48,7 @@ class RunIdentity:
 def require_same_settings(saved: Mapping[str, Any], identity: RunIdentity, folder: Path) -> None:
     """Raise an ``InputError`` that names the settings in which a run and its continuation differ, if any may not."""
     before, now = flat_values(identity.read(saved)), flat_values(identity.settings)
-    # A run of an older version lacks the settings that are newer: it was made as their defaults are.
+    # A run of an older version has no values of newer settings: it was made with their defaults.
     before = {name: value for name, value in flat_values(identity.defaults).items() if name in now} | before
     changed = [
         f"{name if name.endswith('.kind') else name.rpartition('.')[2]} was {_shown(before, name)} and is "

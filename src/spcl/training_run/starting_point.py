@@ -1,7 +1,7 @@
-"""Where a run starts: from the weights of a trunk, or from the whole encoder of a checkpoint.
+"""The starting point of a run: the weights of a trunk, or the whole encoder of a checkpoint.
 
-A checkpoint gives everything that makes its features: trunk, pooling, embedding layer, neck, running statistics. It may
-be ours, with one domain or two, or an official one; the run may have one domain or two as well.
+A checkpoint contains the whole encoder: trunk, pooling, embedding layer, neck, running statistics. It can be one of
+spcl, with one domain or two, or an official one; the run can have one domain or two as well.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ _FIXED = ("features", "pooling", "last_stride")
 
 @dataclass(frozen=True)
 class Start:
-    """What a run starts from; found before anything else is done.
+    """The starting point of a run.
 
     Attributes:
-        source: In words, for the report.
+        source: Description for the report.
         weights: Weights of the trunk; None if the run starts from a checkpoint.
-        checkpoint: The file of the whole encoder; None where a trunk's weights are the start.
-        network: The encoder in it.
+        checkpoint: File of the whole encoder; None if the run starts from the weights of a trunk.
+        network: The encoder of the checkpoint.
         domain: Domain whose batch norm the target starts from.
     """
 
@@ -41,11 +41,11 @@ class Start:
     domain: str = "target"
 
     def encoder(self, settings: EncoderSettings) -> EncoderNetwork:
-        """The encoder that the run begins with.
+        """Build the encoder that the run begins with.
 
         Args:
-            settings: Of the run. Dropout, domains and the batch-norm group are its own; the rest must be what a
-                checkpoint has.
+            settings: Settings of the run's encoder. Dropout, domains and the batch-norm group are free; the others must
+                be those of the checkpoint.
 
         Raises:
             InputError: If the settings are not the checkpoint's; names both.
@@ -56,9 +56,9 @@ class Start:
         for name in _FIXED:
             if getattr(settings, name) != getattr(found, name):
                 raise InputError(
-                    f"{self.checkpoint} has {name} {getattr(found, name)!r}, and the run is to have "
-                    f"{getattr(settings, name)!r}; leave {name} out: the checkpoint's is taken",
-                    code="checkpoint-contradiction",
+                    f"{self.checkpoint} has {name} {getattr(found, name)!r}, and the setting is "
+                    f"{getattr(settings, name)!r}; leave {name} out: that of the checkpoint is used",
+                    code="checkpoint-mismatch",
                 )
         encoder = EncoderNetwork(settings)
         values = self.network.state_dict()
@@ -70,12 +70,12 @@ class Start:
 def find_start(
     runtime: Runtime, *, arch: str, size: tuple[int, int], pretrained: str, checkpoint: str, domain: str
 ) -> Start:
-    """Find the weights or the checkpoint; may download weights.
+    """Find the weights or the checkpoint; weights may be downloaded.
 
     Args:
-        runtime: One process downloads; the others find what it left.
-        arch: The network of the run.
-        size: Height and width of the run's images, pixels.
+        runtime: Processes of the run, one of which downloads.
+        arch: Architecture of the run's network.
+        size: Height and width of the run's images in pixels.
         pretrained: Weights as for ``nn.imagenet_weights.find_weights``; not used with a checkpoint.
         checkpoint: A checkpoint of spcl or of the official scripts; empty: none.
         domain: Whose batch norm starts the target's: ``target``, ``source``, or ``auto``: the target's where the
@@ -92,7 +92,7 @@ def find_start(
 
 
 def start_of(config: Recipe, runtime: Runtime) -> Start:
-    """Find what a run starts from by its recipe, as ``find_start``."""
+    """Find the starting point that a recipe names, with ``find_start``."""
     network, data = config.network, config.data
     return find_start(
         runtime,
@@ -106,14 +106,14 @@ def start_of(config: Recipe, runtime: Runtime) -> Start:
 
 def _from_checkpoint(path: Path, arch: str, size: tuple[int, int], domain: str) -> Start:
     own = settings_of(path, arch=arch)
-    # First: weights that depend on the size would be called another network's.
+    # Checked first: the error about weights that depend on the size would be misleading.
     if load_facts(path) and (own.height, own.width) != size:
         differ = {"--height": own.height != size[0], "--width": own.width != size[1]}
         flags = " and ".join(flag for flag, is_other in differ.items() if is_other)
         raise InputError(
-            f"{path} was trained on images of {own.height} x {own.width}, and the run is to have {size[0]} x "
-            f"{size[1]}; leave {flags} out: the checkpoint's are taken",
-            code="checkpoint-contradiction",
+            f"{path} was trained on images of {own.height} x {own.width}, and the settings are {size[0]} x "
+            f"{size[1]}; leave {flags} out: those of the checkpoint are used",
+            code="checkpoint-mismatch",
         )
     network = load_network(path, arch=arch, size=size)
     chosen = chosen_domain(network.domains, domain, path)
@@ -122,7 +122,7 @@ def _from_checkpoint(path: Path, arch: str, size: tuple[int, int], domain: str) 
 
 
 def chosen_domain(domains: tuple[str, ...], wanted: str, path: Path) -> str:
-    """The domain of a checkpoint that is meant.
+    """Give the domain of a checkpoint that a setting names.
 
     Args:
         domains: Domains of the checkpoint.
@@ -140,7 +140,7 @@ def chosen_domain(domains: tuple[str, ...], wanted: str, path: Path) -> str:
 
 
 def settings_from_checkpoint(path: Path, *, arch: str | None = None) -> dict[str, dict[str, Any]]:
-    """The settings of a run that a checkpoint fixes, by section.
+    """Give the settings of a run that a checkpoint determines, by section.
 
     Args:
         path: A checkpoint of spcl or of the official scripts.
@@ -165,9 +165,10 @@ def settings_from_checkpoint(path: Path, *, arch: str | None = None) -> dict[str
 
 
 def _name_in_checkpoint(name: str, domains: tuple[str, ...], chosen: str) -> str:
-    """Where a value of the run's encoder comes from.
+    """Give the name in the checkpoint of a value of the run's encoder.
 
-    The target's batch norm starts from the chosen domain's; a source's from the checkpoint's source where it has one.
+    The target's batch norm starts from that of the chosen domain; the source's from that of the checkpoint's source if
+    there is one.
     """
 
     def from_domain(found: re.Match[str]) -> str:

@@ -23,20 +23,20 @@ from spcl.training_run.session import Session
 def load_sets(
     config: Recipe, session: Session, target: ReIDDataset | None = None
 ) -> tuple[ReIDDataset | None, ReIDDataset]:
-    """The source, if there is one, and the target, after every check.
+    """Read and check the source, if there is one, and the target.
 
     Args:
-        config: Which, and what to do with images that cannot be read.
+        config: Settings of the run: the data sets, and how images that cannot be read are handled.
         session: Processes of the run, one of which opens the images and sends the result to the others; and the
             receiver of progress and warnings.
-        target: The target where it is no data set on disk; None: the one that the settings name.
+        target: The target if it is no data set on disk; None: the one that the settings name.
 
     Returns:
         Source and target. The target has lost its training identities. Training images that cannot be read are left
         out where that was asked for; test images stay, so that figures are over the queries that everybody has.
 
     Raises:
-        InputError: For whatever cannot be trained on; says what to do.
+        InputError: If the data cannot be trained on; names the next step.
     """
     source_only, runtime = config.schedule.source_only, session.runtime
     sets = runtime.together(lambda: _found_sets(config, target))
@@ -65,7 +65,7 @@ def _found_sets(config: Recipe, target: ReIDDataset | None) -> tuple[ReIDDataset
         return load_dataset(name, keep_missing=skip, labelled=True, options=options)
 
     source = combined_sources(config.data.source, load_source) if config.data.source else None
-    # Where identities come from is asked for the source: those of the target are not read.
+    # The setting is about the identities of the source: those of the target are not read.
     target = target or load_dataset(
         config.data.target, keep_missing=skip, options=replace(options, identity_from="auto")
     )
@@ -88,13 +88,13 @@ def _source_options(config: Recipe) -> SourceOptions:
 
 
 def training_records(source: ReIDDataset | None, target: ReIDDataset) -> dict[str, tuple[Record, ...]]:
-    """Training images of each domain that has some, in the order of a batch."""
+    """Give the training images of each domain that has some, in the order of a batch."""
     records = {"source": () if source is None else source.train, "target": target.train}
     return {domain: part for domain, part in records.items() if part}
 
 
 def make_store(config: Recipe, records: tuple[Record, ...]) -> ImageStore:
-    """The images of records, as the settings want them read."""
+    """Give the images of records, read as the settings say."""
     data = config.data
     return ImageStore(
         records,
@@ -108,7 +108,7 @@ def make_store(config: Recipe, records: tuple[Record, ...]) -> ImageStore:
 
 
 def _check_images(config: Recipe, source: ReIDDataset | None, target: ReIDDataset, report: Reporter) -> list[Path]:
-    """Training images that cannot be read, and are to be left out."""
+    """Give the training images that cannot be read and are left out."""
     skip = config.data.on_broken == "skip"
     sets = [(f"the source {source.name}", source.train)] if source is not None else []
     sets += [(f"{target.name} (training)", target.train)]
@@ -117,7 +117,7 @@ def _check_images(config: Recipe, source: ReIDDataset | None, target: ReIDDatase
     for parts, is_test in ((sets, False), (test, True)):
         found = check_readable(
             parts,
-            # What is to be left out must be known before the memory has a row for it.
+            # The images that are left out must be known before the memory is built.
             everything=config.data.check == "all" or (skip and not is_test),
             skipped_as=("They are rated as grey images" if is_test else "They are left out") if skip else None,
             seed=config.run.seed,
@@ -129,7 +129,7 @@ def _check_images(config: Recipe, source: ReIDDataset | None, target: ReIDDatase
 
 
 def _without(dataset: ReIDDataset, broken: Collection[Path]) -> ReIDDataset:
-    """A data set without some training images; identities run from 0 without gaps again."""
+    """Give a data set without some training images; identities run from 0 without gaps again."""
     kept = [record for record in dataset.train if record.path not in broken]
     left = sorted({record.identity for record in kept if record.identity is not None})
     numbers: dict[int | None, int | None] = {identity: number for number, identity in enumerate(left)}
