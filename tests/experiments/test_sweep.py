@@ -57,7 +57,7 @@ def test_a_stopped_sweep_goes_on_and_a_finished_one_is_not_made_again(tmp_path, 
             settings={"labels.eps": [0.5, 0.6], "schedule.eval_step": 10},
             options=SweepOptions(listeners=(stops,)),
         )
-    assert "the same spcl sweep, which needs no --resume, goes on" in stops.lines[-1]
+    assert "the same spcl sweep continues it" in stops.lines[-1]
     # The second run was stopped before its last epoch was saved.
     made = sorted(path.name for path in (tmp_path / "runs/sweep").iterdir())
     assert made == ["eps-0.5_seed-1", "eps-0.5_seed-2"]
