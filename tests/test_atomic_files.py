@@ -35,7 +35,7 @@ def test_written_aside_flushed_and_renamed(tmp_path, monkeypatch, name):
 
     monkeypatch.setattr(whole_files.os, "fsync", full)
     (tmp_path / name).write_text("old")
-    with input_error("cannot-write", name, "No space left on device", "--resume"):
+    with input_error("cannot-write", name, "No space left on device", "free some space"):
         WRITERS[name](tmp_path)
     assert (tmp_path / name).read_text() == "old"
     assert [entry.name for entry in tmp_path.iterdir()] == [name]
