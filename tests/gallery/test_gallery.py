@@ -119,7 +119,9 @@ def test_new_columns_and_columns_left_out(gallery):
     assert gallery.search(unit_rows(1, seed=3), k=1)[0][0].columns["note"] == r"caf\udce9"
     with input_error("column-type-mismatch", "'lane'", "whole number", "text"):
         gallery.add_features(unit_rows(1, seed=3), ["g"], columns={"lane": ["left"]})
-    assert len(gallery) == 6
+    with input_error("ambiguous-column-name", "'lane' and 'LANE'"):
+        gallery.add_features(unit_rows(1, seed=3), ["g"], columns={"LANE": [1]})
+    assert len(gallery) == 6 and "LANE" not in gallery.columns
 
 
 def test_identities_and_times_of_every_kind(gallery):
@@ -238,6 +240,8 @@ def test_features_that_do_not_fit(gallery, features, code):
         ({"columns": {"2nd": [1, 2]}}, "invalid-column-name", "'2nd'"),
         ({"columns": {"vector": [1, 2]}}, "reserved-column-name", "'vector'"),
         ({"columns": {"similarity": [1, 2]}}, "reserved-column-name", "'similarity'"),
+        ({"columns": {"null": [1, 2]}}, "reserved-column-name", "'null'"),
+        ({"columns": {"Lane": [1, 2], "lane": [1, 2]}}, "ambiguous-column-name", "'Lane' and 'lane'"),
         ({"columns": {"hash": [1, 2**63]}}, "number-too-large", "'hash' holds 9223372036854775808"),
         ({"columns": {"size": [2**60 + 1, 1.5]}}, "number-too-large", "'size' holds 1152921504606846977"),
         ({"columns": {"size": [1, "x"]}}, "mixed-column", "(int, str)"),

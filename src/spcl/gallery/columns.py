@@ -7,7 +7,7 @@ a number, true or false, or a time; its first values decide.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
 from pathlib import PurePath
 from typing import Any, TypedDict
@@ -30,6 +30,7 @@ TIME = pa.timestamp("us")
 OWN_COLUMNS = {"path": pa.string(), "identity": pa.string(), "camera": pa.string(), "time": TIME}
 
 _COLUMNS_OF_RESULTS = ("similarity", "distance")
+_SQL_WORDS = ("null", "true", "false", "and", "or", "not", "in", "is", "like", "ilike", "between")
 _KINDS = {
     "text": pa.string(),
     "whole number": pa.int64(),
@@ -123,6 +124,7 @@ def described(
     arrays = {"path": pa.array([path_text(path) for path in paths], pa.string())}
     for name, values in given.items():
         arrays[name] = pa.nulls(len(paths), OWN_COLUMNS[name]) if values is None else _own(name, values)
+    check_new_columns(others, ())
     for name, values in others.items():
         _check_name(name)
         array = _free(name, values)
@@ -236,12 +238,38 @@ def _free(name: str, values: Sequence[Any]) -> pa.Array:
         ) from error
 
 
+def check_new_columns(new: Iterable[str], known: Iterable[str]) -> None:
+    """Raise an ``InputError`` for a new column whose name differs from another one only in capital letters.
+
+    Filters do not distinguish capital letters, so that such a column could not be named.
+
+    Args:
+        new: Names of the columns to add.
+        known: Names of the existing columns.
+    """
+    existing = list(known)
+    spelled = {name.lower(): name for name in existing}
+    for name in new:
+        other = spelled.setdefault(name.lower(), name)
+        if other != name and name not in existing:
+            raise InputError(
+                f"the columns {other!r} and {name!r} differ only in capital letters, which filters do not distinguish; "
+                "rename one of them",
+                code="ambiguous-column-name",
+            )
+
+
 def _check_name(name: str) -> None:
     if not name.isidentifier() or name.startswith("_"):
         raise InputError(
             f"{name!r} cannot be the name of a column: expected a letter first, then letters, digits and _; rename the "
             "column",
             code="invalid-column-name",
+        )
+    if name.lower() in _SQL_WORDS:
+        raise InputError(
+            f"{name!r} cannot be the name of a column, because it is a word of filters; rename it",
+            code="reserved-column-name",
         )
     if name.lower() in (*OWN_COLUMNS, *_COLUMNS_OF_RESULTS, VECTOR):
         raise InputError(

@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 
 from spcl.data.image_files import what_is_there
 from spcl.errors import InputError, first_line
-from spcl.gallery.columns import KEY, VECTOR, column_kind
+from spcl.gallery.columns import KEY, VECTOR, check_new_columns, column_kind
 from spcl.gallery.concurrent_writes import LostRaceError, alone, until_won
 from spcl.gallery.enrolment_file import known_facts
 from spcl.gallery.folder import (
@@ -143,7 +143,9 @@ class Store:
 
     def check_columns(self, rows: pa.Table) -> None:
         """Raise the ``InputError`` that ``put`` would raise for the columns of these rows."""
-        for field in self.snapshot().schema:
+        schema = self.snapshot().schema
+        check_new_columns(rows.column_names, schema.names)
+        for field in schema:
             if field.name in rows.column_names:
                 _fitting(rows.column(field.name), field)
 
@@ -200,6 +202,7 @@ class Store:
 
         def add_missing_columns() -> None:
             table = self._table()
+            check_new_columns(schema.names, table.schema.names)
             new = [field for field in schema if field.name not in (*table.schema.names, VECTOR)]
             if new:
                 table.add_columns(new)
