@@ -131,3 +131,14 @@ def test_columns_get_our_names_and_times_a_form(tmp_path):
     (tmp_path / "m.csv").write_text("datei;wer;wann\n0.jpg;Müller;01.03.2026\n", encoding="latin-1")
     columns = columns_of(tmp_path / "m.csv", columns="path=datei,identity=wer,time=wann", time_format="%d.%m.%Y")
     assert columns == {"identity": ["Müller"], "time": [datetime(2026, 3, 1)]}
+
+
+def test_numbers_that_would_lose_digits_stay_text(tmp_path):
+    draw(tmp_path / "a.jpg", 1)
+    draw(tmp_path / "b.jpg", 2)
+    rows = "path,post,large,weight\na.jpg,1234567890123456789,1e400,1.5\nb.jpg,1234567890123456788,2,2\n"
+    (tmp_path / "t.csv").write_text(rows)
+    columns = images_of(tmp_path / "t.csv").columns
+    assert columns["post"] == ["1234567890123456789", "1234567890123456788"]
+    assert columns["large"] == ["1e400", "2"]
+    assert columns["weight"] == [1.5, 2.0]

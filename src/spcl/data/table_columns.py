@@ -6,6 +6,7 @@ numbers, floating-point numbers or times; None where a cell is empty.
 
 from __future__ import annotations
 
+import math
 import re
 from datetime import datetime
 from pathlib import Path
@@ -68,8 +69,15 @@ def _typed(values: list[Any]) -> list[Any]:
     if all(re.fullmatch(r"-?(0|[1-9]\d{0,17})", value) for value in given):
         return [None if value is None else int(value) for value in known]
     if all(re.fullmatch(r"-?(0|[1-9]\d*)(\.\d+)?([eE][-+]?\d+)?", value) for value in given):
-        return [None if value is None else float(value) for value in known]
+        numbers = {value: float(value) for value in given}
+        if all(math.isfinite(number) and _keeps_digits(value, number) for value, number in numbers.items()):
+            return [None if value is None else numbers[value] for value in known]
     return values
+
+
+def _keeps_digits(text: str, number: float) -> bool:
+    """Whether a whole number is exact as a floating-point number: the digits of a long ID would be lost."""
+    return not text.removeprefix("-").isdecimal() or number == int(text)
 
 
 def _is_empty_mark(value: Any) -> bool:
