@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 import spcl
+from spcl.kinds import KINDS
 from tests.shared import PROJECT_ROOT
 
 DOCS = PROJECT_ROOT / "docs"
@@ -170,6 +171,14 @@ def test_the_files_of_where_is_what_exist():
         files = re.findall(r"`([^`]+)`", row)
         assert files
         assert [file for file in files if not (PROJECT_ROOT / "src/spcl" / file).is_file()] == []
+
+
+def test_every_recipe_and_every_kind_of_a_part_is_on_its_page():
+    recipes = {path.stem for path in (PROJECT_ROOT / "src/spcl/recipes").glob("*.toml")}
+    kinds = {kind for section in KINDS.values() for kind in section}
+    for page, names in (("cli.md", recipes), ("change-the-parts.md", kinds)):
+        text = (DOCS / page).read_text(encoding="utf-8")
+        assert {name for name in names if f"`{name}`" not in text} == set(), page
 
 
 def test_examples_in_docstrings_stand_under_the_heading_that_the_site_knows():
