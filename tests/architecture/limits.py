@@ -23,7 +23,7 @@ PUBLISHED = {"src/spcl/training_run/train.py: train (parameters)"}
 """``spcl.train`` takes the data and eight keywords: its signature is the published one."""
 
 EXCEPTIONS = {
-    "src/spcl/cli/main.py: run_guarded (function)",
+    "src/spcl/cli/main.py: _run_guarded (function)",
     "src/spcl/cli/official.py (file)",
     "src/spcl/grouping/label_free_quality.py: label_free_quality (parameters)",
     "src/spcl/grouping/label_stage.py: check_label_stage (parameters)",

@@ -95,18 +95,19 @@ def check_log_folder(folder: Path, *, resume: bool) -> None:
             "leave --resume out to start one",
             code="no-such-run",
         )
-    if holds_run(folder) and not resume:
-        raise InputError(
-            f"{folder} holds a run already; continue it with --resume, or give another --logs-dir. "
-            "A run is never overwritten",
-            code="folder-not-empty",
-        )
+    # Before the advice to continue, which would not help here.
     weights = next((name for name in (CHECKPOINT_FILE, BEST_FILE) if (folder / name).exists()), None)
     if weights is not None and not (folder / RESUME_FILE).exists():
         raise InputError(
             f"{folder} holds {weights} and no {RESUME_FILE}: there is nothing to continue, and a new run would "
             f"overwrite it. Give another --logs-dir (--from-checkpoint {folder / weights} starts from these weights)",
             code="state-missing",
+        )
+    if holds_run(folder) and not resume:
+        raise InputError(
+            f"{folder} holds a run already; continue it with --resume, or give another --logs-dir. "
+            "A run is never overwritten",
+            code="folder-not-empty",
         )
 
 
