@@ -25,14 +25,16 @@ _LEAST_RANGE = 64
 
 
 class MirrorAdvice(NamedTuple):
-    """Whether to mirror images in training.
+    """Whether to mirror images in training, and to erase boxes of them.
 
     Attributes:
         flip: Share of images that are mirrored: 0.5 or 0.
-        reason: Reason for it, in a sentence.
+        erase: Share of images in which a box is erased: 0.5 or 0.
+        reason: Reason for both, in a sentence.
     """
 
     flip: float
+    erase: float
     reason: str
 
 
@@ -43,7 +45,7 @@ def mirror_advice(images: NDArray[np.uint8]) -> MirrorAdvice:
         images: ``[n, H, W, 3]`` uint8, a sample of the images.
 
     Returns:
-        MirrorAdvice: flip 0 where at least nine of ten images look like writing.
+        MirrorAdvice: both 0 where at least nine of ten images look like writing.
 
     Examples:
         >>> page = np.full((1, 8, 8, 3), 255, np.uint8)
@@ -52,8 +54,9 @@ def mirror_advice(images: NDArray[np.uint8]) -> MirrorAdvice:
         0.0
     """
     if len(images) and float(np.mean([_is_writing(image) for image in images])) >= 0.9:
-        return MirrorAdvice(0.0, "the images look like writing, ink on paper: a mirror image is another character")
-    return MirrorAdvice(0.5, "the images do not look like writing: a mirror image is taken for the same object")
+        reason = "the images look like writing, ink on paper: mirrored or without a stroke it is another character"
+        return MirrorAdvice(0.0, 0.0, reason)
+    return MirrorAdvice(0.5, 0.5, "the images do not look like writing: a mirror image is taken for the same object")
 
 
 def _is_writing(image: NDArray[np.uint8]) -> bool:

@@ -40,12 +40,14 @@ class AffineAugmentationSettings:
     """Share of images without colour."""
     blur: float = 0.0
     """Share of images that are blurred."""
-    erase: float = 0.5
-    """Share of images in which a box is erased."""
+    erase: float | Literal["auto"] = "auto"
+    """Share of images in which a box is erased; auto: 0 where the images look like writing, else 0.5."""
 
     def __post_init__(self) -> None:
-        require(self.flip == "auto" or 0 <= self.flip <= 1, "flip", self.flip, "auto, or a share from 0 to 1")
-        for name in ("grey", "blur", "erase"):
+        for name in ("flip", "erase"):
+            share = getattr(self, name)
+            require(share == "auto" or 0 <= share <= 1, name, share, "auto, or a share from 0 to 1")
+        for name in ("grey", "blur"):
             require(0 <= getattr(self, name) <= 1, name, getattr(self, name), "a share from 0 to 1")
         for name in ("shear", "shift", "brightness", "contrast", "saturation"):
             require(0 <= getattr(self, name) < 1, name, getattr(self, name), "a share from 0 to below 1")
@@ -59,5 +61,6 @@ class AffineAugmentationSettings:
         from spcl.data.affine_augment import AffineAugmentation, AffineStrength
         from spcl.data.augment import TrainAugmentation
 
-        base = TrainAugmentation(context.height, context.width, mean=context.mean, std=context.std, erase=self.erase)
-        return AffineAugmentation(base, AffineStrength(**{**asdict(self), "flip": context.flip_share(self.flip)}))
+        flip, erase = context.shares(self.flip, self.erase)
+        base = TrainAugmentation(context.height, context.width, mean=context.mean, std=context.std, erase=erase)
+        return AffineAugmentation(base, AffineStrength(**{**asdict(self), "flip": flip, "erase": erase}))

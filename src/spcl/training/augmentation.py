@@ -34,15 +34,19 @@ class AugmentationContext:
     sample: Callable[[], NDArray[np.uint8]]
     report: Reporter
 
-    def flip_share(self, flip: float | Literal["auto"]) -> float:
-        """Give the share of images that are mirrored; ``auto`` is chosen by the images, and the reason is reported."""
-        if flip != "auto":
-            return flip
+    def shares(self, flip: float | Literal["auto"], erase: float | Literal["auto"]) -> tuple[float, float]:
+        """Give the shares of images that are mirrored and of those with an erased box.
+
+        ``auto`` is chosen by the images, and the reason is reported.
+        """
+        if flip != "auto" and erase != "auto":
+            return flip, erase
         from spcl.data.mirror_images import mirror_advice
 
         advice = mirror_advice(self.sample())
-        self.report.say(f"flip auto: {advice.flip:g}, because {advice.reason}")
-        return advice.flip
+        chosen = advice.flip if flip == "auto" else flip, advice.erase if erase == "auto" else erase
+        self.report.say(f"augmentation: flip {chosen[0]:g}, erase {chosen[1]:g}, because {advice.reason}")
+        return chosen
 
 
 class AugmentationSettings(Protocol):

@@ -1,0 +1,72 @@
+"""The study: variants, cut sets, label quality by hand, and a small study from data to table that goes on."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import study
+from study_sets import StudySet, cut_to_few
+from study_table import study_table
+
+from spcl.data.catalogue import load_dataset
+from spcl.errors import InputError
+from spcl.kinds import KINDS
+from spcl.settings import kind_of
+from tests.fakes import write_fake
+from tests.training_run.small_runs import SMALL
+
+
+def test_label_quality_by_hand():
+    found = study.label_quality(np.array([0, 0, 1, 2]), np.array([0, 0, 0, 1]))
+    assert found["precision"] == pytest.approx(1)
+    assert found["recall"] == pytest.approx((2 * 2 / 3 + 1 / 3 + 1) / 4)
+    assert found["objects"] == 2
+    perfect = study.label_quality(np.array([5, 5, 9]), np.array([1, 1, 0]))
+    assert perfect["F"] == perfect["ARI"] == 1
+
+
+def test_variants_and_their_recipes(tmp_path):
+    given = StudySet(tmp_path, "", {"optimiser": {"lr": 0.5}})
+    recipes = {name: study.recipe_of(name, given, {}) for name in study.variants()}
+    assert kind_of("labels", recipes["stack"].labels, KINDS) == "average-linkage"
+    assert kind_of("labels", recipes["-average linkage"].labels, KINDS) == "self-paced"
+    assert kind_of("labels", recipes["spcl"].labels, KINDS) == "self-paced"
+    assert recipes["stack"].optimiser.lr == 0.5 and kind_of("optimiser", recipes["stack"].optimiser, KINDS) == "adamw"
+    assert recipes["floor"].schedule.iters == 1 and recipes["ceiling"].labels.data == str(tmp_path)
+    assert recipes["+teacher"].teacher is not None and recipes["stack"].teacher is None
+    uda = study.recipe_of("floor", StudySet(tmp_path, "source"), {"schedule": {"epochs": 3}})
+    assert uda.schedule.source_only and uda.schedule.epochs == 3
+
+
+def test_a_cut_set_has_few_images_and_the_same_test(tmp_path):
+    whole = write_fake("market1501", tmp_path, num_identities=5)
+    cut = cut_to_few(whole, tmp_path / "work" / "cut", 2)
+    ours, theirs = load_dataset(cut), load_dataset(whole)
+    assert len(ours.train) == 2 * len({record.identity for record in theirs.train})
+    assert {record.path for record in ours.query} == {record.path.absolute() for record in theirs.query}
+    assert len(ours.gallery) == len(theirs.gallery)
+
+
+def test_a_small_study_trains_goes_on_and_makes_its_table(tmp_path, monkeypatch):
+    target = write_fake("market1501", tmp_path, num_identities=8)
+    small = {section: values for section, values in SMALL.items() if section != "labels"}
+    sets = {"fake": StudySet(target, "", small)}
+    monkeypatch.setattr(study, "panel", lambda data, work: sets)
+    options = study.StudyOptions(
+        out=tmp_path / "out",
+        variants=("floor", "ceiling", "spcl", "fresh features"),
+        seeds=(1,),
+        set=("schedule.epochs=1", "schedule.iters=2"),
+    )
+    table = study.study(options)
+    rows = [line for line in table.splitlines() if line.startswith("| ")]
+    assert [row.split(" | ")[0] for row in rows][1:5] == ["| floor", "| ceiling", "| spcl", "| fresh features"]
+    assert "100 / 100" in next(row for row in rows if row.startswith("| ceiling"))
+    assert (tmp_path / "out/table.md").read_text() == table
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("checkpoint.pth.tar")}
+    assert study.study(options) == table
+    assert before == {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("checkpoint.pth.tar")}
+    with pytest.raises(InputError) as error:
+        study.study(study.StudyOptions(out=tmp_path / "out", variants=("nothing",)))
+    assert error.value.code == "no-such-name"
+    assert study_table(tmp_path / "empty", ["fake"], ["spcl"], "x.jsonl").startswith("## fake")
