@@ -18,6 +18,7 @@ from spcl.inference.checkpoint import add_facts, checkpoint_of, load_network, sa
 from spcl.inference.embedding import Encoder, load_encoder
 from spcl.nn.encoder_network import EncoderNetwork, EncoderSettings
 from tests.fakes import draw
+from tests.input_errors import input_error
 
 CONFIG = {
     "data": {"target": "/somewhere/secret/crops", "source": "", "data_dir": "/somewhere/data"},
@@ -147,15 +148,15 @@ def test_refusals(tmp_path):
     encoder = encoder_of()
     path = tmp_path / "sub" / "encoder.safetensors"
     export_weights(encoder, path)
-    with pytest.raises(InputError, match=r"encoder\.safetensors is there already; .* --overwrite"):
+    with input_error("file-exists", "encoder.safetensors", "--overwrite"):
         export_weights(encoder, path)
     path.unlink()
-    with pytest.raises(InputError, match=r"encoder\.md is there already"):
+    with input_error("file-exists", "encoder.md"):
         export_weights(encoder, path)
     export_weights(encoder, path, overwrite=True)
-    with pytest.raises(InputError, match=r"cannot write .*; free some space, or give another place"):
+    with input_error("cannot-write", "below"):
         export_weights(encoder, path / "below.safetensors")
-    with pytest.raises(InputError, match="does not end in"):
+    with input_error("wrong-file-kind", "encoder.pt"):
         export_weights(encoder, tmp_path / "encoder.pt")
     assert sorted(entry.name for entry in path.parent.iterdir()) == ["encoder.md", "encoder.safetensors"]
     save_file({"conv1.weight": torch.zeros(2)}, tmp_path / "others.safetensors")

@@ -7,12 +7,12 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from spcl.errors import InputError
 from spcl.grouping import label_stage
 from spcl.grouping.label_stage import check_label_stage, memory_needs
 from spcl.neighbours.memory_estimate import estimate_label_stage
 from spcl.reporting.console import SilentReporter
 from spcl.training.hybrid_memory import HybridMemorySettings
+from tests.input_errors import input_error
 
 NUM, DIM = 600_000, 2048
 ROWS = 4 * NUM * DIM
@@ -98,21 +98,19 @@ def test_what_does_not_fit_is_refused_with_what_would(machine):
     # Enough for the stage, too little for what stands beside it: found out before the images are encoded.
     machine(estimate.memory + ROWS // 2)
     check()
-    with pytest.raises(
-        InputError, match=r"needs about \d+\.\d GB of memory, and .* a smaller --k1 \(now 30\)"
-    ) as refused:
+    with input_error("memory-too-small", "of memory", "a smaller --k1 (now 30)") as refused:
         check(num_slots=NUM)
     assert "--features 256" in str(refused.value)
     fitting = int(str(refused.value).split("at most about ")[1].split()[0])
     assert 0.5 * NUM < fitting < NUM
-    with pytest.raises(InputError, match="What helps: at most about"):
+    with input_error("memory-too-small", "What helps: at most about"):
         check(num_slots=NUM, flags=())
     machine(needed.host)
     check(num_slots=NUM)
 
 
 def test_what_does_not_fit_on_the_device_is_refused(machine):
-    with pytest.raises(InputError, match=r"of the memory of cuda, and .*--device cpu"):
+    with input_error("memory-too-small", "of the memory of cuda", "--device cpu"):
         check(runtime=place("cuda", memory=8 * 10**9), num_slots=NUM)
     check(runtime=place("cuda", memory=16 * 10**9), num_slots=NUM)
 

@@ -13,7 +13,6 @@ from torch.distributed.run import get_args_parser
 import spcl
 from spcl.cli.train import parsed_recipe
 from spcl.config import overlay
-from spcl.errors import InputError
 from spcl.reporting.console import ReporterListener, SilentReporter
 from spcl.reporting.epoch_report import EpochReport
 from spcl.reporting.events import Emitter, EpochEnded, Guarded, RunEnded, RunStarted
@@ -22,6 +21,7 @@ from spcl.tracking.pictures import by_size
 from spcl.tracking.trackers import ExperimentTracker, check_trackers, figures_of, tracker_names, with_trackers
 from spcl.training_run.run_epochs import run_training
 from tests.fakes import write_fake
+from tests.input_errors import input_error
 from tests.training_run.small_runs import prepared, small_config
 
 NAMES = ("tensorboard", "mlflow")
@@ -103,17 +103,17 @@ def test_names_and_packages_are_checked_before_anything_else(monkeypatch):
     words = ["market1501", "--trackers", "tensorboard"]
     assert parsed_recipe(words)[0].log == "tensorboard"
     assert get_args_parser().parse_args(["-m", "spcl", "train", *words]).training_script_args == ["train", *words]
-    with pytest.raises(InputError, match="no tracker 'tensorbord'; did you mean 'tensorboard'"):
+    with input_error("no-such-tracker", "'tensorbord'", "'tensorboard'"):
         ExperimentTracker("tensorbord")
-    with pytest.raises(InputError, match="expected one or several of tensorboard, mlflow, wandb, trackio"):
+    with input_error("no-such-tracker", "tensorboard, mlflow, wandb, trackio"):
         tracker_names("everything")
     found = {"mlflow": SimpleNamespace(origin="mlflow.py"), "wandb": SimpleNamespace(origin=None)}
     monkeypatch.setattr(trackers, "find_spec", found.get)
     for name in ("trackio", "wandb"):  # a folder called wandb that only holds files is no package
-        with pytest.raises(InputError, match=f"{name} is not installed: pip install {name}"):
+        with input_error("package-not-installed", f"pip install {name}"):
             check_trackers([name])
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    with pytest.raises(InputError, match="pip install mlflow, or set MLFLOW_TRACKING_URI"):
+    with input_error("package-not-installed", "pip install mlflow", "MLFLOW_TRACKING_URI"):
         check_trackers(["mlflow"])
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://localhost:5000")
     check_trackers(["mlflow"])

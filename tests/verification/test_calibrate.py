@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 
-from spcl.errors import InputError
 from spcl.inference.checkpoint import checkpoint_of, load_facts, save_atomically
 from spcl.inference.embedding import EmbeddedImages, load_encoder
 from spcl.nn.encoder_network import EncoderNetwork, EncoderSettings
@@ -17,6 +16,7 @@ from spcl.verification.calibrate import EncoderCalibration, calibrate, moments_o
 from spcl.verification.calibration_pairs import labelled_pairs, unlabelled_pairs
 from spcl.verification.compare import compare
 from tests.fakes import draw
+from tests.input_errors import input_error
 from tests.mixtures import mixture, true_pairs
 
 
@@ -111,23 +111,23 @@ def test_rare_rates_without_labels_are_told(checkpoint, images):
 
 
 @pytest.mark.parametrize(
-    ("chosen", "labelled", "message"),
+    ("chosen", "labelled", "code", "named"),
     [
-        (lambda records: [Record(r.path) for r in records], True, "needs identities, and the images have none"),
-        (lambda records: records[:6], True, "cannot calibrate on 6 images of 1 identities: there are 9 same-object"),
-        (lambda records: records[:2], False, "cannot calibrate on 2 images of . clusters: there are 2 same-object"),
+        (lambda records: [Record(r.path) for r in records], True, "no-identities", "--labels"),
+        (lambda records: records[:6], True, "too-few-pairs", "6 images of 1 identities: there are 9 same-object"),
+        (lambda records: records[:2], False, "too-few-pairs", "there are 2 same-object"),
     ],
 )
-def test_too_little_is_told(checkpoint, images, chosen, labelled, message):
-    with pytest.raises(InputError, match=message):
+def test_too_few_images_are_an_error(checkpoint, images, chosen, labelled, code, named):
+    with input_error(code, named):
         calibrate(load_encoder(checkpoint), chosen(images), labelled=labelled)
 
 
-def test_a_calibration_that_cannot_be_understood_is_told(checkpoint):
+def test_a_damaged_calibration_is_an_error(checkpoint):
     encoder = load_encoder(checkpoint)
     for nonsense in ({"origin": "labels"}, "nonsense", {"calibration": 3}):
         encoder.facts["calibration"] = nonsense
-        with pytest.raises(InputError, match="make it again with spcl calibrate"):
+        with input_error("not-a-calibration", "spcl calibrate"):
             stored_calibration(encoder)
 
 
@@ -225,5 +225,5 @@ def test_compare(checkpoint, images):
     apart = compare(encoder, *(images[row].path for row in lowest), calibration=known)
     assert apart.verdict != "same"
     assert apart.probability < same.probability
-    with pytest.raises(InputError, match="false-match rate is 2"):
+    with input_error("setting-out-of-range", "2"):
         compare(encoder, images[0].path, images[1].path, false_match_rate=2)

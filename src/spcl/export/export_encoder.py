@@ -52,11 +52,14 @@ class ExportRequest:
         """Raise an ``InputError`` where the ending and the settings do not go together."""
         output, suffix = Path(self.output), self.suffix
         if suffix not in (ONNX, WEIGHTS):
-            raise InputError(f"{output} ends in {suffix or 'nothing'}; expected {ONNX} or {WEIGHTS}")
+            raise InputError(
+                f"{output} ends in {suffix or 'nothing'}; expected {ONNX} or {WEIGHTS}", code="wrong-file-kind"
+            )
         if not self.encoder.checkpoint and not self.images:
             raise InputError(
                 "which encoder? Give a checkpoint first, or --encoder imagenet with --images FOLDER, whose shape "
-                "decides the size of the images"
+                "decides the size of the images",
+                code="no-encoder-given",
             )
         if suffix == ONNX:
             return
@@ -68,7 +71,7 @@ class ExportRequest:
         }
         unfit = [flag for flag, is_given in given.items() if is_given]
         if unfit:
-            raise InputError(f"{', '.join(unfit)} is for {ONNX} files; {output} is none")
+            raise InputError(f"{', '.join(unfit)} is for {ONNX} files; {output} is none", code="option-does-not-apply")
 
     @property
     def suffix(self) -> str:

@@ -17,6 +17,8 @@ def refuse_existing(path: Path, *, overwrite: bool) -> None:
         InputError: If a file is there and may not be replaced, or a folder is.
     """
     if path.is_dir():
-        raise InputError(f"{path} is a folder; give the name of a file")
+        raise InputError(f"{path} is a folder; give the name of a file", code="not-a-file")
     if path.exists() and not overwrite:
-        raise InputError(f"{path} is there already; give another name, or --overwrite to replace it")
+        raise InputError(
+            f"{path} is there already; give another name, or --overwrite to replace it", code="file-exists"
+        )

@@ -104,7 +104,9 @@ def compare_with_encoder(
                 progress(done, len(images))
     # Its errors have no common class of their own.
     except Exception as error:
-        raise InputError(f"onnxruntime cannot run the exported graph: {first_line(error)}") from error
+        raise InputError(
+            f"onnxruntime cannot run the exported graph: {first_line(error)}", code="onnx-not-possible"
+        ) from error
     return agreement_of(ours, theirs), theirs
 
 

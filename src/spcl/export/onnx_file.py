@@ -22,7 +22,7 @@ from spcl.errors import InputError
 from spcl.export.files import DEFAULT_OPSET, refuse_existing
 from spcl.export.onnx_check import Agreement, compare_with_encoder
 from spcl.export.onnx_graph import GraphInput, onnx_model
-from spcl.export.tracker import is_known, tracker_input
+from spcl.export.tracker import KNOWN_NAME, tracker_input
 from spcl.inference.embedding import Encoder
 from spcl.randomness import generator
 from spcl.reporting.console import Reporter, SilentReporter
@@ -88,10 +88,10 @@ def export_onnx(
     _require_packages()
     refuse_existing(path, overwrite=overwrite)
     given = tracker_input(path.name) if for_tracker else GraphInput(size=encoder.size)
-    if for_tracker and not is_known(path.name):
+    if for_tracker and KNOWN_NAME not in path.name:
         report.warn(
-            f"BoxMOT reads the network from the file's name and does not know {path.name}; "
-            f"name it osnet_x0_25_{path.stem}.onnx, say (the weights are yours all the same)"
+            f"BoxMOT loads a file only if its name contains a network that BoxMOT has, and may refuse {path.name}; "
+            f"{KNOWN_NAME}_{path.stem}.onnx is accepted, and the weights are still those of your encoder"
         )
     encoder.cpu()
     if any(weight.dtype != torch.float32 for weight in encoder.parameters()):
@@ -109,7 +109,8 @@ def export_onnx(
             raise InputError(
                 f"{path} was not written: the exported graph does not give the encoder's features on "
                 f"{agreement.num_images} images: {problem}"
-                + (". Export in float32, without --float16" if float16 else ". Try another --opset")
+                + (". Export in float32, without --float16" if float16 else ". Try another --opset"),
+                code="onnx-disagrees",
             )
     own = None
     if for_tracker:
@@ -123,7 +124,9 @@ def _require_packages() -> None:
         try:
             importlib.import_module(name)
         except ImportError as error:
-            raise InputError(f'ONNX needs the package {name}: pip install "spcl[export]"') from error
+            raise InputError(
+                f'ONNX needs the package {name}: pip install "spcl[export]"', code="package-not-installed"
+            ) from error
 
 
 def _images_to_compare(
@@ -145,5 +148,8 @@ def _images_to_compare(
     for row, reason in sorted(store.broken.items())[:5]:
         report.warn(f"{shown_path(chosen[row].path)} is left out of the comparison: {reason}")
     if not good:
-        raise InputError(f"none of the {len(chosen)} images of {images} can be read; the file is checked on images")
+        raise InputError(
+            f"none of the {len(chosen)} images of {images} can be read; the file is checked on images",
+            code="unreadable-image",
+        )
     return pixels[good], [chosen[row].path for row in good]

@@ -129,14 +129,18 @@ def onnx_model(
         InputError: If it cannot be written as ONNX, or not with this opset.
     """
     if opset not in OPSETS:
-        raise InputError(f"opset is {opset}; expected {OPSETS.start} to {OPSETS.stop - 1}, {DEFAULT_OPSET} by default")
+        raise InputError(
+            f"opset is {opset}; expected {OPSETS.start} to {OPSETS.stop - 1}, {DEFAULT_OPSET} by default",
+            code="setting-out-of-range",
+        )
     advance = progress or (lambda done, total: None)
     advance(0, _STAGES)
     graph = EncoderGraph(encoder, given, float16=float16)
     num_bytes = sum(value.numel() * value.element_size() for value in graph.state_dict().values())
     if num_bytes > _MOST_BYTES:
         raise InputError(
-            f"the weights take {num_bytes / 2**30:.1f} GiB, and one ONNX file holds 2; export them as .safetensors"
+            f"the weights take {num_bytes / 2**30:.1f} GiB, and one ONNX file holds 2; export them as .safetensors",
+            code="weights-too-large",
         )
     example = torch.zeros(2, 3, *given.size)
     writers: list[Callable[..., Any]] = [_from_trace]
@@ -163,7 +167,8 @@ def onnx_model(
         failures.append(f"it became opset {found}")
     raise InputError(
         f"torch {torch.__version__} cannot write {encoder.network.settings.arch} as ONNX with opset {opset}: "
-        f"{'; '.join(failures)}. Try another --opset, or export the weights as .safetensors"
+        f"{'; '.join(failures)}. Try another --opset, or export the weights as .safetensors",
+        code="onnx-not-possible",
     )
 
 

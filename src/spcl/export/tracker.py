@@ -1,9 +1,8 @@
-"""What multi-object trackers feed a re-identification model in an ONNX file.
+"""The input that multi-object trackers give to a re-identification model in an ONNX file.
 
-Read off mikel-brostrom/boxmot (``boxmot/reid``, formerly ``boxmot/appearance``): crops are resized to a size that the
-*name of the file* decides, turned to RGB, divided by 255, normalised by ImageNet's mean and deviation, and given to the
-file's first input; its first output is taken and normalised. The name must hold that of a network the tracker knows,
-though an ONNX file brings its own. Its own exporter calls the two ``images`` and ``output``.
+Read in mikel-brostrom/boxmot (``boxmot/reid``): crops are resized, converted to RGB, divided by 255, normalised by
+ImageNet's mean and standard deviation, and given to the first input of the file; the first output is normalised. The
+file's name decides the size, and must contain the name of a network that BoxMOT has, though the file brings its own.
 """
 
 from __future__ import annotations
@@ -11,50 +10,27 @@ from __future__ import annotations
 from spcl.errors import InputError
 from spcl.export.onnx_graph import GraphInput
 
-KNOWN_NAMES = (
-    "resnet50",
-    "resnet101",
-    "mlfn",
-    "hacnn",
-    "mobilenetv2_x1_0",
-    "mobilenetv2_x1_4",
-    "osnet_x1_0",
-    "osnet_x0_75",
-    "osnet_x0_5",
-    "osnet_x0_25",
-    "osnet_ibn_x1_0",
-    "osnet_ain_x1_0",
-    "lmbn_n",
-)
-"""Networks that a file's name may hold for BoxMOT to load it; ``clip`` is left out: it is normalised otherwise."""
+KNOWN_NAME = "osnet_x0_25"
+"""A network that BoxMOT has. A file whose name contains it is loaded, and gets the images described above."""
 
 _PERSONS, _VEHICLES = (256, 128), (256, 256)
 
 
 def tracker_input(file_name: str) -> GraphInput:
-    """What a tracker gives to a file of this name.
+    """Give the input that a tracker gives to a file of this name: images of vehicles are square.
 
     Args:
-        file_name: Without its folder.
+        file_name: File name without its folder.
 
     Raises:
-        InputError: If files of this name are normalised as CLIP.
+        InputError: If BoxMOT prepares the images of files of this name differently.
     """
-    if "clip" in file_name:
+    unfit = next((name for name in ("clip", "lmbn", "hacnn") if name in file_name), None)
+    if unfit is not None:
         raise InputError(
-            f"trackers take {file_name} for a CLIP model and normalise its input otherwise; leave clip out of the name"
+            f"{file_name} contains {unfit}, and BoxMOT prepares the images of such a file differently; use another "
+            f"name, for example {KNOWN_NAME}_mine.onnx",
+            code="file-name-not-supported",
         )
-    if "veri" in file_name or "vehicleid" in file_name:
-        size = _VEHICLES
-    elif "lmbn" in file_name:
-        size = (384, 128)
-    elif "hacnn" in file_name:
-        size = (160, 64)
-    else:
-        size = _PERSONS
+    size = _VEHICLES if "veri" in file_name or "vehicleid" in file_name else _PERSONS
     return GraphInput(size=size, is_normalised=True, name="images", output_name="output")
-
-
-def is_known(file_name: str) -> bool:
-    """Whether BoxMOT loads a file of this name: it holds the name of a network that it knows."""
-    return any(known in file_name for known in KNOWN_NAMES)

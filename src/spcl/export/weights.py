@@ -34,7 +34,7 @@ def export_weights(encoder: Encoder, path: str | Path, *, overwrite: bool = Fals
     """
     path = Path(path)
     if path.suffix.lower() != SUFFIX:
-        raise InputError(f"{path} does not end in {SUFFIX}")
+        raise InputError(f"{path} does not end in {SUFFIX}", code="wrong-file-kind")
     card = path.with_suffix(".md")
     for file in (path, card):
         refuse_existing(file, overwrite=overwrite)

@@ -41,19 +41,23 @@ def check_folder(folder: Path, *, overwrite: bool) -> None:
         InputError: If it holds something else, or an earlier result that is not to be replaced, or cannot be made.
     """
     if folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder} is a file; give another folder (-o)")
+        raise InputError(f"{folder} is a file; give another folder (-o)", code="not-a-folder")
     check_way(folder)
     try:
         holds = sorted(entry.name for entry in folder.iterdir()) if folder.is_dir() else []
     except OSError as error:
-        raise InputError(f"cannot write to {folder}: {error.strerror or error}") from error
+        raise InputError(f"cannot write to {folder}: {error.strerror or error}", code="cannot-write") from error
     if not holds:
         return
     summary = _summary_in(folder)
     if summary is None:
-        raise InputError(f"{folder} holds something else ({', '.join(holds[:4])}); give another folder (-o)")
+        listed = ", ".join(holds[:4])
+        raise InputError(f"{folder} holds other files ({listed}); give another folder (-o)", code="folder-not-empty")
     if not overwrite and _UNFINISHED not in summary:
-        raise InputError(f"{folder} holds groups already; replace them with --overwrite, or give another folder (-o)")
+        raise InputError(
+            f"{folder} holds groups already; replace them with --overwrite, or give another folder (-o)",
+            code="file-exists",
+        )
 
 
 def write_groups(
@@ -202,7 +206,9 @@ def _write_folders(folder: Path, records: Sequence[Record], groups: Groups, *, c
         aside.replace(folder)
         shutil.rmtree(old, ignore_errors=True)
     except OSError as error:
-        raise InputError(f"cannot write {folder}: {error.strerror or error}; free some space") from error
+        raise InputError(
+            f"cannot write {folder}: {error.strerror or error}; free some space", code="cannot-write"
+        ) from error
     finally:
         # After a stop there may be gigabytes of copies.
         shutil.rmtree(aside, ignore_errors=True)

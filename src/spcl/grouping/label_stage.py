@@ -85,7 +85,10 @@ def check_label_stage(
         InputError: If the engine is not installed, or the stage does not fit in memory; says what would.
     """
     if engine == "faiss" and not is_installed():
-        raise InputError('--search faiss: faiss is not installed. pip install "spcl[faiss]", or use --search torch')
+        raise InputError(
+            '--search faiss: faiss is not installed. pip install "spcl[faiss]", or use --search torch',
+            code="package-not-installed",
+        )
     if num < _REPORTED_FROM:
         return
     # Rows that come together for the search do so on the host where the device has no room for them.
@@ -111,5 +114,6 @@ def check_label_stage(
             raise InputError(
                 f"labelling {num} images with features of length {dim} needs about {wanted / 1e9:.1f} GB {what}, and "
                 f"{there / 1e9:.1f} GB are free. What helps: {''.join(f'{other}, ' for other in others)}"
-                f"at most about {int(num * there / wanted * 0.9)} images, or more memory"
+                f"at most about {int(num * there / wanted * 0.9)} images, or more memory",
+                code="memory-too-small",
             )

@@ -40,7 +40,7 @@ def suggestion_picture(path: Path, suggestion: Suggestion) -> Path:
     """
     chosen = suggestion.curve
     if chosen is None:
-        raise InputError(f"there is nothing to draw: {suggestion.reasons[0]}")
+        raise InputError(f"there is nothing to draw: {suggestion.reasons[0]}", code="too-few-images")
     figure = Figure(figsize=(7.5, 9.5), dpi=110, facecolor="white")
     panels = figure.subplots(len(_PANELS), 1, sharex=True)
     for axes, (name, title, scale) in zip(panels, _PANELS, strict=True):

@@ -45,16 +45,18 @@ def check_trackers(names: Sequence[str]) -> None:
         if name not in TRACKERS:
             near = get_close_matches(name, TRACKERS, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"expected one or several of {', '.join(TRACKERS)}"
-            raise InputError(f"there is no tracker {name!r}; {hint}")
+            raise InputError(f"there is no tracker {name!r}; {hint}", code="no-such-tracker")
         if not _is_installed(name):
             raise InputError(
-                f"the tracker {name} is not installed: pip install {name}, or all trackers: pip install 'spcl[track]'"
+                f"the tracker {name} is not installed: pip install {name}, or all trackers: pip install 'spcl[track]'",
+                code="package-not-installed",
             )
     # The small package speaks to a server; the default store on this machine is a data base.
     is_local = os.environ.get("MLFLOW_TRACKING_URI", "sqlite:").startswith("sqlite:")
     if "mlflow" in names and is_local and not _is_installed("sqlalchemy"):
         raise InputError(
-            "mlflow-skinny cannot keep runs on this machine: pip install mlflow, or set MLFLOW_TRACKING_URI"
+            "mlflow-skinny cannot keep runs on this machine: pip install mlflow, or set MLFLOW_TRACKING_URI",
+            code="package-not-installed",
         )
 
 

@@ -126,7 +126,8 @@ def calibrate(
     if labelled and all(record.identity is None for record in records):
         raise InputError(
             "a calibration with labels needs identities, and the images have none: give a folder per identity, a table "
-            "with a column identity, or leave --labels out"
+            "with a column identity, or leave --labels out",
+            code="no-identities",
         )
     chosen = _blocks(len(records), _MOST_IMAGES, generator(seed, "images to calibrate"))
     some = [records[row] for row in chosen.tolist()]
@@ -146,7 +147,8 @@ def calibrate(
     except ValueError as error:
         raise InputError(
             f"cannot calibrate on {len(embedded.records)} images of {pairs.num_groups} {kind}: {error}. What helps: "
-            f"images of more objects{'' if labelled else ', labels (--labels)'}, or a better encoder"
+            f"images of more objects{'' if labelled else ', labels (--labels)'}, or a better encoder",
+            code="too-few-pairs",
         ) from error
     return EncoderCalibration(
         fitted,
@@ -211,7 +213,8 @@ def read_calibration(path: Path) -> tuple[EncoderCalibration, RememberedEncoder]
     """
     if not path.is_file():
         raise InputError(
-            f"there is no calibration {path}: {what_is_there(path)}; spcl calibrate IMAGES -o FILE writes one"
+            f"there is no calibration {path}: {what_is_there(path)}; spcl calibrate IMAGES -o FILE writes one",
+            code="no-such-file",
         )
     try:
         values = dict(json.loads(path.read_text(encoding="utf-8")))
@@ -219,7 +222,8 @@ def read_calibration(path: Path) -> tuple[EncoderCalibration, RememberedEncoder]
         found = EncoderCalibration.from_dict({name: value for name, value in values.items() if name != ENCODER_FACT})
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise InputError(
-            f"{path} is not a calibration ({first_line(error)}); spcl calibrate IMAGES -o FILE writes one"
+            f"{path} is not a calibration ({first_line(error)}); spcl calibrate IMAGES -o FILE writes one",
+            code="not-a-calibration",
         ) from error
     return found, RememberedEncoder(f"the calibration {path}", found.fingerprint, origin)
 
@@ -235,8 +239,9 @@ def use_calibration(encoder: Encoder, path: Path) -> EncoderCalibration:
         made = f" ({remembered.origin})" if remembered.origin is not None else ""
         raise InputError(
             f"{remembered.holder} is of the encoder {found.fingerprint}{made}, and this one is {encoder.fingerprint} "
-            f"({encoder.origin or 'of unknown origin'}): similarities of one say nothing of the other's. Make a "
-            "calibration for this encoder with spcl calibrate"
+            f"({encoder.origin or 'of unknown origin'}): it does not hold for similarities of this encoder. Make a "
+            "calibration for this encoder with spcl calibrate",
+            code="calibration-of-another-encoder",
         )
     encoder.facts[FACT] = found.to_dict()
     return found
@@ -255,7 +260,8 @@ def stored_calibration(encoder: Encoder) -> EncoderCalibration | None:
         found = EncoderCalibration.from_dict(values)
     except (ValueError, AttributeError) as error:
         raise InputError(
-            f"the calibration in the checkpoint cannot be understood ({error}); make it again with spcl calibrate"
+            f"the calibration in the checkpoint cannot be understood ({error}); make it again with spcl calibrate",
+            code="not-a-calibration",
         ) from error
     return found if found.fingerprint == encoder.fingerprint else None
 

@@ -72,7 +72,8 @@ class CalibrationRequest:
         checkpoint = Path(self.encoding.encoder.checkpoint)
         if checkpoint.is_file() and not os.access(checkpoint.parent, os.W_OK):
             raise InputError(
-                f"the calibration is stored in {checkpoint}, whose folder cannot be written; copy it elsewhere"
+                f"the calibration is stored in {checkpoint}, whose folder cannot be written; copy it elsewhere",
+                code="cannot-write",
             )
 
 
@@ -143,7 +144,10 @@ class CalibrationResult:
         from spcl.verification.calibrate import store_calibration, write_calibration
 
         if not self.checkpoint and not output:
-            raise InputError("without a checkpoint a calibration is stored in a file: give its name")
+            raise InputError(
+                "without a checkpoint a calibration is stored in a file: give the name of the file (-o)",
+                code="no-output-given",
+            )
         if self.checkpoint:
             store_calibration(self.checkpoint, self.calibration, arch=self.arch or None)
         if output:

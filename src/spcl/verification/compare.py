@@ -63,12 +63,13 @@ def compare(
     try:
         check_rate(false_match_rate)
     except ValueError as error:
-        raise InputError(str(error)) from error
+        raise InputError(str(error), code="setting-out-of-range") from error
     known = calibration or stored_calibration(encoder)
     if known is not None and known.fingerprint != encoder.fingerprint:
         raise InputError(
             f"the calibration was made with the encoder {known.fingerprint}, not with {encoder.fingerprint}: "
-            "make one for this checkpoint with spcl calibrate"
+            "make one for this checkpoint with spcl calibrate",
+            code="calibration-of-another-encoder",
         )
     features = encoder.embed([first, second], flip=known is not None and known.flip)
     similarity = float(features[0] @ features[1])

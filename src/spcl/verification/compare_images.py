@@ -46,7 +46,7 @@ class ComparisonRequest:
         require(0 < self.false_match_rate < 1, "false_match_rate", self.false_match_rate, "above 0 and below 1")
         for given in (self.first, self.second):
             if Path(given).is_dir():
-                raise InputError(f"{given} is a folder; give one image")
+                raise InputError(f"{given} is a folder; give one image", code="not-an-image")
 
 
 def compare_images(request: ComparisonRequest, *, report: Reporter | None = None) -> Comparison:
