@@ -135,7 +135,7 @@ def test_settings_that_are_given_are_kept(crops, capsys):
         (["cluster", "nowhere", "-o", "out"], "there are no images at nowhere"),
         (["cluster", "empty", "-o", "out"], "no images in empty or below it"),
         (["cluster", "crops", "-o", "crops"], "all the images are in crops"),
-        (["cluster", "crops", "-o", "full"], "full holds something else (notes.txt)"),
+        (["cluster", "crops", "-o", "full"], "full holds other files (notes.txt)"),
         (["cluster", "crops", "-o", "file"], "file is a file"),
         (["cluster", "crops", "-o", "file/out"], "is a file, not a folder; give another place"),
         (["cluster", "crops", "-o", "out", "--eps", "1.5"], "--eps is 1.5; expected auto, or a distance"),

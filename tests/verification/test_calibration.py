@@ -125,7 +125,7 @@ def test_what_is_called_sure_is_kept_within_a_factor_of_two():
             for rate in (0.1, 0.01, 0.001):
                 observed = (different >= fitted.threshold(rate).similarity).mean() / rate
                 kept[fitted.is_kept(rate)].append(0.5 < observed < 2)
-                warnings = set(fitted.warnings(rate)) - {"few pairs of one object"}
+                warnings = set(fitted.warnings(rate)) - {"few-same-pairs"}
                 assert fitted.is_kept(rate) == (not warnings)
     assert min(len(kept[True]), len(kept[False])) > 15  # neither is said of all
     assert np.mean(kept[True]) >= 0.95

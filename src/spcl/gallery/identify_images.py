@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from spcl.inference.embedding import Encoder
-    from spcl.verification.calibration import Threshold
     from spcl.verification.identification import Basis, Enrolled, Identification
+    from spcl.verification.thresholds import Threshold
 
 
 @dataclass(frozen=True)

@@ -28,8 +28,9 @@ from spcl.records import Record
 from spcl.reporting.console import Reporter, SilentReporter
 from spcl.runtime import Runtime
 from spcl.threads import NumThreads
-from spcl.verification.calibration import Calibration, Threshold
+from spcl.verification.calibration import Calibration
 from spcl.verification.pairs import NO_GROUP
+from spcl.verification.thresholds import Threshold
 
 FACT = "calibration"
 """Key of a calibration in the facts of a checkpoint."""

@@ -29,6 +29,7 @@ from spcl.verification.rate_spread import (
 )
 from spcl.verification.score_tails import FEWEST_SCORES, ScoreTail
 from spcl.verification.stranger_scores import StrangerScores
+from spcl.verification.thresholds import MOST_SIMILAR, Limit, Threshold, check_rate
 
 Verdict = Literal["same", "different", "unsure"]
 
@@ -38,29 +39,7 @@ FEWEST_OBJECTS = 20
 SURE_WITHOUT_LABELS = 0.01
 """Lowest rate that is trusted without labels, however many clusters there are."""
 
-MOST_SIMILAR = 1 - 1e-6
-"""Largest threshold."""
-
 _MOST_LOG_ODDS = 30.0
-
-
-@dataclass(frozen=True)
-class Threshold:
-    """The similarity from which two images count as one object.
-
-    Attributes:
-        similarity: Least similarity that counts as one object; always below 1, so that equal images are one object
-            whatever the rounding.
-        false_match_rate: Expected share of different-object pairs that reach the threshold; of the pairs that it was
-            fitted to fewer reach it, if they are of few objects.
-        true_match_rate: Share of same-object pairs that reach the threshold; None if it is unknown.
-        warning: Limits of the threshold, in a sentence; None: there are none.
-    """
-
-    similarity: float
-    false_match_rate: float
-    true_match_rate: float | None
-    warning: str | None
 
 
 @dataclass(frozen=True)
@@ -216,16 +195,16 @@ class Calibration:
         is_shown = not self.different.is_extrapolated(self.careful_rate(false_match_rate))
         return self._differs_little(false_match_rate) and is_shown and not self._is_rare_for_clusters(false_match_rate)
 
-    def warnings(self, rate: float) -> dict[str, str]:
-        """Give the limits of the threshold at a false-match rate, as sentences by kind."""
-        found = {}
+    def warnings(self, rate: float) -> dict[Limit, str]:
+        """Give the limits of the threshold at a false-match rate: a sentence for each code."""
+        found: dict[Limit, str] = {}
         if self.different.is_extrapolated(self.careful_rate(rate)):
             found["extrapolated"] = (
                 f"{self.different.num_scores} similarities of different objects are too few to show a false-match rate "
                 f"of {rate:.3g}: the threshold is extrapolated from the largest of them"
             )
         if self.same.is_extrapolated(rate):
-            found["few pairs of one object"] = (
+            found["few-same-pairs"] = (
                 f"{self.same.num_scores} pairs of one object are too few to show which similarity all but {rate:.3g} "
                 "of them reach: where images count as different is extrapolated"
             )
@@ -236,12 +215,12 @@ class Calibration:
             known_from = "no rate is estimated within a factor of 2"
             if least is not None:
                 known_from = f"from {rounded_up(least):g} on it is within a factor of 2"
-            found["few objects"] = (
+            found["few-objects"] = (
                 f"the threshold comes from few objects{count}, or some look very much alike: on others the false-match "
                 f"rate can well be {factor_in_words(factor)} times the {rate:.3g} asked for ({known_from})"
             )
         if self._is_rare_for_clusters(rate):
-            found["no labels"] = (
+            found["no-labels"] = (
                 f"made without labels: a false-match rate below {SURE_WITHOUT_LABELS:g} may be twice as high as asked "
                 "for if similar objects share clusters, or far lower if an object has several; calibrate with labels "
                 "to be sure"
@@ -289,16 +268,6 @@ class Calibration:
             return cls(**(dict(values) | known))
         except (KeyError, TypeError) as error:
             raise ValueError(f"not a calibration: {error}") from error
-
-
-def check_rate(rate: float) -> None:
-    """Check that a false-match rate is in range.
-
-    Raises:
-        ValueError: If the rate is not above 0 and below 1.
-    """
-    if not 0 < rate < 1:
-        raise ValueError(f"the false-match rate is {rate:g}; expected above 0 and below 1, 0.01 say")
 
 
 def _checked(similarities: ArrayLike, name: str) -> NDArray[np.float64]:

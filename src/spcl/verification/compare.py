@@ -8,7 +8,8 @@ from typing import Any
 from spcl.errors import InputError
 from spcl.inference.embedding import Encoder, ImageLike
 from spcl.verification.calibrate import FACT, EncoderCalibration, stored_calibration
-from spcl.verification.calibration import Verdict, check_rate
+from spcl.verification.calibration import Verdict
+from spcl.verification.thresholds import check_rate
 
 
 @dataclass(frozen=True)

@@ -19,18 +19,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spcl.arrays import Features, unit_rows
-from spcl.verification.calibration import MOST_SIMILAR, Calibration, Threshold, check_rate
+from spcl.verification.calibration import Calibration
 from spcl.verification.nearest_means import two_nearest
-from spcl.verification.rate_spread import KEPT_FACTOR, factor_in_words
+from spcl.verification.open_set_threshold import threshold_from_pairs
 from spcl.verification.score_tails import FEWEST_SCORES
+from spcl.verification.thresholds import MOST_SIMILAR, Threshold, check_rate
 
 FEWEST_IDENTITIES = 20
 """Number of identities from which the threshold comes from the gallery."""
 
 MOST_SCORED = 20_000
 """Largest number of enrolled images whose scores are computed."""
-
-_SURE_WITHOUT_LABELS = 0.1
 
 Basis = Literal["gallery", "calibration"]
 
@@ -133,41 +132,15 @@ class Enrolled:
             found = self._own.threshold(false_match_rate * (count - 1) / count)
             true_rate = found.true_match_rate if self._knows_own else None
             limits = self._own.warnings(false_match_rate)
-            limits.pop("few pairs of one object", None)  # this threshold does not depend on it
+            limits.pop("few-same-pairs", None)  # this threshold does not depend on it
             warning = "; ".join(limits.values()) or None
             if count < FEWEST_IDENTITIES:
-                warning = f"{count} enrolled {_identities(count)} too few to estimate how similar strangers are"
+                warning = f"too few identities are enrolled to estimate how similar strangers are: {count}"
             return Threshold(found.similarity, false_match_rate, true_rate, warning)
         if self.pairs is None:
             raise AssertionError("the basis is a calibration only where there is one")
-        length = max(1e-3, float(np.median(self.lengths)))
-        limits = self.pairs.warnings(false_match_rate)
-        limits.pop("few pairs of one object", None)  # this threshold does not depend on it
-        if not self.pairs.labelled and false_match_rate < _SURE_WITHOUT_LABELS:
-            # Images of enrolled identities that fell into other clusters counted as strangers (docs/results.md).
-            limits["no labels"] = (
-                f"the calibration was made without labels: below {_SURE_WITHOUT_LABELS:g} strangers may be named less "
-                "than half as often as asked for, and enrolled identities less often, too; calibrate with labels to be "
-                "sure"
-            )
-        strangers = self.pairs.strangers
-        if strangers is not None:
-            rate = self.pairs.careful_rate(false_match_rate)
-            similarity = strangers.height(rate, count=count, shots=float(np.median(self.counts)), length=length)
-            # One shot of one identity is a pair. If clusters were enrolled for the measurement, strangers were nearer
-            # to them than to most images, because clusters are dense: the scores of pairs correct this.
-            similarity += self.pairs.different.height(rate) - strangers.height(rate, count=1, shots=1, length=1)
-            factor = strangers.factor(false_match_rate, count=count)
-            if factor > KEPT_FACTOR:
-                limits["few enrolled"] = (
-                    f"how often strangers are named depends on which identities are enrolled, and {count} "
-                    f"{_identities(count)} few: in a single gallery it can well be {factor_in_words(factor)} times the "
-                    f"{false_match_rate:.3g} asked for"
-                )
-        else:
-            # A mean is more similar to everything than its shots are on average, by its lost length.
-            similarity = self.pairs.threshold(1 - (1 - false_match_rate) ** (1 / count)).similarity / length
-        return Threshold(min(MOST_SIMILAR, similarity), false_match_rate, None, "; ".join(limits.values()) or None)
+        shots, length = float(np.median(self.counts)), max(1e-3, float(np.median(self.lengths)))
+        return threshold_from_pairs(self.pairs, false_match_rate, count=count, shots=shots, length=length)
 
     def identify(self, queries: Features, false_match_rate: float = 0.01) -> list[Identification]:
         """Name the identity of each probe, or unknown.
@@ -236,10 +209,6 @@ class Enrolled:
         ratios = chances / (1 - chances)
         count = len(self.identities)
         return np.asarray(ratios[:, 0] / (ratios.sum(axis=1) + count + max(count - 2, 0)), dtype=np.float64)
-
-
-def _identities(count: int) -> str:
-    return "identity is" if count == 1 else "identities are"
 
 
 class IdentitySums:
