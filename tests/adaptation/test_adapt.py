@@ -18,7 +18,7 @@ from spcl.adaptation.crops import MOST_HELD_BACK, held_back
 from spcl.adaptation.settings import AdaptationSettings
 from spcl.cli.main import main
 from spcl.config import overlay
-from spcl.grouping.label_free_quality import label_free_quality
+from spcl.grouping.label_free_quality import ClusteringSettings, label_free_quality
 from spcl.inference.checkpoint import add_facts, load_facts
 from spcl.reporting.console import SilentReporter
 from spcl.training import loop
@@ -72,7 +72,7 @@ def test_the_figures_before_are_the_checkpoints(tmp_path, crops):
     path = written(used_encoder("target"), tmp_path / "c.pth.tar")
     outcome = adapt(path, crops, settings(tmp_path))
     rows = spcl.load_encoder(path).embed(crops)
-    figures = label_free_quality(rows, np.arange(24) % 3, k1=6, k2=2)
+    figures = label_free_quality(rows, np.arange(24) % 3, clustering=ClusteringSettings(k1=6, k2=2))
     for name in ("half_agreement", "mutual_neighbours", "across_cameras", "share_clustered"):
         assert getattr(outcome.before, name) == pytest.approx(getattr(figures, name), abs=0.02), name
     assert 0 <= outcome.before.found_again <= 1

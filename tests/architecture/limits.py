@@ -19,17 +19,15 @@ ROOT = Path(__file__).parents[2]
 FOLDERS = ("src/spcl", "benchmarks")
 LIMITS = {"file": 300, "function": 50, "parameters": 8}
 
-PUBLISHED = {"src/spcl/training_run/train.py: train (parameters)"}
-"""``spcl.train`` takes the data and eight keywords: its signature is the published one."""
+PUBLISHED = {
+    "src/spcl/training_run/train.py: train (parameters)",
+    "src/spcl/verification/calibrate.py: calibrate (parameters)",
+}
+"""``spcl.train`` takes the data and eight keywords, ``spcl.calibrate`` two values and seven: these are published."""
 
 EXCEPTIONS = {
     "src/spcl/cli/main.py: _run_guarded (function)",
     "src/spcl/cli/official.py (file)",
-    "src/spcl/grouping/label_free_quality.py: label_free_quality (parameters)",
-    "src/spcl/grouping/label_stage.py: check_label_stage (parameters)",
-    "src/spcl/verification/calibrate.py: calibrate (parameters)",
-    "src/spcl/verification/calibration.py (file)",
-    "src/spcl/verification/identification.py (file)",
 }
 """Places that are above a limit still: the list only becomes shorter."""
 

@@ -9,6 +9,7 @@ import pytest
 from sklearn.metrics import silhouette_score
 
 from spcl.grouping.label_free_quality import (
+    ClusteringSettings,
     effective_dimensions,
     found_again,
     half_agreement,
@@ -150,7 +151,7 @@ def test_a_collapsed_encoder_finds_nothing_again():
     nothing = np.zeros((40, 3), dtype=np.float32)
     line = np.tile(np.array([[1, 0]], dtype=np.float32), (40, 1)) + 0.01 * noise(40, 2)
     for rows, copies in ((same, same), (nothing, nothing), (line, line + 0.05 * noise(40, 2, seed=1))):
-        assert label_free_quality(rows, altered=copies, k1=8, k2=3).found_again < 0.3
+        assert label_free_quality(rows, altered=copies, clustering=ClusteringSettings(k1=8, k2=3)).found_again < 0.3
 
 
 def test_scale_stability():
@@ -175,18 +176,18 @@ def test_effective_dimensions():
 def test_all_figures_of_clear_groups_and_of_none():
     rows = groups(np.random.default_rng(0), [8] * 6, dim=32)
     before = rows.copy()
-    found = label_free_quality(rows, np.tile([0, 1], 24), k=5, k1=8, k2=3)
+    found = label_free_quality(rows, np.tile([0, 1], 24), k=5, clustering=ClusteringSettings(k1=8, k2=3))
     assert (found.num_images, found.num_clusters, found.share_clustered, found.scale_stability) == (48, 6, 1.0, 1.0)
     assert found.silhouette > 0.5
     assert found.half_agreement > 0.4
     assert found.mutual_neighbours > 0.5
     assert found.across_cameras == pytest.approx(4 / 7 / (24 / 47), rel=0.15)
     np.testing.assert_array_equal(rows, before)
-    nothing = label_free_quality(noise(30, 60), k1=3, k2=1, eps=0.1)
+    nothing = label_free_quality(noise(30, 60), clustering=ClusteringSettings(k1=3, k2=1, eps=0.1))
     assert (nothing.num_clusters, nothing.share_clustered) == (0, 0.0)
     assert (nothing.scale_stability, nothing.silhouette, nothing.across_cameras) == (None, None, None)
     assert nothing.found_again is None
-    assert label_free_quality(rows, altered=rows, k1=8, k2=3).found_again == 1.0
+    assert label_free_quality(rows, altered=rows, clustering=ClusteringSettings(k1=8, k2=3)).found_again == 1.0
     assert set(nothing.to_dict()) == set(found.to_dict())
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from spcl.grouping import label_stage
-from spcl.grouping.label_stage import check_label_stage, memory_needs
+from spcl.grouping.label_stage import LabelStage, check_label_stage, memory_needs
 from spcl.neighbours.memory_estimate import estimate_label_stage
 from spcl.reporting.console import SilentReporter
 from spcl.training.hybrid_memory import HybridMemorySettings
@@ -31,7 +31,7 @@ def place(device: str = "cpu", *, processes: int = 1, memory: int = 80 * 10**9, 
 
 def needs(runtime, **memory):
     estimate = estimate_label_stage(NUM, DIM, k1=30, flops_per_second=1e11, device_type=runtime.device.type)
-    return estimate, memory_needs(estimate, NUM, DIM, runtime=runtime, **memory)
+    return estimate, memory_needs(estimate, LabelStage(NUM, DIM, k1=30, **memory), runtime=runtime)
 
 
 def test_rows_and_class_means_are_counted_beside_the_stage():
@@ -74,11 +74,12 @@ def machine(monkeypatch):
     return set_free
 
 
-def check(num=NUM, runtime=None, **more) -> list[str]:
+def check(num=NUM, runtime=None, flags=("--features", "--k1"), **memory) -> list[str]:
     report = SilentReporter()
     told: list[str] = []
     report.say = told.append  # type: ignore[method-assign]
-    check_label_stage(num, DIM, k1=30, engine="auto", runtime=runtime or place(), report=report, **more)
+    stage = LabelStage(num, DIM, k1=30, **memory)
+    check_label_stage(stage, runtime=runtime or place(), report=report, flags=flags)
     return told
 
 

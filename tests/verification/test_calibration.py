@@ -144,7 +144,7 @@ def test_what_is_said_of_pairs_of_one_object_and_of_clusters(fitted):
     clusters = replace(labels, labelled=False)
     assert clusters.least_rate() == pytest.approx(0.01, rel=0.15)
     assert not clusters.is_kept(0.005)
-    assert set(clusters.warnings(0.005)) - set(labels.warnings(0.005)) == {"no labels"}
+    assert set(clusters.warnings(0.005)) - set(labels.warnings(0.005)) == {"no-labels"}
     assert "few objects, or some" in replace(labels, num_objects=None, spreads=(2.0,) * 7).warning(0.1)
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from spcl.data.altered_images import AlteredImageStore
 from spcl.data.image_store import ImageStore
-from spcl.grouping.label_free_quality import LabelFreeQuality, label_free_quality
+from spcl.grouping.label_free_quality import ClusteringSettings, LabelFreeQuality, label_free_quality
 from spcl.grouping.suggestion import PAPER_EPS
 from spcl.inference.embedding import Encoder
 from spcl.inference.evaluation import evaluate_encoder
@@ -48,17 +48,10 @@ class Rating:
         encoder = Encoder(network, "target").to(runtime.device)
         features = self._features(encoder, when)
         # One process rates and sends the figures to the others: the verdict must be the same in all.
+        eps = PAPER_EPS if labels.eps == "auto" else labels.eps
+        clustering = ClusteringSettings(labels.k1, labels.k2, eps, labels.eps_gap, labels.min_samples)
         quality = runtime.on_main(
-            lambda: label_free_quality(
-                features[0],
-                cameras_of(self._crops),
-                features[1],
-                k1=labels.k1,
-                k2=labels.k2,
-                eps=PAPER_EPS if labels.eps == "auto" else labels.eps,
-                eps_gap=labels.eps_gap,
-                min_samples=labels.min_samples,
-            )
+            lambda: label_free_quality(features[0], cameras_of(self._crops), features[1], clustering=clustering)
         )
         if self._labelled is None:
             return quality, None

@@ -1,7 +1,7 @@
 """Quality of an encoder on unlabelled images: figures that need no identities.
 
 None of them is accuracy. The docstring of each gives its meaning and the cases in which it misleads. They are measured
-before and after an adaptation on the same images, so that both are misled alike; ``adaptation_verdict.py`` decides.
+before and after an adaptation on the same images, so that both are misled alike; ``adaptation/verdict.py`` decides.
 """
 
 from __future__ import annotations
@@ -58,17 +58,32 @@ class LabelFreeQuality:
         return asdict(self)
 
 
+@dataclass(frozen=True)
+class ClusteringSettings:
+    """Settings of the clusters, by the names that ``pseudo_labels`` gives them.
+
+    Attributes:
+        k1: Neighbours in the k-reciprocal encoding, the image itself included.
+        k2: Neighbours in the local query expansion.
+        eps: DBSCAN's largest distance of two neighbours.
+        eps_gap: Difference of eps to the tight and the loose scale.
+        min_samples: Neighbours, the image itself included, that make a core sample.
+    """
+
+    k1: int = 30
+    k2: int = 6
+    eps: float = 0.6
+    eps_gap: float = 0.02
+    min_samples: int = 4
+
+
 def label_free_quality(
     features: Features,
     cameras: NDArray[np.int64] | None = None,
     altered: Features | None = None,
     *,
     k: int = 10,
-    k1: int = 30,
-    k2: int = 6,
-    eps: float = 0.6,
-    eps_gap: float = 0.02,
-    min_samples: int = 4,
+    clustering: ClusteringSettings | None = None,
     seed: int = 0,
 ) -> LabelFreeQuality:
     """Compute all the figures.
@@ -78,12 +93,14 @@ def label_free_quality(
         cameras: ``[N]`` int, the camera of each image, -1 unknown; None: all unknown.
         altered: ``[N, D]`` unit rows of augmented copies of the same images, in the same order; None: no copies.
         k: Number of neighbours of an image that are compared, without the image itself; at most N - 1.
-        k1: Neighbours in the k-reciprocal encoding, as in ``pseudo_labels``.
-        k2: Neighbours in the local query expansion, as in ``pseudo_labels``.
-        eps: DBSCAN's largest distance of two neighbours, as in ``pseudo_labels``.
-        eps_gap: Difference of eps to the tight and the loose scale, as in ``pseudo_labels``.
-        min_samples: Neighbours that make a core sample, as in ``pseudo_labels``.
+        clustering: Settings of the clusters; None: the paper's.
         seed: Seed of the random sample that the silhouette takes of many images.
+
+    Returns:
+        LabelFreeQuality.
+
+    Raises:
+        ValueError: If there are fewer than two images, a setting is out of range, or rows are NaN or infinite.
 
     Cost: neighbour searches, ``4 N^2 D`` in all; memory O(N k).
     """
@@ -91,16 +108,9 @@ def label_free_quality(
     k = check_count(k, "k")
     if len(rows) < 2:
         raise ValueError(f"{len(rows)} images; at least 2 are needed")
-    near = nearest_neighbours(rows, max(k + 1, k1)).indices
-    found = pseudo_labels(
-        rows,
-        k1=k1,
-        k2=k2,
-        eps=eps,
-        eps_gap=eps_gap,
-        min_samples=min_samples,
-        neighbours=near[:, :k1],
-    )
+    settings = clustering or ClusteringSettings()
+    near = nearest_neighbours(rows, max(k + 1, settings.k1)).indices
+    found = pseudo_labels(rows, **asdict(settings), neighbours=near[:, : settings.k1])
     mutual, across = mutual_neighbours(near[:, 1 : k + 1], cameras)
     labels = found.scales.normal
     return LabelFreeQuality(

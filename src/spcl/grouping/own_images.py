@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from spcl.grouping.label_stage import check_label_stage
+from spcl.grouping.label_stage import LabelStage, check_label_stage
 from spcl.grouping.suggestion import Suggestion, searched, suggest
 from spcl.inference.embedding import EmbeddedImages, EmbedSettings, Encoder, embed_records
 from spcl.inference.encode_options import EncodeOptions
@@ -64,15 +64,8 @@ def embed_and_search(
     if encoding.encoder.checkpoint:
         report.say(f"encoder: {encoding.encoder.checkpoint}, images of {encoder.size[0]} x {encoder.size[1]}")
     width = searched(k1, min_samples)
-    check_label_stage(
-        len(records),
-        encoder.feature_dim,
-        k1=width,
-        engine="auto",
-        runtime=runtime,
-        flags=memory_flags,
-        report=report,
-    )
+    stage = LabelStage(len(records), encoder.feature_dim, k1=width)
+    check_label_stage(stage, runtime=runtime, flags=memory_flags, report=report)
     images = embed_records(encoder, records, EmbedSettings.of(encoding, runtime), report=report)
     with report.progress("neighbours") as advance:
         neighbours = nearest_neighbours(

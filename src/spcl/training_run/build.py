@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from spcl.config import Recipe
 from spcl.errors import InputError
-from spcl.grouping.label_stage import check_label_stage
+from spcl.grouping.label_stage import LabelStage, check_label_stage
 from spcl.grouping.suggestion import searched
 from spcl.nn.encoder_network import EncoderNetwork
 from spcl.selfpaced.slots import Slots
@@ -120,15 +120,14 @@ def check_labelling(recipe: Recipe, slots: Slots, encoder: EncoderNetwork, sessi
         return
     is_chosen = labels.k1 == "auto" or (isinstance(labels, SelfPacedLabelSettings) and labels.eps == "auto")
     num_slots, dim = len(slots), encoder.feature_dim
-    check_label_stage(
+    stage = LabelStage(
         slots.num_target_instances,
         dim,
         k1=searched("auto") if is_chosen else int(labels.k1),
         engine=labels.search,
-        runtime=runtime,
         num_slots=num_slots,
         spread=isinstance(memory, HybridMemorySettings) and memory.is_spread(num_slots, dim, runtime),
-        # The length of a checkpoint's features cannot be changed.
-        flags=("--k1",) if recipe.network.from_checkpoint else ("--features", "--k1"),
-        report=session.report,
     )
+    # A checkpoint decides the length of its features.
+    flags = ("--k1",) if recipe.network.from_checkpoint else ("--features", "--k1")
+    check_label_stage(stage, runtime=runtime, flags=flags, report=session.report)

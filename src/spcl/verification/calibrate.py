@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,9 @@ from spcl.threads import NumThreads
 from spcl.verification.calibration import Calibration
 from spcl.verification.pairs import NO_GROUP
 from spcl.verification.thresholds import Threshold
+
+if TYPE_CHECKING:
+    from spcl.verification.calibration_pairs import CalibrationPairs
 
 FACT = "calibration"
 """Key of a calibration in the facts of a checkpoint."""
@@ -142,17 +145,8 @@ def calibrate(
         rows = [row for row in chosen.tolist() if records[row].path not in unread]
         altered = altered_similarities(encoder, embedded, runtime, report, num_threads, rng, flip=flip)
         pairs = unlabelled_pairs(embedded, altered, None if moments is None else moments[rows], rng)
-    kind = "identities" if labelled else "clusters"
-    try:
-        fitted = pairs.fit()
-    except ValueError as error:
-        raise InputError(
-            f"cannot calibrate on {len(embedded.records)} images of {pairs.num_groups} {kind}: {error}. What helps: "
-            f"images of more objects{'' if labelled else ', labels (--labels)'}, or a better encoder",
-            code="too-few-pairs",
-        ) from error
     return EncoderCalibration(
-        fitted,
+        _fitted(pairs, len(embedded.records)),
         "labels" if labelled else "no labels",
         encoder.fingerprint,
         num_images=len(embedded.records),
@@ -160,6 +154,18 @@ def calibrate(
         notes=(*_notes(embedded, len(some), len(records)), *pairs.notes),
         flip=flip,
     )
+
+
+def _fitted(pairs: CalibrationPairs, num_images: int) -> Calibration:
+    kind, labels = ("identities", "") if pairs.labelled else ("clusters", ", labels (--labels)")
+    try:
+        return pairs.fit()
+    except ValueError as error:
+        raise InputError(
+            f"cannot calibrate on {num_images} images of {pairs.num_groups} {kind}: {error}. What helps: images of "
+            f"more objects{labels}, or a better encoder",
+            code="too-few-pairs",
+        ) from error
 
 
 def _notes(embedded: EmbeddedImages, num_chosen: int, num_given: int) -> list[str]:

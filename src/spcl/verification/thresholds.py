@@ -9,7 +9,7 @@ MOST_SIMILAR = 1 - 1e-6
 """Largest threshold."""
 
 Limit = Literal["extrapolated", "few-same-pairs", "few-objects", "no-labels", "few-enrolled"]
-"""Codes of the limits of a threshold; each has a sentence, in ``Calibration.warnings`` or in ``open_set_threshold.py``."""
+"""Codes of the limits of a threshold; their sentences are in ``calibration.py`` and ``open_set_threshold.py``."""
 
 
 @dataclass(frozen=True)
