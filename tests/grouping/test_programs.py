@@ -78,3 +78,15 @@ def test_settings_from_python_are_those_of_the_command(crops, capsys):
 def test_a_request_that_cannot_be_done_is_refused_when_it_is_made(settings, named):
     with input_error("setting-out-of-range", named):
         spcl.GroupingRequest("crops", **settings)
+
+
+def test_one_image_gives_no_command_that_train_would_refuse(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    draw(tmp_path / "crops" / "1.jpg", 0)
+    found = spcl.suggest_settings(spcl.SettingsRequest("crops", encoding=ENCODING))
+    assert found.command == ""
+    assert found.training_note.startswith("more images are needed")
+    main(["suggest", "crops", *WORDS[:-1]])
+    printed = capsys.readouterr().out
+    assert "more images are needed" in printed
+    assert "spcl train" not in printed

@@ -75,7 +75,8 @@ def print_settings(found: SuggestedSettings, report: Reporter) -> None:
     if found.broken:
         path, reason = found.broken[0]
         report.warn(f"{len(found.broken)} image(s) could not be read and do not count; the first, {path}: {reason}")
-    report.say(f"to train with it:\n  {found.command}")
+    if found.command:
+        report.say(f"to train with it:\n  {found.command}")
     if found.training_note:
         report.warn(found.training_note)
     report.say("without a GPU, start with --recipe quick in its place")

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from spcl.grouping.first_compilation import compile_label_stage
 from spcl.grouping.label_stage import LabelStage, check_label_stage
 from spcl.grouping.suggestion import Suggestion, searched, suggest
 from spcl.inference.embedding import EmbeddedImages, EmbedSettings, Encoder, embed_records
@@ -67,6 +68,7 @@ def embed_and_search(
     stage = LabelStage(len(records), encoder.feature_dim, k1=width)
     check_label_stage(stage, runtime=runtime, flags=memory_flags, report=report)
     images = embed_records(encoder, records, EmbedSettings.of(encoding, runtime), report=report)
+    compile_label_stage(report)
     with report.progress("neighbours") as advance:
         neighbours = nearest_neighbours(
             torch.from_numpy(images.features), width, device=runtime.device, progress=advance

@@ -22,6 +22,11 @@ from spcl.reporting.console import Reporter, SilentReporter, say_notes
 if TYPE_CHECKING:
     from spcl.grouping.suggestion import Suggestion
 
+_FEWEST_TRAINED = 2
+"""Number of images from which ``spcl train`` accepts a data set."""
+
+_MORE_IMAGES = "more images are needed: one image cannot be trained on, and shows no group"
+
 _CURVE = ("eps", "num_clusters", "share_clustered", "largest_share", "stability", "coherence")
 
 
@@ -57,8 +62,10 @@ class SuggestedSettings:
     Attributes:
         suggestion: eps, k1 and k2, the reasons, and the curves behind them.
         shape: The images' shape, and the recipe and the size in pixels that fit it.
-        command: A command line that trains on the images with these settings.
-        training_note: What that training reads otherwise than was looked at, in a sentence; empty: nothing.
+        command: A command line that trains on the images with these settings; empty with fewer than two images, which
+            cannot be trained on.
+        training_note: Why there is no command, or which images the training reads differently, in a sentence; empty:
+            it reads the same images.
         num_images: Images that were looked at.
         broken: Path and reason of each image that could not be read.
         notes: Remarks about the source, in sentences.
@@ -149,11 +156,12 @@ def suggest_settings(request: SettingsRequest, *, report: Reporter | None = None
         report=report,
     )
     found = suggestion_for(searched, min_samples=request.min_samples, report=report)
+    is_enough = len(images) >= _FEWEST_TRAINED
     return SuggestedSettings(
         suggestion=found,
         shape=shape,
-        command=_training_command(request, found, shape),
-        training_note=_note_on_training(request, len(images)),
+        command=_training_command(request, found, shape) if is_enough else "",
+        training_note=_note_on_training(request, len(images)) if is_enough else _MORE_IMAGES,
         num_images=len(searched.images.records),
         broken=searched.images.broken,
         notes=images.notes,
@@ -194,7 +202,7 @@ def _flags_of_training(request: SettingsRequest) -> dict[str, str]:
 
 
 def _note_on_training(request: SettingsRequest, num_looked_at: int) -> str:
-    """What the training reads otherwise than was looked at; empty where it is the same."""
+    """Give the difference between the images of the training and these; empty if they are the same."""
     try:
         num_trained = len(load_dataset(request.images, options=request.source).train)
     except InputError as error:
