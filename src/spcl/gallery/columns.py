@@ -41,7 +41,7 @@ _KINDS = {
 
 
 class ImageColumns(TypedDict, total=False):
-    """What is known of images beside their files: the keywords of ``Gallery.add``, each with a value for each image.
+    """Columns of images: the keywords of ``Gallery.add``, each with a value for each image.
 
     Attributes:
         identities: Text or numbers; None where unknown.

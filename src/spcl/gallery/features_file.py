@@ -116,7 +116,7 @@ class FeaturesFile:
         schema = self._file.schema_arrow
         if _FACTS not in (schema.metadata or {}) or VECTOR not in schema.names:
             raise InputError(
-                f"{path} was not written by spcl embed: it does not say which encoder its features come from. "
+                f"{path} was not written by spcl embed: it does not name the encoder of its features. "
                 "Write one with spcl embed CHECKPOINT IMAGES -o features.parquet",
                 code="not-a-features-file",
             )

@@ -137,7 +137,7 @@ class Gallery(ReadableGallery):
             flip: Whether to average the features of each image and its mirror image; None: the gallery's setting.
             runtime: Device and precision; None: the CPU.
             report: Receives progress.
-            known: What is known of the images, which replaces what ``images`` says. ``identities``, ``cameras`` and
+            known: Columns that replace those of ``images``. ``identities``, ``cameras`` and
                 ``times``: a value for each image, as in ``add_features``; ``columns``: further columns by name.
 
         Returns:

@@ -26,11 +26,11 @@ def merged_by_key(rows: pa.Table) -> pa.Table:
     for place, field in enumerate(rows.schema):
         if field.name in _REPLACED:
             continue
-        said: dict[str, Any] = {}
+        latest: dict[str, Any] = {}
         for key, value in zip(keys, rows.column(field.name).to_pylist(), strict=True):
             if value is not None:
-                said[key] = value
-        kept = kept.set_column(place, field, pa.array([said.get(keys[row]) for row in kept_rows], field.type))
+                latest[key] = value
+        kept = kept.set_column(place, field, pa.array([latest.get(keys[row]) for row in kept_rows], field.type))
     return kept
 
 

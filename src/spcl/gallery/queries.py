@@ -1,4 +1,4 @@
-"""The images that a user searches for or names: found, then embedded, beside the gallery that is searched.
+"""The images that a user searches for or identifies, and the gallery: found, checked and opened, then embedded.
 
 ``search_images`` and ``identify_images`` both begin here. Importing this module does not load torch.
 """

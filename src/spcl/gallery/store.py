@@ -110,7 +110,7 @@ class Store:
             ) from error
         if VECTOR not in table.schema.names or "fingerprint" not in self.facts:
             raise InputError(
-                f"the table in {folder} was not made by spcl: it does not say which encoder its vectors come from",
+                f"the table in {folder} was not made by spcl: it does not name the encoder of its vectors",
                 code="not-a-gallery",
             )
         self.dim = int(table.schema.field(VECTOR).type.list_size)

@@ -50,7 +50,7 @@ def holds_for(about: Mapping[str, Any], layout: int, folder: Path) -> bool:
     """Whether a file was computed from the table as it is now, and has the layout that this version reads.
 
     Args:
-        about: What the file says of itself: ``layout``, ``facts`` and ``state``.
+        about: Values that the file contains: ``layout``, ``facts`` and ``state``.
         layout: The layout that is read.
         folder: Folder of the gallery.
     """

@@ -33,7 +33,7 @@ class EncoderChoice:
     pixel_range: str = "auto"
 
     def __post_init__(self) -> None:
-        """Raise an ``InputError`` for options of a network without a checkpoint beside a checkpoint."""
+        """Raise an ``InputError`` if a checkpoint and options of a network without a checkpoint are given."""
         others = {
             "imagenet": self.imagenet,
             f"pretrained {self.pretrained}": self.pretrained != "auto",
