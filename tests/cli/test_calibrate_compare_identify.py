@@ -12,6 +12,7 @@ from spcl.errors import InputError
 from spcl.inference.embedding import load_encoder
 from tests.cli.test_commands import refused
 from tests.fakes import draw
+from tests.input_errors import input_error
 from tests.verification.test_calibrate import write_checkpoint
 
 FAST = ["--device", "cpu", "--workers", "2"]
@@ -83,7 +84,7 @@ def test_identify(folder, capsys):
     assert named.to_dict() == found
     assert {hit.identity for hit in named.nearest[:5]} == {"03"}
     assert named.to_table().column("identity").to_pylist() == [answer.identity for answer in named.answers]
-    with pytest.raises(InputError, match="false-match rate is 1; expected above 0"):
+    with input_error("setting-out-of-range", "false-match rate is 1"):
         IdentificationRequest("g", "strangers", false_match_rate=1)
     assert {row["nearest"] for row in found["queries"][:5]} == {"03"}
     for row in found["queries"]:
