@@ -24,8 +24,8 @@ from spcl.data.source_options import SourceOptions, note_of_no_table
 from spcl.data.table_dataset import (
     SUFFIXES,
     dataset_of,
-    manifests_of_prefix,
     names_splits,
+    tables_of_prefix,
     tables_of_splits,
 )
 from spcl.data.table_identities import as_asked_for
@@ -233,7 +233,7 @@ def tables_of(path: Path, options: SourceOptions) -> dict[str, Path]:
     if options.layout == "all" and path.is_dir():
         return {}
     # Path("data/.").name is "data", and Path(".").name is nothing.
-    return manifests_of_prefix(path) if path.name else {}
+    return tables_of_prefix(path) if path.name else {}
 
 
 def _tables_meant(text: str, path: Path, options: SourceOptions) -> dict[str, Path]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from spcl.data.catalogue import REGISTERED
 from spcl.data.image_key import image_keys, shown_path
-from spcl.data.table_dataset import manifests_of_prefix, names_splits
+from spcl.data.table_dataset import names_splits, tables_of_prefix
 from spcl.errors import InputError
 from spcl.records import Record, ReIDDataset
 
@@ -139,6 +139,6 @@ def _is_one(text: str) -> bool:
     if name in REGISTERED and option.isalnum() == bool(option):
         return True
     path = Path(text)
-    if path.exists() or bool(path.name and manifests_of_prefix(path)):
+    if path.exists() or bool(path.name and tables_of_prefix(path)):
         return True
     return names_splits(text) and "+" not in text

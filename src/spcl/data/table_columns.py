@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from spcl.data.listed_images import SPLITS, ListedImages
-from spcl.data.table_dataset import manifests_of_prefix, names_splits, tables_of_splits
+from spcl.data.table_dataset import names_splits, tables_of_prefix, tables_of_splits
 from spcl.records import ReIDDataset
 
 Columns = dict[str, list[Any]]
@@ -52,7 +52,7 @@ def tables_meant(given: Path) -> dict[str, Path]:
     if not given.exists():
         if names_splits(str(given)):
             return tables_of_splits(str(given))
-        if prefixed := manifests_of_prefix(given):
+        if prefixed := tables_of_prefix(given):
             return prefixed
     return {"": given}
 

@@ -21,9 +21,9 @@ __all__ = [
     "SPLITS",
     "SUFFIXES",
     "dataset_of",
-    "manifests_of_prefix",
     "names_splits",
     "require_images",
+    "tables_of_prefix",
     "tables_of_splits",
 ]
 
@@ -57,7 +57,7 @@ def tables_of_splits(text: str) -> dict[str, Path]:
     return paths
 
 
-def manifests_of_prefix(prefix: Path) -> dict[str, Path]:
+def tables_of_prefix(prefix: Path) -> dict[str, Path]:
     """Find the tables ``PREFIX_train``, ``PREFIX_query``, ``PREFIX_gallery`` (.csv, .tsv or .parquet) that exist."""
     return {
         split: path
