@@ -48,16 +48,16 @@ def settings(tmp_path, **changed) -> AdaptationSettings:
     (("source",), False, "auto"),
 ])  # fmt: skip
 def test_old_and_new_encoders_of_any_checkpoint(tmp_path, crops, monkeypatch, domains, official, domain):
-    # An official file of a network that the official scripts do not know tells neither network nor size.
-    told = {"arch": "timm/test_resnet", "height": 32, "width": 16} if official else {}
+    # An official file of another network contains neither the architecture nor the size.
+    stated = {"arch": "timm/test_resnet", "height": 32, "width": 16} if official else {}
     path = written(used_encoder(*domains), tmp_path / "c.pth.tar", official)
     original = path.read_bytes()
     taken = domain if domain != "auto" else domains[-1]
-    expected = spcl.load_encoder(path, domain=taken, arch=told.get("arch"))
+    expected = spcl.load_encoder(path, domain=taken, arch=stated.get("arch"))
     judge = program.judge
     for keeps_new in (True, False):
         monkeypatch.setattr(program, "judge", lambda *given, keep=keeps_new: replace(judge(*given), keeps_new=keep))
-        given = settings(tmp_path, domain=domain, **told)
+        given = settings(tmp_path, domain=domain, **stated)
         outcome = adapt(path, crops, replace(given, logs_dir=f"{given.logs_dir}-{keeps_new}"))
         kept = spcl.load_encoder(outcome.path)
         same = all(torch.equal(value, expected.state_dict()[name]) for name, value in kept.state_dict().items())

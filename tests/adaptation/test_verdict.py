@@ -64,7 +64,7 @@ def test_few_images_need_a_larger_fall():
     assert not judge(few, replace(few, found_again=0.3)).keeps_new
 
 
-def test_all_reasons_are_told():
+def test_all_reasons_are_given():
     verdict = judge(BEFORE, replace(BEFORE, found_again=0.0, effective_dimensions=1.0, across_cameras=0.0))
     assert len(verdict.reasons) == 3
     assert verdict.to_dict() == {"keeps_new": False, "reasons": list(verdict.reasons), "words": verdict.words}

@@ -36,8 +36,8 @@ def test_a_run_settles_once_and_resumes_exactly(tmp_path):
     assert settled is not None
     assert settled["k1"] < 30
     assert [epoch.label_figures for epoch in whole.state.history] == [settled, settled]
-    told = [text for text in report.said if text.startswith("eps auto: ")]
-    assert told == [
+    reported = [text for text in report.said if text.startswith("eps auto: ")]
+    assert reported == [
         f"eps auto: eps {settled['eps']:g}, k1 {settled['k1']}, k2 {settled['k2']} for the whole run, because"
     ]
     trained(small_config(target, tmp_path / "parts", **auto, schedule={"epochs": 1}))

@@ -112,7 +112,7 @@ def test_contradictions_are_named(data, tmp_path, network, size, code, named):
     assert not (tmp_path / "run").exists()
 
 
-def test_the_command_line_takes_what_the_checkpoint_tells(tmp_path):
+def test_the_command_line_uses_the_settings_of_the_checkpoint(tmp_path):
     path = written(used_encoder("target", pooling="gem", features=8), tmp_path / "c.pth.tar")
     settings = parsed_recipe(["crops", "--from-checkpoint", str(path), "--recipe", "person"])[1]
     assert (settings.network.arch, settings.network.features, settings.network.pooling) == (

@@ -189,7 +189,7 @@ def test_training_learns(tmp_path):
     changed = {
         "data": {"height": 64, "width": 32},
         "schedule": {"batch_size": 16, "epochs": 3, "iters": 30, "lr": 0.002, "source_only": True},
-        # A batch-norm group must hold several identities, or it takes away what tells them apart.
+        # A batch-norm group must contain several identities, or it removes the differences between them.
         "network": {"batch_norm_group": 0},
     }
     run = trained(small_config(source, tmp_path / "run", source, **changed))
@@ -208,14 +208,14 @@ def test_degenerate_sets_train(tmp_path, num, same):
     assert all(torch.isfinite(value).all() for value in run.encoder.state_dict().values())
     if same:
         first = run.state.history[0]
-        # Of equal distances the lower row is the nearer one: the first k1 rows are everybody's neighbours.
+        # Of equal distances the lower row is the nearer one: the first k1 rows are the neighbours of all rows.
         assert (first.num_clusters, first.largest_cluster, first.num_unclustered) == (1, 6, 6)
         assert report.warnings == []
     else:
         assert any("no clusters" in warning for warning in report.warnings)
 
 
-def test_a_row_tells_what_the_epoch_did(data, tmp_path):
+def test_a_row_contains_the_figures_of_the_epoch(data, tmp_path):
     source, target = data
     run = trained(small_config(target, tmp_path / "run", source))
     row = run.state.history[-1].to_row()

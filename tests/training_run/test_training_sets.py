@@ -58,7 +58,7 @@ def test_no_readable_image_is_an_error(tmp_path, monkeypatch):
         load(monkeypatch, None, target, "skip")
 
 
-def test_broken_test_images_stay_among_those_that_everybody_is_rated_on(tmp_path, monkeypatch):
+def test_broken_test_images_are_kept_and_rated(tmp_path, monkeypatch):
     target = ReIDDataset(
         "t",
         train=records(tmp_path / "t", 4),
