@@ -140,11 +140,12 @@ def identify_images(request: IdentificationRequest, *, report: Reporter | None =
         for query, answer in zip(named.queries, named.answers):
             print(query.name, answer.identity or "unknown", f"{answer.similarity:.3f}")
     """
-    from spcl.verification.calibrate import use_calibration
-
     where = request.where or None
     with opened_request(request, purpose="named", where=where, report=report) as asked:
         if request.calibration:
+            # Imported after the queries are checked: a mistake in a table is reported before torch is imported.
+            from spcl.verification.calibrate import use_calibration
+
             use_calibration(asked.encoder, Path(request.calibration))
         asked.source.check_identities()
         asked.source.fill()

@@ -157,9 +157,12 @@ def search_images(request: SearchRequest, *, report: Reporter | None = None) -> 
         for hit in found.hits[0]:
             print(f"{hit.similarity:.3f}", hit.path)
     """
-    from spcl.gallery.filters import both, not_cameras
+    where = request.where or None
+    if request.camera_not:
+        # Imported only where it is needed: a mistake in a table is reported before torch is imported.
+        from spcl.gallery.filters import both, not_cameras
 
-    where = both(not_cameras(request.camera_not), request.where or None)
+        where = both(not_cameras(request.camera_not), where)
     with opened_request(request, purpose="searched for", where=where, report=report) as asked:
         queries = asked.embed_queries()
         asked.source.fill()
