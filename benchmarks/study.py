@@ -43,6 +43,8 @@ PARTS: dict[str, dict[str, Any]] = {
     "unit centroids": {"losses": [{"kind": "normalised-centroids", "temperature": 0.05}]},
     "settings each epoch": {"labels": {"kind": "self-paced-each-epoch"}},
     "average linkage": {"labels": {"kind": "average-linkage"}},
+    "cluster memory": {"memory": {"kind": "cluster"}},
+    "cluster memory, hardest": {"memory": {"kind": "cluster", "update": "hardest"}},
     "affine": {"augmentation": {"kind": "affine"}},
     "cosine": {"optimiser": {"kind": "adamw", "decoupled": False, "warmup_epochs": 1}},
     "teacher": {"teacher": {"kind": "ema", "momentum": 0.98}},

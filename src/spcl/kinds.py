@@ -15,7 +15,10 @@ KINDS: dict[str, dict[str, str]] = {
         "memory": "spcl.training.memory_rows:MemoryRowsSettings",
         "extracted": "spcl.training.extracted_features:ExtractedFeaturesSettings",
     },
-    "memory": {"hybrid": "spcl.training.hybrid_memory:HybridMemorySettings"},
+    "memory": {
+        "hybrid": "spcl.training.hybrid_memory:HybridMemorySettings",
+        "cluster": "spcl.training.cluster_memory:ClusterMemorySettings",
+    },
     "losses": {
         "contrastive": "spcl.training.contrastive:ContrastiveSettings",
         "normalised-centroids": "spcl.training.normalised_centroids:NormalisedCentroidsSettings",

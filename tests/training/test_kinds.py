@@ -46,6 +46,7 @@ CASES = {
     '[augmentation]\nkind = "affine"\nblur = 0.5\n'
     '[optimiser]\nkind = "adamw"\nwarmup_epochs = 1\nlayer_decay = 0.7\n',
     "average-linkage": '[labels]\nkind = "average-linkage"\n[label_features]\nkind = "extracted"\n',
+    "cluster-memory": '[memory]\nkind = "cluster"\nupdate = "hardest"\n',
     "sgd": '[optimiser]\nkind = "sgd"\nlr = 0.01\n',
 }
 

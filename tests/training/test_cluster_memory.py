@@ -1,0 +1,78 @@
+"""The cluster memory: each rule by hand, entries of unit length, un-clustered images as entries, and the loss on it."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from spcl.errors import InputError
+from spcl.selfpaced.contrastive_loss import contrastive_loss
+from spcl.training.cluster_memory import ClusterMemory, ClusterMemorySettings
+
+LABELS = torch.tensor([0, 1, 1, 1, 2])
+
+
+def unit(*shape, seed=0):
+    return F.normalize(torch.randn(*shape, generator=torch.Generator().manual_seed(seed)), dim=-1)
+
+
+def memory(rule, momentum=0.2):
+    made = ClusterMemory(5, 4, momentum, rule)
+    made.put(0, unit(5, 4))
+    made.relabel(LABELS)
+    return made
+
+
+def moved(old, new, momentum=0.2):
+    return F.normalize(momentum * old + (1 - momentum) * new, dim=-1)
+
+
+@pytest.mark.parametrize("rule", ["momentum", "mean", "hardest"])
+def test_each_rule_by_hand(rule):
+    made = memory(rule)
+    rows, before = made.features.clone(), made.class_means.clone()
+    torch.testing.assert_close(before[1], F.normalize(rows[1:4].mean(dim=0), dim=0))
+    features = unit(3, 4, seed=1)
+    made.update(features, torch.tensor([1, 4, 2]))
+    entry = before[1]
+    if rule == "momentum":
+        expected = moved(moved(entry, features[0]), features[2])
+    elif rule == "mean":
+        expected = moved(entry, (features[0] + features[2]) / 2)
+    else:
+        expected = moved(entry, min((features[0], features[2]), key=lambda each: float(each @ entry)))
+    torch.testing.assert_close(made.class_means[1], expected)
+    torch.testing.assert_close(made.class_means[2], moved(before[2], features[1]))
+    assert torch.equal(made.class_means[0], before[0])
+    torch.testing.assert_close(made.features[1], moved(rows[1], features[0]))
+    torch.testing.assert_close(made.class_means.norm(dim=1), torch.ones(3))
+
+
+def test_an_image_that_is_drawn_twice_moves_its_row_twice():
+    made = memory("mean")
+    row, features = made.features[3].clone(), unit(2, 4, seed=2)
+    made.update(features, torch.tensor([3, 3]))
+    torch.testing.assert_close(made.features[3], moved(moved(row, features[0]), features[1]))
+
+
+def test_the_loss_is_a_softmax_over_the_entries():
+    made, features = memory("momentum"), unit(2, 4, seed=3)
+    found = contrastive_loss(features, torch.tensor([2, 4]), made, temperature=0.1)
+    expected = F.cross_entropy(features @ made.class_means.T / 0.1, torch.tensor([1, 2]), reduction="none")
+    torch.testing.assert_close(found, expected)
+
+
+def test_a_state_is_restored_with_entries_that_moved():
+    made = memory("momentum")
+    made.update(unit(1, 4, seed=4), torch.tensor([2]))
+    other = ClusterMemory(5, 4, 0.2, "momentum")
+    other.load_state_dict(made.state_dict())
+    assert torch.equal(other.class_means, made.class_means)
+
+
+@pytest.mark.parametrize("values", [{"momentum": 1.5}, {"update": "median"}])
+def test_settings_out_of_range(values):
+    with pytest.raises(InputError) as error:
+        ClusterMemorySettings(**values)
+    assert error.value.code == "setting-out-of-range"
