@@ -12,9 +12,9 @@ from sklearn.metrics import adjusted_rand_score
 
 from spcl.arrays import finite_rows, unit_rows
 from spcl.gallery.gallery import Gallery
+from spcl.grouping.eps_choice import suggest
 from spcl.grouping.groups import cluster
 from spcl.grouping.label_free_quality import label_free_quality
-from spcl.grouping.suggestion import suggest
 from spcl.neighbours.nearest import nearest_neighbours
 from spcl.retrieval.jaccard import jaccard_distance
 from spcl.retrieval.k_reciprocal import k_reciprocal_encoding

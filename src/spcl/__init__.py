@@ -32,10 +32,10 @@ if TYPE_CHECKING:
     from spcl.gallery.gallery import Gallery
     from spcl.gallery.identify_images import IdentificationRequest, IdentificationResult, identify_images
     from spcl.gallery.search_images import ImageSearchResult, SearchRequest, search_images
+    from spcl.grouping.eps_choice import Suggestion, suggest
     from spcl.grouping.group_images import GroupingRequest, GroupingResult, group_images
     from spcl.grouping.groups import Groups, cluster
     from spcl.grouping.suggest_settings import SettingsRequest, SuggestedSettings, suggest_settings
-    from spcl.grouping.suggestion import Suggestion, suggest
     from spcl.inference.encode_options import EncodeOptions, EncoderChoice
     from spcl.inference.encoder import Encoder, load_encoder
     from spcl.inference.evaluate_checkpoint import evaluate
@@ -98,7 +98,7 @@ _HOMES = {
     "SettingsRequest": "spcl.grouping.suggest_settings",
     "SourceOptions": "spcl.data.source_options",
     "SuggestedSettings": "spcl.grouping.suggest_settings",
-    "Suggestion": "spcl.grouping.suggestion",
+    "Suggestion": "spcl.grouping.eps_choice",
     "SweepOptions": "spcl.experiments.sweep",
     "SweepResult": "spcl.experiments.sweep",
     "TrainingResult": "spcl.training_run.train",
@@ -129,7 +129,7 @@ _HOMES = {
     "run_demo": "spcl.demo.run_demo",
     "runs": "spcl.experiments.table",
     "search_images": "spcl.gallery.search_images",
-    "suggest": "spcl.grouping.suggestion",
+    "suggest": "spcl.grouping.eps_choice",
     "suggest_settings": "spcl.grouping.suggest_settings",
     "sweep": "spcl.experiments.sweep",
     "train": "spcl.training_run.train",

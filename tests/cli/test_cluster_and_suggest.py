@@ -226,7 +226,7 @@ def test_what_was_found_is_told_before_it_is_drawn(crops, capsys, monkeypatch):
     def full(path, found):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("spcl.grouping.suggestion_report.suggestion_picture", full)
+    monkeypatch.setattr("spcl.grouping.suggestion_picture.suggestion_picture", full)
     with pytest.raises(SystemExit):
         main(["suggest", "crops", *SMALL, "--picture", "s.png"])
     printed = capsys.readouterr()

@@ -28,7 +28,7 @@ from rich.progress import Progress
 
 from spcl.cli.main import main
 from spcl.data.image_decoding import check_images
-from spcl.grouping import groups_report as groups
+from spcl.grouping import groups_folder as groups
 from spcl.inference.extraction import _read_ahead
 from spcl.records import Record
 from spcl.reporting.console import ConsoleReporter

@@ -15,7 +15,7 @@ from spcl.gallery.features_file import features_writer, paths_file
 from spcl.gallery.images_to_rows import find_images
 from spcl.gallery.result import Hit, SearchResult
 from spcl.grouping.groups import cluster
-from spcl.grouping.groups_report import write_groups
+from spcl.grouping.groups_folder import write_groups
 from spcl.inference.per_query import QueryHit, QueryResult, write_query_table
 from spcl.records import Record
 from spcl.verification.identification import Identification

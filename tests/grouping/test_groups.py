@@ -7,8 +7,8 @@ import pytest
 import torch
 from sklearn.metrics import silhouette_samples
 
+from spcl.grouping.eps_choice import k2_for
 from spcl.grouping.groups import cluster
-from spcl.grouping.suggestion import k2_for
 from spcl.selfpaced.pseudo_labels import pseudo_labels
 from tests.selfpaced.test_pseudo_labels import groups
 

@@ -8,7 +8,7 @@ import torch
 from sklearn.metrics import adjusted_rand_score
 
 from spcl.errors import InputError
-from spcl.grouping.suggestion import suggest
+from spcl.grouping.eps_choice import suggest
 from spcl.reporting.console import SilentReporter
 from spcl.reporting.epoch_report import EpochReport
 from spcl.runtime import Runtime

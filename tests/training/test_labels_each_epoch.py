@@ -8,7 +8,7 @@ import torch
 
 import spcl
 from spcl.errors import InputError
-from spcl.grouping.suggestion import suggest
+from spcl.grouping.eps_choice import suggest
 from spcl.reporting.console import SilentReporter
 from spcl.runtime import Runtime
 from spcl.selfpaced.reliability import singletons_for_noise

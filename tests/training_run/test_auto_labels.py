@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from spcl.config import Recipe, load_config, overlay, to_toml
-from spcl.grouping.suggestion import suggest
+from spcl.grouping.eps_choice import suggest
 from spcl.reporting.console import SilentReporter
 from spcl.runtime import Runtime
 from spcl.selfpaced.pseudo_labels import pseudo_labels

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from spcl.data.altered_images import AlteredImageStore
 from spcl.data.image_store import ImageStore
+from spcl.grouping.eps_choice import PAPER_EPS
 from spcl.grouping.label_free_quality import ClusteringSettings, LabelFreeQuality, label_free_quality
-from spcl.grouping.suggestion import PAPER_EPS
 from spcl.inference.embedding import Encoder
 from spcl.inference.evaluation import evaluate_encoder
 from spcl.inference.extraction import extract_features

@@ -1,4 +1,4 @@
-"""Clusters over a range of eps at one k1: a step of suggesting settings (``suggestion.py``).
+"""Clusters over a range of eps at one k1: a step of suggesting settings (``eps_choice.py``).
 
 A setting is rated by its clusters' *coherence*: the share of links from an image to its nearest neighbours that stay
 inside a cluster, less ``2 s / (1 + s)``, where s is the share of all pairs of images that share a cluster. The first

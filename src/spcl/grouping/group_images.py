@@ -101,7 +101,7 @@ class GroupingResult:
 
     def to_dict(self) -> dict[str, Any]:
         """The summary: counts, settings and reasons, plain values. The images are in ``to_rows``."""
-        from spcl.grouping.groups_report import summary_of
+        from spcl.grouping.groups_folder import summary_of
 
         plain = summary_of(self.groups) | self._facts()
         return plain if self.not_copied is None else plain | {"not_copied": [str(path) for path in self.not_copied]}
@@ -123,7 +123,7 @@ class GroupingResult:
         }
 
     def _written(self, request: GroupingRequest, out: Path) -> GroupingResult:
-        from spcl.grouping.groups_report import write_groups
+        from spcl.grouping.groups_folder import write_groups
 
         summary = write_groups(
             out,
@@ -167,7 +167,7 @@ def group_images(request: GroupingRequest, *, report: Reporter | None = None) ->
     images, odd = without_small_images(found if out is None else found.outside(out), min_size=request.min_size)
 
     from spcl.grouping.groups import cluster
-    from spcl.grouping.groups_report import check_folder
+    from spcl.grouping.groups_folder import check_folder
     from spcl.grouping.own_images import embed_and_search, suggestion_for
 
     if out is not None:

@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spcl.arrays import Features, unit_rows
-from spcl.grouping.silhouette import silhouettes
-from spcl.grouping.suggestion import PAPER_EPS, Suggestion, k2_for, searched, suggest
+from spcl.grouping.eps_choice import PAPER_EPS, Suggestion, k2_for, searched, suggest
+from spcl.grouping.group_confidence import group_confidence
 from spcl.neighbours.nearest import nearest_neighbours
 from spcl.selfpaced.clustering import NOISE
-from spcl.selfpaced.pseudo_labels import PseudoLabels, pseudo_labels
+from spcl.selfpaced.pseudo_labels import pseudo_labels
 from spcl.settings_checks import check_count, check_scales
 
 
@@ -82,7 +82,7 @@ def cluster(
         k2: Neighbours in the local query expansion; auto: ``k2_for(k1)``.
         eps_gap: Difference of eps to the tighter and the looser scale; the confidence compares the three scales.
         min_samples: Neighbours, the image itself included, that make a core sample: about the least size of a group.
-        neighbours: ``[N, k]`` int, nearest first, the row itself among them, ``suggestion.searched(k1, min_samples)``
+        neighbours: ``[N, k]`` int, nearest first, the row itself among them, ``eps_choice.searched(k1, min_samples)``
             columns; None: computed exactly.
 
     Raises:
@@ -124,7 +124,7 @@ def cluster(
     group = _numbered_by_size(found.scales.normal)
     return Groups(
         group=group,
-        confidence=_confidence(rows.cpu().numpy(), group, found),
+        confidence=group_confidence(rows.cpu().numpy(), group, found),
         eps=settled_eps,
         k1=settled_k1,
         k2=settled_k2,
@@ -142,12 +142,3 @@ def _numbered_by_size(labels: NDArray[np.int64]) -> NDArray[np.int64]:
     number = np.full(int(labels.max(initial=NOISE)) + 2, NOISE, dtype=np.int64)
     number[names[is_group][order]] = np.arange(len(order))
     return number[labels]
-
-
-def _confidence(rows: NDArray[np.float32], group: NDArray[np.int64], found: PseudoLabels) -> NDArray[np.float64]:
-    confidence = np.zeros(len(group))
-    grouped = np.flatnonzero(group != NOISE)
-    if len(grouped):
-        nearer = np.clip(silhouettes(rows, grouped, group[grouped]), 0, 1)
-        confidence[grouped] = found.independence[grouped] * found.compactness[grouped] * nearer
-    return confidence

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from spcl.grouping.eps_choice import Suggestion, searched, suggest
 from spcl.grouping.first_compilation import compile_label_stage
 from spcl.grouping.label_stage import LabelStage, check_label_stage
-from spcl.grouping.suggestion import Suggestion, searched, suggest
 from spcl.inference.embedding import EmbeddedImages, EmbedSettings, Encoder, embed_records
 from spcl.inference.encode_options import EncodeOptions
 from spcl.inference.encoder_choice import chosen_encoder

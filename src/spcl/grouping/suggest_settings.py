@@ -20,7 +20,7 @@ from spcl.inference.encode_options import EncodeOptions
 from spcl.reporting.console import Reporter, SilentReporter, say_notes
 
 if TYPE_CHECKING:
-    from spcl.grouping.suggestion import Suggestion
+    from spcl.grouping.eps_choice import Suggestion
 
 _FEWEST_TRAINED = 2
 """Number of images from which ``spcl train`` accepts a data set."""
@@ -111,7 +111,7 @@ class SuggestedSettings:
         """
         if not self.suggestion.curves:
             return False
-        from spcl.grouping.suggestion_report import suggestion_picture
+        from spcl.grouping.suggestion_picture import suggestion_picture
 
         with written_aside(Path(path)) as aside:
             suggestion_picture(aside, self.suggestion)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from spcl.grouping.groups_report import sheet_rows
+from spcl.grouping.groups_folder import sheet_rows
 from spcl.records import Record, ReIDDataset
 from spcl.report.ranked import Ranking, ShownImage, picture_of, ranked_picture
 from spcl.report.sheet import contact_sheet

@@ -104,8 +104,8 @@ class AverageLinkageLabeller:
         import numpy as np
 
         from spcl.grouping.average_linkage import average_linkage, cut
+        from spcl.grouping.eps_choice import k2_for
         from spcl.grouping.eps_curve import coherence
-        from spcl.grouping.suggestion import k2_for
         from spcl.retrieval.jaccard import jaccard_distance
 
         given = self.settings.threshold

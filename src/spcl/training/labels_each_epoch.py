@@ -2,7 +2,7 @@
 
 The paper fixes eps, k1 and k2 for the whole run and freezes the reliability threshold in the first epoch. Features
 change most in the first epochs, so that both fit badly later. Here eps, k1 and k2 are suggested from the features of
-each epoch (``grouping/suggestion.py``), and eps moves by an exponential average, so that it does not jump::
+each epoch (``grouping/eps_choice.py``), and eps moves by an exponential average, so that it does not jump::
 
     eps_t = smoothing * eps_(t-1) + (1 - smoothing) * suggested eps        (k1 and k2: as suggested)
 

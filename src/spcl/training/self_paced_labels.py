@@ -100,7 +100,7 @@ class SelfPacedLabeller:
 
     @property
     def _eps(self) -> float:
-        from spcl.grouping.suggestion import PAPER_EPS
+        from spcl.grouping.eps_choice import PAPER_EPS
 
         if self.chosen is not None:
             return float(self.chosen["eps"])
@@ -108,7 +108,7 @@ class SelfPacedLabeller:
 
     def _suggested(self, features: Tensor) -> dict[str, Any]:
         """Give the eps, k1 and k2 that fit the features, and report the reasons."""
-        from spcl.grouping.suggestion import searched, suggest
+        from spcl.grouping.eps_choice import searched, suggest
 
         min_samples = self.settings.min_samples
         neighbours = self._neighbours(features, searched("auto", min_samples))

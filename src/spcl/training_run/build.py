@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from spcl.config import Recipe
 from spcl.errors import InputError
+from spcl.grouping.eps_choice import searched
 from spcl.grouping.label_stage import LabelStage, check_label_stage
-from spcl.grouping.suggestion import searched
 from spcl.nn.encoder_network import EncoderNetwork
 from spcl.selfpaced.slots import Slots
 from spcl.training.average_linkage_labels import AverageLinkageSettings

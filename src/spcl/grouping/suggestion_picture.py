@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from spcl.errors import InputError
+from spcl.grouping.eps_choice import Suggestion
 from spcl.grouping.eps_curve import PAPER_EPS, EpsCurve
-from spcl.grouping.suggestion import Suggestion
 
 matplotlib.use("Agg")
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 from sklearn.metrics import adjusted_rand_score
 
+from spcl.grouping.eps_choice import TRIED_EPS, TRIED_K1, k2_for, searched, suggest
 from spcl.grouping.eps_curve import coherence
-from spcl.grouping.suggestion import TRIED_EPS, TRIED_K1, k2_for, searched, suggest
 from spcl.neighbours.nearest import nearest_neighbours
 from spcl.selfpaced.clustering import NOISE
 from spcl.selfpaced.pseudo_labels import pseudo_labels

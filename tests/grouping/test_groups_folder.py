@@ -11,9 +11,9 @@ import pytest
 from PIL import Image
 
 from spcl.errors import InputError
-from spcl.grouping import groups_report as written
+from spcl.grouping import groups_folder as written
 from spcl.grouping.groups import cluster
-from spcl.grouping.groups_report import FOLDERS, PICTURE, SUMMARY, write_groups
+from spcl.grouping.groups_folder import FOLDERS, PICTURE, SUMMARY, write_groups
 from spcl.records import Record
 from tests.gallery.features import unit_rows
 
