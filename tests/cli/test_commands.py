@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -43,6 +44,7 @@ def refused(words: list[str], capsys) -> str:
     assert stopped.value.code == 2
     error = capsys.readouterr().err
     assert error.startswith("error: ")
+    assert re.search(r" \[[a-z-]+\]\n$", error)
     assert "Traceback" not in error
     return error
 
@@ -114,7 +116,11 @@ def test_a_flag_may_be_written_with_low_lines(tmp_path):
 
 def test_a_source_and_a_target_by_name(folder, capsys):
     write_fake("personx", folder / "examples/data")
-    main(["train", "--source", "personx", "--target", "market1501", *SMALL, "--logs-dir", "uda"])
+    main(["train", "--source", "personx", "--target", "market1501", *SMALL, "--logs-dir", "uda", "--json"])
+    result = json.loads(capsys.readouterr().out)
+    rows = [json.loads(line) for line in (folder / "uda/metrics.jsonl").read_text().splitlines()]
+    assert (result["folder"], result["best_epoch"]) == ("uda", 1)
+    assert [epoch["mAP"] for epoch in result["epochs"]] == [row["mAP"] for row in rows]
     main(["evaluate", "uda/model_best.pth.tar", "personx", "--domain", "source"])
     assert "personx: protocol market1501" in capsys.readouterr().out
 
@@ -122,10 +128,10 @@ def test_a_source_and_a_target_by_name(folder, capsys):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["trian"], "there is no command 'trian'; did you mean 'train'?"),
+        (["trian"], "did you mean 'train'?"),
         (["train", *SMALL], "which images? Give a data set"),
         (["train", "nowhere/x", *SMALL], "there is no data set 'nowhere/x'"),
-        (["train", "market1501", *SMALL, "--target", "veri"], "two targets"),
+        (["train", "market1501", *SMALL, "--target", "veri"], "[option-contradiction]"),
         (["train", "market1501", *SMALL, "--recipe", "spc"], "there is no recipe 'spc'; there are person, quick, spcl"),
         (["train", "market1501", *SMALL, "--config", "no.toml"], "cannot read the settings file no.toml"),
         (["train", "market1501", *SMALL[2:], "--arch", "resnet49"], "there is no network 'resnet49'"),
@@ -199,6 +205,9 @@ def test_queries_that_cannot_match_are_found_before_training(folder, capsys):
 
 
 def test_datasets(folder, capsys):
+    main(["datasets", "--json"])
+    found = json.loads(capsys.readouterr().out)
+    assert "market1501" in {status["name"] for status in found["datasets"]}
     main(["datasets"])
     printed = capsys.readouterr().out
     assert "market1501" in printed
@@ -371,10 +380,12 @@ def test_what_the_environment_and_the_system_leave_empty(capsys, monkeypatch):
     ("flag", "value", "least"), [("--workers", "-1", 0), ("--batch-size", "0", 1), ("--batch-size", "-1", 1)]
 )
 def test_an_evaluation_with_nothing_to_work_with_is_refused(folder, capsys, flag, value, least):
-    message = f"{flag} is {value}; expected at least {least}"
-    assert message in refused(["evaluate", "no.pth.tar", "market1501", flag, value], capsys)
-    with pytest.raises(InputError, match=message):
+    error = refused(["evaluate", "no.pth.tar", "market1501", flag, value], capsys)
+    assert f"{flag} is {value}; expected at least {least}" in error
+    assert error.endswith("[setting-out-of-range]\n")
+    with pytest.raises(InputError, match=f"{flag} {value}") as official_error:
         official.evaluate(["--resume", "no.pth.tar", flag, value])
+    assert official_error.value.code == "setting-out-of-range"
 
 
 def test_a_disk_that_takes_nothing_is_told(capsys):

@@ -198,10 +198,10 @@ def test_identities_of_folders(folder, capsys):
         (["embed", "0.pth.tar", "crops/broken_c3.jpg", "-o", "f.npy"], "[no-readable-images]"),
         (["embed", "0.pth.tar", "crops/broken_c3.jpg", "--gallery", "new/g"], "[no-readable-images]"),
         (["embed", "0.pth.tar", "crops", "--gallery", "g", "--key", "content"], "[key-mismatch]"),
-        (["search", "0.pth.tar", "g", "crops", "-o", "x.txt"], "ends in .csv or .parquet, not to x.txt"),
-        (["identify", "0.pth.tar", "g", "crops", "-o", "some.csv"], "some.csv is there already; give another name"),
-        (["identify", "0.pth.tar", "g", "crops", "-o", "x.parquet", "--excel"], "--excel is for a CSV file"),
-        (["search", "0.pth.tar", "g", "crops", "--overwrite"], "--overwrite is about a table of answers"),
+        (["search", "0.pth.tar", "g", "crops", "-o", "x.txt"], "[wrong-file-kind]"),
+        (["identify", "0.pth.tar", "g", "crops", "-o", "some.csv"], "[file-exists]"),
+        (["identify", "0.pth.tar", "g", "crops", "-o", "x.parquet", "--excel"], "[wrong-file-kind]"),
+        (["search", "0.pth.tar", "g", "crops", "--overwrite"], "[option-does-not-apply]"),
         (["embed", "0.pth.tar", "crops", "--gallery", "crops"], "[folder-not-empty]"),
         (["embed", "1.pth.tar", "crops", "--gallery", "g"], "[encoder-mismatch]"),
         (["embed", "0.pth.tar", "text.csv", "--gallery", "g"], "[column-type-mismatch]"),
@@ -216,7 +216,7 @@ def test_identities_of_folders(folder, capsys):
         (["search", "0.pth.tar", "g", "crops", "--top", "0"], "--top is 0"),
         (["search", "0.pth.tar", "g", "crops", "--where", "camra = 3"], "the columns are path (text), identity"),
         (["search", "0.pth.tar", "crops", "crops", "--where", "camra = 3"], "the columns are path (text), identity"),
-        (["search", "0.pth.tar", "g", "crops", "--save-picture", "x.jpg"], "must end in .png"),
+        (["search", "0.pth.tar", "g", "crops", "--save-picture", "x.jpg"], "[wrong-file-kind]"),
     ],
 )
 def test_refusals(folder, capsys, words, message):

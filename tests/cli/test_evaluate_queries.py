@@ -81,10 +81,10 @@ def test_results_of_single_queries_in_the_users_words(folder, capsys):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--per-query", "ap.txt"], "--per-query is ap.txt; expected the name of a file that ends in .csv"),
-        (["--save-picture", "worst.jpg"], "--save-picture is worst.jpg; expected the name of a file that ends in .png"),
-        (["--per-query", "crops.csv"], "crops.csv is a folder"),
-        (["--worst", "-1"], "--worst is -1; expected at least 0"),
+        (["--per-query", "ap.txt"], "--per-query is ap.txt"),
+        (["--save-picture", "worst.jpg"], "[wrong-file-kind]"),
+        (["--per-query", "crops.csv"], "[not-a-file]"),
+        (["--worst", "-1"], "[setting-out-of-range]"),
         (["--worst", "1", "--protocol", "vehicleid"], "need --protocol no-camera"),
     ],
 )

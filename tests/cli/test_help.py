@@ -76,6 +76,11 @@ def test_the_example_is_understood(prog):
     options_of(kind, words[start:], prog, flat=True)
 
 
+@pytest.mark.parametrize("prog", [prog for prog in KINDS if prog.startswith("spcl ")])
+def test_every_command_prints_its_result_as_json_too(prog):
+    assert "--json" in {spelling for flag in described_flags(KINDS[prog]) for spelling in flag.spellings}
+
+
 def test_the_defaults_are_those_of_the_recipe():
     quick = help_text(Train, "spcl train", Train(settings=flags_of(load_recipe("quick"))))
     assert f"(default: {load_recipe('quick').data.height})" in quick

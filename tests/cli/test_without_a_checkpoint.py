@@ -130,36 +130,36 @@ def test_evaluate_and_export(folder, capsys, tmp_path):
 
 def test_the_encoder_has_one_place(folder, capsys):
     for words, message in (
-        (["embed", "c.pth.tar", "crops", "--encoder", "imagenet", "-o", "x.npy"], "two encoders: c.pth.tar and"),
-        (["search", "c.pth.tar", "g", QUERY, "--encoder", "other.pth"], "two encoders: c.pth.tar and"),
+        (["embed", "c.pth.tar", "crops", "--encoder", "imagenet", "-o", "x.npy"], "[option-contradiction]"),
+        (["search", "c.pth.tar", "g", QUERY, "--encoder", "other.pth"], "[option-contradiction]"),
         (
             ["cluster", "crops", "-o", "x", "--checkpoint", "c.pth.tar", "--encoder", "imagenet"],
-            "two encoders: c.pth.tar",
+            "[option-contradiction]",
         ),
-        (["embed", "c.pth.tar", "crops", "--pretrained", "w.pth", "-o", "x.npy"], "c.pth.tar has weights; give one"),
-        (["embed", "--encoder", "c.pth.tar", "crops", "--pretrained", "none", "-o", "x.npy"], "has weights; give one"),
+        (["embed", "c.pth.tar", "crops", "--pretrained", "w.pth", "-o", "x.npy"], "[option-contradiction]"),
+        (["embed", "--encoder", "c.pth.tar", "crops", "--pretrained", "none", "-o", "x.npy"], "[option-contradiction]"),
         (
             ["embed", "c.pth.tar", "-o", "x.npy"],
-            "images is missing after c.pth.tar; expected spcl embed [CHECKPOINT]",
+            "[missing-argument]",
         ),
-        (["embed", "-o", "x.npy"], "images is missing; expected spcl embed"),
-        (["compare", "c.pth.tar", QUERY], "second is missing after"),
+        (["embed", "-o", "x.npy"], "[missing-argument]"),
+        (["compare", "c.pth.tar", QUERY], "second is missing"),
         (["search", "c.pth.tar", "g"], "which images are to be searched for?"),
-        (["embed", "crops/00", "crops", "-o", "x.npy"], "crops/00 is no checkpoint (crops/00 holds 00_0.png"),
+        (["embed", "crops/00", "crops", "-o", "x.npy"], "[not-a-checkpoint]"),
         (["embed", "no.pth.tar", "crops", "-o", "x.npy"], "there is no checkpoint no.pth.tar"),
         (["embed", "--checkpoint", "no.pth.tar", "crops", "-o", "x.npy"], "there is no checkpoint no.pth.tar"),
         (
             ["compare", "--checkpoint=c.pth.tar", "--encoder", "imagenet", QUERY, QUERY],
-            "two encoders: --checkpoint and --encoder",
+            "[option-contradiction]",
         ),
-        (["compare", "--encoder", "none", QUERY, QUERY], "no checkpoint none; --encoder is imagenet or a checkpoint"),
+        (["compare", "--encoder", "none", QUERY, QUERY], "there is no checkpoint none"),
         (
             ["compare", "--encoder", "timm/test_resnet", "--pretrained", "none", QUERY, QUERY],
             "is named by --arch timm/test_resnet",
         ),
         (["embed", "crops", "--domain", "source", "-o", "x.npy"], "--domain source is for a checkpoint"),
         (["embed", "w.pth", "crops", "-o", "x.npy"], "give it to --pretrained, with --arch"),
-        (["embed", "", "crops", "-o", "x.npy"], "an empty word is given where"),
+        (["embed", "", "crops", "-o", "x.npy"], "[missing-argument]"),
     ):
         assert message in refused(words, capsys), words
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -20,12 +21,18 @@ class Datasets(CommandOptions):
 
     data_dir: str = "examples/data"
     """Folder that holds the registered data sets."""
+    json: bool = False
+    """Print what was found as JSON."""
 
 
 def main(arguments: Sequence[str]) -> None:
     """Run ``spcl datasets`` with these words."""
     options = options_of(Datasets, arguments, "spcl datasets")
-    print_datasets(describe_datasets(options.data_dir))
+    found = describe_datasets(options.data_dir)
+    if options.json:
+        print(json.dumps(found.to_dict()))
+    else:
+        print_datasets(found)
 
 
 def print_datasets(found: KnownDatasets) -> None:

@@ -6,6 +6,7 @@ and one that SpCL adapts with the street's unlabelled images, in the same number
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, ClassVar
@@ -29,6 +30,8 @@ class Demo(ComputingOptions):
     example: ClassVar[str] = "spcl demo --out runs/demo"
 
     request: Annotated[DemoRequest, tyro.conf.arg(name="")] = field(default_factory=DemoRequest)
+    json: bool = False
+    """Print the figures as JSON."""
 
     def check(self) -> None:
         """Check the shared options, then the numbers of images."""
@@ -39,6 +42,9 @@ class Demo(ComputingOptions):
 def main(arguments: Sequence[str]) -> None:
     """Run ``spcl demo`` with these words."""
     options = parsed(Demo, arguments, "spcl demo", flat=True)
+    if options.json:
+        print(json.dumps(run_demo(options.request).to_dict()))
+        return
     report = ConsoleReporter()
     print_demo(run_demo(options.request, report=report), report)
 

@@ -10,7 +10,8 @@ from typing import Annotated, ClassVar, Literal
 import tyro
 
 from spcl.cli.encoder_flags import CheckpointWord
-from spcl.cli.options import FeatureOptions, parsed, print_broken
+from spcl.cli.options import FeatureOptions, parsed
+from spcl.cli.querying import print_broken
 from spcl.data.image_sources import check_is_there
 from spcl.data.source_options import IdentityFrom
 from spcl.data.table_checks import check_tables

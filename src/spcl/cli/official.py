@@ -1,7 +1,6 @@
 """The command lines of the official project's scripts, names and defaults as there.
 
-``examples/spcl_train_uda.py``, ``examples/spcl_train_usl.py`` and ``examples/test.py`` call the functions at the end;
-what runs is the engine of ``spcl train`` and ``spcl evaluate``. One flag is new: ``--pretrained``.
+``examples/*.py`` call ``train_uda``, ``train_usl`` and ``evaluate``, which run ``spcl train`` and ``spcl evaluate``.
 """
 
 from __future__ import annotations
@@ -273,8 +272,7 @@ def parsed_flags(kind: type[T], arguments: Sequence[str] | None = None) -> T:
         options.check()
     except InputError as error:
         # Values that do not go together; the message begins with the name of one.
-        name = str(error).partition(" ")[0]
-        raise InputError(f"{_as_typed(name, given, kind)}: {error}", code=error.code) from None
+        raise InputError(f"{_as_typed(str(error).split()[0], given, kind)}: {error}", code=error.code) from None
     use_threads()
     return options
 

@@ -8,20 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Literal, TypeVar
 
-import tyro
-
-from spcl.atomic_files import check_place
 from spcl.cli.command_line import options_of
 from spcl.cli.computing import ComputingOptions
 from spcl.cli.encoder_flags import EncoderOptions, with_flag_for_checkpoint, with_words_in_place
-from spcl.data.image_key import shown_path
 from spcl.data.source_options import DATA_DIR, Duplicates, Layout, SourceOptions
 from spcl.errors import InputError
 from spcl.inference.encode_options import EncodeOptions
-from spcl.reporting.console import Reporter
 from spcl.threads import use_threads
 
 
@@ -83,44 +77,6 @@ class FeatureOptions(EncodingOptions):
     """Average the features of each image and its mirror image. Use it for all features that are compared."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class AnswerOptions(FeatureOptions):
-    """As ``FeatureOptions``, with a table for the answers."""
-
-    output: Annotated[str, tyro.conf.arg(aliases=["-o"])] = ""
-    """Also write the answers to a table, .csv or .parquet: one row each, with absolute paths."""
-    excel: bool = False
-    """Write the CSV for a spreadsheet: with a byte-order mark, and ' before text that would be taken for a formula."""
-    overwrite: bool = False
-    """Replace a table that exists."""
-
-    def check(self) -> None:
-        """Check the shared options, then the place of the table."""
-        super().check()
-        if not self.output:
-            if self.excel or self.overwrite:
-                flag = "--excel" if self.excel else "--overwrite"
-                raise InputError(
-                    f"{flag} is about a table of answers: add -o answers.csv", code="option-does-not-apply"
-                )
-            return
-        path = Path(self.output)
-        if path.suffix.lower() not in (".csv", ".parquet"):
-            raise InputError(
-                f"answers are written to a file that ends in .csv or .parquet, not to {path}", code="wrong-file-kind"
-            )
-        if self.excel and path.suffix.lower() != ".csv":
-            raise InputError(
-                f"--excel is for a CSV file, and {path} is none: leave it out, or write to a .csv",
-                code="wrong-file-kind",
-            )
-        check_place(path)
-        if path.exists() and not self.overwrite:
-            raise InputError(
-                f"{path} is there already; give another name, or --overwrite to replace it", code="file-exists"
-            )
-
-
 _DATA_AND_PLACES = frozenset(
     {
         *("--target", "--source", "--data-dir", "--columns", "--identity-from", "--layout", "--evaluate", "--images"),
@@ -129,8 +85,6 @@ _DATA_AND_PLACES = frozenset(
     }
 )
 """Flags that name what is read or written."""
-
-_MOST_NAMED = 20
 
 Options = TypeVar("Options", bound=ComputingOptions)
 
@@ -193,14 +147,6 @@ def refuse_empty(words: Sequence[str]) -> None:
             "an empty word is given where a checkpoint or images are expected; is a variable of your shell not set?",
             code="missing-argument",
         )
-
-
-def print_broken(broken: Sequence[tuple[Path, str]], report: Reporter) -> None:
-    """Warn of the images that could not be read: the first twenty with their reasons, and how many more there are."""
-    for path, reason in broken[:_MOST_NAMED]:
-        report.warn(f"{shown_path(path)} is left out: {reason}")
-    if len(broken) > _MOST_NAMED:
-        report.warn(f"and {len(broken) - _MOST_NAMED} more images are left out; --json lists them all")
 
 
 def at_least(flag: str, value: int, least: int) -> None:

@@ -50,7 +50,7 @@ def main(arguments: Sequence[str]) -> None:
     if options.output:
         table.write(options.output)
     if options.json:
-        print(json.dumps({"rows": table.to_rows(), "notes": list(table.notes)}))
+        print(json.dumps(table.to_dict()))
         return
     for note in table.notes:
         print(f"note: {note}", file=sys.stderr)

@@ -2,69 +2,45 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-import tyro
-
 from spcl.atomic_files import check_place
-from spcl.cli.encoder_flags import CheckpointWord
-from spcl.cli.options import AnswerOptions, at_least, parsed, print_broken
+from spcl.cli.options import at_least, parsed
+from spcl.cli.querying import QueryOptions, answered, print_broken
+from spcl.cli.text_table import aligned
 from spcl.data.image_key import shown_path
-from spcl.data.image_sources import check_is_there
-from spcl.data.source_options import IdentityFrom
-from spcl.data.table_checks import check_tables
 from spcl.errors import InputError
 from spcl.gallery.search_images import ImageSearchResult, SearchRequest, search_images
-from spcl.reporting.console import ConsoleReporter, Reporter, SilentReporter
+from spcl.reporting.console import Reporter
 
 if TYPE_CHECKING:
     from spcl.gallery.result import Hit
 
 
 @dataclass(frozen=True)
-class Search(AnswerOptions):
+class Search(QueryOptions):
     """Find the images of a gallery that are most similar to others; the query's own file is not listed.
 
     The gallery is a folder that spcl embed --gallery made, a features file (Parquet) of spcl embed, or images of any
     kind, which are embedded first.
     """
 
-    usage: ClassVar[str] = "[CHECKPOINT] GALLERY QUERY ... [options]"
     example: ClassVar[str] = "spcl search gallery query.jpg --top 20 --save-picture ranked.png"
 
-    other_words: ClassVar[tuple[str, ...]] = (
-        "gallery",
-        "query",
-    )
-
-    checkpoint: CheckpointWord = ""
-    """The encoder that the gallery was made with. Without one: the encoder that the gallery names; for images, ImageNet
-    weights."""
-    gallery: tyro.conf.Positional[str] = ""
-    """A gallery, a features file, or images: a folder with all below it, a table of paths, a registered data set."""
-    query: tyro.conf.Positional[tuple[str, ...]] = ()
-    """The images to search for: one, several, or a folder."""
-    identity_from: IdentityFrom = "auto"
-    """Identities of a gallery of images: a table's column, the folder of an image, or the number before _c."""
     top: int = 10
     """Number of images to find for each query."""
     camera_not: tuple[str, ...] = ()
     """Leave out the images of these cameras, named as in your table or in the file names (_c3 is 3)."""
-    where: str = ""
-    """Find only images that pass this filter, for example "time >= '2026-01-01 08:00' and identity is not null"."""
     exact: bool = False
     """Compare with every image, even where the gallery has an index."""
     rerank: bool = False
     """Re-rank the 100 most similar images of each query (4 x top, if that is more) by their k-reciprocal neighbours."""
     save_picture: str = ""
     """Draw the queries and what was found into this PNG file."""
-    json: bool = False
-    """Print what was found as JSON."""
 
     def check(self) -> None:
         """Check the shared options, then the number of images, and the place of the picture."""
@@ -96,21 +72,14 @@ class Search(AnswerOptions):
 def main(arguments: Sequence[str]) -> None:
     """Run ``spcl search`` with these words."""
     options = parsed(Search, arguments, "spcl search")
-    report: Reporter = SilentReporter() if options.json else ConsoleReporter()
     request = options.request()
-    check_is_there(options.gallery, request.source)
-    check_tables(options.gallery, options=request.source.table)
-    searched = search_images(request, report=report)
-    if options.json:
-        print(json.dumps(searched.to_dict()))
-    else:
+
+    def show(searched: ImageSearchResult, report: Reporter) -> None:
         print_search(searched, report, filtered=request.has_filter)
         if re.search(r"\bpath\b", options.where, re.IGNORECASE) and not any(searched.hits):
-            report.say("paths of files are absolute in a gallery: write path like '%/gate/%', say")
-    # Last: what was found is printed already if it cannot be written or drawn.
-    if options.output:
-        searched.write_table(options.output, excel=options.excel)
-        report.say(f"table: {options.output}")
+            report.say("paths of files are absolute in a gallery: write path like '%/gate/%'")
+
+    searched, report = answered(options, lambda report: search_images(request, report=report), show)
     if options.save_picture:
         searched.save_picture(options.save_picture)
         report.say(f"picture: {options.save_picture}")
@@ -143,12 +112,7 @@ def _table(hits: Sequence[Hit], *, filtered: bool) -> list[str]:
     for name in ("distance", "time"):
         if all(cell == "-" for cell in columns[name]):
             del columns[name]
-    widths = {name: max(len(name), *map(len, cells)) for name, cells in columns.items()}
-    rows = [list(columns), *map(list, zip(*columns.values(), strict=True))]
-    # The path comes last and is not padded.
-    return [
-        "  ".join([*(f"{c:>{w}}" for c, w in zip(row[:-1], widths.values(), strict=False)), row[-1]]) for row in rows
-    ]
+    return aligned([list(columns), *map(list, zip(*columns.values(), strict=True))])
 
 
 def _shown(value: object) -> str:

@@ -116,10 +116,10 @@ def _check_data(planned: Sequence[PlannedRun]) -> None:
 
 
 def _print(result: SweepResult, options: Sweep) -> None:
-    if result.table is None:
-        return
     if options.json:
-        print(json.dumps({"rows": result.table.to_rows(), "folder": str(result.folder)}))
+        print(json.dumps(result.to_dict()))
+        return
+    if result.table is None:
         return
     print(f"\n{result.table.to_markdown()}")
     print(

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import tyro
 
@@ -18,8 +19,11 @@ from spcl.data.table_checks import check_tables
 from spcl.data.table_options import TableOptions
 from spcl.errors import InputError
 from spcl.launched import is_main_process
-from spcl.reporting.console import ConsoleReporter, SilentReporter
+from spcl.reporting.console import ConsoleReporter, Reporter, SilentReporter
 from spcl.tracking.trackers import tracker_names, with_trackers
+
+if TYPE_CHECKING:
+    from spcl.training_run.train import TrainingResult
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,8 @@ class Train(ComputingOptions):
     # torchrun takes --log for one of its own flags, cut short, wherever it stands.
     log: Annotated[str, tyro.conf.arg(aliases=["--trackers"])] = ""
     """Send figures and pictures to experiment trackers: tensorboard, mlflow, wandb, trackio; several as a,b."""
+    json: bool = False
+    """Print the result as JSON: the folder, the best epoch, the figures of each epoch."""
     settings: Annotated[Flags, tyro.conf.arg(name="")] = field(default_factory=Flags)
 
     def check(self) -> None:
@@ -66,28 +72,46 @@ def main(arguments: Sequence[str]) -> None:
         )
     recipe = overlay(recipe, {"data": {"target": options.data or target}}, "command line")
     run_training_command(
-        recipe, resume=options.resume, or_start=options.resume_or_start, log=tracker_names(options.log)
+        recipe,
+        resume=options.resume,
+        or_start=options.resume_or_start,
+        log=tracker_names(options.log),
+        as_json=options.json,
     )
 
 
-def run_training_command(recipe: Recipe, *, resume: bool, or_start: bool = False, log: Sequence[str] = ()) -> None:
-    """Train, and say where the results are and which is which.
+def run_training_command(
+    recipe: Recipe, *, resume: bool, or_start: bool = False, log: Sequence[str] = (), as_json: bool = False
+) -> None:
+    """Train, and print where the results are.
 
     Args:
         recipe: All settings.
         resume: Continue the run in the log folder.
         or_start: Continue the run in the log folder if there is one.
         log: Names of experiment trackers.
+        as_json: Print the result as JSON, and nothing else.
     """
     check_data_tables(recipe.data)
 
     from spcl.runtime import end_processes
-    from spcl.training_run.run_files import BEST_FILE, CHECKPOINT_FILE, holds_run
+    from spcl.training_run.run_files import holds_run
     from spcl.training_run.train import train_recipe
 
-    report = ConsoleReporter() if is_main_process() else SilentReporter()
+    report = ConsoleReporter() if is_main_process() and not as_json else SilentReporter()
     heard = with_trackers(report, log if is_main_process() else ())
     result = train_recipe(recipe, heard, resume=resume or (or_start and holds_run(Path(recipe.run.logs_dir))))
+    if not as_json:
+        print_training(result, report)
+    elif is_main_process():
+        print(json.dumps(result.to_dict()))
+    end_processes()
+
+
+def print_training(result: TrainingResult, report: Reporter) -> None:
+    """Print where the last and the best epoch are, and the mAP of both."""
+    from spcl.training_run.run_files import BEST_FILE, CHECKPOINT_FILE
+
     report.say(f"last epoch: {result.folder / CHECKPOINT_FILE}")
     if result.best is not None:
         rated = [epoch.mean_ap for epoch in result.history if epoch.mean_ap is not None]
@@ -96,7 +120,6 @@ def run_training_command(recipe: Recipe, *, resume: bool, or_start: bool = False
             f"target mAP: last {100 * rated[-1]:.1f}%, best {100 * max(rated):.1f}% "
             "(the best was chosen on the test set: the last is the honest figure)"
         )
-    end_processes()
 
 
 def check_data_tables(data: DataConfig) -> None:

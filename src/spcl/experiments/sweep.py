@@ -62,6 +62,12 @@ class SweepResult:
     folder: Path
     failed: Mapping[Path, str]
 
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON: ``rows`` and ``notes`` of the table, the folder, what ended each run that failed."""
+        table = {"rows": [], "notes": []} if self.table is None else self.table.to_dict()
+        failed = {str(folder): reason for folder, reason in self.failed.items()}
+        return {**table, "folder": str(self.folder), "failed": failed}
+
 
 @dataclass(frozen=True)
 class Outcome:

@@ -97,6 +97,10 @@ class RunsTable:
             plain.append(values)
         return plain
 
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON: ``rows`` and ``notes``."""
+        return {"rows": self.to_rows(), "notes": list(self.notes)}
+
     def to_csv(self) -> str:
         """Give CSV text with a header line: mAP and top-k as fractions, in full precision."""
         rows = [row | {"seeds": " ".join(map(str, row["seeds"]))} for row in self.to_rows()]

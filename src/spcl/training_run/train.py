@@ -40,6 +40,14 @@ class TrainingResult:
     folder: Path
     best: EpochReport | None
 
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON: the folder, the number of the best epoch, and the figures of each epoch."""
+        return {
+            "folder": str(self.folder),
+            "best_epoch": None if self.best is None else self.best.epoch,
+            "epochs": [epoch.to_row() for epoch in self.history],
+        }
+
 
 def train(
     target: str | Path,
