@@ -317,7 +317,7 @@ def test_a_file_name_that_is_no_text_does_not_end_the_job(folder, capsys):
     printed = capsys.readouterr().out
     assert "warning: crops/caf\\udce9_c3.jpg is left out: its path is not UTF-8" in printed
     assert len(pd.read_parquet("n.parquet")) == 20
-    assert 'crops/caf\\udce9_c3.jpg,"its path is not UTF-8' in (folder / "out/broken.csv").read_text(encoding="utf-8")
+    assert "crops/caf\\udce9_c3.jpg,its path is not UTF-8" in (folder / "out/broken.csv").read_text(encoding="utf-8")
     error = refused(["embed", "0.pth.tar", "all", "-o", "a.parquet", "--identity-from", "folder"], capsys)
     assert "none of the 22 images can be read" in error
     assert "its path is not UTF-8" in error

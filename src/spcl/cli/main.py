@@ -129,7 +129,7 @@ def run_guarded(program: Callable[[], None], *, ends_process: bool = False) -> N
 
 
 def _run_guarded(program: Callable[[], None], *, ends_process: bool) -> None:
-    size, rank, local_rank = launched()
+    size, rank, _ = launched()
     has_others = size > 1
     if has_others:
         signal.signal(signal.SIGTERM, _end_with_the_others)
@@ -145,20 +145,7 @@ def _run_guarded(program: Callable[[], None], *, ends_process: bool) -> None:
             if sys.stdout is not None:  # it is, where it was closed beforehand
                 sys.stdout.flush()
     except InputError as error:
-        if _are_joined():
-            if error.is_shared and rank != 0:
-                _wait_to_be_ended()
-                raise SystemExit(2) from None
-            # An error that only this process found is printed by this process, whatever its rank.
-            alone = has_others and not error.is_shared
-        else:
-            # Processes of one machine usually find the same error: the first prints it, and the launcher ends the
-            # others.
-            alone = local_rank != 0
-            if alone:
-                _wait_to_be_ended()
-        where = f"process {rank} of {size}: " if alone else ""
-        _fail(f"{where}{error}", error.code)
+        _fail_in_one_process(error)
     except SystemExit as ended:
         # The parser of flags prints its errors in the process of rank 0 alone, and exits in all of them: without a wait
         # the launcher could end that process before it has printed.
@@ -175,21 +162,44 @@ def _run_guarded(program: Callable[[], None], *, ends_process: bool) -> None:
         # The reader (head, less) has gone: that is no error.
         _write_no_more()
         raise SystemExit(0) from None
-    except PermissionError as error:
-        place = f" {error.filename}" if error.filename else f": {first_line(error)}"
-        _fail(f"no permission to read or write{place}; give another place, or change who may", "no-permission")
     except OSError as error:
-        # What is written with care says so itself; this is for the rest: a full disk, one that is gone.
-        place = f" {error.filename}" if error.filename else ""
-        reason = error.strerror or first_line(error)
-        if not error.filename and not _can_print():
-            _write_no_more()
-            _fail(f"cannot write to the standard output: {reason}; free some space, or send it elsewhere", "no-space")
-        _fail(f"cannot read or write{place}: {reason}; free some space, or give another place", "file-system")
+        _fail_for_file(error)
     except RuntimeError as error:
         if has_others and import_module("spcl.runtime").lost_another_process(error):
             _end_with_the_others()
         raise
+
+
+def _fail_in_one_process(error: InputError) -> None:
+    """Print an error of the user's once, by the process that has to, and end this process."""
+    size, rank, local_rank = launched()
+    if _are_joined():
+        if error.is_shared and rank != 0:
+            _wait_to_be_ended()
+            raise SystemExit(2) from None
+        # An error that only this process found is printed by this process, whatever its rank.
+        alone = size > 1 and not error.is_shared
+    else:
+        # Processes of one machine usually find the same error: the first prints it, and the launcher ends the others.
+        alone = local_rank != 0
+        if alone:
+            _wait_to_be_ended()
+    where = f"process {rank} of {size}: " if alone else ""
+    _fail(f"{where}{error}", error.code)
+
+
+def _fail_for_file(error: OSError) -> None:
+    """Print what cannot be read or written, and end this process."""
+    if isinstance(error, PermissionError):
+        place = f" {error.filename}" if error.filename else f": {first_line(error)}"
+        _fail(f"no permission to read or write{place}; give another place, or change who may", "no-permission")
+    # What is written with care says so itself; this is for the rest: a full disk, one that is gone.
+    place = f" {error.filename}" if error.filename else ""
+    reason = error.strerror or first_line(error)
+    if not error.filename and not _can_print():
+        _write_no_more()
+        _fail(f"cannot write to the standard output: {reason}; free some space, or send it elsewhere", "no-space")
+    _fail(f"cannot read or write{place}: {reason}; free some space, or give another place", "file-system")
 
 
 def _are_joined() -> bool:
