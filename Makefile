@@ -16,7 +16,7 @@ demo: setup  ## Adapt an encoder to a street it has no labels for, on rendered i
 	$(BIN)/spcl demo
 
 test: setup  ## The tests that every change must pass, on two processes of one thread each: the networks are tiny
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile --no-loadscope-reorder
 
 test-all: setup test-bounds  ## The slow ones too
 	$(BIN)/python -m pytest

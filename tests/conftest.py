@@ -1,3 +1,35 @@
 """``spcl`` comes first: it says how threads of compiled libraries wait before any of them is loaded."""
 
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
 import spcl  # noqa: F401
+
+FIRST = (
+    # Compiles the label stage, while the next two, which need nothing of it, run in the other process.
+    "grouping/test_groups.py",
+    "cli/test_start_up.py",
+    "data/test_image_sources.py",
+    # Long ones: started last, one of them would run alone at the end.
+    "distributed/test_processes.py",
+    "cli/test_interrupt.py",
+    "training/test_kinds.py",
+    "cli/test_commands.py",
+    "training_run/test_training.py",
+    "architecture/test_docs.py",
+    "journeys/test_readme.py",
+    "tracking/test_trackers.py",
+    "cli/test_without_a_checkpoint.py",
+    "cli/test_embed_and_search.py",
+)
+"""Files of tests to start first, in this order, where several processes share them file by file."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the tests of some files first; the others keep their order."""
+    folder = Path(__file__).parent
+    places = {folder / name: place for place, name in enumerate(FIRST)}
+    items.sort(key=lambda item: places.get(item.path, len(FIRST)))
