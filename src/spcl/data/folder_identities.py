@@ -83,7 +83,7 @@ def _by_layout(folder: Path, files: list[Path], options: SourceOptions, *, label
     shown = shown_path(folder)
     if options.identity_from == "table":
         raise InputError(
-            f"identities are to come from a table, and {shown} is a folder: give a table (path, identity), "
+            f"--identity-from table needs a table, and {shown} is a folder: give a table (path, identity), "
             "or --identity-from folder or name",
             code="no-identities",
         )
@@ -107,7 +107,7 @@ def _as_asked(folder: Path, files: list[Path], identity_from: str) -> NamedImage
         names = [identity_in_name(path) for path in files]
         if not any(names):
             raise InputError(
-                f"identities are to come from file names, and none of the {len(files)} names in {shown} has "
+                f"--identity-from name needs identities in names, and none of the {len(files)} names in {shown} has "
                 f"one, first {files[0].name}; expected a number before the camera: 0042_c3_0001.jpg",
                 code="no-identities",
             )
@@ -121,7 +121,7 @@ def _as_asked(folder: Path, files: list[Path], identity_from: str) -> NamedImage
     distinct = sorted({name for name in names if name is not None})
     if not distinct:
         raise InputError(
-            f"identities are to come from the folders in {shown}, and no image lies in one; --identity-from folder "
+            f"identities need folders in {shown}, and no image lies in one; --identity-from folder "
             "takes the folder that each image lies in",
             code="no-identities",
         )

@@ -152,7 +152,7 @@ def _of_dataset(
         columns = {"camera": list(cameras_of_files([record.path for record in records], kept_path(path)).written)}
     if options.identity_from == "table" and "identity" not in columns:
         raise InputError(
-            f"identities are to come from a table, and {path} has none: give a table with a column identity",
+            f"--identity-from table needs a table with identities, and {path} has none: add a column identity",
             code="no-identities",
         )
     if options.identity_from not in ("auto", "table"):

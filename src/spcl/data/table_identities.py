@@ -31,7 +31,7 @@ def as_asked_for(dataset: ReIDDataset, options: SourceOptions, where: str) -> Re
     if options.identity_from == "table":
         if all(record.identity is None for record in records):
             raise InputError(
-                f"identities are to come from a table, and {where} has none: give a table with a column identity",
+                f"--identity-from table needs a table with identities, and {where} has none: add a column identity",
                 code="no-identities",
             )
         return dataset
@@ -44,7 +44,7 @@ def as_asked_for(dataset: ReIDDataset, options: SourceOptions, where: str) -> Re
     names = {record.path: name_of(record.path) for record in records}
     if not any(names.values()):
         raise InputError(
-            f"identities are to come from file names, and none of the {len(names)} names in {where} has one, first "
+            f"identities need a number in file names, and none of the {len(names)} names in {where} has one, first "
             f"{records[0].path.name}; expected a number before the camera: 0042_c3_0001.jpg",
             code="no-identities",
         )
