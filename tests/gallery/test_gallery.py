@@ -310,7 +310,7 @@ def test_features_that_nearly_have_the_length_one_become_such(gallery):
     assert [hit.similarity for hit in hits[1:]] == pytest.approx(sorted((rows[1:] @ rows[0]).tolist())[::-1], abs=1e-6)
 
 
-def test_a_row_tells_what_was_found_first():
+def test_results_have_priority_over_columns_of_the_same_name():
     hit = Hit("a", 0.9, columns={"similarity": 5, "distance": 77, "lane": 2})
     assert hit.to_row() == {
         "path": "a",
@@ -322,7 +322,7 @@ def test_a_row_tells_what_was_found_first():
     }
 
 
-def test_few_named_images_among_many_are_all_heard(gallery, monkeypatch):
+def test_few_images_with_an_identity_among_many_are_all_scored(gallery, monkeypatch):
     monkeypatch.setattr("spcl.gallery.enrolment.MOST_SCORED", 100)
     known = np.repeat(unit_rows(30, seed=1), 3, axis=0)
     gallery.add_features(known, names(90), identities=np.repeat(np.arange(30), 3).tolist())

@@ -101,8 +101,8 @@ def test_equal_bytes_are_one_image_where_asked_for(folder):
 
 def test_what_a_new_source_does_not_say_stays(folder):
     gallery = Gallery.create("g", fingerprint="x", dim=8)
-    told = {"identities": ["ann", "ben"], "cameras": [1, None], "times": ["2026-01-01", None]}
-    gallery.add_features(unit_rows(2), files(num=2), **told, columns={"lane": [1, 2]})
+    given = {"identities": ["ann", "ben"], "cameras": [1, None], "times": ["2026-01-01", None]}
+    gallery.add_features(unit_rows(2), files(num=2), **given, columns={"lane": [1, 2]})
     done = gallery.add_features(unit_rows(2, seed=1), files("mounted/{}.jpg", 2), cameras=[None, 7])
     assert done.kept == {"identity": 2, "camera": 1, "time": 1, "lane": 2}
     rows = held(gallery, "identity", "camera", "lane")

@@ -109,7 +109,7 @@ def test_the_first_hits_of_each_query_are_rows_of_the_gallery(encoder, tmp_path)
 def test_mirror_images_are_averaged_where_that_is_asked_for(encoder, tmp_path):
     records = []
     for number in range(24):
-        # Noise: nobody is found for sure, and no image is its own mirror image.
+        # Noise: no match is certain, and no image is its own mirror image.
         pixels = np.random.default_rng(number).integers(0, 256, (32, 16, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(tmp_path / f"{number}.png")
         records.append(spcl.Record(tmp_path / f"{number}.png", identity=number % 4, camera=number // 12))
@@ -145,7 +145,7 @@ def test_features_in_parts_are_those_of_the_whole(encoder, tmp_path):
     assert calls == sorted(calls)
 
 
-def test_images_that_cannot_be_read_are_told_and_counted(encoder, tmp_path):
+def test_images_that_cannot_be_read_are_reported_and_counted(encoder, tmp_path):
     write_fake("market1501", tmp_path)
     dataset = spcl.load_dataset("market1501", tmp_path)
     lost = [dataset.query[0].path, *(record.path for record in dataset.gallery[:6])]

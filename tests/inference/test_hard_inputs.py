@@ -161,7 +161,7 @@ def test_bad_images_never_end_a_job(encoder, tmp_path):
         embed_records(encoder, [Record(tmp_path / name) for name in bad])
 
 
-def test_a_decoder_that_raises_what_it_likes(encoder, tmp_path, monkeypatch):
+def test_a_decoder_that_raises_another_error(encoder, tmp_path, monkeypatch):
     paths = [draw(tmp_path / f"{number}.png", number) for number in range(3)]
     opening = Image.open
 
@@ -253,8 +253,8 @@ def started_from(path):
 def test_a_checkpoint_that_is_no_whole_one_or_another_versions(encoder, tmp_path, changed, code, named, use):
     content = checkpoint_of(encoder.network, epoch=1, best_mean_ap=None, facts={"version": "9.1"})
     changed = dict(changed)
-    told = content["spcl"]["encoder"] | changed.pop("encoder", {})
-    content["spcl"]["encoder"] = {name: value for name, value in told.items() if value is not None}
+    settings = content["spcl"]["encoder"] | changed.pop("encoder", {})
+    content["spcl"]["encoder"] = {name: value for name, value in settings.items() if value is not None}
     torch.save(content | changed, tmp_path / "c.pth.tar")
     with input_error(code, named):
         use(tmp_path / "c.pth.tar")

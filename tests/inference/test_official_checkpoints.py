@@ -75,7 +75,7 @@ def small() -> EncoderNetwork:
     return EncoderNetwork(settings).eval()
 
 
-def test_our_checkpoints_need_no_telling(tmp_path):
+def test_checkpoints_of_spcl_load_without_arguments(tmp_path):
     encoder = small()
     save_atomically(checkpoint_of(encoder, epoch=3, best_mean_ap=0.5, facts={}), tmp_path / "c.pth.tar")
     again = load_network(tmp_path / "c.pth.tar")
