@@ -9,6 +9,11 @@ from numbers import Integral, Real
 def check_count(value: object, name: str, least: int = 1) -> int:
     """Check that a setting is an integer of at least ``least``, and give it as ``int``.
 
+    Args:
+        value: Value of the setting.
+        name: Name of the setting in error messages.
+        least: Smallest allowed value.
+
     Raises:
         ValueError: If the value is not an integer, or too small.
     """
@@ -28,7 +33,7 @@ def check_range(value: object, name: str, least: float, most: float, *, below: b
         below: Whether ``most`` itself is excluded.
 
     Raises:
-        ValueError: If the value is no number, NaN, or out of range.
+        ValueError: If the value is not a number, is NaN, or is out of range.
     """
     number = math.nan if isinstance(value, bool) or not isinstance(value, Real) else float(value)
     # Written so that NaN is out of range.
@@ -42,7 +47,7 @@ def check_scales(eps: object, eps_gap: object) -> tuple[float, float]:
     """Check the three scales of the clustering, ``eps - eps_gap``, ``eps`` and ``eps + eps_gap``.
 
     Raises:
-        ValueError: If ``eps`` or ``eps_gap`` is no number, or a scale is out of range.
+        ValueError: If ``eps`` or ``eps_gap`` is not a number, or a scale is out of range.
     """
     middle, gap = check_range(eps, "eps", 0, 1, below=True), check_range(eps_gap, "eps_gap", 0, 1, below=True)
     if middle - gap < 0 or middle + gap >= 1:

@@ -167,7 +167,7 @@ def test_a_listener_that_fails_is_warned_of_once_and_ends_nothing():
     events.emit(RunEnded(finished=True))
     assert fails.heard == 2
     assert events.num_hits == 3
-    assert report.warnings == ["_Fails failed (no route); the run goes on, and what it shows may have gaps"]
+    assert report.warnings == ["_Fails failed (no route); the run continues, and its records may have gaps"]
 
 
 def test_train_goes_on_with_a_listener_that_fails(tmp_path):

@@ -1,4 +1,4 @@
-"""What is asked of an export before anything is loaded: the version of the operators, and a free place for the file."""
+"""Default version of ONNX's operators, and the check that a file can be written; neither loads torch."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ DEFAULT_OPSET = 18
 
 
 def refuse_existing(path: Path, *, overwrite: bool) -> None:
-    """Is the place free?
+    """Check that a file can be written to a path.
 
     Raises:
-        InputError: If a file is there and may not be replaced, or a folder is.
+        InputError: If a file exists there and may not be replaced, or the path is a folder.
     """
     if path.is_dir():
         raise InputError(f"{path} is a folder; give the name of a file", code="not-a-file")

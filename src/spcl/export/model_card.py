@@ -1,4 +1,4 @@
-"""What stands beside exported weights: a page for people, and the code that loads the weights without this package."""
+"""The model card of exported weights: a description, and code that loads the weights without this package."""
 
 from __future__ import annotations
 
@@ -184,7 +184,7 @@ def _head_in_words(encoder: Encoder) -> str:
 
 
 def _training_in_words(facts: Mapping[str, Any]) -> str:
-    """What the checkpoint says of its training."""
+    """Describe the training, from the facts of the checkpoint."""
     config = facts.get("config")
     if not isinstance(config, Mapping):
         return "Not stored in the checkpoint (an official one, or an encoder trained on ImageNet only)."

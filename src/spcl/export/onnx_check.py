@@ -1,4 +1,4 @@
-"""Does an ONNX file give the encoder's features? Asked of onnxruntime on real images, before the file is kept."""
+"""Comparison of an ONNX file with its encoder: onnxruntime runs the file on images before it is kept."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _BATCH_SIZES = (1, 2, 7, 16)
 
 @dataclass(frozen=True)
 class Agreement:
-    """How far a file agrees with its encoder.
+    """Agreement of a file with its encoder.
 
     Attributes:
         num_images: Number of images that were compared.
@@ -51,9 +51,9 @@ class Agreement:
         return asdict(self)
 
     def problem(self, *, float16: bool) -> str | None:
-        """Why the file must not be kept; None where it may."""
+        """Give the reason why the file must not be kept; None if it may be kept."""
         least = LEAST_COSINE_FLOAT16 if float16 else LEAST_COSINE
-        # Not "<": a feature that is no number compares as false.
+        # Not "<": a comparison with NaN is false.
         if not self.least_cosine > least:
             return f"the smallest cosine is {self.least_cosine:.6f}; expected more than {least}"
         if not float16 and self.equal_top10 < 1:
@@ -73,7 +73,7 @@ def compare_with_encoder(
 
     Args:
         file: The ONNX file.
-        encoder: On the CPU.
+        encoder: The encoder, on the CPU.
         given: Input of the graph in the file.
         images: ``[N, H, W, 3]`` of the size that the file takes.
         progress: Called with (images done, all images).
@@ -138,7 +138,7 @@ def agreement_of(ours: NDArray[np.float32], theirs: NDArray[np.float32]) -> Agre
 
     Args:
         ours: ``[N, D]`` unit rows.
-        theirs: ``[N, D]``; unit rows if all is well.
+        theirs: ``[N, D]`` rows of the file; of unit length if the file is right.
     """
     length = np.linalg.norm(theirs, axis=1)
     cosine = (ours * theirs).sum(axis=1) / np.where(length > 0, length, 1)
@@ -153,7 +153,7 @@ def agreement_of(ours: NDArray[np.float32], theirs: NDArray[np.float32]) -> Agre
 
 
 def _same_neighbours(ours: NDArray[np.float32], theirs: NDArray[np.float32]) -> tuple[Sequence[bool], Sequence[float]]:
-    """For each query: are its nearest others the same in order, ties aside; which share of them is in both."""
+    """Give for each query whether its nearest others have the same order (ties aside), and the share that both find."""
     count = min(TOP, len(ours) - 1)
     if count < 1:
         return [True], [1.0]

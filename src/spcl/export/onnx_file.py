@@ -1,4 +1,4 @@
-"""An encoder as an ONNX file that is known to give the encoder's features, or no file at all."""
+"""An encoder as an ONNX file, which is kept only if it gives the encoder's features."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ class OnnxFile:
     """An ONNX file that was written and checked.
 
     Attributes:
-        path: Where it is.
+        path: Path of the file.
         given: Input and output of the graph.
         metadata: Metadata in the file, text values by name.
-        agreement: With the encoder in torch, on the same values.
+        agreement: Agreement with the encoder in torch, on the same values.
         num_bytes: Size of the file in bytes.
         own_preparation: For a tracker: mean cosine of the file's features, of images of the tracker's size, and those
             of ``Encoder.embed``; None otherwise. Both resize bicubically: the tracker's own resizing is not in it.

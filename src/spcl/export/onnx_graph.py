@@ -32,12 +32,12 @@ OPSETS = range(13, 24)
 _FIRST_OPSET_OF_EXPORTED_PROGRAMS = 18
 _STAGES = 3
 _MOST_BYTES = 2**31 - 2**24
-"""Of weights in one ONNX file: a protocol buffer ends at 2 GiB."""
+"""Largest number of bytes of the weights in one ONNX file: a protocol buffer is limited to 2 GiB."""
 
 
 @dataclass(frozen=True)
 class GraphInput:
-    """What a graph takes and gives.
+    """Input and output of a graph.
 
     Attributes:
         size: Height and width of the images, pixels.
@@ -54,17 +54,17 @@ class GraphInput:
 
     @property
     def description(self) -> str:
-        """In words, for the file's metadata."""
+        """Describe the input for the file's metadata."""
         height, width = self.size
         values = "normalised by ImageNet mean and std" if self.is_normalised else "pixels from 0 to 255"
         return f"float32 [batch, 3, {height}, {width}], RGB, {values}"
 
 
 class EncoderGraph(nn.Module):
-    """What is exported: the encoder behind the preparation that its input lacks.
+    """The exported module: the missing preparation of the input, then the encoder.
 
     Args:
-        encoder: A copy of its network is taken.
+        encoder: Encoder whose network is copied.
         given: Input of the graph.
         float16: The trunk computes in half precision; what comes after it, and input and output, stay float32.
     """
@@ -150,11 +150,11 @@ def onnx_model(
     advance(1, _STAGES)
     for write in writers:
         try:
-            # What torch's exporters say of themselves, and of a graph that fails, is not for the user of this command.
+            # The messages of torch's exporters are of no use to the user of this command.
             with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), torch.no_grad():
                 warnings.simplefilter("ignore")
                 model = write(graph, example, given, opset)
-        # Exporters raise what they like for a network that they do not know: then the other one is tried.
+        # Exporters raise exceptions of any type for an unknown network: then the other exporter is tried.
         except Exception as error:
             failures.append(f"{type(error).__name__}: {first_line(error)}")
             continue
@@ -229,7 +229,7 @@ def _finished(model: Any, encoder: Encoder, given: GraphInput, *, float16: bool,
 
 
 def metadata_of(encoder: Encoder, given: GraphInput, *, float16: bool) -> dict[str, str]:
-    """What the file says of itself: text values by name."""
+    """Give the metadata of the file: text values by name."""
     settings = encoder.network.settings
     facts: Mapping[str, Any] = {
         "spcl_version": __version__,

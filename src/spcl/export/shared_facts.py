@@ -1,6 +1,6 @@
-"""What a checkpoint says of itself and may be given away: settings and figures, no place and no file of this machine.
+"""The facts of a checkpoint that may be published: settings and figures, without paths of this machine.
 
-Named here is what leaves; whatever else a checkpoint says, today or one day, stays.
+The published facts are listed here; all others, also those of later versions, are left out.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def shared_facts(facts: Mapping[str, Any]) -> dict[str, Any]:
     """The facts of a checkpoint that an exported file carries.
 
     Args:
-        facts: All of them, as ``Encoder.facts`` has them.
+        facts: All facts of the checkpoint, from ``Encoder.facts``.
 
     Returns:
         ``config`` with the last names of data and weights in place of their paths, ``adaptation`` without where it was
@@ -64,6 +64,6 @@ def _adaptation(adaptation: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _calibration(calibration: Mapping[str, Any]) -> dict[str, Any]:
-    # Of images that could not be read, how many they were; not which.
+    # The number of unreadable images is kept, their names are not.
     notes = [str(note).partition("; the first, ")[0] for note in calibration.get("notes", ())]
     return dict(calibration) | ({"notes": notes} if "notes" in calibration else {})

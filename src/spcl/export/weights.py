@@ -18,8 +18,8 @@ from spcl.inference.weights_file import SUFFIX, write_weights_file
 def export_weights(encoder: Encoder, path: str | Path, *, overwrite: bool = False) -> Path:
     """Write an encoder's weights and its model card (the same name, ending in ``.md``).
 
-    ``load_encoder`` reads the file back: the same fingerprint, the same features. Of what the
-    checkpoint says of itself only what ``shared_facts`` lets through is in it, for such files are given away.
+    ``load_encoder`` reads the file back: the same fingerprint, the same features. Of the
+    facts of the checkpoint only those of ``shared_facts`` are in it, because such files are published.
 
     Args:
         encoder: The encoder.
@@ -30,7 +30,7 @@ def export_weights(encoder: Encoder, path: str | Path, *, overwrite: bool = Fals
         The path of the card.
 
     Raises:
-        InputError: If they cannot be written, or are there already.
+        InputError: If the files cannot be written, or exist already.
     """
     path = Path(path)
     if path.suffix.lower() != SUFFIX:
@@ -38,7 +38,7 @@ def export_weights(encoder: Encoder, path: str | Path, *, overwrite: bool = Fals
     card = path.with_suffix(".md")
     for file in (path, card):
         refuse_existing(file, overwrite=overwrite)
-    # Before anything is written: a card that cannot be made leaves no weights behind.
+    # Before the weights are written: if the card fails, no file is left.
     text = model_card(encoder, path.name)
     settings, (height, width) = encoder.network.settings, encoder.size
     header = {

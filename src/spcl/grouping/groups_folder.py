@@ -33,9 +33,9 @@ _SHOWN_GROUPS, _SHOWN_IMAGES = 12, 10
 
 
 def check_folder(folder: Path, *, overwrite: bool) -> None:
-    """Make sure that results can be written to a folder, before any work; it is not made yet.
+    """Check that results can be written to a folder, before any work; the folder is not created.
 
-    What a stopped command left unfinished may be replaced without asking.
+    Results that a stopped command left unfinished are replaced without ``overwrite``.
 
     Raises:
         InputError: If it holds something else, or an earlier result that is not to be replaced, or cannot be made.
@@ -75,8 +75,8 @@ def write_groups(
     The summary, which names the folder's maker, is first, and says that the folder is unfinished until all is there.
 
     Args:
-        folder: Checked before.
-        records: ``[N]`` of the images that were grouped.
+        folder: Folder that ``check_folder`` accepted.
+        records: ``[N]`` records of the grouped images.
         groups: Groups of the images.
         broken: Path and reason of each image that could not be read or was left out.
         odd: Path and reason of images that were grouped and are worth a look: copies, thumbnails.
@@ -134,7 +134,7 @@ def summary_of(groups: Groups) -> dict[str, Any]:
 def sheet_rows(
     records: Sequence[Record], group: NDArray[np.int64], confidence: NDArray[np.float64] | None = None
 ) -> list[SheetRow]:
-    """The largest groups as rows of a picture, and one of images without a group.
+    """Give the largest groups as rows of a picture, and one row of images without a group.
 
     Args:
         records: ``[N]``.

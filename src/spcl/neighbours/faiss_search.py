@@ -23,8 +23,16 @@ def search(
 ) -> Neighbours:
     """Find the ``k`` nearest rows of each query, as ``exact_search.search`` does.
 
-    Ties inside the result go to the smaller row number; faiss decides which of several rows tied for the last place is
-    returned.
+    Args:
+        database: ``[N, D]`` float32 rows to search in.
+        queries: ``[Q, D]`` float32 rows to search for.
+        k: Number of neighbours, at most N.
+        own_from: Row number of the first query, if the queries are rows of the database; None: they are other rows.
+        progress: Called with (queries done, all queries).
+
+    Returns:
+        Neighbours. Ties inside the result go to the smaller row number; faiss decides which of several rows tied for
+        the last place is returned.
 
     Raises:
         ModuleNotFoundError: If faiss is not installed.

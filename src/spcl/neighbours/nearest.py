@@ -94,7 +94,17 @@ def nearest_neighbours(
 def neighbours_and_lowest(
     features: torch.Tensor, k: int, *, block_bytes: int = exact_search.BLOCK_BYTES, progress: Progress | None = None
 ) -> tuple[Neighbours, NDArray[np.float32]]:
-    """Find exact neighbours of a set in itself, and each row's smallest similarity ``[N]``, from the same products."""
+    """Find exact neighbours of a set in itself, and each row's smallest similarity, from the same products.
+
+    Args:
+        features: ``[N, D]`` float32 rows, of unit length for cosine similarity.
+        k: Number of neighbours; the result has ``min(k, N)`` columns.
+        block_bytes: Largest memory of a block of similarities, in bytes.
+        progress: Called with (steps done, all steps).
+
+    Returns:
+        Neighbours, each row itself first, and ``[N]`` float32.
+    """
     lowest = np.empty(len(features), dtype=np.float32)
     found = exact_search.search(
         features, features, min(k, len(features)), block_bytes, progress, own_from=0, lowest=lowest

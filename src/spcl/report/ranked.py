@@ -1,4 +1,4 @@
-"""A picture of ranked results: queries, and what each of several encoders finds for them."""
+"""A picture of ranked results: queries, and the gallery images that each of several encoders finds."""
 
 from __future__ import annotations
 
@@ -30,21 +30,21 @@ _TITLE = 0.32
 _LINE = 0.125
 _FONT_POINTS = 7.5
 _CELL_WIDTH = {True: 1.48, False: 0.62}
-"""With lines of text under the images, and without."""
+"""Width of an image, by whether there is text under the images."""
 _PICTURE_HEIGHT = 256
-"""Pixels, about: an encoder may see images too small to look at."""
+"""Approximate height in pixels: images at the size of the encoder may be too small to look at."""
 _GREY = 127
 _CHARACTERS = 24
-"""What fits into a line under an image: a file name of Market-1501 does."""
+"""Characters that fit into a line under an image, such as a file name of Market-1501."""
 
 
 @dataclass(frozen=True)
 class ShownImage:
-    """An image of the picture, with what stands under it.
+    """An image of the picture, with the text under it.
 
     Attributes:
         pixels: ``[H, W, 3]`` uint8.
-        right: Whether it shows the query's object; None: a query, or not known.
+        right: Whether it shows the query's object; None: the image is a query, or it is unknown.
         lines: Short lines of text, from top to bottom.
     """
 
@@ -55,7 +55,7 @@ class ShownImage:
 
 @dataclass(frozen=True)
 class Ranking:
-    """What one encoder finds.
+    """The images that one encoder finds.
 
     Attributes:
         title: Name of the query, with its figures.
@@ -84,13 +84,13 @@ def picture_of(path: Path, size: tuple[int, int]) -> NDArray[np.uint8]:
 def lines_under(
     path: str | Path, *, similarity: float | None = None, identity: object = None, camera: object = None
 ) -> tuple[str, ...]:
-    """What is known of an image, as lines that fit under it.
+    """Describe an image in lines that fit under it.
 
     Args:
         path: Path of the image: its end is shown, in at most two lines.
-        similarity: With the query; None: the image is a query.
-        identity: A number or a name; None where it is not known.
-        camera: A number or a name; None where it is not known.
+        similarity: Similarity to the query; None: the image is a query.
+        identity: Identity, a number or a name; None: unknown.
+        camera: Camera, a number or a name; None: unknown.
     """
     known = {"similarity": None if similarity is None else f"{similarity:.3f}", "identity": identity, "camera": camera}
     lines = [_beginning_of(f"{name} {value}") for name, value in known.items() if value is not None]
@@ -112,21 +112,21 @@ def _end_of(text: str) -> str:
 
 
 def ranked_picture(path: Path, queries: Sequence[ShownImage], rankings: Sequence[Ranking]) -> Path:
-    """Draw one row for each query: the query, then what each encoder finds for it.
+    """Draw one row for each query: the query, then the images that each encoder finds.
 
     A right image has a solid green frame and the word "right" or a tick, a wrong one a dashed red frame and the word
     "wrong" or a cross.
 
     Args:
-        path: Where to write, as PNG. The old picture is replaced once the new one is complete. Its folder is made.
-        queries: All images of one size.
+        path: Path of the PNG file; its folder is created. An old picture is replaced when the new one is complete.
+        queries: Images of the queries, all of one size.
         rankings: The encoders, from left to right.
 
     Returns:
         The path.
 
     Raises:
-        InputError: If it cannot be written.
+        InputError: If the file cannot be written.
     """
     shown = [*queries, *(image for ranking in rankings for row in ranking.found for image in row)]
     has_text = any(image.lines for image in shown)

@@ -98,18 +98,18 @@ class WarningsKept:
         self._report.warn(text)
 
     def progress(self, name: str, note: Note | None = None) -> Any:
-        """As the other shows it."""
+        """Show the progress as the other reporter does."""
         return self._report.progress(name, note)
 
 
 def say_notes(report: Reporter, notes: Sequence[str]) -> None:
-    """Report what was found of a source and what is not used of it."""
+    """Report remarks about a source: what was found, and what is not used."""
     for note in notes:
         report.say(f"note: {note}")
 
 
 class _Console(Console):
-    """A console that leaves a reader that has gone to the program; rich would end it as if it had failed."""
+    """A console that lets the program handle a closed pipe; rich would end the program with an error."""
 
     def on_broken_pipe(self) -> None:
         """Called while the error is handled."""
@@ -165,7 +165,7 @@ def _bar(console: Console, name: str, note: Note | None) -> Iterator[Advance]:
     try:
         yield advance
     finally:
-        # Ctrl-C may come while the bar is begun: the cursor and the stream of errors are given back all the same.
+        # Ctrl-C may come while the bar starts: the cursor and the stream of errors are restored in any case.
         if bars.live.is_started:
             bars.stop()
 
@@ -252,7 +252,7 @@ def write_metrics(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 class ReporterListener:
-    """Shows the events of a run through a reporter, the console's say: notes, progress, a line for each epoch."""
+    """Shows the events of a run through a reporter, for example the console: notes, progress, a line for each epoch."""
 
     def __init__(self, reporter: Reporter) -> None:
         self._reporter = reporter

@@ -1,4 +1,4 @@
-"""What an epoch has to report: one object, and one row of ``metrics.jsonl``."""
+"""The report of an epoch: one object, and one row of ``metrics.jsonl``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 @dataclass
 class EpochReport:
-    """An epoch, filled in as it goes on.
+    """The figures of an epoch, filled in while it runs.
 
     Attributes:
         epoch: Number of the epoch, from 1.

@@ -1,7 +1,7 @@
-"""What happens in a run, as typed events, and who hears of it.
+"""What happens in a run, as typed events, and the listeners that receive them.
 
-The loop and everything it calls emit events; the console, ``metrics.jsonl`` and a user's own listeners hear them. Only
-the main process of a run has listeners.
+The loop and everything it calls emit events; the console, ``metrics.jsonl`` and a user's own listeners receive them.
+Only the main process of a run has listeners.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 Advance = Callable[[int, int], None]
 Note = Callable[[], str]
-"""What else there is to say of a stage; asked for only when it is shown, for the answer may be on a device."""
+"""Gives a note about a stage. It is called only when the note is shown, because the value may be on a device."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class StageStarted:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a stage is."""
+    """Progress of a stage: steps done, of all steps."""
 
     stage: str
     done: int
@@ -91,17 +91,17 @@ class Progress:
 
 @dataclass(frozen=True)
 class StageEnded:
-    """A stage is over, or was broken off."""
+    """A stage has ended, or was interrupted."""
 
     stage: str
 
 
 @dataclass(frozen=True)
 class EpochEnded:
-    """An epoch is over; it is saved next.
+    """An epoch has ended; it is saved next.
 
     Attributes:
-        report: Its own.
+        report: Report of this epoch.
         history: Reports of all epochs so far, this one last.
     """
 
@@ -142,7 +142,7 @@ class Noted:
 
 @dataclass(frozen=True)
 class Warned:
-    """Something the user should look at."""
+    """A warning for the user."""
 
     text: str
 
@@ -163,9 +163,9 @@ Event = (
 
 
 class Listener(Protocol):
-    """Hears the events of a run, in their order.
+    """Receives the events of a run, in their order.
 
-    One with an attribute ``num_hits`` asks for so many gallery images of each query in ``Evaluated``.
+    A listener with an attribute ``num_hits`` requests this number of gallery images of each query in ``Evaluated``.
     """
 
     def on(self, event: Event) -> None:
@@ -173,26 +173,26 @@ class Listener(Protocol):
 
 
 class Reporter(Protocol):
-    """What a program reports to while it works."""
+    """Receives the messages and the progress of a program while it works."""
 
     def say(self, text: str) -> None:
         """A line of information."""
 
     def warn(self, text: str) -> None:
-        """Something the user should look at."""
+        """A warning for the user."""
 
     def progress(self, name: str, note: Note | None = None) -> Any:
         """A context manager that gives ``advance(done, total)``."""
 
 
 class Guarded:
-    """A listener whose errors never end a run: the first is warned of, and the run goes on."""
+    """A listener whose errors never end a run: the first error gives a warning, and the run continues."""
 
     def __init__(self, listener: Listener, warn: Callable[[str], None]) -> None:
         """Guard a listener.
 
         Args:
-            listener: Hears every event, those after an error too: what failed may have been a connection.
+            listener: Receives every event, also those after an error, because a connection may work again.
             warn: Called once, with a sentence.
         """
         self._listener, self._warn, self._failed = listener, warn, False
@@ -206,18 +206,18 @@ class Guarded:
             if not self._failed:
                 self._failed = True
                 name = getattr(self._listener, "name", type(self._listener).__name__)
-                self._warn(f"{name} failed ({first_line(error)}); the run goes on, and what it shows may have gaps")
+                self._warn(f"{name} failed ({first_line(error)}); the run continues, and its records may have gaps")
 
 
 class Emitter:
-    """A reporter that turns what it is given into events for listeners."""
+    """A reporter that converts messages and progress to events for listeners."""
 
     def __init__(self, listeners: Sequence[Listener] = ()) -> None:
         self.listeners = tuple(listeners)
 
     @property
     def num_hits(self) -> int:
-        """Gallery images of each query that the listeners ask for in ``Evaluated``."""
+        """Number of gallery images of each query that the listeners request in ``Evaluated``."""
         return max((getattr(listener, "num_hits", 0) for listener in self.listeners), default=0)
 
     def emit(self, event: Event) -> None:

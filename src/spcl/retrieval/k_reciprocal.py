@@ -54,6 +54,10 @@ def k_reciprocal_encoding(
     Returns:
         ``[N, N]`` float32 csr array, sorted columns; each row sums to 1 (to 0 where a row has no mutual neighbour).
 
+    Raises:
+        ValueError: If a setting is out of range, shapes do not fit, or rows are zero, NaN or infinite.
+
+    Cost: O(N k) set operations, and ``D`` flops for each entry.
     Reference: ``spcl/utils/faiss_rerank.py: compute_jaccard_distance``.
     """
     near = near_encoding(features, neighbours, k1=k1, k2=k2)

@@ -35,7 +35,16 @@ def near_order(indptr: NDArray[np.int64], indices: NDArray[np.int32]) -> tuple[N
 
 
 def renumbered(table: NDArray[np.int32], names: NDArray[np.int64], places: NDArray[np.int32]) -> NDArray[np.int32]:
-    """Renumber a table of neighbours ``[N, k]`` (-1: none): rows and values become places."""
+    """Renumber a table of neighbours: rows and values become places.
+
+    Args:
+        table: ``[N, k]`` int32 row numbers, -1 for none.
+        names: ``[N]`` int64, the row at each place.
+        places: ``[N]`` int32, the place of each row.
+
+    Returns:
+        ``[N, k]`` int32, -1 for none.
+    """
     near = np.empty_like(table)
     _renumber(table, names, places, near)
     return near

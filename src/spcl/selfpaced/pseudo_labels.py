@@ -55,7 +55,7 @@ class PseudoLabels:
             labels: ``[N]`` int, the cluster of each sample; -1: in no cluster, which gives a class of one.
 
         Raises:
-            ValueError: If ``labels`` is no list of integers from -1 on.
+            ValueError: If ``labels`` is not one-dimensional, or holds other values than integers from -1 on.
 
         Examples:
             >>> found = PseudoLabels.from_labels([7, 7, -1, 3])
@@ -64,7 +64,9 @@ class PseudoLabels:
         """
         given = np.asarray(labels)
         if given.ndim != 1 or (len(given) and (given.dtype.kind not in "iu" or given.min() < NOISE)):
-            raise ValueError(f"labels are a list of whole numbers, -1 for no cluster; got {given.dtype} {given.shape}")
+            raise ValueError(
+                f"labels are {given.dtype} of shape {given.shape}; expected [N] integers, -1 for no cluster"
+            )
         clusters = given.astype(np.int64)
         classes = np.unique(singletons_for_noise(clusters), return_inverse=True)[1].reshape(-1).astype(np.int64)
         sizes = np.bincount(classes) if len(classes) else np.empty(0, dtype=np.int64)

@@ -1,6 +1,6 @@
-"""Accelerate's trackers, opened for a run: what differs from one to the other.
+"""Accelerate's trackers, opened for a run; this file has the differences between them.
 
-Where each keeps its runs is its own to say, in its environment variables; TensorBoard's files lie in the run's folder.
+The environment variables of a tracker decide where it keeps its runs; TensorBoard's files are in the run's folder.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from accelerate.tracking import GeneralTracker
 
 PROJECT = "spcl"
-"""What a run belongs to in MLflow (experiment), Weights & Biases and trackio (project)."""
+"""Name of the MLflow experiment, and of the project in Weights & Biases and trackio."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class OpenedTracker:
     """A tracker that keeps a run.
 
     Attributes:
-        tracker: Accelerate's.
+        tracker: Tracker of Accelerate.
         run_id: Identifier of the run in the tracker.
         send_picture: Takes a name, a PNG file and the epoch.
         stop: Marks a run as unfinished, in a tracker that distinguishes such runs.
@@ -44,18 +44,18 @@ def open_tracker(name: str, folder: Path, run_id: str | None) -> OpenedTracker:
 
     Args:
         name: ``tensorboard``, ``mlflow``, ``wandb`` or ``trackio``.
-        folder: Of the run, which gives its name.
-        run_id: The run that goes on in the tracker; None: a new one.
+        folder: Folder of the run; its name is the name of the run.
+        run_id: Identifier of the run to continue in the tracker; None: a new run.
     """
     from accelerate import PartialState
 
-    # Accelerate's messages ask it for the process; where there are several, it is there already.
+    # Accelerate's messages need its process state; with several processes it exists already.
     PartialState()
     return _OPEN[name](folder, run_id)
 
 
 def _started(tracker: GeneralTracker) -> GeneralTracker:
-    # Only the main process has listeners, so that Accelerate need not look for it.
+    # Only the main process has listeners: Accelerate does not have to select it.
     tracker.main_process_only = False
     tracker.start()
     return tracker
@@ -107,7 +107,7 @@ def _trackio(folder: Path, run_id: str | None) -> OpenedTracker:
     from accelerate.tracking import TrackioTracker
 
     project = os.environ.get("TRACKIO_PROJECT", PROJECT)
-    # A name is all that trackio knows a run by.
+    # Trackio identifies a run by its name alone.
     run_id = run_id or f"{folder.absolute().name}-{uuid.uuid4().hex[:6]}"
     tracker = _started(TrackioTracker(project, name=run_id, resume="allow"))
     return OpenedTracker(

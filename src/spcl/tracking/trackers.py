@@ -1,7 +1,7 @@
 """Experiment trackers as listeners of a run, through Accelerate: TensorBoard, MLflow, Weights & Biases, trackio.
 
-Each keeps a run's hyper-parameters, figures by epoch, and pictures. Where they keep them is theirs to say, in their own
-environment variables; TensorBoard's files lie in the folder of the run.
+Each keeps a run's hyper-parameters, figures by epoch, and pictures. The environment variables of a tracker decide where
+it keeps them; TensorBoard's files are in the folder of the run.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ TRACKERS = ("tensorboard", "mlflow", "wandb", "trackio")
 """The names of the trackers, which are those of their packages."""
 
 IDS_FILE = "trackers.json"
-"""In the folder of a run: which run it is in each tracker, so that a run that is resumed goes on there."""
+"""File in the folder of a run with its identifier in each tracker, so that a resumed run continues there."""
 
 _NUM_HITS = 8
 
 
 def check_trackers(names: Sequence[str]) -> None:
-    """Whether trackers are known and installed; nothing is imported.
+    """Check that trackers are known and installed; nothing is imported.
 
     Raises:
-        InputError: If not; says how to install them.
+        InputError: If a tracker is unknown or not installed; says how to install it.
     """
     for name in names:
         if name not in TRACKERS:
@@ -51,7 +51,7 @@ def check_trackers(names: Sequence[str]) -> None:
                 f"the tracker {name} is not installed: pip install {name}, or all trackers: pip install 'spcl[track]'",
                 code="package-not-installed",
             )
-    # The small package speaks to a server; the default store on this machine is a data base.
+    # The small package only talks to a server; the default store on this machine is a data base.
     is_local = os.environ.get("MLFLOW_TRACKING_URI", "sqlite:").startswith("sqlite:")
     if "mlflow" in names and is_local and not _is_installed("sqlalchemy"):
         raise InputError(
@@ -71,7 +71,7 @@ class ExperimentTracker:
 
     Kept are the settings of the recipe, and by epoch: losses, figures of the labels, seconds of each stage, mAP and
     top-1/5/10 as fractions. Pictures of clusters and of rankings come with the first epoch and with each in which an
-    evaluation is due. A run that is resumed goes on in the tracker, too.
+    evaluation is due. A resumed run continues in the tracker, too.
 
     Attributes:
         name: Name of the tracker.
@@ -95,7 +95,7 @@ class ExperimentTracker:
         self._evaluated: Evaluated | None = None
 
     def on(self, event: Event) -> None:
-        """Send an event on."""
+        """Send an event to the tracker."""
         match event:
             case RunStarted():
                 self._start(event)
@@ -128,7 +128,7 @@ class ExperimentTracker:
             aside.write_text(json.dumps(ids | {self.name: opened.run_id}, indent=1), encoding="utf-8")
 
     def _send_pictures(self, epoch: int) -> None:
-        """Pictures where they are due; what they show is kept no longer."""
+        """Send the pictures that are due, and free the arrays that they show."""
         run, opened, labels, evaluated = self._run, self._opened, self._labels, self._evaluated
         self._labels = self._evaluated = None
         if run is None or opened is None:
@@ -148,10 +148,10 @@ class ExperimentTracker:
 
 
 def with_trackers(report: Reporter, names: Sequence[str]) -> Reporter:
-    """A reporter that shows what it is given as before, and sends the events of a run to trackers, too.
+    """Give a reporter that shows the same, and also sends the events of a run to trackers.
 
     Args:
-        report: Shows notes, progress and epochs; it is warned once of a tracker that fails.
+        report: Shows notes, progress and epochs; receives one warning for each tracker that fails.
         names: Names of the trackers; empty: the reporter is returned unchanged.
 
     Raises:

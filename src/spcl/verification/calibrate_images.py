@@ -79,7 +79,7 @@ class CalibrationRequest:
 
 @dataclass(frozen=True)
 class CalibrationResult:
-    """What the similarities of an encoder mean.
+    """The meaning of an encoder's similarities.
 
     Attributes:
         calibration: The calibration; ``spcl.compare`` takes it, too.

@@ -153,7 +153,7 @@ def unlabelled_pairs(
 
 def clusters_of(features: NDArray[np.float32]) -> PseudoLabels:
     """Clusters of ``[N, D]`` unit rows as pairs are taken from them."""
-    # In a small set the thirty nearest are nearly everybody.
+    # In a small set the thirty nearest neighbours are nearly all images.
     k1 = min(len(features), max(_LEAST_K1, min(_K1, len(features) // 6)))
     return pseudo_labels(features, k1=k1, k2=min(_K2, k1), eps=_EPS, eps_gap=_EPS_GAP)
 
@@ -169,7 +169,10 @@ def altered_similarities(
     *,
     flip: bool = False,
 ) -> NDArray[np.float32]:
-    """Similarity of images to copies of them that were altered as in training, ``[n]``; ``flip`` as for the images."""
+    """Compute the similarity of images to copies that are augmented as in training, ``[n]`` float32.
+
+    ``flip`` must be the same as for the features of the images.
+    """
     rows = np.sort(rng.choice(len(images.records), size=min(_MOST_ALTERED, len(images.records)), replace=False))
     height, width = encoder.size
     store = ImageStore(
@@ -197,7 +200,7 @@ def altered_similarities(
 def _half_and_half(
     first: NDArray[np.float32], second: NDArray[np.float32], rng: np.random.Generator
 ) -> NDArray[np.float32]:
-    """Both, the fewer drawn again until they are as many."""
+    """Join both, with values of the smaller one drawn repeatedly until both have equal numbers."""
     if not len(first) or not len(second):
         return np.concatenate([first, second])
     count = max(len(first), len(second))

@@ -1,4 +1,4 @@
-"""The two means nearest to each image: whose image it is, and who comes next."""
+"""The two means nearest to each image: of the nearest identity, and of the next."""
 
 from __future__ import annotations
 
