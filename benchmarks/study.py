@@ -45,6 +45,7 @@ PARTS: dict[str, dict[str, Any]] = {
     "average linkage": {"labels": {"kind": "average-linkage"}},
     "cluster memory": {"memory": {"kind": "cluster"}},
     "cluster memory, hardest": {"memory": {"kind": "cluster", "update": "hardest"}},
+    "cameras": {"labels": {"kind": "average-linkage", "cameras": "balance"}},
     "affine": {"augmentation": {"kind": "affine"}},
     "cosine": {"optimiser": {"kind": "adamw", "decoupled": False, "warmup_epochs": 1}},
     "teacher": {"teacher": {"kind": "ema", "momentum": 0.98}},

@@ -45,7 +45,8 @@ CASES = {
     "each-epoch": '[labels]\nkind = "self-paced-each-epoch"\nkeep = "reliable"\n'
     '[augmentation]\nkind = "affine"\nblur = 0.5\n'
     '[optimiser]\nkind = "adamw"\nwarmup_epochs = 1\nlayer_decay = 0.7\n',
-    "average-linkage": '[labels]\nkind = "average-linkage"\n[label_features]\nkind = "extracted"\n',
+    "average-linkage": '[labels]\nkind = "average-linkage"\ncameras = "balance"\n'
+    '[label_features]\nkind = "extracted"\n',
     "cluster-memory": '[memory]\nkind = "cluster"\nupdate = "hardest"\n',
     "sgd": '[optimiser]\nkind = "sgd"\nlr = 0.01\n',
 }
@@ -236,6 +237,8 @@ def test_what_does_not_go_together_is_refused(data, tmp_path):
 
 
 def test_the_recipes_of_the_new_kinds():
+    assert load_recipe("spcl-plus-cameras").labels.cameras == "balance"
+    assert load_recipe("spcl-plus").labels.cameras == "ignore"
     assert {"spcl-ema-teacher", "spcl-fresh-features", "spcl-normalised-centroids"} <= set(recipe_names())
     assert load_recipe("spcl-ema-teacher").teacher is not None
     assert overlay(load_recipe("spcl-ema-teacher"), {"teacher": {"kind": "none"}}, "test").teacher is None

@@ -33,10 +33,12 @@ if TYPE_CHECKING:
 
 TRIED_K1 = (6, 12, 20, 30)
 TRIED_THRESHOLDS = tuple(round(0.5 + 0.03 * step, 2) for step in range(16))
-_WEIGHT_OF_PAIRS = 3.0
+_WEIGHT_OF_PAIRS = 6.0
 """Weight of ``s / (1 + s)``; chosen on training identities of omniglot, cattle and the rendered street."""
 _MIN_LINKS = 4
 """Nearest neighbours, the image itself included, that count as links."""
+_WIDER_FOR_CAMERAS = 4
+"""Times k1 neighbours are searched where they are balanced over cameras."""
 _CUTOFF = 0.99
 """Largest Jaccard distance that is computed; pairs above it count as 1."""
 
@@ -51,6 +53,10 @@ class AverageLinkageSettings:
     """Largest average Jaccard distance of two clusters that are merged; auto: 0.5 to 0.95 are tried."""
     smoothing: float = 0.5
     """Share of the last epoch's ratings in this epoch's; 0: each epoch chooses anew."""
+    cameras: Literal["ignore", "balance"] = "ignore"
+    """balance: a fixed share of an image's neighbours is from its own camera, where cameras are known."""
+    same_camera_share: float = 0.25
+    """Share of the neighbours that are from the image's own camera, where they are balanced."""
     search: Literal["auto", "torch", "faiss", "approximate"] = "auto"
     """Of the neighbours: torch and faiss compare every pair; approximate those of near regions; auto goes by size."""
 
@@ -58,6 +64,8 @@ class AverageLinkageSettings:
         require(self.k1 == "auto" or self.k1 >= 2, "k1", self.k1, "auto, or at least 2")
         limits = "auto, or an average distance above 0 and at most 0.98"
         require(self.threshold == "auto" or 0 < self.threshold <= 0.98, "threshold", self.threshold, limits)
+        share = self.same_camera_share
+        require(0 < share <= 1, "same_camera_share", share, "a share above 0, at most 1")
         require(0 <= self.smoothing < 1, "smoothing", self.smoothing, "a share from 0 to below 1")
 
     def build(self, context: BuildContext) -> Labeller:
@@ -81,15 +89,18 @@ class AverageLinkageLabeller:
         self._runtime, self._report = runtime, report
 
     def label(self, features: Tensor, target: TargetView) -> PseudoLabels:
-        """Labels of features ``[N, D]``; the target's cameras are not used."""
+        """Labels of features ``[N, D]``; the target's cameras are used only where neighbours are balanced over them."""
         from spcl.selfpaced.pseudo_labels import PseudoLabels
         from spcl.training.label_neighbours import label_neighbours
 
         if not len(features):
             return PseudoLabels.from_labels([])
+        cameras = self._cameras(target)
         width = max(*self._tried_k1(len(features)), _MIN_LINKS)
+        if cameras is not None:
+            width = min(len(features), width * _WIDER_FOR_CAMERAS)
         neighbours = label_neighbours(features, width, self.settings.search, self._runtime, self._report)
-        labels, self.ratings, self.chosen = self._runtime.on_main(lambda: self._best(features, neighbours))
+        labels, self.ratings, self.chosen = self._runtime.on_main(lambda: self._best(features, neighbours, cameras))
         return PseudoLabels.from_labels(labels)
 
     def _tried_k1(self, num: int) -> tuple[int, ...]:
@@ -97,8 +108,22 @@ class AverageLinkageLabeller:
             return (self.settings.k1,)
         return tuple(k1 for k1 in TRIED_K1 if k1 <= num / 2) or TRIED_K1[:1]
 
+    def _cameras(self, target: TargetView) -> NDArray[np.int64] | None:
+        """The cameras over which neighbours are balanced; None: they are not."""
+        is_known = self.settings.cameras == "balance" and len({*target.cameras.tolist()} - {-1}) > 1
+        return target.cameras if is_known else None
+
+    def _near(self, neighbours: NDArray[np.int64], cameras: NDArray[np.int64] | None, k1: int) -> NDArray[np.int64]:
+        """The ``k1`` neighbours of each image."""
+        from spcl.retrieval.camera_neighbours import balanced_neighbours
+
+        if cameras is None:
+            return neighbours[:, :k1]
+        num_same = max(1, round(self.settings.same_camera_share * k1))
+        return balanced_neighbours(neighbours, cameras, k=k1, num_same=num_same)
+
     def _best(
-        self, features: Tensor, neighbours: NDArray[np.int64]
+        self, features: Tensor, neighbours: NDArray[np.int64], cameras: NDArray[np.int64] | None
     ) -> tuple[NDArray[np.int64], list[list[float]], dict[str, Any]]:
         """The clusters with the best rating, all ratings, and what was chosen."""
         import numpy as np
@@ -114,13 +139,12 @@ class AverageLinkageLabeller:
         clusters: list[list[NDArray[np.int64]]] = []
         with self._report.progress("clustering: average linkage") as advance:
             for done, k1 in enumerate(tried, start=1):
-                distance = jaccard_distance(
-                    features, k1=k1, k2=k2_for(k1), cutoff=_CUTOFF, neighbours=neighbours[:, :k1]
-                )
+                near = self._near(neighbours, cameras, k1)
+                distance = jaccard_distance(features, k1=k1, k2=k2_for(k1), cutoff=_CUTOFF, neighbours=near)
                 merges = average_linkage(distance, most=max(thresholds))
                 clusters.append([cut(merges, threshold) for threshold in thresholds])
                 advance(done, len(tried))
-        links = neighbours[:, :_MIN_LINKS]
+        links = self._near(neighbours, cameras, _MIN_LINKS)
         now = np.array([[coherence(each, links, pairs_weight=_WEIGHT_OF_PAIRS) for each in of] for of in clusters])
         if self.ratings is not None:
             share = self.settings.smoothing
