@@ -113,7 +113,7 @@ def test_a_plain_checkpoint_is_not_tested_with_dsbn(official_folder, capsys):
 
 def test_other_words_of_the_official_parser(official_folder):
     """No workers, no identity sampler, and the beginnings of flags."""
-    added = SMALL.replace("-j 2", "-j0 --num-inst=0 --print 0 --weight 0")
+    added = SMALL.replace("-j 2", "-j0 --num-inst=0 --print 0 --weight 0 --lr 0")
     run(USL[0], added)
     assert "num_instances = 0" in (logs_of(USL[0]) / "config.toml").read_text()
 
