@@ -172,7 +172,7 @@ def _with_temperature(terms: Any, value: Any, base: Recipe) -> list[dict[str, An
     if not any(term.get("kind") in KINDS["losses"] for term in given):
         raise InputError(
             f"temperature is {value!r}, and no term of the loss takes its temperature from the section [memory]",
-            code="setting-does-not-apply",
+            code="option-does-not-apply",
         )
     return [{"temperature": value} | term if term.get("kind") in KINDS["losses"] else term for term in given]
 

@@ -129,7 +129,7 @@ def test_a_source_and_a_target_by_name(folder, capsys):
     ("words", "message"),
     [
         (["trian"], "did you mean 'train'?"),
-        (["train", *SMALL], "which images? Give a data set"),
+        (["train", *SMALL], "no images are given"),
         (["train", "nowhere/x", *SMALL], "there is no data set 'nowhere/x'"),
         (["train", "market1501", *SMALL, "--target", "veri"], "[option-contradiction]"),
         (["train", "market1501", *SMALL, "--recipe", "spc"], "there is no recipe 'spc'; there are person, quick, spcl"),

@@ -199,7 +199,7 @@ def test_identities_of_folders(folder, capsys):
         (["embed", "0.pth.tar", "crops/broken_c3.jpg", "--gallery", "new/g"], "[no-readable-images]"),
         (["embed", "0.pth.tar", "crops", "--gallery", "g", "--key", "content"], "[key-mismatch]"),
         (["search", "0.pth.tar", "g", "crops", "-o", "x.txt"], "[wrong-file-kind]"),
-        (["identify", "0.pth.tar", "g", "crops", "-o", "some.csv"], "[file-exists]"),
+        (["identify", "0.pth.tar", "g", "crops", "-o", "some.csv"], "[already-exists]"),
         (["identify", "0.pth.tar", "g", "crops", "-o", "x.parquet", "--excel"], "[wrong-file-kind]"),
         (["search", "0.pth.tar", "g", "crops", "--overwrite"], "[option-does-not-apply]"),
         (["embed", "0.pth.tar", "crops", "--gallery", "crops"], "[folder-not-empty]"),

@@ -106,7 +106,7 @@ def test_calibrate_compare_and_identify_by_a_file(folder, capsys, tmp_path):
     # Without the file nothing is known, and the next step is for such an encoder.
     main(["compare", *pair, *OTHERS, "--device", "cpu"])
     assert "spcl calibrate IMAGES -o calibration.json" in capsys.readouterr().out
-    assert "[calibration-of-another-encoder]" in refused(["compare", "c.pth.tar", *pair, "--calibration", file], capsys)
+    assert "[encoder-mismatch]" in refused(["compare", "c.pth.tar", *pair, "--calibration", file], capsys)
     main(["embed", "crops/00", "--gallery", str(tmp_path / "one"), "--identity-from", "folder", *OTHERS, *FAST])
     capsys.readouterr()
     few = ["identify", str(tmp_path / "one"), QUERY]
@@ -120,9 +120,7 @@ def test_evaluate_and_export(folder, capsys, tmp_path):
     row = answered("evaluate", "crops", *OTHERS, capsys=capsys)
     assert 0 < row["mAP"] <= 1
     out = str(tmp_path / "e.safetensors")
-    assert "which encoder? Give a checkpoint first, or --encoder imagenet with --images" in refused(
-        ["export", "e.onnx"], capsys
-    )
+    assert "[no-encoder]" in refused(["export", "e.onnx"], capsys)
     # The only word is the file to write, though checkpoints may be called so.
     main(["export", out, "--images", "crops", *OTHERS])
     assert load_encoder(out).fingerprint == Gallery.open("g").fingerprint

@@ -12,6 +12,7 @@ from spcl.data.catalogue import load_dataset
 from spcl.data.folder_dataset import split_for_evaluation
 from spcl.data.image_decoding import open_image
 from spcl.data.image_endings import IMAGE_SUFFIXES
+from spcl.data.image_files import what_is_there
 from spcl.data.image_sources import images_of
 from spcl.data.source_options import SourceOptions
 from spcl.errors import InputError
@@ -403,3 +404,12 @@ def test_the_error_of_an_evaluation_explains_missing_identities(tmp_path):
     (tmp_path / "t.csv").write_text("path,identity\ncams/cam1/person1_1.jpg,unknown\n")
     with input_error("no-identities", "'unknown' (1)"):
         split_for_evaluation(load_dataset(tmp_path / "t.csv", labelled=True))
+
+
+def test_a_missing_path_is_described_by_a_similar_name_and_not_by_the_content_of_its_folder(tmp_path: Path) -> None:
+    for name in ("cattle", "private", "other"):
+        (tmp_path / name).mkdir()
+
+    similar = what_is_there(tmp_path / "cattel")
+    assert similar == f"{tmp_path / 'cattel'} does not exist; did you mean {tmp_path / 'cattle'}?"
+    assert what_is_there(tmp_path / "nofile" / "images") == f"{tmp_path / 'nofile'} does not exist"

@@ -226,7 +226,7 @@ def test_refusals(tmp_path, monkeypatch, crops):
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken/x.jpg").write_bytes(b"")
     for name, options, code, named in (
-        ("there.onnx", {}, "file-exists", "there.onnx"),
+        ("there.onnx", {}, "already-exists", "there.onnx"),
         ("none", {}, "not-a-file", "none"),
         ("m.onnx", {"opset": 9}, "setting-out-of-range", "opset is 9; expected 13 to 23"),
         ("m.onnx", {"images": tmp_path / "none"}, "no-images", tmp_path / "none"),

@@ -148,10 +148,10 @@ def test_refusals(tmp_path):
     encoder = encoder_of()
     path = tmp_path / "sub" / "encoder.safetensors"
     export_weights(encoder, path)
-    with input_error("file-exists", "encoder.safetensors", "--overwrite"):
+    with input_error("already-exists", "encoder.safetensors", "--overwrite"):
         export_weights(encoder, path)
     path.unlink()
-    with input_error("file-exists", "encoder.md"):
+    with input_error("already-exists", "encoder.md"):
         export_weights(encoder, path)
     export_weights(encoder, path, overwrite=True)
     with input_error("cannot-write", "below"):

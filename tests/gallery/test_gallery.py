@@ -264,7 +264,7 @@ def test_what_cannot_be_opened_or_made(tmp_path, gallery, monkeypatch):
         Gallery.open(tmp_path / "crops")
     with input_error("folder-not-empty", "crops holds a.jpg"):
         Gallery.create(tmp_path / "crops", fingerprint="x", dim=8)
-    with input_error("gallery-exists", gallery.path):
+    with input_error("already-exists", gallery.path):
         Gallery.create(gallery.path, fingerprint="x", dim=8)
     (tmp_path / "empty").mkdir()
     monkeypatch.chdir(tmp_path / "empty")

@@ -194,7 +194,7 @@ def test_features_that_are_not_finite_are_an_error(encoder, paths):
     with torch.no_grad():
         next(encoder.parameters()).fill_(torch.nan)
     for way in ("embed", "embed_records"):
-        with input_error("features-not-finite"):
+        with input_error("not-finite"):
             WAYS[way](encoder, paths)
 
 

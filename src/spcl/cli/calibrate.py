@@ -64,8 +64,8 @@ class Calibrate(FeatureOptions):
             check_place(Path(self.output))
         elif not self.named_checkpoint:
             raise InputError(
-                "where to? Without a checkpoint the calibration is written to a file: give -o calibration.json, which "
-                "spcl compare and spcl identify take as --calibration",
+                "without a checkpoint the calibration is written to a file: give -o calibration.json. spcl compare and "
+                "spcl identify read it with --calibration calibration.json",
                 code="missing-argument",
             )
 

@@ -38,7 +38,7 @@ class Runs(ComputingOptions):
         """Check the shared options, then that there are folders, and the file's ending."""
         super().check()
         if not self.folders:
-            raise InputError("which runs? Give their folders: spcl runs runs/*", code="missing-argument")
+            raise InputError("no folder is given; expected for example spcl runs runs/*", code="missing-argument")
         if self.output:
             check_ending(Path(self.output))
 

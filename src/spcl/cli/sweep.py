@@ -52,7 +52,7 @@ class Sweep(ComputingOptions):
         super().check()
         if not self.recipe or not self.data:
             raise InputError(
-                "which recipe and which images? spcl sweep RECIPE DATA --seed 1 2 3 --set labels.eps=0.5,0.6",
+                "RECIPE or DATA is missing; expected spcl sweep RECIPE DATA --seed 1 2 3 --set labels.eps=0.5,0.6",
                 code="missing-argument",
             )
         tracker_names(self.log)

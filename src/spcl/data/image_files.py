@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 
 from spcl.data.image_endings import (
@@ -131,18 +132,32 @@ def sub_folders(folder: Path) -> list[Path]:
     return sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
 
 
-def what_is_there(folder: Path, limit: int = 6) -> str:
-    """Describe what a path holds in a few words, for an error."""
-    shown = shown_path(folder)
-    if not folder.exists():
-        parent = next((above for above in folder.parents if above.exists()), None)
-        return f"{shown} does not exist" + (f"; {what_is_there(parent, limit)}" if parent is not None else "")
-    if folder.is_file():
+def what_is_there(path: Path, limit: int = 6) -> str:
+    """Describe in a few words what a path is, for an error: the first names in a folder, or that it does not exist.
+
+    For a path that does not exist, the content of its parent folder is not listed: a similar name is given, if any.
+    """
+    shown = shown_path(path)
+    if not path.exists():
+        missing = next(place for place in (*reversed(path.parents), path) if not place.exists())
+        similar = _similar_name(missing)
+        return f"{shown_path(missing)} does not exist" + (f"; did you mean {similar}?" if similar else "")
+    if path.is_file():
         return f"{shown} is a file"
-    names = sorted(entry.name + ("/" if entry.is_dir() else "") for entry in folder.iterdir())
+    names = sorted(entry.name + ("/" if entry.is_dir() else "") for entry in path.iterdir())
     if not names:
         return f"{shown} is empty"
     return f"{shown} holds {', '.join(names[:limit])}{f' and {len(names) - limit} more' if len(names) > limit else ''}"
+
+
+def _similar_name(missing: Path) -> str | None:
+    """The path in the same folder whose name is most similar; None where no name is similar."""
+    try:
+        names = sorted(entry.name for entry in missing.parent.iterdir())
+    except OSError:
+        return None
+    near = get_close_matches(missing.name, names, n=1, cutoff=0.75)
+    return shown_path(missing.parent / near[0]) if near else None
 
 
 def require_layout(paths: Iterable[Path], name: str, tree: str) -> None:

@@ -61,7 +61,7 @@ def read_table(path: Path, options: TableOptions | None = None) -> Table:
     """
     renamed = (options or TableOptions()).renamed
     if not path.is_file():
-        raise InputError(f"there is no table {path}; {what_is_there(path.parent)}", code="no-such-file")
+        raise InputError(f"there is no table {path}: {what_is_there(path)}", code="no-such-file")
     if path.suffix.lower() == ".parquet":
         names, columns, lines, notes = _read_parquet(path)
     else:

@@ -163,7 +163,7 @@ def _choices(value: Any) -> tuple[Any, ...]:
 def _check_name(name: str, recipe: Recipe) -> None:
     """Raise an ``InputError`` for a name that is no setting; the settings of a part are checked by its kind."""
     if name in _OWN:
-        raise InputError(f"a sweep cannot set {name}: {_OWN[name]}", code="setting-does-not-apply")
+        raise InputError(f"a sweep cannot set {name}: {_OWN[name]}", code="option-does-not-apply")
     known = [known for known in flat_values(to_values(recipe)) if known not in _OWN]
     section, _, rest = name.partition(".")
     former = [".".join(old) for old in MOVED]

@@ -57,9 +57,9 @@ class ExportRequest:
             )
         if not self.encoder.checkpoint and not self.images:
             raise InputError(
-                "which encoder? Give a checkpoint first, or --encoder imagenet with --images FOLDER, whose shape "
-                "decides the size of the images",
-                code="no-encoder-given",
+                "no encoder is given; give a checkpoint first, or --encoder imagenet and --images FOLDER, whose shape "
+                "decides the size of the input",
+                code="no-encoder",
             )
         if suffix == ONNX:
             return

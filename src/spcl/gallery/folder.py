@@ -47,7 +47,7 @@ def make_folder(folder: Path, dim: int, facts: Mapping[str, Any]) -> None:
     """
     if is_gallery(folder):
         raise InputError(
-            f"there is already a gallery at {folder}: open it, or give another folder", code="gallery-exists"
+            f"there is already a gallery at {folder}: open it, or give another folder", code="already-exists"
         )
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
         raise InputError(f"a gallery needs a folder of its own, and {what_is_there(folder)}", code="folder-not-empty")
@@ -70,7 +70,7 @@ def make_folder(folder: Path, dim: int, facts: Mapping[str, Any]) -> None:
     except (OSError, RuntimeError) as error:
         if is_gallery(folder):
             raise InputError(
-                f"another program has made the gallery {folder} at the same time: open it", code="gallery-exists"
+                f"another program has made the gallery {folder} at the same time: open it", code="already-exists"
             ) from error
         raise InputError(
             f"cannot make the gallery {folder}: {getattr(error, 'strerror', None) or error}", code="cannot-write"

@@ -56,7 +56,7 @@ def check_folder(folder: Path, *, overwrite: bool) -> None:
     if not overwrite and _UNFINISHED not in summary:
         raise InputError(
             f"{folder} holds groups already; replace them with --overwrite, or give another folder (-o)",
-            code="file-exists",
+            code="already-exists",
         )
 
 

@@ -128,7 +128,7 @@ def finite_features(features: torch.Tensor) -> torch.Tensor:
         raise InputError(
             "the encoder gives features that are not finite (NaN or infinite): its weights have diverged, or values "
             "exceed what half precision holds. Take an earlier checkpoint, or --precision fp32",
-            code="features-not-finite",
+            code="not-finite",
         )
     return features
 

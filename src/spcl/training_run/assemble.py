@@ -140,7 +140,8 @@ def _check_settings(config: Recipe, session: Session, *, resume: bool) -> None:
     """Check what needs no images: the target's name, the sizes of batches, the log folder."""
     if not config.data.target:
         raise InputError(
-            "which images? Give a data set: spcl train DATA, or --source DATA --target DATA", code="missing-argument"
+            "no images are given; expected spcl train DATA, or spcl train --source DATA --target DATA",
+            code="missing-argument",
         )
     runtime = session.runtime
     runtime.together(

@@ -248,7 +248,7 @@ def use_calibration(encoder: Encoder, path: Path) -> EncoderCalibration:
             f"{remembered.holder} is of the encoder {found.fingerprint}{made}, and this one is {encoder.fingerprint} "
             f"({encoder.origin or 'of unknown origin'}): it does not hold for similarities of this encoder. Make a "
             "calibration for this encoder with spcl calibrate",
-            code="calibration-of-another-encoder",
+            code="encoder-mismatch",
         )
     encoder.facts[FACT] = found.to_dict()
     return found

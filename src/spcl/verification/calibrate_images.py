@@ -146,7 +146,7 @@ class CalibrationResult:
         if not self.checkpoint and not output:
             raise InputError(
                 "without a checkpoint a calibration is stored in a file: give the name of the file (-o)",
-                code="no-output-given",
+                code="missing-argument",
             )
         if self.checkpoint:
             store_calibration(self.checkpoint, self.calibration, arch=self.arch or None)

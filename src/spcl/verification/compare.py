@@ -70,7 +70,7 @@ def compare(
         raise InputError(
             f"the calibration was made with the encoder {known.fingerprint}, not with {encoder.fingerprint}: "
             "make one for this checkpoint with spcl calibrate",
-            code="calibration-of-another-encoder",
+            code="encoder-mismatch",
         )
     features = encoder.embed([first, second], flip=known is not None and known.flip)
     similarity = float(features[0] @ features[1])
