@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 _MOST_FITTED = 20_000
 _LEAST_GAP = 1e-6
 _RIDGE = 1e-6
+_MOST_STEPS = 200
+_LEAST_CURVATURE = 1e-12
+_SHORTEST_STEP = 1e-10
 
 
 def logarithms(similarities: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -35,21 +38,58 @@ def fit_beta_calibration(same: NDArray[np.float64], different: NDArray[np.float6
     weights = np.repeat(0.5 / count, count)
     target = np.repeat([(count[0] + 1) / (count[0] + 2), 1 / (count[1] + 2)], count)
 
-    def cost(parameters: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        log_odds = terms @ parameters
-        loss = np.logaddexp(0, log_odds) - target * log_odds
-        slope = weights * (1 / (1 + np.exp(-np.clip(log_odds, -700, 700))) - target)
-        shrinking = _RIDGE * parameters * [1, 1, 0]
-        return float(weights @ loss + 0.5 * shrinking @ parameters), terms.T @ slope + shrinking
-
-    # Imported here because it takes a second to load, and comparing two images fits nothing.
-    from scipy.optimize import minimize
-
-    found = minimize(
-        cost, np.array([1.0, 1.0, 0.0]), jac=True, method="L-BFGS-B", bounds=[(0, None), (0, None), (None, None)]
-    )
-    to_one, from_minus_one, offset = found.x.tolist()
+    to_one, from_minus_one, offset = _most_likely(terms, target, weights).tolist()
     return to_one, from_minus_one, offset
+
+
+def _most_likely(
+    terms: NDArray[np.float64], target: NDArray[np.float64], weights: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Minimise the logistic loss of ``terms @ parameters`` over parameters of which the first two are not negative.
+
+    The loss is strictly convex, so that its minimum within the bounds is the free minimum of those parameters that are
+    not zero there: each choice of them is tried. This stands here, in place of ``scipy.optimize``, because loading that
+    takes as long as the rest of ``spcl identify``.
+
+    Args:
+        terms: ``[n, 3]`` the two logarithms and ones.
+        target: ``[n]`` probability of a match.
+        weights: ``[n]`` weight of each row.
+
+    Returns:
+        ``[3]`` the parameters.
+    """
+    least, best = np.inf, np.zeros(3)
+    for free in ([0, 1, 2], [0, 2], [1, 2], [2]):
+        parameters = np.zeros(3)
+        parameters[free], loss = _free_minimum(terms[:, free], target, weights, _RIDGE * (np.array(free) < 2))
+        if (parameters[:2] >= 0).all() and loss < least:
+            least, best = loss, parameters
+    return best
+
+
+def _free_minimum(
+    terms: NDArray[np.float64], target: NDArray[np.float64], weights: NDArray[np.float64], ridge: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], float]:
+    """Minimise the logistic loss without bounds, by Newton's method with halved steps; the parameters and the loss."""
+
+    def loss_of(parameters: NDArray[np.float64]) -> float:
+        log_odds = terms @ parameters
+        return float(weights @ (np.logaddexp(0, log_odds) - target * log_odds) + 0.5 * ridge @ parameters**2)
+
+    parameters = np.zeros(terms.shape[1])
+    loss = loss_of(parameters)
+    for _ in range(_MOST_STEPS):
+        probability = 1 / (1 + np.exp(-np.clip(terms @ parameters, -700, 700)))
+        slope = terms.T @ (weights * (probability - target)) + ridge * parameters
+        curvature = (terms.T * (weights * probability * (1 - probability))) @ terms + np.diag(ridge + _LEAST_CURVATURE)
+        step = np.linalg.solve(curvature, slope)
+        while (tried := loss_of(parameters - step)) > loss and np.abs(step).max() > _SHORTEST_STEP:
+            step = step / 2
+        if tried >= loss:
+            break
+        parameters, loss = parameters - step, tried
+    return parameters, loss
 
 
 def _thinned(values: NDArray[np.float64]) -> NDArray[np.float64]:
