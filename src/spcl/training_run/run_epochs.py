@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from spcl.config import to_values
 from spcl.data.batches import Augmentation, Share
+from spcl.grouping.first_compilation import compile_label_stage
 from spcl.inference.evaluation import EvaluationResult, RankingSettings, evaluate_encoder
 from spcl.inference.query_checks import can_evaluate
 from spcl.records import cameras_of
@@ -39,6 +40,8 @@ def run_training(run: Run) -> RunState:
     metrics = [MetricsFile(run.folder / METRICS_FILE)] if run.runtime.is_main else []
     events = Emitter([*metrics, *listeners])
     run = replace(run, session=replace(run.session, report=events))
+    if not run.config.schedule.source_only:
+        compile_label_stage(events)
     if not run.resumed:
         fill_memory(run)
     schedule, state = run.config.schedule, run.state

@@ -59,10 +59,11 @@ def _most_likely(
     Returns:
         ``[3]`` the parameters.
     """
+    shrinking = np.array([_RIDGE, _RIDGE, 0.0])
     least, best = np.inf, np.zeros(3)
     for free in ([0, 1, 2], [0, 2], [1, 2], [2]):
         parameters = np.zeros(3)
-        parameters[free], loss = _free_minimum(terms[:, free], target, weights, _RIDGE * (np.array(free) < 2))
+        parameters[free], loss = _free_minimum(terms[:, free], target, weights, shrinking[free])
         if (parameters[:2] >= 0).all() and loss < least:
             least, best = loss, parameters
     return best
