@@ -4,7 +4,7 @@ python examples/test.py --dsbn -d msmt17 --resume logs/spcl_uda/market2msmt_resn
 """
 
 from spcl.cli.main import run_guarded
-from spcl.cli.official import evaluate
+from spcl.cli.official import run_test
 
 if __name__ == "__main__":
-    run_guarded(evaluate, ends_process=True)
+    run_guarded(run_test, ends_process=True)

@@ -384,7 +384,7 @@ def test_an_evaluation_with_nothing_to_work_with_is_refused(folder, capsys, flag
     assert f"{flag} is {value}; expected at least {least}" in error
     assert error.endswith("[setting-out-of-range]\n")
     with pytest.raises(InputError, match=f"{flag} {value}") as official_error:
-        official.evaluate(["--resume", "no.pth.tar", flag, value])
+        official.run_test(["--resume", "no.pth.tar", flag, value])
     assert official_error.value.code == "setting-out-of-range"
 
 

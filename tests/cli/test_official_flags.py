@@ -11,7 +11,7 @@ from math import isnan
 import pytest
 
 from spcl.cli.described_flags import described_flags
-from spcl.cli.official import Test as EvaluationFlags
+from spcl.cli.official import OfficialTest as EvaluationFlags
 from spcl.cli.official import TrainUDA, TrainUSL, parsed_flags
 from spcl.errors import InputError
 from tests.shared import PROJECT_ROOT

@@ -35,7 +35,7 @@ for command in COMMANDS:
     assert code == 0 and "usage" in text, (command, code, text)
     code, text = answered(main, command, "--no-such-flag")
     assert code == 2 and "--help" in text, (command, code, text)
-for script in (official.train_uda, official.train_usl, official.evaluate):
+for script in (official.train_uda, official.train_usl, official.run_test):
     code, text = answered(lambda words: run_guarded(lambda: script(words)), "--help")
     assert code == 0 and "usage" in text, (script, code, text)
     code, text = answered(lambda words: run_guarded(lambda: script(words)), "--no-such-flag")

@@ -12,11 +12,11 @@ import pytest
 import torch
 
 from spcl.cli.main import run_guarded
-from spcl.cli.official import evaluate, train_uda, train_usl
+from spcl.cli.official import run_test, train_uda, train_usl
 from tests.fakes import write_fake
 from tests.shared import PROJECT_ROOT
 
-SCRIPTS = {"spcl_train_uda.py": train_uda, "spcl_train_usl.py": train_usl, "test.py": evaluate}
+SCRIPTS = {"spcl_train_uda.py": train_uda, "spcl_train_usl.py": train_usl, "test.py": run_test}
 SMALL = "-a timm/test_resnet --pretrained none -b 8 --iters 2 --epochs 1 --height 32 --width 16 --k1 6 --k2 2 -j 2"
 
 UDA = [

@@ -1,6 +1,6 @@
 """The command lines of the official project's scripts, names and defaults as there.
 
-``examples/*.py`` call ``train_uda``, ``train_usl`` and ``evaluate``, which run ``spcl train`` and ``spcl evaluate``.
+``examples/*.py`` call ``train_uda``, ``train_usl`` and ``run_test``, which run ``spcl train`` and ``spcl evaluate``.
 """
 
 from __future__ import annotations
@@ -164,7 +164,7 @@ class TrainUSL(_Shared):
 
 
 @dataclass(frozen=True)
-class Test(_Official):
+class OfficialTest(_Official):
     """Test a trained checkpoint."""
 
     script: ClassVar[str] = "test.py"
@@ -246,11 +246,11 @@ def train_usl(arguments: Sequence[str] | None = None) -> None:
     run_training_command(options.to_recipe("", options.dataset), resume=options.resume)
 
 
-def evaluate(arguments: Sequence[str] | None = None) -> None:
+def run_test(arguments: Sequence[str] | None = None) -> None:
     """``examples/test.py``."""
     from spcl.cli.evaluate import run_evaluation
 
-    run_evaluation(*parsed_flags(Test, arguments).to_evaluation())
+    run_evaluation(*parsed_flags(OfficialTest, arguments).to_evaluation())
 
 
 def parsed_flags(kind: type[T], arguments: Sequence[str] | None = None) -> T:
