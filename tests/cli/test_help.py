@@ -26,7 +26,7 @@ KINDS = {f"spcl {name}": getattr(import_module(f"spcl.cli.{name}"), name.capital
 KINDS |= {
     "spcl_train_uda.py": official.TrainUDA,
     "spcl_train_usl.py": official.TrainUSL,
-    "test.py": official.Test,
+    "test.py": official.OfficialTest,
 }
 FROZEN = {
     line.partition(": ")[0]: line.partition(": ")[2].split()
