@@ -67,9 +67,8 @@ class PixelRange:
         if self.bounds is not None:
             return f"{images} of more than 8 bits: {self.bounds[0]:g} is black, {self.bounds[1]:g} white (--range)"
         return (
-            f"{images} of more than 8 bits, which use little of their range: stretched, each from its own dark to its "
-            "own bright values (where brightness matters, give --range LOW:HIGH to spcl train, or where there is no "
-            "checkpoint)"
+            f"{images} of more than 8 bits use little of their range: each is stretched from its dark to its bright "
+            "values; --range changes this (docs/data.md)"
         )
 
     def to_eight_bits(

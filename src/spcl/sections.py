@@ -15,35 +15,39 @@ class DataConfig:
     """The images, and how they are read."""
 
     source: str = ""
-    """Labelled source domain: a registered name or a path; several as a+b. Empty: from the target alone."""
+    """Labelled source domain: a registered name or a path; several as a+b. Without it: no source."""
     target: str = ""
     """Unlabelled target domain: a registered name or a path."""
     data_dir: str = "examples/data"
     """Folder that holds the registered data sets."""
     identity_from: Literal["auto", "table", "folder", "top-folder", "name"] = "auto"
-    """Identities of the source: a table's column, the folder an image lies in, or the number before _c in its name."""
+    """Identities of the source: table (a column), folder (the folder of an image), top-folder (the folder directly
+    below the given one) or name (the number before _c in the file name): docs/data.md."""
     layout: Literal["auto", "all", "dataset"] = "auto"
-    """Images of a folder: all below it, or those of a data set's splits; auto: an error where they differ by much."""
+    """Which images of a folder: all below it, or those in the folders of a data set. auto: an error if these differ by
+    more than a tenth."""
     duplicates: Literal["keep", "first"] = "keep"
     """Byte-identical copies among the training images: keep all, or only the first."""
     columns: str = ""
-    """Column names of a table that differ from the standard ones: path=file,identity=track_id."""
+    """Names of the table's columns, where they differ from the standard ones: path=file,identity=track_id."""
     time_format: str = ""
-    """Format of the times in a table, as for strptime; empty: ISO 8601, the format of EXIF, or Unix time."""
+    """Format of the times in a table, in the codes of strptime (%d.%m.%Y). Without it: ISO 8601, EXIF or Unix time."""
     height: int = 256
     """Height in pixels of the images that the network receives."""
     width: int = 128
     """Width in pixels of the images that the network receives."""
     workers: int | Literal["auto"] = "auto"
-    """Threads that decode images; auto: as many as compute (--threads); 0: decode in the main thread."""
+    """Number of threads that decode images. auto: as --threads; 0: no separate threads."""
     image_memory: float = 4.0
-    """GiB up to which the resized images of a set are kept in memory; larger sets: in a file of the cache folder."""
+    """Largest size in GiB of a set of resized images that is kept in memory; a larger set is kept in the cache
+    folder."""
     cache_dir: str = ""
-    """Folder for resized images that do not fit in memory; empty: ~/.cache/spcl; none: they are decoded each time."""
+    """Folder for resized images that do not fit in memory. none: decode each time. Without it: ~/.cache/spcl."""
     check: Literal["sample", "all"] = "sample"
-    """The images that are opened before the first step: a sample, or all."""
+    """Which images are opened before the first step, to find broken ones: a sample, or all."""
     range: str = "auto"
-    """Values that are black and white in images of more than 8 bits: auto, full, or LOW:HIGH."""
+    """Grey images of more than 8 bits. auto: stretch those that use little of their range; full: the range of the file;
+    LOW:HIGH: the values that become black and white, for example 0:4095."""
     on_broken: Literal["error", "skip"] = "error"
     """What to do with an image that cannot be read: stop, or name it and leave it out."""
 
@@ -60,23 +64,24 @@ class NetworkConfig:
     """The encoder."""
 
     arch: str = "resnet50"
-    """resnet18/34/50/101/152, resnet_ibn50a, resnet_ibn101a, or timm/NAME."""
+    """The network: resnet18/34/50/101/152, resnet_ibn50a, resnet_ibn101a, or timm/NAME."""
     pretrained: str = "auto"
-    """auto: ImageNet weights, found or downloaded; none: random weights; otherwise a file."""
+    """The first weights. auto: ImageNet weights, found or downloaded; none: random; or a file."""
     from_checkpoint: str = ""
-    """Start from the whole encoder of this checkpoint, which then sets arch, features, pooling and size."""
+    """Start from the encoder of this checkpoint, which also sets --arch, --features, --pooling, --height and
+    --width."""
     from_domain: Literal["auto", "target", "source"] = "auto"
-    """Domain of that checkpoint whose batch norm the target starts from; auto: the target, or the only domain."""
+    """With --from-checkpoint: the domain whose batch norm the target starts from. auto: target, or the only domain."""
     features: int = 0
-    """Length of an embedding layer before the neck; 0: none."""
+    """Length of an embedding layer before the last batch norm; 0: none."""
     dropout: float = 0.0
-    """Dropout on the normalised feature in training."""
+    """Dropout rate of the feature in training, 0 to below 1."""
     pooling: Literal["avg", "gem"] = "avg"
     """Average pooling, or generalised-mean pooling with a learnt exponent."""
     last_stride: Literal[0, 1, 2] = 0
     """Stride of the last stage; 0: 1 for ResNets as in the paper, the network's own for timm."""
     batch_norm_group: int = 16
-    """Images over which batch norm takes its statistics in training; 0: the domain's whole part of the batch."""
+    """Number of images over which batch norm computes its statistics in training; 0: all of a domain in the batch."""
 
     def __post_init__(self) -> None:
         require(bool(self.arch), "arch", self.arch, "the name of a network")
@@ -97,7 +102,7 @@ class ScheduleConfig:
     iters: int = 400
     """Number of steps in an epoch."""
     eval_step: int = 10
-    """Epochs between evaluations; the last epoch is always evaluated."""
+    """Number of epochs between evaluations; the last epoch is always evaluated."""
     accumulate: int = 1
     """Number of parts in which a batch is encoded if it is too large for the device; the result is the same."""
     source_only: bool = False
@@ -118,13 +123,13 @@ class RunConfig:
     seed: int = 1
     """Seed of all random draws; the same command gives the same numbers on the same machine."""
     device: str = "auto"
-    """auto, cpu, cuda, cuda:N or mps."""
+    """Device of the network: auto, cpu, cuda, cuda:N or mps."""
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     """Precision of the network; the loss and the memory are always float32."""
     compile: bool = False
     """Compile the network (torch.compile): minutes at the start, faster steps on a GPU."""
     checkpoint_iters: int = 0
-    """Steps between two saves inside an epoch; 0: at the end of each epoch only."""
+    """Number of steps between two saves inside an epoch; 0: save only at the end of each epoch."""
 
     def __post_init__(self) -> None:
         require(bool(self.logs_dir), "logs_dir", self.logs_dir, "a folder")

@@ -220,7 +220,13 @@ def test_the_command(tmp_path, crops, capsys, monkeypatch):
     written(used_encoder("target"), tmp_path / "c.pth.tar")
     main(["adapt", "c.pth.tar", "crops", *SMALL_WORDS])
     printed = capsys.readouterr().out
-    for part in ("training takes about", "On 24 same crops", "before", "kept: ", "runs/adapted/adapted.pth.tar"):
+    for part in (
+        "training takes about",
+        "Measured on 24 training crops",
+        "before",
+        "kept: ",
+        "runs/adapted/adapted.pth.tar",
+    ):
         assert part in printed
     main(["adapt", "c.pth.tar", "crops", *SMALL_WORDS, "--resume", "--json"])
     again = json.loads(capsys.readouterr().out)
@@ -253,4 +259,4 @@ def test_nothing_clusters_is_said(tmp_path, capsys, monkeypatch):
         draw(tmp_path / "crops" / f"{number}.png", number)
     written(used_encoder("target"), tmp_path / "c.pth.tar")
     main(["adapt", "c.pth.tar", "crops", *SMALL_WORDS, "--eps", "0.05"])
-    assert "nothing clusters: the encoder had nothing to learn from" in capsys.readouterr().out
+    assert "no clusters: the encoder had nothing to learn from" in capsys.readouterr().out

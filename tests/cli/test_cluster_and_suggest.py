@@ -39,7 +39,7 @@ def test_groups_of_a_folder(crops, capsys):
     printed = capsys.readouterr().out
     assert "4 groups of 24 images; the largest has 6; 0 images are in no group" in printed
     assert "1 image(s) could not be read and are left out: out/broken.csv" in printed
-    assert "tall, as persons are" in printed
+    assert "tall crops" in printed
     rows = table(crops / "out/groups.csv")
     assert list(rows[0]) == ["path", "group", "confidence"]
     assert [row["path"] for row in rows] == sorted(row["path"] for row in rows)

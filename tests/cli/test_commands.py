@@ -172,7 +172,7 @@ def test_a_run_is_never_overwritten(folder, capsys):
         ["train", "market1501", *SMALL, "--logs-dir", "a"], capsys
     )
     main(["train", "market1501", *SMALL, "--logs-dir", "a", "--resume"])
-    assert "this run is finished: 2 epochs" in capsys.readouterr().out
+    assert "this run has finished its 2 epochs" in capsys.readouterr().out
     assert (folder / "a/checkpoint.pth.tar").stat().st_mtime_ns == before
     (folder / "file").write_text("")
     assert "is a file" in refused(["train", "market1501", *SMALL, "--logs-dir", "file"], capsys)

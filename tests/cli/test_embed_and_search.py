@@ -349,7 +349,7 @@ def test_what_a_new_source_does_not_say_stays(folder, capsys):
     main([*words, "crops"])
     printed = " ".join(capsys.readouterr().out.split())
     # Cameras are in the names of the files: they replace the table's.
-    assert "does not say stays as it was: identity of 10, time of 10, lane of 10" in printed
+    assert "does not have are kept: identity of 10, time of 10, lane of 10" in printed
     gallery = Gallery.open("g", load_encoder("0.pth.tar"))
     assert (len(gallery), gallery.count("identity is not null"), gallery.count("lane is not null")) == (20, 10, 10)
     assert gallery.count("camera = 'north gate'") == 0

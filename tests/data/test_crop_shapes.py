@@ -27,8 +27,8 @@ def images(folder: Path, size: tuple[int, int], count: int = 5, **save) -> list[
         ((60, 180), "person", (256, 128), "tall"),
         ((30, 70), "person", (128, 64), "tall"),
         ((300, 150), "vehicle", (224, 224), "wide"),
-        ((200, 200), "vehicle", (224, 224), "about square"),
-        ((60, 60), "vehicle", (112, 112), "about square"),
+        ((200, 200), "vehicle", (224, 224), "square"),
+        ((60, 60), "vehicle", (112, 112), "square"),
     ],
 )
 def test_presets_by_shape(tmp_path, size, recipe, seen, word):

@@ -238,11 +238,11 @@ def test_folders_of_cameras_are_no_identities(tmp_path, folders):
         dataset = load_dataset(tmp_path, labelled=labelled)
         assert {record.identity for record in dataset.train} == {None}
         assert {record.camera for record in dataset.train} == {0, 1}
-        assert any("are cameras, not identities" in note for note in dataset.notes)
+        assert any("are read as cameras" in note for note in dataset.notes)
     assert set(images_of(tmp_path).columns["camera"]) in ({"1", "2"}, {"3", "10"})
     asked = load_dataset(tmp_path, labelled=True, options=SourceOptions(identity_from="folder"))
     assert {record.identity for record in asked.train} == {0, 1}
-    assert any("named like cameras and are taken as identities" in note for note in asked.notes)
+    assert any("named like cameras and are read as identities" in note for note in asked.notes)
     asked_of_table = images_of(tmp_path, SourceOptions(identity_from="folder"))
     assert sorted(set(asked_of_table.columns["identity"])) == sorted(folders)
     assert any("named like cameras" in note for note in asked_of_table.notes)
@@ -258,7 +258,7 @@ def test_identities_that_are_asked_for_are_found_or_missed_aloud(tmp_path):
     with input_error("no-identities", "holiday.jpg"):
         images_of(draw(tmp_path / "holiday.jpg", 1), by_name)
     by_folder = images_of(tmp_path / "crops", SourceOptions(identity_from="folder"))
-    assert "all 3 images lie in one folder and are one identity, 'crops'" in by_folder.notes
+    assert "all 3 images lie in one folder and have one identity, 'crops'" in by_folder.notes
     with input_error("no-identities", "is a folder"):
         images_of(tmp_path / "crops", SourceOptions(identity_from="table"))
     (tmp_path / "t.csv").write_text("path\ncrops/0001_c1_0.jpg\n")
@@ -349,7 +349,7 @@ def test_the_error_of_camera_folders_explains_missing_identities(tmp_path):
         for who in (1, 2):
             draw(tmp_path / "source" / f"cam{camera}" / f"person{who}.jpg", who)
     dataset = load_dataset(tmp_path / "source", labelled=True)
-    with pytest.raises(InputError, match=r"a source must be labelled.*the folders cam1, cam2 are cameras"):
+    with pytest.raises(InputError, match=r"a source must be labelled.*the folders cam1, cam2 are read as cameras"):
         check_training_sets(dataset, dataset)
 
 

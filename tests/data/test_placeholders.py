@@ -73,7 +73,7 @@ def test_placeholders_are_counted_as_they_are_written():
 def test_an_identity_with_far_more_images_than_the_rest():
     herd = [f"cow{number % 6}" for number in range(24)]
     (note,) = note_of_a_dominant_identity([*herd, *["sans nom"] * 36, None])
-    assert "'sans nom' has 36 images" in note and "95% of all pairs" in note and "leave those cells empty" in note
+    assert "'sans nom' has 36 images" in note and "leave those cells empty" in note
     assert note_of_a_dominant_identity({**Counter(herd), "sans nom": 36}) == (note,)
     assert note_of_a_dominant_identity([f"cow{number % 5}" for number in range(20)] + ["wer?"] * 12)
     assert note_of_a_dominant_identity([str(number % 1000) for number in range(4000)] + ["wer?"] * 36)

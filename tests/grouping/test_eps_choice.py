@@ -109,7 +109,7 @@ def test_nothing_clusters_says_so():
     noise /= np.linalg.norm(noise, axis=1, keepdims=True)
     found = suggest(noise, eps=0.05)
     assert (found.eps, found.k1) == (0.05, 30)
-    assert found.reasons[0] == "k1 = 30, k2 = 6: nothing clusters, so that nothing speaks for another"
+    assert found.reasons[0] == "k1 = 30, k2 = 6: no image clusters, so that k1 cannot be chosen"
     assert found.reasons[1].startswith("eps = 0.05 gives no clusters")
     found = suggest(noise, min_samples=25, k1=5)
     assert found.eps == 0.6

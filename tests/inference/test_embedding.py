@@ -90,5 +90,5 @@ def test_the_range_of_pixels_belongs_to_the_encoder(tmp_path):
         np.testing.assert_allclose(found.features, encoder.embed(paths), atol=1e-5)
         assert found.num_stretched == (0 if text == "full" else 3)
     assert len(told) == 2
-    assert "3 images of more than 8 bits, which use little of their range" in told[0]
+    assert "3 images of more than 8 bits use little of their range" in told[0]
     assert "3 images of more than 8 bits: 0 is black, 4095 white" in told[1]

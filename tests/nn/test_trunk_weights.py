@@ -167,8 +167,11 @@ NOT_WEIGHTS = {
     "keras.h5": (b"\x89HDF\r\n" + bytes(40), "an HDF5 file"),
     "archive.pth": (bytes(257) + b"ustar" + bytes(300), "a tar archive"),
     "noise.pth": (bytes(range(200, 256)), "not written by torch.save"),
-    "zeros.pth": (bytes(4096), "not written by torch.save; is it whole"),
-    "pickled.pkl": (pickle.dumps({"model": {"conv1.weight": np.ones(3)}}, 4), "another program pickled it"),
+    "zeros.pth": (bytes(4096), "not written by torch.save; get the file again"),
+    "pickled.pkl": (
+        pickle.dumps({"model": {"conv1.weight": np.ones(3)}}, 4),
+        "not written by torch.save, or is damaged",
+    ),
     "packed.zip": (zipped("a.pth", "b/c.txt"), r"a zip archive of a\.pth, b/c\.txt: unpack it"),
     "arrays.npz": (zipped("conv1.weight.npy"), r"a file of NumPy arrays.*torch\.save"),
 }
@@ -189,7 +192,7 @@ def test_a_truncated_file_is_reported(tmp_path, kind):
     path = tmp_path / f"w.{kind}"
     (save_file if kind == "safetensors" else torch.save)({"a": torch.ones(500)}, path)
     path.write_bytes(path.read_bytes()[:1200])
-    with pytest.raises(InputError, match=r"cut short|is it whole"):
+    with pytest.raises(InputError, match=r"cut short|is it whole|get the file again"):
         find_weights("resnet18", str(path))
 
 

@@ -131,10 +131,10 @@ def test_metrics_are_rewritten_whole(tmp_path):
     ("numbers", "word"),
     [
         ((0, 0, 100), "no clusters"),
-        ((1, 100, 100), "everything fell into one cluster"),
+        ((1, 100, 100), "one cluster has 100 of 100 images"),
         ((3, 80, 100), "clusters are merging"),
         ((12, 20, 100), None),
-        ((1, 8, 10), "everything fell into one cluster (8 of 10 images)"),
+        ((1, 8, 10), "one cluster has 8 of 10 images"),
         ((1, 4, 10), None),
         ((2, 6, 10), None),
         ((0, 0, 0), None),
@@ -148,9 +148,9 @@ def test_warnings_in_words(numbers, word):
 @pytest.mark.parametrize(
     ("epochs", "words"),
     [
-        ([(1, 10)], "of 1 epochs, 1 of one cluster. Last: everything fell into one cluster (10 of 10 images)"),
-        ([(0, 0), (1, 9), (3, 4)], "of 3 epochs, 1 without a cluster and 1 of one cluster"),
-        ([(0, 0), (0, 0)], "of 2 epochs, 2 without a cluster. Last: no clusters"),
+        ([(1, 10)], "of 1 epochs 1 with a single cluster; last: one cluster has 10 of 10 images"),
+        ([(0, 0), (1, 9), (3, 4)], "of 3 epochs 1 without a cluster and 1 with a single cluster"),
+        ([(0, 0), (0, 0)], "of 2 epochs 2 without a cluster; last: no clusters"),
         ([(0, 0), (3, 4), (3, 4)], None),
         ([(1, 4)], None),
         ([], None),

@@ -50,8 +50,8 @@ class Crops:
 
     def words(self) -> str:
         """Give the numbers of crops as a sentence."""
-        others = f"{len(self.rated)} others, held back" if self.are_held_back else "the same ones: too few to hold back"
-        return f"{len(self.trained)} crops are trained on; both encoders are rated on {others}"
+        others = f"{len(self.rated)} other crops" if self.are_held_back else "the same crops, because there are few"
+        return f"training on {len(self.trained)} crops; both encoders are measured on {others}"
 
 
 def name_of(images: str | Path | Sequence[str | Path]) -> str:

@@ -36,11 +36,11 @@ class AdaptationSettings:
     batch_size: int = 32
     """Number of images in a step."""
     eps: float | Literal["auto"] = 0.6
-    """Clustering: largest distance of two neighbours; auto: eps, k1 and k2 are suggested from the crops."""
+    """Largest distance of two neighbours in a cluster, 0 to 1; auto: eps, k1 and k2 are suggested from the crops."""
     k1: int = 20
-    """Clustering: neighbours in the k-reciprocal encoding."""
+    """Number of neighbours that are compared: about the number of images of an object."""
     k2: int = 6
-    """Clustering: neighbours in the local query expansion."""
+    """Number of neighbours that are averaged."""
     evaluate: str = ""
     """Labelled data to measure both encoders on: a registered name or a path. It does not affect the verdict."""
     data_dir: str = "examples/data"
@@ -54,11 +54,11 @@ class AdaptationSettings:
     seed: int = 1
     """Seed of all random draws."""
     device: str = "auto"
-    """Device: auto, cpu, cuda, cuda:N or mps."""
+    """Device of the network: auto, cpu, cuda, cuda:N or mps."""
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     """Floating-point precision of the network."""
     workers: int | Literal["auto"] = "auto"
-    """Threads that decode images; auto: as many as compute (--threads); 0: decode in the main thread."""
+    """Number of threads that decode images. auto: as --threads; 0: no separate threads."""
 
     def source(self) -> SourceOptions:
         """Give the options by which the crops and the labelled data are read."""

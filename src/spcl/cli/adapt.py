@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Adapt(ComputingOptions):
-    """Adapt an encoder to your own crops without labels; keeps the old one where the new is worse.
+    """Adapt an encoder to your own crops without labels; if the new encoder is worse, the old one is kept.
 
-    The checkpoint is never changed: adapted.pth.tar in the log folder is the better of the two, and says which.
+    The checkpoint is never changed: adapted.pth.tar in the log folder is the better of the two encoders.
     """
 
     usage: ClassVar[str] = "CHECKPOINT IMAGES [options]"
@@ -38,7 +38,7 @@ class Adapt(ComputingOptions):
     checkpoint: tyro.conf.Positional[str]
     """The encoder to start from: a checkpoint of ours or of the official scripts."""
     images: tyro.conf.Positional[str]
-    """The crops: a folder and all below it, a table, a registered name. Identities are never read."""
+    """The crops: a folder with all below it, a table or a registered name. Identities are never read."""
     settings: Annotated[AdaptationSettings, tyro.conf.arg(name="")] = field(default_factory=AdaptationSettings)
     resume: bool = False
     """Continue the adaptation in the log folder."""
@@ -82,8 +82,8 @@ def _show(outcome: Adaptation, report: ConsoleReporter) -> None:
 
     from spcl.adaptation.result import REPORT_FILE
 
-    where = "held-back" if outcome.held_back else "same"
-    table = Table(title=f"On {outcome.num_rated} {where} crops, without labels")
+    where = "held-back" if outcome.held_back else "training"
+    table = Table(title=f"Measured on {outcome.num_rated} {where} crops, without labels")
     for column in ("", "before", "after"):
         table.add_column(column, justify="right" if column else "left")
     for row in _rows(outcome.before, outcome.after):
@@ -97,8 +97,8 @@ def _show(outcome: Adaptation, report: ConsoleReporter) -> None:
     console.print(table)
     if outcome.num_clusters == 0:
         report.warn(
-            "nothing clusters: the encoder had nothing to learn from. Images of one object may lie too far apart for "
-            "it: raise --eps, or start from a checkpoint that is nearer to these images"
+            "no clusters: the encoder had nothing to learn from; raise --eps, or start from another checkpoint "
+            "(docs/adapt.md)"
         )
     report.say(outcome.verdict.words)
     kept = "the new encoder" if outcome.verdict.keeps_new else "the old encoder, unchanged"

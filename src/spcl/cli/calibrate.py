@@ -21,10 +21,10 @@ from spcl.verification.calibrate_images import CalibrationRequest, CalibrationRe
 
 @dataclass(frozen=True)
 class Calibrate(FeatureOptions):
-    """Find out what similarities mean for images like yours, and store it in the checkpoint or in a file.
+    """Measure which similarity means "the same object" on images like yours; the checkpoint or a file keeps the result.
 
-    spcl compare and spcl identify then give probabilities and verdicts. Take images that the encoder was not trained
-    on: training images of one object are more alike than others will be. Without --labels no identity is read.
+    spcl compare and spcl identify then give probabilities and verdicts. Use images that the encoder was not trained on:
+    training images of one object are more similar than new ones. Identities are read only with --labels.
     """
 
     usage: ClassVar[str] = "[CHECKPOINT] IMAGES [options]"
@@ -33,22 +33,22 @@ class Calibrate(FeatureOptions):
     other_words: ClassVar[tuple[str, ...]] = ("images",)
 
     checkpoint: CheckpointWord = ""
-    """The encoder; its file is rewritten with the calibration in it. Without one: ImageNet weights, and -o."""
+    """The encoder; the calibration is added to its file. Without one: ImageNet weights; then -o is required."""
     images: tyro.conf.Positional[str] = ""
     """A folder with all below it, a table of paths (CSV, Parquet) or a registered data set."""
     labels: bool = False
     """Use the identities of the images: a folder per identity, a column identity, a data set's layout."""
     identity_from: IdentityFrom = "auto"
-    """With --labels, where identities are read: a table's column, the folder an image lies in, or the number before _c
-    in its name."""
+    """With --labels, where identities are read: table (a column), folder (the folder of an image), top-folder (the
+    folder directly below the given one) or name (the number before _c in the file name): docs/data.md."""
     false_match_rate: float = 0.01
-    """Share of pairs of different objects that may be taken for one, for the threshold that is printed."""
+    """Share of pairs of different objects that may reach the printed threshold, above 0 and below 1."""
     output: Annotated[str, tyro.conf.arg(aliases=["-o"])] = ""
-    """Write the calibration to this JSON file, too; without a checkpoint, to it alone."""
+    """Also write the calibration to this JSON file."""
     seed: int = 0
     """Seed of the pairs that are drawn."""
     json: bool = False
-    """Print the figures as JSON, as fractions."""
+    """Print the figures as JSON, as fractions of 1."""
 
     def check(self) -> None:
         """Check the shared options, then the rate, the seed, the place of the file."""
@@ -99,6 +99,7 @@ def main(arguments: Sequence[str]) -> None:
 def print_calibration(result: CalibrationResult, report: Reporter) -> None:
     """Print the threshold, a table of rarer rates, and how far they hold on other objects."""
     from spcl.verification.rate_spread import factor_in_words, rounded_up
+    from spcl.verification.thresholds import Limit
 
     figures, found = result.to_dict(), result.calibration
     calibration = found.calibration
@@ -111,33 +112,34 @@ def print_calibration(result: CalibrationResult, report: Reporter) -> None:
         report.say(f"note: {note}")
     rate, threshold = result.false_match_rate, figures["threshold"]
     report.say(
-        f"Two images count as one object from a similarity of {threshold:.3f} on: {percent(rate)} of the pairs of "
-        f"different objects are expected to reach it, and {percent(calibration.threshold(rate).true_match_rate)} of "
-        f"the pairs of one object. Below {figures['different_below']:.3f} they count as different; what lies between "
-        "is unsure."
+        f"threshold {threshold:.3f}: {percent(rate)} of the pairs of different objects are expected to reach it, and "
+        f"{percent(calibration.threshold(rate).true_match_rate)} of the pairs of one object"
+    )
+    report.say(
+        f"same object: similarity {threshold:.3f} or more; different: below {figures['different_below']:.3f}; unsure: "
+        "between"
     )
     report.say("false-match rate   threshold   pairs of one object above it   on other objects within a factor of")
-    warnings: dict[str, str] = {}
+    warnings: dict[Limit, str] = {}
     for row in figures["thresholds"]:
         # One warning of each kind is enough: the column shows the others.
-        warnings = calibration.warnings(row["false_match_rate"]) | warnings
         mark = " *" if row["warning"] else ""
         rates = percent(row["false_match_rate"]), percent(row["true_match_rate"])
+        limits = calibration.warnings(row["false_match_rate"])
+        warnings = {code: f"{rates[0]}: {text}" for code, text in limits.items()} | warnings
         others = "-" if row["factor_on_others"] is None else factor_in_words(row["factor_on_others"])
         report.say(f"{rates[0]:>16}   {row['similarity']:>9.3f}   {rates[1]:<28}   {others}{mark}")
     least = figures["least_rate_kept"]
     report.say(
-        "On other objects no false-match rate is sure within a factor of two: calibrate on more of them."
+        "on other objects no false-match rate is within a factor of two: calibrate on more objects (docs/compare.md)"
         if least is None
-        else f"On other objects false-match rates from {percent(rounded_up(least))} on are kept within a factor of two."
+        else f"on other objects false-match rates from {percent(rounded_up(least))} on are within a factor of two "
+        "(docs/compare.md)"
     )
     for warning in warnings.values():
         report.say(f"  * {warning}")
     if found.origin == "no labels":
-        report.say(
-            "Made without labels: where clusters are wrong, so are these rates. --labels, on images with identities, "
-            "makes sure."
-        )
+        report.say("calibrated without labels: wrong clusters make these rates wrong; --labels is more reliable")
 
 
 def percent(share: float | None) -> str:

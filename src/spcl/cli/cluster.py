@@ -33,17 +33,18 @@ class Cluster(GroupingOptions):
     out: Annotated[str, tyro.conf.arg(aliases=["-o"])]
     """Folder of the results."""
     eps: float | Auto = "auto"
-    """Largest distance of two neighbours in a group, 0 to 1. Smaller: more and purer groups. auto: from the images."""
+    """Largest distance of two neighbours in a group, 0 to 1; a smaller value gives more and purer groups. auto: chosen
+    from the images."""
     k1: int | Auto = "auto"
-    """Neighbours that are compared, about the number of images of an object. auto: from the images."""
+    """Number of neighbours that are compared: about the number of images of an object. auto: chosen from the images."""
     k2: int | Auto = "auto"
-    """Neighbours that are averaged. auto: follows from k1."""
+    """Number of neighbours that are averaged. auto: 0.3 k1, at most 6."""
     min_size: int = 0
     """Leave out images whose shorter side has fewer pixels; 0: none."""
     folders: Literal["none", "link", "copy"] = "none"
     """Make a folder for each group, with links to the images or with copies."""
     overwrite: bool = False
-    """Replace groups that the folder holds."""
+    """Replace earlier groups in the folder."""
     json: bool = False
     """Print the summary as JSON."""
 
@@ -108,7 +109,7 @@ def print_grouping(result: GroupingResult, out: Path, report: Reporter) -> None:
     if copies or small:
         report.say(f"{len(copies)} copies and {len(small)} far smaller images: {out / ODD}")
     if gone := result.not_copied:
-        report.warn(f"{len(gone)} image(s) have gone since they were read and are in no folder; the first: {gone[0]}")
+        report.warn(f"{len(gone)} image(s) no longer exist and are in no folder; the first: {gone[0]}")
     report.say(f"table: {out / TABLE}, summary: {out / SUMMARY}")
     report.say(f"picture: {out / PICTURE}")
     if result.not_copied is not None:

@@ -41,17 +41,17 @@ class Compare(EncoderOptions):
     )
 
     checkpoint: CheckpointWord = ""
-    """The encoder, for example model_best.pth.tar. Without one: the calibration's, else ImageNet weights."""
+    """The encoder, for example model_best.pth.tar. Without one: the encoder of --calibration, or ImageNet weights."""
     first: tyro.conf.Positional[str] = ""
-    """An image."""
+    """The first image."""
     second: tyro.conf.Positional[str] = ""
-    """Another image."""
+    """The second image."""
     false_match_rate: float = 0.01
-    """Share of pairs of different objects that may be called the same object."""
+    """Share of pairs of different objects that may be called the same object, above 0 and below 1."""
     calibration: str = ""
-    """A file that spcl calibrate -o wrote. It replaces the calibration in the checkpoint."""
+    """A file of spcl calibrate -o, used instead of the calibration in the checkpoint."""
     device: str = "auto"
-    """Where the network runs: auto, cpu, cuda, cuda:N or mps."""
+    """Device of the network: auto, cpu, cuda, cuda:N or mps."""
     json: bool = False
     """Print the answer as JSON."""
 
@@ -94,10 +94,10 @@ def print_comparison(found: Comparison, report: Reporter, *, has_checkpoint: boo
     """Print similarity, probability and verdict, or how to make the calibration that they need."""
     report.say(f"similarity   {found.similarity:.3f}")
     if found.verdict is not None and found.probability is not None and found.threshold is not None:
-        report.say(f"probability  {found.probability:.3f} that both show one object, if that is as likely as not")
+        report.say(f"probability  {found.probability:.3f} that both show one object, if half of all compared pairs do")
         report.say(f"verdict      {_WORDS[found.verdict]}")
         report.say(
-            f"             (one object from {found.threshold:.3f} on: false-match rate {found.false_match_rate:g}, "
+            f"             (threshold {found.threshold:.3f}: false-match rate {found.false_match_rate:g}, "
             f"calibrated {'with' if found.origin == 'labels' else 'without'} labels)"
         )
     if found.warning is not None:
@@ -105,6 +105,6 @@ def print_comparison(found: Comparison, report: Reporter, *, has_checkpoint: boo
     if found.verdict is None:
         words = "CHECKPOINT IMAGES" if has_checkpoint else "IMAGES -o calibration.json"
         report.say(
-            f"What that means is not known for this encoder yet: spcl calibrate {words} finds it out, from images like "
-            "these that it was not trained on."
+            f"no verdict: this encoder is not calibrated. Run spcl calibrate {words}, with images like these that it "
+            "was not trained on"
         )

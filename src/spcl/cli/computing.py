@@ -27,4 +27,5 @@ class ComputingOptions(CommandOptions):
     """What every command that computes takes."""
 
     threads: int | Literal["auto"] = "auto"
-    """Threads that compute. auto: OMP_NUM_THREADS, else the cores that this process may use, which is also the most."""
+    """Number of threads that compute. auto: OMP_NUM_THREADS, or else all cores of this process, which is the
+    maximum."""

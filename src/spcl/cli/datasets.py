@@ -14,7 +14,7 @@ from spcl.data.registered_datasets import DatasetStatus, KnownDatasets, describe
 
 @dataclass(frozen=True)
 class Datasets(CommandOptions):
-    """List the registered data sets: where each is looked for, what was found, counts against the published ones."""
+    """List the registered data sets: the folder of each, the images that were found, and the published counts."""
 
     usage: ClassVar[str] = "[options]"
     example: ClassVar[str] = "spcl datasets --data-dir examples/data"
@@ -39,8 +39,8 @@ def print_datasets(found: KnownDatasets) -> None:
     """Print where each data set was looked for and its counts, and how other data is given."""
     for status in found:
         print("\n".join(_lines(status)))
-    print("\nAny other data is given by its path: Market-1501 layout, a folder per identity, a flat folder of crops,")
-    print("or a CSV / Parquet manifest (path, identity, camera, split). docs/data.md says more.")
+    print("\nGive other data by its path: Market-1501 layout, a folder per identity, a folder of images, or a")
+    print("table (CSV or Parquet) with the columns path, identity, camera, split: docs/data.md")
 
 
 def _lines(status: DatasetStatus) -> list[str]:

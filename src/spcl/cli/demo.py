@@ -21,7 +21,7 @@ from spcl.reporting.console import ConsoleReporter, duration
 
 @dataclass(frozen=True)
 class Demo(ComputingOptions):
-    """The main job on built-in data: adapt an encoder from a labelled studio to a street without labels.
+    """Run the main task on built-in images: adapt an encoder from a labelled studio to a street without labels.
 
     Writes summary.json, the picture ranked.png and the runs themselves. A demo that was stopped continues.
     """

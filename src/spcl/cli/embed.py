@@ -23,8 +23,8 @@ from spcl.reporting.console import ConsoleReporter, Reporter, SilentReporter
 class Embed(FeatureOptions):
     """Turn images into features (unit vectors) with an encoder: into a file, a gallery to search in, or both.
 
-    Images that cannot be read are named and left out. A gallery is made where there is none. Images that it holds
-    already are replaced; what is known of them stays where the new source does not say anything else.
+    Images that cannot be read are named and left out. If the gallery does not exist, it is made. Images that are in it
+    already get new features; their identity, camera and time are kept if IMAGES has no new values.
     """
 
     usage: ClassVar[str] = "[CHECKPOINT] IMAGES [-o FILE] [--gallery FOLDER] [options]"
@@ -33,20 +33,22 @@ class Embed(FeatureOptions):
     other_words: ClassVar[tuple[str, ...]] = ("images",)
 
     checkpoint: CheckpointWord = ""
-    """The encoder, for example model_best.pth.tar. Without one: the gallery's, else ImageNet weights."""
+    """The encoder, for example model_best.pth.tar. Without one: the encoder of the gallery, or ImageNet weights."""
     images: tyro.conf.Positional[str] = ""
     """An image, a folder with all below it, a table of paths (CSV, Parquet) or a registered data set."""
     output: Annotated[str, tyro.conf.arg(aliases=["-o"])] = ""
-    """Write the features to this file. .parquet: path, what is known of the image, vector; .npy: the matrix alone, with
-    the paths in a second file."""
+    """Write the features to this file. .parquet: path, identity, camera, time and vector; .npy: the matrix, with the
+    paths in a second file."""
     gallery: str = ""
     """Folder of a gallery to add the images to."""
     key: Literal["path", "content"] | None = None
-    """What counts as one image in a new gallery. path: one file, whatever links lead to it; content: equal bytes."""
+    """Which files are one image in a new gallery. path (default): a file and the links to it; content: files of equal
+    bytes."""
     identity_from: IdentityFrom = "auto"
-    """Where identities are read: a table's column, the folder an image lies in, or the number before _c in its name."""
+    """Where identities are read: table (a column), folder (the folder of an image), top-folder (the folder directly
+    below the given one) or name (the number before _c in the file name): docs/data.md."""
     overwrite: bool = False
-    """Replace a features file that exists."""
+    """With -o: replace a features file that exists."""
     json: bool = False
     """Print what was done as JSON."""
 
@@ -97,4 +99,4 @@ def print_embedding(embedded: EmbeddingResult, report: Reporter) -> None:
         )
         if gallery.kept:
             kept = ", ".join(f"{name} of {count}" for name, count in gallery.kept.items())
-            report.say(f"of the replaced images, what the new source does not say stays as it was: {kept}")
+            report.say(f"values of replaced images that the new source does not have are kept: {kept}")

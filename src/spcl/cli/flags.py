@@ -23,7 +23,8 @@ class _Memory(HybridMemorySettings):
     """The hybrid memory."""
 
     placement: Annotated[Literal["auto", "replicated", "sharded"], tyro.conf.arg(name="memory")] = "auto"
-    """The hybrid memory of several processes: whole on each, or a part on each; auto: by its size."""
+    """The hybrid memory with several processes: all rows in each (replicated) or a part in each (sharded). auto: by
+    size."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class _Loss(ContrastiveSettings):
     """The unified contrastive loss."""
 
     weight: tyro.conf.Suppress[float] = 1.0
-    """Of this term in the sum of all terms; in a recipe only."""
+    """Weight of this term in the sum of all terms; in a recipe only."""
 
 
 @dataclass(frozen=True)

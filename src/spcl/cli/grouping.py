@@ -15,7 +15,7 @@ class GroupingOptions(EncodingOptions):
     """Which encoder looks at a folder of crops, and the least that counts as a group."""
 
     min_samples: int = 4
-    """Smallest size of a group, about: neighbours, itself included, that make an image the core of a group."""
+    """About the smallest number of images in a group (DBSCAN: neighbours of a core sample, itself included)."""
 
     def check(self) -> None:
         """Check the shared options, then the least number of images."""

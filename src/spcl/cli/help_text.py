@@ -136,7 +136,7 @@ def value_of(flag: Flag) -> str:
     if not flag.spellings and flag.name in _POSITIONALS:
         name = _POSITIONALS[flag.name]
     else:
-        name = "|".join(_called(each, flag.name) for each in flag.types)
+        name = "|".join(dict.fromkeys(_called(each, flag.name) for each in flag.types))
     return f"{name} ..." if flag.is_many else name
 
 

@@ -16,19 +16,19 @@ from spcl.reporting.console import Reporter
 
 @dataclass(frozen=True)
 class Identify(QueryOptions):
-    """Give images the name of an identity in a gallery, or "unknown" where none is similar enough.
+    """Give each image the name of an identity in a gallery, or "unknown" if no identity is similar enough.
 
-    The gallery is one that spcl embed --gallery made of images with identities, or a table of images with a column
-    identity. How similar is enough follows from the gallery itself; with fewer than twenty identities, from the
-    calibration (spcl calibrate) in the checkpoint or in a file.
+    The gallery is a folder that spcl embed --gallery made of images with identities, or a table with a column identity.
+    The threshold is computed from the gallery; with fewer than twenty identities, from the calibration (spcl calibrate)
+    in the checkpoint or in a file.
     """
 
     example: ClassVar[str] = "spcl identify gallery new/*.jpg -o names.csv"
 
     false_match_rate: float = 0.01
-    """Share of images of strangers (identities not enrolled) that may be given an identity."""
+    """Share of images of strangers (identities not in the gallery) that may get a name, above 0 and below 1."""
     calibration: str = ""
-    """A file that spcl calibrate -o wrote. It replaces the calibration in the checkpoint."""
+    """A file of spcl calibrate -o, used instead of the calibration in the checkpoint."""
 
     def check(self) -> None:
         """Check the shared options, then the rate."""
@@ -79,7 +79,7 @@ def print_identification(identified: IdentificationResult, report: Reporter) -> 
     threshold = identified.threshold
     where = "the gallery's own images" if identified.basis == "gallery" else "the checkpoint's calibration"
     report.say(
-        f"{identified.num_identities} identities; named from a similarity of {threshold.similarity:.3f} on "
+        f"{identified.num_identities} identities; an image gets a name from similarity {threshold.similarity:.3f} on "
         f"(false-match rate {threshold.false_match_rate:g}, from {where})"
     )
     if threshold.warning is not None:

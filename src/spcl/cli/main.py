@@ -30,16 +30,16 @@ GROUPS: dict[str, dict[str, str]] = {
     },
     "use an encoder": {
         "embed": "compute features of images, into a file or a gallery",
-        "search": "find the images of a gallery that are most similar to others",
-        "identify": "name the identity in an image, from those in a gallery, or answer unknown",
+        "search": "find the images of a gallery that are most similar to a query",
+        "identify": "give an image the name of an identity in a gallery, or answer unknown",
         "compare": "decide whether two images show one object",
-        "calibrate": "find out what similarities mean for images like yours",
+        "calibrate": "measure which similarity means the same object, on images like yours",
         "export": "write an encoder for other programs: ONNX, or weights for timm and torch",
     },
     "look at your images": {
         "cluster": "group the images of a folder by the object they show",
         "suggest": "suggest settings that fit a folder of crops, with the reasons",
-        "datasets": "list the registered data sets, and where each is looked for",
+        "datasets": "list the registered data sets, and the folder of each",
     },
     "run and compare experiments": {
         "evaluate": "measure mAP and top-k of a checkpoint on a data set",
@@ -253,7 +253,14 @@ def _fail(message: str, code: str) -> None:
 
 
 def _overview() -> str:
-    lines = ["usage: spcl COMMAND ...", "", "Re-identification without identity labels.", ""]
+    lines = [
+        "usage: spcl COMMAND ...",
+        "",
+        "Find the same object again in images of several cameras, without identity labels.",
+        "",
+    ]
     for title, commands in GROUPS.items():
         lines += [f"{title}:", *(f"  {name:<10} {text}" for name, text in commands.items()), ""]
-    return "\n".join([*lines, "spcl COMMAND --help explains a command; spcl --version prints the version."])
+    lines += ["Begin with: spcl cluster crops -o groups"]
+    lines += ["spcl COMMAND --help explains a command; docs/glossary.md explains the words."]
+    return "\n".join([*lines, "spcl --version prints the version."])

@@ -26,17 +26,18 @@ class EncodingOptions(EncoderOptions):
     data_dir: str = DATA_DIR
     """Folder that holds the registered data sets."""
     columns: str = ""
-    """Columns of a table that have other names than ours: path=file,identity=track_id."""
+    """Names of the table's columns, where they differ from the standard ones: path=file,identity=track_id."""
     time_format: str = ""
-    """How a table's times are written, in the codes of strptime (%d.%m.%Y). Without it: ISO 8601, EXIF or Unix time."""
+    """Format of the times in a table, in the codes of strptime (%d.%m.%Y). Without it: ISO 8601, EXIF or Unix time."""
     layout: Layout = "auto"
-    """Images of a folder: all below it, or those of a data set's splits. auto: an error where these differ by much."""
+    """Which images of a folder: all below it, or those in the folders of a data set. auto: an error if these differ by
+    more than a tenth."""
     duplicates: Duplicates = "keep"
     """Byte-identical copies: keep all, or only the first."""
     workers: int | Literal["auto"] = "auto"
-    """Threads that decode images. auto: as many as compute (--threads); 0: the thread that computes decodes."""
+    """Number of threads that decode images. auto: as --threads; 0: no separate threads."""
     device: str = "auto"
-    """Where the network runs: auto, cpu, cuda, cuda:N or mps."""
+    """Device of the network: auto, cpu, cuda, cuda:N or mps."""
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     """Floating-point precision of the network."""
 
@@ -74,7 +75,8 @@ class FeatureOptions(EncodingOptions):
     """As ``EncodingOptions``, for features that are compared with others: all of them are made in one way."""
 
     flip: bool = False
-    """Average the features of each image and its mirror image. Use it for all features that are compared."""
+    """Average the features of each image and its mirror image. Use it for all features that are compared, or for
+    none."""
 
 
 _DATA_AND_PLACES = frozenset(

@@ -31,25 +31,26 @@ class QueryOptions(FeatureOptions):
     usage: ClassVar[str] = "[CHECKPOINT] GALLERY QUERY ... [options]"
 
     checkpoint: CheckpointWord = ""
-    """The encoder that the gallery was made with. Without one: the encoder that the gallery names; for images, ImageNet
+    """The encoder of the gallery. Without it: the encoder that the gallery names; for a folder of images, ImageNet
     weights."""
     gallery: tyro.conf.Positional[str] = ""
     """A gallery or a features file of spcl embed, or images: a folder with all below it, a table, a registered name."""
     query: tyro.conf.Positional[tuple[str, ...]] = ()
-    """The images that are asked about: one, several, or a folder."""
+    """The images to search for or to name: one, several, or a folder."""
     identity_from: IdentityFrom = "auto"
-    """Identities of a gallery of images: a table's column, the folder of an image, or the number before _c."""
+    """Identities of a gallery of images: table (a column), folder (the folder of an image), top-folder (the folder
+    directly below the given one) or name (the number before _c in the file name): docs/data.md."""
     where: str = ""
     """Use only images of the gallery that pass this filter: "camera != 3", "time >= '2026-01-01 08:00'"."""
     json: bool = False
-    """Print the answers as JSON."""
+    """Print the result as JSON."""
 
     output: Annotated[str, tyro.conf.arg(aliases=["-o"])] = ""
-    """Also write the answers to a table, .csv or .parquet: one row each, with absolute paths."""
+    """Also write the result to a table, .csv or .parquet. Paths in it are absolute."""
     excel: bool = False
-    """Write the CSV for a spreadsheet: with a byte-order mark, and ' before text that would be taken for a formula."""
+    """With -o FILE.csv: write it for a spreadsheet, with a byte-order mark and with ' before text like a formula."""
     overwrite: bool = False
-    """Replace a table that exists."""
+    """With -o: replace a table that exists."""
 
     def check(self) -> None:
         """Check the shared options, then the place of the table."""

@@ -19,9 +19,9 @@ from spcl.experiments.table import check_ending, runs
 
 @dataclass(frozen=True)
 class Runs(ComputingOptions):
-    """Mean and standard deviation over seeds of what finished runs have reached, in their last and their best epoch.
+    """Compare finished runs in a table: mean and standard deviation of mAP and top-1, for the last and the best epoch.
 
-    Runs of one row differ in their seed alone.
+    Each row of the table is a group of runs that differ only in their seed.
     """
 
     usage: ClassVar[str] = "FOLDER ... [options]"

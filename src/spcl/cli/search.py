@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Search(QueryOptions):
-    """Find the images of a gallery that are most similar to others; the query's own file is not listed.
+    """Find the images of a gallery that are most similar to a query; the file of the query is not listed.
 
-    The gallery is a folder that spcl embed --gallery made, a features file (Parquet) of spcl embed, or images of any
-    kind, which are embedded first.
+    The gallery is a folder that spcl embed --gallery made, a features file (Parquet) of spcl embed, or a folder or
+    table of images, which are embedded first.
     """
 
     example: ClassVar[str] = "spcl search gallery query.jpg --top 20 --save-picture ranked.png"
@@ -36,11 +36,11 @@ class Search(QueryOptions):
     camera_not: tuple[str, ...] = ()
     """Leave out the images of these cameras, named as in your table or in the file names (_c3 is 3)."""
     exact: bool = False
-    """Compare with every image, even where the gallery has an index."""
+    """Compare every image, even if the gallery has an index (exact, but slower)."""
     rerank: bool = False
     """Re-rank the 100 most similar images of each query (4 x top, if that is more) by their k-reciprocal neighbours."""
     save_picture: str = ""
-    """Draw the queries and what was found into this PNG file."""
+    """Draw the queries and the images that were found into this PNG file."""
 
     def check(self) -> None:
         """Check the shared options, then the number of images, and the place of the picture."""

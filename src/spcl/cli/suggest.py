@@ -19,10 +19,10 @@ from spcl.reporting.console import ConsoleReporter, Reporter, SilentReporter
 
 @dataclass(frozen=True)
 class Suggest(GroupingOptions):
-    """Suggest eps, k1 and k2 for a folder of crops from one feature pass, and a recipe from their shape.
+    """Suggest eps, k1, k2 and a recipe that fit a folder of crops, and print the command that trains with them.
 
-    No labels are read. What the encoder sees decides: after a training, or with another checkpoint, other settings may
-    fit; spcl train --eps auto suggests them for itself at its start.
+    No labels are read. The suggestion depends on the encoder: with another checkpoint, other settings can fit. spcl
+    train --eps auto makes its own suggestion at the start of the training.
     """
 
     usage: ClassVar[str] = "IMAGES [options]"
@@ -31,7 +31,7 @@ class Suggest(GroupingOptions):
     images: tyro.conf.Positional[str]
     """A folder with all below it, a table of paths (CSV, Parquet) or a registered data set."""
     picture: str = ""
-    """Draw the curves behind the suggestion into this PNG file."""
+    """Draw the curves from which the settings are chosen into this PNG file."""
     json: bool = False
     """Print the result as JSON, with the curve of the suggested k1."""
 
@@ -79,4 +79,4 @@ def print_settings(found: SuggestedSettings, report: Reporter) -> None:
         report.say(f"to train with it:\n  {found.command}")
     if found.training_note:
         report.warn(found.training_note)
-    report.say("without a GPU, start with --recipe quick in its place")
+    report.say("without a GPU, use --recipe quick instead")

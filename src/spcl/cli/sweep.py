@@ -23,7 +23,10 @@ from spcl.tracking.trackers import tracker_names
 
 @dataclass(frozen=True)
 class Sweep(ComputingOptions):
-    """Train once for every combination of settings and seeds; the same command again goes on where it was stopped."""
+    """Train one run for each combination of settings and seeds, and compare the runs in a table.
+
+    A sweep that was stopped continues with the same command.
+    """
 
     usage: ClassVar[str] = "RECIPE DATA [--seed N ...] [--set NAME=VALUE,... ...] [options]"
     example: ClassVar[str] = "spcl sweep spcl market1501 --seed 1 2 3 --set labels.eps=0.5,0.6"
@@ -41,7 +44,7 @@ class Sweep(ComputingOptions):
     logs_dir: str = "runs/sweep"
     """Folder of the runs, one folder for each, and of table.csv, table.md and table.tex."""
     devices: tuple[str, ...] = ()
-    """Devices, each of which trains one run at a time: cuda:0 cuda:1. Without it: one run after the other."""
+    """Devices for parallel runs, one run on each at a time: cuda:0 cuda:1. Without it: one run after the other."""
     log: Annotated[str, tyro.conf.arg(aliases=["--trackers"])] = ""
     """Send figures and pictures to experiment trackers: tensorboard, mlflow, wandb, trackio; several as a,b."""
     json: bool = False
@@ -126,4 +129,4 @@ def _print(result: SweepResult, options: Sweep) -> None:
         f"mean ± standard deviation over runs; tables: {', '.join(str(result.folder / name) for name in TABLE_NAMES)}"
     )
     if result.table.is_rated:
-        print("the best epoch was chosen on the test set: the last is the honest figure")
+        print("the best epoch was chosen on the test set: report the last")

@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 class Train(ComputingOptions):
     """Train an encoder without identity labels of the target.
 
-    spcl train DATA learns from unlabelled images alone; spcl train --source DATA --target DATA has a labelled source
-    beside them. DATA is a registered name (spcl datasets lists them) or a path: Market-1501 layout, a folder per
-    identity, a flat folder of crops, or a CSV / Parquet manifest.
+    spcl train DATA learns from unlabelled images alone; spcl train --source DATA --target DATA also learns from a
+    labelled source of other objects. DATA is a registered name (spcl datasets lists them) or a path: a folder of images
+    with its subfolders, a folder per identity, the layout of Market-1501, or a table (CSV or Parquet).
     """
 
     usage: ClassVar[str] = "[DATA] [options]"
@@ -41,8 +41,8 @@ class Train(ComputingOptions):
     data: tyro.conf.Positional[str] = ""
     """The unlabelled images: a registered name or a path. The same as --target."""
     recipe: str = "spcl"
-    """Recipe to start from: spcl (the paper), person, vehicle, quick (for a CPU), or a TOML file. Its values are the
-    defaults below."""
+    """Recipe to start from: spcl (the paper), person, vehicle, quick (for a CPU), another one of docs/cli.md, or a TOML
+    file. Its values are the defaults below."""
     config: str = ""
     """A TOML file of settings that replace those of the recipe. Flags replace both."""
     resume: bool = False
@@ -118,7 +118,7 @@ def print_training(result: TrainingResult, report: Reporter) -> None:
         report.say(f"best epoch: {result.folder / BEST_FILE} (epoch {result.best.epoch})")
         report.say(
             f"target mAP: last {100 * rated[-1]:.1f}%, best {100 * max(rated):.1f}% "
-            "(the best was chosen on the test set: the last is the honest figure)"
+            "(the best epoch was chosen on the test set: report the last)"
         )
 
 

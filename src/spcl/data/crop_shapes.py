@@ -59,21 +59,21 @@ def crop_shape(records: Sequence[Record], *, sample: int = _SAMPLE, seed: int = 
             0,
             "person",
             (256, 128),
-            "the size of no image could be read: this is the size that the paper uses for persons",
+            "no image size could be read, so this is the paper's size for persons",
         )
     height, width = (int(np.median([size[side] for size in sizes])) for side in (0, 1))
     ratio = float(np.median([size[0] / size[1] for size in sizes]))
-    seen = f"the crops are {height} x {width} (median height x width of {len(sizes)} images)"
+    seen = f"crops (median height x width of {len(sizes)} images: {height} x {width}) are resized to"
     if ratio >= _TALL_FROM:
         size = (256, 128) if height > 160 else (128, 64)
-        kind = "tall, as persons are"
+        kind = "tall"
     else:
         size = (224, 224) if max(height, width) > 140 else (112, 112)
-        kind = "wide, as vehicles are" if ratio < 0.8 else "about square"
+        kind = "wide" if ratio < 0.8 else "square"
     recipe = "person" if ratio >= _TALL_FROM else "vehicle"
     small = size in ((128, 64), (112, 112))
-    also = "; enlarging such small crops to the recipe's own size gains nothing" if small else ""
-    return CropShape(height, width, recipe, size, f"{seen}, {kind}: images of {size[0]} x {size[1]}{also}")
+    also = ", because a larger size does not help for small crops" if small else ""
+    return CropShape(height, width, recipe, size, f"{kind} {seen} {size[0]} x {size[1]}{also}")
 
 
 def _upright_size(record: Record) -> tuple[int, int] | None:

@@ -84,9 +84,9 @@ def check_unused(folder: Path, unused: list[Path], num_found: int, reading: str,
         return
     num_used = num_found - len(unused)
     raise InputError(
-        f"{shown_path(folder)}: {num_found} images lie below it, and {reading} hold {num_used} of them, but not, for "
-        f"example, {min(unused).relative_to(folder)}. Choose: --layout dataset takes these {num_used}; --layout all "
-        f"takes all {num_found}, without splits",
+        f"{shown_path(folder)}: only {num_used} of {num_found} images are in {reading}, not for example "
+        f"{min(unused).relative_to(folder)}. Give --layout dataset (takes these {num_used}) or --layout all "
+        "(docs/data.md)",
         code="ambiguous-folder",
     )
 

@@ -126,10 +126,10 @@ def _as_asked(folder: Path, files: list[Path], identity_from: str) -> NamedImage
             code="no-identities",
         )
     if len(distinct) == 1:
-        note = f"all {len(files)} images lie in one folder and are one identity, {distinct[0]!r}"
+        note = f"all {len(files)} images lie in one folder and have one identity, {distinct[0]!r}"
         return NamedImages(files, names, [], (note,))
     if are_camera_folders(distinct):
-        note = f"the folders {some(distinct)} are named like cameras and are taken as identities, as asked for"
+        note = f"the folders {some(distinct)} are named like cameras and are read as identities (--identity-from)"
         return NamedImages(files, names, [], (note,))
     return NamedImages(files, names, [], (note_of_known(names),) if None in names else ())
 
@@ -147,13 +147,11 @@ def _folder_per_identity(
     shown = shown_path(folder)
     unused = sorted(set(files).difference(one_down))
     if options.layout == "auto" and len(unused) > MOST_UNUSED * len(files):
-        these = f"--layout dataset takes these {len(one_down)}; " if one_down else ""
+        these = f"--layout dataset (takes these {len(one_down)}), " if one_down else ""
         raise InputError(
-            f"{shown}: {len(files)} images lie below it, and a folder per identity takes {len(one_down)} of them, "
-            f"those directly in its folders, but not, for example, {unused[0].relative_to(folder)}. Choose: {these}"
-            f"--identity-from folder takes all {len(files)}, each with the name of the folder it lies in; "
-            "--identity-from top-folder takes all below the folders of identities, at any depth; a table (path, "
-            "identity) gives the identity of each image",
+            f"{shown}: only {len(one_down)} of {len(files)} images are in a folder per identity, not for example "
+            f"{unused[0].relative_to(folder)}. Give {these}--identity-from folder, --identity-from top-folder or a "
+            "table (docs/data.md)",
             code="ambiguous-folder",
         )
     if not one_down:
@@ -162,22 +160,21 @@ def _folder_per_identity(
     folders = sorted({path.parent.name for path in one_down})
     if are_camera_folders(folders):
         note = (
-            f"the folders {some(folders)} are cameras, not identities: no identity is known "
-            "(--identity-from folder takes them as identities)"
+            f"the folders {some(folders)} are read as cameras, so no identity is known; --identity-from folder reads "
+            "them as identities"
         )
         return NamedImages(one_down, [None] * len(one_down), unused, (note,))
     if several := _several_in_one_folder(one_down):
         place, numbers = several
         readings = (
-            f"{shown}: the folders {some(folders)} would be identities, and the file names in {place} "
-            f"begin with several: {some(numbers)}"
+            f"{shown}: the folders {some(folders)} look like identities, but the names in {place} have several: "
+            f"{some(numbers)}"
         )
         if labelled:
             raise InputError(
-                f"{readings}. Choose: --identity-from folder takes the folders; --identity-from name takes the "
-                "numbers, one number being one identity in all folders; where each folder is a separate data set, "
-                f"give them one by one: --source {shown_path(folder / folders[0])} "
-                f"--source {shown_path(folder / folders[-1])}",
+                f"{readings}. Give --identity-from folder or --identity-from name; for separate data sets "
+                f"--source {shown_path(folder / folders[0])} --source {shown_path(folder / folders[-1])} "
+                "(docs/data.md)",
                 code="ambiguous-folder",
             )
         return NamedImages(files, [None] * len(files), [], (f"{readings}: no identity is known",))

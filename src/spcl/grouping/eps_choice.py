@@ -156,16 +156,13 @@ def _reason_of_k1(chosen: EpsCurve, larger: EpsCurve, num: int, *, is_given: boo
         return f"k1 = {chosen.k1}, k2 = {chosen.k2}: given"
     start = f"k1 = {chosen.k1}, k2 = {chosen.k2}: "
     if not chosen.images_per_cluster:
-        return start + "nothing clusters, so that nothing speaks for another"
-    of = f"half of the clustered images are in clusters of {chosen.images_per_cluster:.0f} or more images"
+        return start + "no image clusters, so that k1 cannot be chosen"
+    median = f"the median clustered image is in a cluster of {chosen.images_per_cluster:.0f} images"
     if larger is not chosen:
-        return start + (
-            f"{of}; with k1 = {larger.k1} it is {larger.images_per_cluster:.0f}, fewer than the neighbours looked at, "
-            "so that some would be of other objects"
-        )
+        return start + f"{median}; with k1 = {larger.k1} of {larger.images_per_cluster:.0f} images, too few for that k1"
     if chosen.k1 < PAPER_K1:
-        return start + f"{of}, and {num} images are too few for a larger k1"
-    return start + f"{of}, so that as many neighbours can be of one object"
+        return start + f"{median}; {num} images are too few for a larger k1"
+    return start + f"{median}, enough for this k1"
 
 
 def _reasons_of_eps(chosen: EpsCurve, *, is_given: bool) -> tuple[str, ...]:
@@ -176,23 +173,19 @@ def _reasons_of_eps(chosen: EpsCurve, *, is_given: bool) -> tuple[str, ...]:
     )
     if not chosen.num_clusters[at]:
         what = f"eps = {eps[at]:g} gives no" if is_given else f"no eps from {eps[0]:g} to {eps[-1]:g} gives"
-        return (
-            f"{what} clusters: every image shows another object, or these features do not see "
-            "what is common to images of one object",
-        )
+        return (f"{what} clusters: each image shows a different object, or the encoder does not fit these images",)
     if is_given:
         return (f"eps = {eps[at]:g}: given; {found}",)
     # Values this near to the best count as equally good.
     good = np.flatnonzero(chosen.coherence >= chosen.coherence[at] - 0.02)
-    others = f" ({eps[good[0]]:g} to {eps[good[-1]]:g} is about as good)" if len(good) > 1 else ""
+    others = f" ({eps[good[0]]:g} to {eps[good[-1]]:g} are almost as good)" if len(good) > 1 else ""
     sentences = [
-        f"eps = {eps[at]:g}: of {len(eps)} values, the one where most near neighbours share a cluster for the size "
-        f"of the clusters{others}; {found}",
+        f"eps = {eps[at]:g}: the most coherent clusters of {len(eps)} values{others}; {found}",
     ]
     if chosen.largest_share[at] > 0.5:
         sentences.append(
-            "more than half of the images fall into one cluster at any good eps: they show one object, or these "
-            "features do not separate the objects"
+            "one cluster has more than half of the images: they show one object, or the encoder does not separate the "
+            "objects"
         )
         return tuple(sentences)
     merging = np.flatnonzero(chosen.largest_share[at:] > 0.5)

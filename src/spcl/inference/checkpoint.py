@@ -194,10 +194,8 @@ def _require_official(
     if weights.dictionaries:
         names = list(next(iter(weights.dictionaries.values())))
         raise InputError(
-            f"{path} holds weights of a network ({some_names(names)}) without the settings of an encoder, which "
-            "checkpoints of spcl and of the official scripts have: give it to --pretrained, with --arch "
-            f"{known_arch(weights) or arch or 'NAME of its network'} "
-            "(in Python: imagenet_encoder(arch, pretrained=FILE))",
+            f"{path} holds weights ({some_names(names)}), but no settings of an encoder: give it to --pretrained, with "
+            f"--arch {known_arch(weights) or arch or 'NAME'} (docs/checkpoints.md)",
             code="not-a-checkpoint",
         )
 

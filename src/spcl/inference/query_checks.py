@@ -23,7 +23,7 @@ def check_queries(dataset: ReIDDataset, protocol: str) -> int:
     if not can_evaluate(dataset):
         raise InputError(
             f"{dataset.name} cannot be evaluated: it has {len(dataset.query)} queries and {len(dataset.gallery)} "
-            "gallery images; both are needed (a manifest's split column, or query and gallery folders)",
+            "gallery images; both are needed (column split of a table, or query and gallery folders)",
             code="no-queries",
         )
     query, gallery = identities_of(dataset.query), identities_of(dataset.gallery)

@@ -85,8 +85,8 @@ def read_weights_file(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
         is_timm = str(facts["encoder"]["arch"]).startswith("timm/")
     except (KeyError, ValueError, TypeError) as error:
         raise InputError(
-            f"{path} holds weights of a network without the settings of an encoder: its header has no entry "
-            f"{_FACTS!r}, which spcl export writes. Give it to --pretrained, with --arch NAME of its network",
+            f"{path} holds weights, but no settings of an encoder (entry {_FACTS!r}): give it to --pretrained, with "
+            "--arch NAME (docs/checkpoints.md)",
             code="not-a-checkpoint",
         ) from error
     state = {_spcl_name(name, is_timm): value for name, value in tensors.items()}

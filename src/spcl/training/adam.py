@@ -17,11 +17,11 @@ class AdamSettings:
     """The optimiser and its schedule."""
 
     lr: float = 0.00035
-    """Adam's learning rate; 0: the weights stay as they are, a check of everything else."""
+    """Learning rate of Adam; 0: the weights do not change, as a test of everything else."""
     weight_decay: float = 5e-4
-    """Adam's weight decay."""
+    """Weight decay of Adam."""
     step_size: int = 20
-    """Epochs after which the learning rate falls to a tenth."""
+    """Number of epochs after which the learning rate is divided by 10."""
 
     def __post_init__(self) -> None:
         require(0 <= self.lr < inf, "lr", self.lr, "a finite number, 0 or more")

@@ -58,7 +58,7 @@ class AverageLinkageSettings:
     same_camera_share: float = 0.25
     """Share of the neighbours that are from the image's own camera, where they are balanced."""
     search: Literal["auto", "torch", "faiss", "approximate"] = "auto"
-    """Of the neighbours: torch and faiss compare every pair; approximate those of near regions; auto goes by size."""
+    """Search of neighbours: torch and faiss compare every pair, approximate those of near regions; auto: by size."""
 
     def __post_init__(self) -> None:
         require(self.k1 == "auto" or self.k1 >= 2, "k1", self.k1, "auto, or at least 2")
@@ -158,26 +158,23 @@ class AverageLinkageLabeller:
         return self.chosen or {}
 
     def advice(self, labels: PseudoLabels) -> str | None:
-        """What is wrong with an epoch's clusters and which setting to change; None when nothing is."""
+        """Describe a fault of the clusters of an epoch and what to change; None: there is none."""
         num, largest = len(labels.labels), int(labels.cluster_sizes.max(initial=0))
         if not num or (labels.num_clusters > 1 and 2 * largest <= max(40, num)):
             return None
         if labels.num_clusters == 0:
-            return (
-                f"no clusters: each of the {num} images is a class of its own. Images of one object are not near "
-                "enough to each other: start from better weights, or check the crops"
-            )
+            return f"no clusters in {num} images: start from better weights, or check the crops (docs/adapt.md)"
         return (
-            f"clusters are merging: the largest holds {largest} of {num} images. Set labels.threshold below "
-            f"{(self.chosen or {}).get('threshold')}, or start from better weights"
+            f"clusters are merging: the largest has {largest} of {num} images; set labels.threshold below "
+            f"{(self.chosen or {}).get('threshold')}, or start from better weights (docs/adapt.md)"
         )
 
     def advice_at_end(self, history: Sequence[EpochReport], num_images: int) -> str | None:
-        """What is wrong with the labels of the whole run; None when most epochs had something to learn."""
+        """Describe a fault of the labels of a run; None: most epochs had at least two clusters."""
         without = sum(epoch.num_clusters < 2 for epoch in history)
         if not num_images or not history or 2 * without < len(history):
             return None
-        return f"this run learnt next to nothing: {without} of {len(history)} epochs had fewer than two clusters"
+        return f"the run learnt almost nothing: {without} of {len(history)} epochs had fewer than two clusters"
 
     def state_dict(self) -> dict[str, Any]:
         """The ratings so far."""

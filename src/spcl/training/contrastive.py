@@ -19,7 +19,7 @@ class ContrastiveSettings:
     """The unified contrastive loss."""
 
     temperature: float = 0.05
-    """Divides the similarities in the loss."""
+    """Number by which the similarities in the loss are divided."""
     weight: float = 1.0
     """Weight of this term in the sum of all terms."""
 

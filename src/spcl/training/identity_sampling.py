@@ -16,7 +16,7 @@ class IdentitySamplerSettings:
     """The choice of the images of a batch."""
 
     num_instances: int = 4
-    """Images of an identity or a cluster in a batch; 0: images are drawn at random."""
+    """Number of images of an identity or a cluster in a batch; 0: images are drawn at random."""
 
     def __post_init__(self) -> None:
         require(self.num_instances >= 0, "num_instances", self.num_instances, "at least 1, or 0 for random images")

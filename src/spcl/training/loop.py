@@ -211,9 +211,8 @@ def _require_finite(state: RunState, parts: TrainingParts) -> None:
     if report.loss is not None and np.isfinite(report.loss) and bool(finite.all()):
         return
     error = InputError(
-        f"in epoch {report.epoch} the loss or the weights (statistics of batch norm included) are NaN or "
-        "infinite; earlier saved files are kept. Start again with --precision fp32 or a smaller --lr, in another "
-        "--logs-dir (--from-checkpoint takes the last good weights)",
+        f"in epoch {report.epoch} the loss or the weights are NaN or infinite. Start again in another --logs-dir, with "
+        "--precision fp32 or a smaller --lr (docs/adapt.md)",
         code="not-finite",
     )
     error.is_shared = True

@@ -29,17 +29,18 @@ class SelfPacedLabelSettings:
     """Pseudo labels."""
 
     k1: int = 30
-    """Neighbours in the k-reciprocal encoding, the image itself included."""
+    """Number of neighbours in the k-reciprocal encoding, the image itself included."""
     k2: int = 6
-    """Neighbours in the local query expansion."""
+    """Number of neighbours in the local query expansion."""
     eps: float | Literal["auto"] = 0.6
-    """DBSCAN: largest distance of two neighbours; auto: eps, k1 and k2 are suggested by the first epoch's features."""
+    """DBSCAN: largest distance of two neighbours, 0 to 1; auto: eps, k1 and k2 are chosen from the first features."""
     eps_gap: float = 0.02
     """Difference between eps and the eps of the tight and of the loose clustering."""
     min_samples: int = 4
-    """DBSCAN: neighbours, itself included, that make a core sample."""
+    """DBSCAN: number of neighbours of a core sample, itself included."""
     search: Literal["auto", "torch", "faiss", "approximate"] = "auto"
-    """Search of neighbours: torch and faiss compare every pair, approximate those of near regions; auto: by size."""
+    """Neighbour search: torch and faiss compare every pair, approximate only near regions; auto: by the number of
+    images."""
 
     def __post_init__(self) -> None:
         require(self.k1 >= 1, "k1", self.k1, "at least 1")
@@ -166,20 +167,20 @@ def cluster_warning(num_clusters: int, largest: int, num_images: int, eps: float
         return None
     if num_clusters == 0:
         return (
-            f"no clusters: each of the {num_images} images is a class of its own. Images of one object are not near "
-            f"enough to each other: raise --eps (now {eps:g}), start from better weights, or check the crops"
+            f"no clusters in {num_images} images: raise --eps (now {eps:g}), start from better weights, or check the "
+            "crops (docs/adapt.md)"
         )
     if num_clusters == 1 and 2 * largest > num_images:
         # This holds for any number of images: with one class the loss is 0 for every encoder.
         return (
-            f"everything fell into one cluster ({largest} of {num_images} images), which teaches nothing: "
-            f"lower --eps (now {eps:g}), or --k1 to about the images of one object; do the images show several objects?"
+            f"one cluster has {largest} of {num_images} images, and there is no other: lower --eps (now {eps:g}) or "
+            "--k1 (docs/adapt.md)"
         )
     if 2 * largest <= max(40, num_images):
         return None
     return (
-        f"clusters are merging: the largest holds {largest} of {num_images} images. "
-        f"Lower --eps (now {eps:g}) or --k1, or start from better weights"
+        f"clusters are merging: the largest has {largest} of {num_images} images; lower --eps (now {eps:g}) or --k1, "
+        "or start from better weights (docs/adapt.md)"
     )
 
 
@@ -197,7 +198,11 @@ def run_warning(history: Sequence[EpochReport], num_images: int, eps: float) -> 
     merged = sum(epoch.num_clusters == 1 and 2 * epoch.largest_cluster > num_images for epoch in history)
     if 2 * (without + merged) < len(history):
         return None
-    kinds = [f"{count} {what}" for count, what in ((without, "without a cluster"), (merged, "of one cluster")) if count]
+    kinds = [
+        f"{count} {what}"
+        for count, what in ((without, "without a cluster"), (merged, "with a single cluster"))
+        if count
+    ]
     worst = history[-1] if history[-1].num_clusters < 2 else next(epoch for epoch in history if epoch.num_clusters < 2)
     advice = cluster_warning(worst.num_clusters, worst.largest_cluster, num_images, eps)
-    return f"this run learnt next to nothing: of {len(history)} epochs, {' and '.join(kinds)}. Last: {advice}"
+    return f"the run learnt almost nothing: of {len(history)} epochs {' and '.join(kinds)}; last: {advice}"

@@ -188,7 +188,7 @@ def _note_of_unknown_cameras(dataset: ReIDDataset) -> list[str]:
     unknown = sum(record.camera is None for record in dataset.train)
     if not unknown:
         return []
-    return [f"{unknown} of {len(dataset.train)} training images have no camera: the sampler draws freely among them"]
+    return [f"{unknown} of {len(dataset.train)} training images have no camera: batches are drawn without cameras"]
 
 
 def _describe(run: Run, weights: str) -> None:
@@ -206,7 +206,7 @@ def _describe(run: Run, weights: str) -> None:
     used = f" ({run.parts.encoder.used_weights})" if run.parts.encoder.used_weights else ""
     report.say(f"network: {run.config.network.arch}, weights: {weights}{used}; device: {run.runtime.device}")
     if not can_evaluate(run.target):
-        report.say("the target has no queries and gallery: it is trained on and not evaluated")
+        report.say("the target has no query and gallery images: this run is not evaluated")
     if run.resumed:
         report.say(
             f"continuing after epoch {run.state.epoch}, step {run.state.iteration} of {run.config.schedule.iters}"

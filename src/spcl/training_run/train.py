@@ -126,7 +126,7 @@ def train_recipe(recipe: Recipe, report: Reporter, *, resume: bool = False) -> T
     with session.runtime.own_draws(), stops_in_order(Path(recipe.run.logs_dir), report):
         run = prepare(recipe, session, resume=resume)
         if run.state.epoch >= recipe.schedule.epochs:
-            report.say(f"this run is finished: {run.state.epoch} epochs; ask for more with --epochs")
+            report.say(f"this run has finished its {run.state.epoch} epochs; a larger --epochs continues it")
         state = run_training(run)
     return TrainingResult(
         encoder=Encoder(run.encoder, run.encoder.domains[-1], {"config": to_values(recipe)}),

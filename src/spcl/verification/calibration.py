@@ -23,7 +23,6 @@ from spcl.verification.rate_spread import (
     KEPT_FACTOR,
     SPREAD_RATES,
     factor_in_words,
-    rounded_up,
     spread_at,
     spreads_over_objects,
 )
@@ -196,40 +195,31 @@ class Calibration:
         return self._differs_little(false_match_rate) and is_shown and not self._is_rare_for_clusters(false_match_rate)
 
     def warnings(self, rate: float) -> dict[Limit, str]:
-        """Give the limits of the threshold at a false-match rate: a sentence for each code."""
+        """Give the limits of the threshold at a false-match rate: a short sentence for each code."""
         found: dict[Limit, str] = {}
         if self.different.is_extrapolated(self.careful_rate(rate)):
             found["extrapolated"] = (
-                f"{self.different.num_scores} similarities of different objects are too few to show a false-match rate "
-                f"of {rate:.3g}: the threshold is extrapolated from the largest of them"
+                f"the threshold is extrapolated from {self.different.num_scores} pairs of different objects"
             )
         if self.same.is_extrapolated(rate):
             found["few-same-pairs"] = (
-                f"{self.same.num_scores} pairs of one object are too few to show which similarity all but {rate:.3g} "
-                "of them reach: where images count as different is extrapolated"
+                f"the limit for different objects is extrapolated from {self.same.num_scores} pairs of one object"
             )
         factor = self.factor(rate)
         if factor is not None and not self._differs_little(rate):
-            least = self.least_rate()
             count = "" if self.num_objects is None else f" ({self.num_objects})"
-            known_from = "no rate is estimated within a factor of 2"
-            if least is not None:
-                known_from = f"from {rounded_up(least):g} on it is within a factor of 2"
             found["few-objects"] = (
-                f"the threshold comes from few objects{count}, or some look very much alike: on others the false-match "
-                f"rate can well be {factor_in_words(factor)} times the {rate:.3g} asked for ({known_from})"
+                f"few or similar objects{count}: on others the rate can be {factor_in_words(factor)} times as high"
             )
         if self._is_rare_for_clusters(rate):
             found["no-labels"] = (
-                f"made without labels: a false-match rate below {SURE_WITHOUT_LABELS:g} may be twice as high as asked "
-                "for if similar objects share clusters, or far lower if an object has several; calibrate with labels "
-                "to be sure"
+                "calibrated without labels: a rate this low can be twice as high as requested, or far lower"
             )
         return found
 
     def warning(self, rate: float) -> str | None:
         """Join ``warnings`` to one line; None: there are none."""
-        return "; ".join(self.warnings(rate).values()) or None
+        return in_one_line(self.warnings(rate))
 
     def _is_rare_for_clusters(self, rate: float) -> bool:
         return not self.labelled and rate < SURE_WITHOUT_LABELS
@@ -268,6 +258,11 @@ class Calibration:
             return cls(**(dict(values) | known))
         except (KeyError, TypeError) as error:
             raise ValueError(f"not a calibration: {error}") from error
+
+
+def in_one_line(limits: Mapping[Limit, str]) -> str | None:
+    """Join sentences of ``Calibration.warnings`` to one line that names the page; None: there are none."""
+    return f"{'; '.join(limits.values())} (docs/compare.md)" if limits else None
 
 
 def _checked(similarities: ArrayLike, name: str) -> NDArray[np.float64]:

@@ -32,9 +32,9 @@ MOST_PAIRS = 200_000
 
 _K1, _LEAST_K1, _K2 = 30, 6, 6
 _EPS, _EPS_GAP = 0.45, 0.05
-"""Stricter than in training: a cluster of two objects would hide the very pairs that are mistaken for one. Images are
-of different objects where the tight scale (0.40) parts them: rather some pairs of one object among them, which make
-thresholds stricter, than the most similar of different objects missing (docs/results.md has both)."""
+"""Stricter than in training, because a cluster of two objects hides the pairs that are mistaken for one object. Images
+that the tight scale (0.40) separates count as different objects. Some of these pairs show one object and make
+thresholds stricter; a looser scale would miss the most similar pairs of different objects. docs/results.md has both."""
 
 _MOST_ALTERED = 2_000
 _ENOUGH_PAIRS = 200
@@ -129,12 +129,12 @@ def unlabelled_pairs(
     alike = (narrow[different[:, 0]] == narrow[different[:, 1]]) & (narrow[different[:, 0]] >= 0)
     if len(different) and alike.mean() > _MOST_ALIKE:
         notes += (
-            f"{alike.mean():.0%} of the pairs that one camera took at one time are in one narrow cluster: the times "
-            "are too coarse to show that two images are of different objects, and are not used",
+            f"times are not used: {alike.mean():.0%} of the pairs that one camera took at one time look like one "
+            "object (docs/compare.md)",
         )
         different = different[:0]
     if len(different) >= _ENOUGH_PAIRS:
-        notes += (f"different objects are known from {len(different)} pairs that one camera took at one time",)
+        notes += (f"pairs of different objects: {len(different)} that one camera took at one time",)
     else:
         different = different_pairs(apart, most=MOST_PAIRS, rng=rng)
     return CalibrationPairs(

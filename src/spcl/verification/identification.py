@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spcl.arrays import Features, unit_rows
-from spcl.verification.calibration import Calibration
+from spcl.verification.calibration import Calibration, in_one_line
 from spcl.verification.nearest_means import two_nearest
 from spcl.verification.open_set_threshold import threshold_from_pairs
 from spcl.verification.score_tails import FEWEST_SCORES
@@ -133,9 +133,9 @@ class Enrolled:
             true_rate = found.true_match_rate if self._knows_own else None
             limits = self._own.warnings(false_match_rate)
             limits.pop("few-same-pairs", None)  # this threshold does not depend on it
-            warning = "; ".join(limits.values()) or None
+            warning = in_one_line(limits)
             if count < FEWEST_IDENTITIES:
-                warning = f"too few identities are enrolled to estimate how similar strangers are: {count}"
+                warning = f"few identities are enrolled ({count}): the threshold is not reliable (docs/compare.md)"
             return Threshold(found.similarity, false_match_rate, true_rate, warning)
         if self.pairs is None:
             raise AssertionError("the basis is a calibration only where there is one")
@@ -182,13 +182,12 @@ class Enrolled:
         """The calibration of the gallery's scores; if no identity has several shots, only its threshold is valid."""
         if len(self.impostor) < FEWEST_SCORES:
             raise ValueError(
-                f"{len(self.impostor)} images of {len(self.identities)} enrolled identities are too few to estimate "
-                "how similar strangers are: enrol more identities, or calibrate the encoder (spcl calibrate)"
+                f"{len(self.impostor)} images of {len(self.identities)} enrolled identities are too few for a "
+                f"threshold: enrol more identities, or run spcl calibrate (docs/compare.md)"
             )
         if float(np.median(self.impostor)) >= MOST_SIMILAR:
             raise ValueError(
-                "most enrolled images have an identical image under another identity, so that identities cannot be "
-                "separated. Is each image enrolled under one name?"
+                "most enrolled images have an identical image under another identity: enrol each image under one name"
             )
         groups = np.unique(self.impostor_rows, return_inverse=True)[1].reshape(-1, 1)
         same = self.genuine if self._knows_own else np.ones(FEWEST_SCORES)

@@ -6,7 +6,7 @@ measured, from pairs, as if the identities were independent.
 
 from __future__ import annotations
 
-from spcl.verification.calibration import Calibration
+from spcl.verification.calibration import Calibration, in_one_line
 from spcl.verification.rate_spread import KEPT_FACTOR, factor_in_words
 from spcl.verification.thresholds import MOST_SIMILAR, Threshold
 
@@ -33,11 +33,7 @@ def threshold_from_pairs(
     limits.pop("few-same-pairs", None)  # this threshold does not depend on it
     if not pairs.labelled and false_match_rate < _SURE_WITHOUT_LABELS:
         # Images of enrolled identities that fell into other clusters counted as strangers (docs/results.md).
-        limits["no-labels"] = (
-            f"the calibration was made without labels: below {_SURE_WITHOUT_LABELS:g} strangers may be named less "
-            "than half as often as asked for, and enrolled identities less often, too; calibrate with labels to be "
-            "sure"
-        )
+        limits["no-labels"] = "calibrated without labels: fewer images than expected get a name"
     strangers = pairs.strangers
     if strangers is None:
         # A mean is more similar to everything than its shots are on average, by its lost length.
@@ -51,7 +47,7 @@ def threshold_from_pairs(
         factor = strangers.factor(false_match_rate, count=count)
         if factor > KEPT_FACTOR:
             limits["few-enrolled"] = (
-                f"few identities are enrolled ({count}): how often strangers are named depends on which, and in a "
-                f"single gallery it can be {factor_in_words(factor)} times the {false_match_rate:.3g} asked for"
+                f"few identities are enrolled ({count}): strangers can get a name {factor_in_words(factor)} times as "
+                "often"
             )
-    return Threshold(min(MOST_SIMILAR, similarity), false_match_rate, None, "; ".join(limits.values()) or None)
+    return Threshold(min(MOST_SIMILAR, similarity), false_match_rate, None, in_one_line(limits))
