@@ -14,6 +14,7 @@ KINDS: dict[str, dict[str, str]] = {
     "label_features": {
         "memory": "spcl.training.memory_rows:MemoryRowsSettings",
         "extracted": "spcl.training.extracted_features:ExtractedFeaturesSettings",
+        "extracted-into-memory": "spcl.training.refreshed_memory:RefreshedMemorySettings",
     },
     "memory": {
         "hybrid": "spcl.training.hybrid_memory:HybridMemorySettings",
@@ -22,13 +23,18 @@ KINDS: dict[str, dict[str, str]] = {
     "losses": {
         "contrastive": "spcl.training.contrastive:ContrastiveSettings",
         "normalised-centroids": "spcl.training.normalised_centroids:NormalisedCentroidsSettings",
+        "several-positives": "spcl.training.several_positives:SeveralPositivesSettings",
+        "two-views": "spcl.training.two_views:TwoViewsSettings",
     },
     "teacher": {"ema": "spcl.training.ema_teacher:EmaTeacherSettings"},
     "augmentation": {
         "paper": "spcl.training.paper_augmentation:PaperAugmentationSettings",
         "affine": "spcl.training.affine_augmentation:AffineAugmentationSettings",
     },
-    "sampler": {"identity": "spcl.training.identity_sampling:IdentitySamplerSettings"},
+    "sampler": {
+        "identity": "spcl.training.identity_sampling:IdentitySamplerSettings",
+        "two-views": "spcl.training.two_view_sampling:TwoViewSamplerSettings",
+    },
     "optimiser": {
         "adam": "spcl.training.adam:AdamSettings",
         "adamw": "spcl.training.adamw:AdamWSettings",

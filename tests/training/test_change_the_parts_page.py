@@ -48,7 +48,7 @@ def test_every_block_runs(tmp_path, monkeypatch, capsys):
             assert language == "bash"
             for line in code.strip().splitlines():
                 main([*shlex.split(line)[1:], *SMALL_FLAGS])
-    assert written == ["my_loss.py", "my_clustering.py", "mine.toml"]
+    assert written == ["my_loss.py", "my_clustering.py", "mine.toml", "hardest.toml"]
     printed = capsys.readouterr().out
     assert "'triplet': {'target': " in printed
     assert " clusters" in printed

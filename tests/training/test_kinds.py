@@ -48,7 +48,11 @@ CASES = {
     "average-linkage": '[labels]\nkind = "average-linkage"\ncameras = "balance"\n'
     '[label_features]\nkind = "extracted"\n',
     "cluster-memory": '[memory]\nkind = "cluster"\nupdate = "hardest"\n',
-    "sgd": '[optimiser]\nkind = "sgd"\nlr = 0.01\n',
+    "cluster-momentum": '[memory]\nkind = "cluster"\n[label_features]\nkind = "extracted-into-memory"\n',
+    "several-positives": '[[losses]]\nkind = "several-positives"\npositives = "hardest"\nnum_positives = 2\n',
+    "two-views": '[labels]\nkind = "self-paced"\neps = 0.3\n[sampler]\nkind = "two-views"\n'
+    '[[losses]]\nkind = "contrastive"\n[[losses]]\nkind = "two-views"\n',
+    "sgd": '[optimiser]\nkind = "sgd"\nlr = 0.001\n',
 }
 
 
@@ -244,3 +248,9 @@ def test_the_recipes_of_the_new_kinds():
     assert overlay(load_recipe("spcl-ema-teacher"), {"teacher": {"kind": "none"}}, "test").teacher is None
     changed = overlay(load_recipe("spcl-normalised-centroids"), {"memory": {"temperature": 0.07}}, "test")
     assert changed.losses[0].temperature == 0.07
+    memory = load_recipe("spcl-cluster-memory")
+    assert kind_of("memory", memory.memory, KINDS) == "cluster" and memory.losses == Recipe().losses
+    assert kind_of("label_features", memory.label_features, KINDS) == "extracted-into-memory"
+    assert sum(term.weight for term in load_recipe("spcl-several-positives").losses) == 1
+    views = load_recipe("spcl-two-views")
+    assert kind_of("sampler", views.sampler, KINDS) == kind_of("losses", views.losses[1], KINDS) == "two-views"
