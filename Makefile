@@ -23,7 +23,7 @@ test-all: setup test-bounds  ## The slow ones too
 
 test-bounds: setup  ## The compiled loops with every index checked; these are cached apart from the others
 	NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR=$(VENV)/numba-bounds OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" \
-		tests/retrieval tests/selfpaced
+		tests/retrieval tests/selfpaced tests/neighbours tests/data/test_augment.py
 
 lint: setup  ## Style, types, import contract, sizes of files and functions
 	$(BIN)/ruff check .

@@ -80,6 +80,9 @@ class PixelRange:
             pixels: ``[H, W]`` whole or floating-point numbers; NaN and infinite values become black.
             largest: Largest value of the format; None: the smallest of 1 (only for floating-point numbers), 255, 65535
                 and 2^31 - 1 that is not exceeded.
+
+        Raises:
+            ValueError: If all values are NaN or infinite.
         """
         # Imported here, because every command parses settings before it imports libraries that load slowly.
         import numpy as np
@@ -88,7 +91,7 @@ class PixelRange:
         is_finite = np.isfinite(values)
         known = values[is_finite]
         if not known.size:
-            return np.zeros(values.shape, dtype=np.uint8), False
+            raise ValueError("none of its values is a finite number")
         is_real = np.issubdtype(pixels.dtype, np.floating)
         if largest is None:
             fitting = (limit for limit in _LIMITS[0 if is_real else 1 :] if known.max() <= limit)

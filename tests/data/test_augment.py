@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 
 import numpy as np
+import pytest
 import torch
 from PIL import Image, ImageOps
 from scipy.stats import ks_2samp
@@ -95,3 +96,12 @@ def test_boxes_are_drawn_as_the_official_loop_draws_them():
 def test_a_box_that_never_fits_is_no_box():
     draw = TrainAugmentation(8, 8, mean=MEAN, std=STD, erase=1.0, erase_area=(1.0, 1.0), erase_aspect=1.0)
     assert not draw.draw(16, np.random.default_rng(0)).erase.any()
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (3, 3), (5, 40), (40, 5), (10, 10)])
+def test_images_smaller_than_the_border(height, width):
+    small = TrainAugmentation(height, width, mean=MEAN, std=STD)
+    rng = np.random.default_rng(0)
+    images = torch.from_numpy(rng.integers(0, 256, (64, height, width, 3), dtype=np.uint8))
+    draw = small.draw(64, rng)
+    torch.testing.assert_close(small._apply_on_host(images, draw), small._apply_on_device(images, draw))

@@ -147,7 +147,8 @@ def test_a_range_that_is_given_keeps_brightness_comparable(tmp_path):
 
 def test_values_without_a_picture_stay_dark():
     auto = PixelRange()
-    assert not auto.to_eight_bits(np.full((4, 4), np.nan, np.float32))[0].any()
+    with pytest.raises(ValueError, match="none of its values"):
+        auto.to_eight_bits(np.full((4, 4), np.nan, np.float32))
     assert not auto.to_eight_bits(np.zeros((4, 4), np.uint16), 65535)[0].any()
     assert auto.to_eight_bits(np.array([[np.nan, 20.0], [30.0, np.inf]]))[0].tolist() == [[0, 0], [255, 0]]
     # The noise of a uniform image is not made a picture.
@@ -384,3 +385,78 @@ def test_a_cache_that_cannot_be_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr("spcl.data.image_cache.shutil.disk_usage", lambda folder: usage)
     with input_error("disk-full", "--cache-dir DIR"):
         ImageStore(records, size=(16, 8), memory=0, cache_dir=tmp_path / "cache")
+
+
+def deep_colour_png(path: Path, values: np.ndarray) -> None:
+    """Write ``[H, W, C]`` values of 16 bits; Pillow writes no such files."""
+    height, width, channels = values.shape
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    chunks = {
+        b"IHDR": struct.pack(">IIBBBBB", width, height, 16, {2: 4, 3: 2, 4: 6}[channels], 0, 0, 0),
+        b"IDAT": zlib.compress(rows),
+        b"IEND": b"",
+    }
+    content = b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in chunks.items()
+    )
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + content)
+
+
+def deep_colour_tiff(path: Path, values: np.ndarray, *, compressed: bool) -> None:
+    """Write ``[H, W, 3]`` values of 16 bits, little-endian."""
+    height, width, _ = values.shape
+    data = values.astype("<u2").tobytes()
+    data = zlib.compress(data) if compressed else data
+    at = 8 + 2 + 12 * 9 + 4
+    short, long = 3, 4
+    tags = [
+        *((256, long, 1, width), (257, long, 1, height), (258, short, 3, at), (259, short, 1, 8 if compressed else 1)),
+        *((262, short, 1, 2), (273, long, 1, at + 6), (277, short, 1, 3), (278, long, 1, height)),
+        (279, long, 1, len(data)),
+    ]
+    entries = b"".join(struct.pack("<HHII", *tag) for tag in tags)
+    head = b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + struct.pack("<I", 0)
+    path.write_bytes(head + struct.pack("<HHH", 16, 16, 16) + data)
+
+
+WAYS_OF_DEEP_COLOUR = {
+    "png": lambda path, values: deep_colour_png(path, values),
+    "png with opacity": lambda path, values: deep_colour_png(
+        path, np.concatenate([values, np.full_like(values[..., :1], 65535)], axis=2)
+    ),
+    "tiff": lambda path, values: deep_colour_tiff(path, values, compressed=False),
+    "compressed tiff": lambda path, values: deep_colour_tiff(path, values, compressed=True),
+}
+
+
+@pytest.mark.parametrize("way", WAYS_OF_DEEP_COLOUR)
+def test_colour_of_twelve_bits_in_sixteen_is_stretched(tmp_path, way):
+    eight = gradient()
+    path = tmp_path / "deep"
+    WAYS_OF_DEEP_COLOUR[way](path, eight.astype(np.uint16) * 16)
+    assert np.abs(np.asarray(open_image(path), float) - eight).max() <= 2
+    images = store([path])
+    images.read(np.array([0]))
+    assert images.num_stretched == 1
+    # An image that a program opened and has not decoded yet is the same image.
+    with Image.open(path) as image:
+        np.testing.assert_array_equal(image_decoding.image_in_memory(image), open_image(path))
+    assert np.asarray(open_image(path, PixelRange.parse("full"))).max() <= 15
+    given = np.asarray(open_image(path, PixelRange.parse("0:8191")), float)
+    assert np.abs(given - eight / 2).max() <= 1
+    # Values that use the range are those of Pillow.
+    WAYS_OF_DEEP_COLOUR[way](path, eight.astype(np.uint16) * 257)
+    np.testing.assert_array_equal(open_image(path), eight)
+
+
+def test_grey_with_opacity_of_twelve_bits_in_sixteen_is_stretched(tmp_path):
+    values = np.stack([gradient()[..., 0].astype(np.uint16) * 16, np.full((40, 20), 65535, np.uint16)], axis=2)
+    deep_colour_png(tmp_path / "x.png", values)
+    assert np.abs(np.asarray(open_image(tmp_path / "x.png"), float) - gradient()[..., :1]).max() <= 17
+
+
+def test_an_image_without_a_finite_value_cannot_be_read(tmp_path):
+    Image.fromarray(np.full((8, 4), np.nan, np.float32)).save(tmp_path / "x.tif")
+    with input_error("unreadable-image", "x.tif", "finite"):
+        open_image(tmp_path / "x.tif")

@@ -413,3 +413,20 @@ def test_a_missing_path_is_described_by_a_similar_name_and_not_by_the_content_of
     similar = what_is_there(tmp_path / "cattel")
     assert similar == f"{tmp_path / 'cattel'} does not exist; did you mean {tmp_path / 'cattle'}?"
     assert what_is_there(tmp_path / "nofile" / "images") == f"{tmp_path / 'nofile'} does not exist"
+
+
+def test_thumbnails_of_systems_are_counted_and_not_taken(tmp_path):
+    for name in ("a/x.jpg", "a/@eaDir/x.jpg/SYNOFILE_THUMB_M.jpg", "__MACOSX/a/x.jpg"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        draw(tmp_path / name, 0)
+    table = images_of(tmp_path)
+    assert names(table, tmp_path) == ["a/x.jpg"]
+    assert {path.name for path, _ in table.left_out} == {"@eaDir", "__MACOSX"}
+    assert any("@eaDir" in note or "__MACOSX" in note for note in table.notes)
+
+
+def test_two_tables_for_one_split_are_an_error(tmp_path):
+    for ending in ("csv", "tsv"):
+        (tmp_path / f"x_train.{ending}").write_text("path\na.jpg\n")
+    with input_error("split-given-twice", "x_train.csv", "x_train.tsv"):
+        images_of(tmp_path / "x")

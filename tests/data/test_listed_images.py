@@ -202,3 +202,19 @@ def test_a_number_may_be_written_with_and_without_decimals(crops):
     assert found.columns["lane"] == ["3"]
     with input_error("value-contradiction", "'007'", "'7'"):
         listed(crops / "t.csv", "path,lane\nimg/a.jpg,007\nimg/a.jpg,7\n")
+
+
+def test_whole_numbers_with_and_without_decimals_are_one_identity(crops):
+    found = listed(crops / "t.csv", "path,identity\na.jpg,1.0\nb.jpg,1\nsub/c.jpg,-1\n")
+    assert found.columns["identity"] == ["1", "1", None]
+    found = listed(crops / "t.csv", "path,identity\na.jpg,1.0\nb.jpg,1\nsub/c.jpg,v2.0\n")
+    assert found.columns["identity"] == ["1.0", "1", "v2.0"]
+    found = listed(crops / "t.csv", "path,identity\na.jpg,007\nb.jpg,7\n")
+    assert found.columns["identity"] == ["007", "7"]
+
+
+def test_a_group_is_an_identity_beside_an_empty_column_of_identities(crops):
+    found = listed(crops / "t.csv", "path,group,identity\na.jpg,0,\nb.jpg,1,\n")
+    assert found.columns["identity"] == ["0", "1"]
+    found = listed(crops / "t.csv", "path,group,identity\na.jpg,0,\nb.jpg,1,lea\n")
+    assert found.columns["identity"] == [None, "lea"] and found.columns["group"] == ["0", "1"]

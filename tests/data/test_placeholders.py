@@ -45,6 +45,18 @@ from spcl.data.placeholders import (
         "(unknown)",
         "not known",
         "No ID",
+        "onbekend",
+        "Desconhecida",
+        "okänd",
+        "oka\u0308nd",
+        "неизвестно",
+        "未知",
+        "不明",
+        "Non identifié",
+        "N.N.",
+        "k.A.",
+        "N/D",
+        "#NV",
         "unidentified",
         "_",
     ],
@@ -54,7 +66,28 @@ def test_a_placeholder(word):
 
 
 @pytest.mark.parametrize(
-    "word", ["anna", "0", 0, 1, "-2", "-10", "007", "Noname7", "unknown 2", "🐄", "株", "x", "no", True, None, "1-1"]
+    "word",
+    [
+        "anna",
+        "0",
+        0,
+        1,
+        "-2",
+        "-10",
+        "007",
+        "Noname7",
+        "unknown 2",
+        "🐄",
+        "株",
+        "x",
+        "no",
+        "NN",
+        "sn",
+        "Ka",
+        True,
+        None,
+        "1-1",
+    ],
 )
 def test_a_name(word):
     assert not is_placeholder(word)

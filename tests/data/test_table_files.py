@@ -101,6 +101,8 @@ def test_columns_get_our_names_without_editing_the_table(tmp_path):
         ("path=a,Path=b", "", "column-given-twice", "'Path'"),
         ("", "dd.mm.yyyy", "setting-not-understood", "'%d.%m.%Y %H:%M'"),
         ("", "%H:%M", "setting-not-understood", "no year"),
+        ("", "%Y-%m-%d %I:%M", "setting-not-understood", "%p"),
+        ("", "%Y-%d", "setting-not-understood", "no month"),
         ("", "%Y-%Q", "setting-not-understood", "'%Y-%Q'"),
     ],
 )

@@ -103,3 +103,16 @@ def test_a_form_of_the_users_own():
     assert times(["01.03.2026 13:00 +0100", NOON], "%d.%m.%Y %H:%M %z") == [NOON, NOON]
     with input_error("not-a-time", "'2026-03-01' in line 3", "'%d.%m.%Y'"):
         times(["01.03.2026", "2026-03-01"], "%d.%m.%Y")
+
+
+def test_times_with_and_without_a_zone_in_one_column_are_named():
+    with input_error("mixed-time-zones", "'2026-03-01 12:00' in line 3", "'2026-03-01T12:00:00+01:00' in line 2"):
+        times(["2026-03-01T12:00:00+01:00", "2026-03-01 12:00"])
+    with input_error("mixed-time-zones", "in line 2", "in line 4"):
+        times(["20260301T120000", None, "2026:03:01 12:00:00Z"])
+    assert times(["2026-03-01T12:00:00Z", "2026-03-01", "n/a"]) == [NOON, datetime(2026, 3, 1), None]
+
+
+def test_numbers_of_the_users_own_form_that_pandas_wrote_with_decimals():
+    assert times([20260301.0, "20260301.0", None], "%Y%m%d") == [datetime(2026, 3, 1)] * 2 + [None]
+    assert times(["20260301120000.0"], "%Y%m%d%H%M%S.%f") == [NOON]

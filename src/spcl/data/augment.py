@@ -167,7 +167,9 @@ def _transform(images, flip, top, left, boxes, channels, output):  # type: ignor
     for image in range(len(images)):
         first_row, last_row = boxes[image, 0], boxes[image, 0] + boxes[image, 2]
         first_column, last_column = boxes[image, 1], boxes[image, 1] + boxes[image, 3]
-        low, high = max(0, -left[image]), min(width, width - left[image])
+        # Of an image that is narrower than the border, the crop may show the border alone.
+        low = min(width, max(0, -left[image]))
+        high = max(low, min(width, width - left[image]))
         for y in range(height):
             row = y + top[image]
             line = output[image, y]

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from spcl.data.deep_colour import stretched_colour
 from spcl.data.image_endings import is_heif, learn_heif, missing_reader
 from spcl.data.image_key import shown_path
 from spcl.errors import InputError, first_line
@@ -216,26 +217,28 @@ def _to_rgb(image: Image.Image, pixel_range: PixelRange, *, first_frame: bool) -
     image_format = image.format
     if first_frame and getattr(image, "is_animated", False):
         image.seek(0)
+    colour = stretched_colour(image, pixel_range)
+    image, stretched = (image, False) if colour is None else (colour, True)
     # Broken metadata is no reason to refuse the pixels.
     with contextlib.suppress(Exception):
         image = ImageOps.exif_transpose(image)
     if image.mode in _DEEP_MODES:
-        image = _to_eight_bits(image, image_format, pixel_range)
+        image, stretched = _to_eight_bits(image, image_format, pixel_range)
     if image.mode in ("La", "RGBa"):
         image = image.convert({"La": "LA", "RGBa": "RGBA"}[image.mode])
     # One colour of the palette or of the image may mean transparent.
     if image.mode in ("RGBA", "LA", "PA") or (image.mode in ("1", "L", "P", "RGB") and "transparency" in image.info):
         rgba = image.convert("RGBA")
         ground = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
-        return Image.alpha_composite(ground, rgba).convert("RGB")
-    return image.convert("RGB")
+        image = Image.alpha_composite(ground, rgba)
+    result = image.convert("RGB")
+    result.info[STRETCHED] = stretched
+    return result
 
 
-def _to_eight_bits(image: Image.Image, image_format: str | None, pixel_range: PixelRange) -> Image.Image:
+def _to_eight_bits(image: Image.Image, image_format: str | None, pixel_range: PixelRange) -> tuple[Image.Image, bool]:
     """Convert a grey image of more than 8 bits to 8 bits; Pillow would clip its values."""
     # Older versions of Pillow give a 16-bit PNG the mode "I" of 32-bit images.
     is_sixteen = image.mode.startswith("I;16") or (image.mode == "I" and image_format == "PNG")
     pixels, stretched = pixel_range.to_eight_bits(np.asarray(image), 65535.0 if is_sixteen else None)
-    grey = Image.fromarray(pixels)
-    grey.info[STRETCHED] = stretched
-    return grey
+    return Image.fromarray(pixels), stretched

@@ -20,6 +20,9 @@ from spcl.data.image_endings import (
 from spcl.data.image_key import shown_path
 from spcl.errors import InputError
 
+_THUMBNAILS_OF_SYSTEMS = ("@eadir", "__macosx")
+"""Folders, in lower case, of thumbnails and metadata that Synology's and Apple's systems put beside images."""
+
 
 @dataclass(frozen=True)
 class FoundFiles:
@@ -28,7 +31,7 @@ class FoundFiles:
     Attributes:
         images: Image files, in the order of their paths.
         left_out: Files and folders that may hold images and are not read, with the reason: raw camera files, broken
-            links, folders that cannot be entered.
+            links, folders that cannot be entered, folders of thumbnails (``@eaDir``).
     """
 
     images: list[Path]
@@ -75,6 +78,9 @@ def files_below(folder: Path) -> FoundFiles:
             if real in visited:
                 continue
             visited.add(real)
+            made = [name for name in folders if name.lower() in _THUMBNAILS_OF_SYSTEMS]
+            left_out += [(Path(place, name), "a folder of thumbnails that a system made") for name in made]
+            folders[:] = [name for name in folders if name not in made]
             waiting += [entry for name in folders if (entry := Path(place, name)).is_symlink()]
             for name in files:
                 entry = Path(place, name)

@@ -31,6 +31,7 @@ SPLITS = ("train", "query", "gallery")
 
 _NAMES = ("identity", "group", "camera")
 _WHOLE = re.compile(r"-?\d+\.0+")
+_DIGITS = re.compile(r"-?\d+(\.0+)?")
 _NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?")
 """A number without zeros before it: 007 is a name."""
 
@@ -93,7 +94,8 @@ def listed_images(
     """
     options = options or TableOptions()
     rows = _read(tables, options)
-    if "identity" not in rows.columns and "group" in rows.columns:
+    # A column without a value is as good as none.
+    if "group" in rows.columns and not any(cell is not None for cell in rows.columns.get("identity", ())):
         rows.columns["identity"] = rows.columns.pop("group")
         rows.notes.append("the column 'group' is read as identity: one group is one object")
     if "camera" not in rows.columns:
@@ -171,11 +173,11 @@ def _own_names(table: Table) -> dict[str, list[Any]]:
 
 
 def _whole_numbers(cells: list[Any]) -> list[Any]:
-    """Write ``3.0`` as ``3`` where all cells are such numbers; pandas writes them like this if cells are missing."""
+    """Write ``3.0`` as ``3`` where all cells are numbers; pandas writes them like this if cells are missing."""
     distinct = {cell for cell in cells if isinstance(cell, str)}
     if not any(_WHOLE.fullmatch(cell) for cell in distinct):
         return cells
-    if not all(_WHOLE.fullmatch(cell) or is_placeholder(cell) for cell in distinct):
+    if not all(_DIGITS.fullmatch(cell) or is_placeholder(cell) for cell in distinct):
         return cells
     return [cell.partition(".")[0] if isinstance(cell, str) and _WHOLE.fullmatch(cell) else cell for cell in cells]
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from numbers import Real
 from statistics import median
 from typing import Any
-from unicodedata import category
+from unicodedata import category, normalize
 
 _WORDS = frozenset(
     [
@@ -71,8 +71,41 @@ _WORDS = frozenset(
         "desconocido",
         "desconocida",
         "sconosciuto",
+        "sconosciuta",
+        "desconhecido",
+        "desconhecida",
+        "onbekend",
+        "okänd",
+        "ukendt",
+        "ukjent",
+        "tuntematon",
+        "nieznany",
+        "nieznana",
+        "neznámý",
+        "ismeretlen",
+        "bilinmeyen",
+        "неизвестно",
+        "неизвестный",
+        "неизвестная",
+        "невідомо",
+        "未知",
+        "不明",
+        "미상",
+        "unidentifiable",
+        "notidentifiable",
+        "noidentity",
+        "unbenannt",
+        "unbestimmt",
+        "nichtbekannt",
+        "nonidentifié",
+        "nonidentifiée",
+        "indéterminé",
+        "noidentificado",
+        "sinidentificar",
     ]
 )
+_ABBREVIATIONS = frozenset(["nn", "ka", "nd", "sn", "nv"])
+"""Words that mean "unknown" only if written with marks: N.N., k.A., N/D, s/n, #NV; NN is a name."""
 _JUNK = re.compile(r"-1(\.0+)?")
 _BETWEEN = re.compile(r"[\s_.\-/\\#<>()\[\]{}'\"*?!:]+")
 
@@ -92,7 +125,8 @@ def is_placeholder(value: object) -> bool:
     text = value.strip()
     if _JUNK.fullmatch(text) or all(c == " " or c in "|~=+^`" or category(c).startswith("P") for c in text):
         return True
-    return _BETWEEN.sub("", text).casefold() in _WORDS
+    letters = normalize("NFC", _BETWEEN.sub("", text).casefold())
+    return letters in _WORDS or (letters in _ABBREVIATIONS and any(mark in text for mark in "./#"))
 
 
 def is_missing(value: object) -> bool:

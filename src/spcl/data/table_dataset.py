@@ -58,13 +58,24 @@ def tables_of_splits(text: str) -> dict[str, Path]:
 
 
 def tables_of_prefix(prefix: Path) -> dict[str, Path]:
-    """Find the tables ``PREFIX_train``, ``PREFIX_query``, ``PREFIX_gallery`` (.csv, .tsv or .parquet) that exist."""
-    return {
-        split: path
-        for split in SPLITS
-        for suffix in _PREFIXED
-        if (path := prefix.with_name(f"{prefix.name}_{split}{suffix}")).is_file()
-    }
+    """Find the tables ``PREFIX_train``, ``PREFIX_query``, ``PREFIX_gallery`` (.csv, .tsv or .parquet) that exist.
+
+    Raises:
+        InputError: If there are two tables for one split.
+    """
+    tables: dict[str, Path] = {}
+    for split in SPLITS:
+        names = [prefix.with_name(f"{prefix.name}_{split}{suffix}") for suffix in _PREFIXED]
+        found = [path for path in names if path.is_file()]
+        if len(found) > 1:
+            raise InputError(
+                f"{prefix} means two tables for {split}: {found[0].name} and {found[1].name}; "
+                f"name the one you mean: {split}={found[0]}",
+                code="split-given-twice",
+            )
+        if found:
+            tables[split] = found[0]
+    return tables
 
 
 def dataset_of(name: str, listed: ListedImages, *, keep_missing: bool = False) -> ReIDDataset:

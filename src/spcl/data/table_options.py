@@ -65,6 +65,11 @@ def check_time_format(time_format: str) -> None:
         raise InputError(_expected_format(time_format, str(error)), code="setting-not-understood") from error
     if "%" not in time_format or read.year != moment.year:
         raise InputError(_expected_format(time_format, "it has no year"), code="setting-not-understood")
+    if "%I" in time_format and read.hour != moment.hour:
+        reason = "%I is an hour of 1 to 12; add %p for AM and PM, or take %H"
+        raise InputError(_expected_format(time_format, reason), code="setting-not-understood")
+    if read.day == moment.day and read.month != moment.month:
+        raise InputError(_expected_format(time_format, "it has a day and no month"), code="setting-not-understood")
 
 
 def _expected_format(time_format: str, reason: str) -> str:

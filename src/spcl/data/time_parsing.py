@@ -28,6 +28,8 @@ _FORMS = tuple(
         rf"(?:(?P<second>\d{{2}})(?:[.,](?P<fraction>\d{{1,9}}))?)?{_ZONE}",
     )
 )
+_ENDS_WITH_ZONE = re.compile(r"[Tt ].*(?:Z|UTC|[+-]\d{2}(?::?\d{2})?)$")
+_LENGTH_OF_A_DATE = len("2026-03-01")
 _PARTS = ("year", "month", "day", "hour", "minute", "second")
 _NUMBER = re.compile(r"[-+]?\d+(\.\d+)?([eE][-+]?\d+)?")
 _NO_CLOCK_SET = re.compile(r"0{4}[:-]0{2}[:-]0{2}([T ]0{2}:0{2}:0{2})?|[ :]+")
@@ -91,14 +93,15 @@ def times_of(values: Sequence[Any], place: Callable[[int], str], time_format: st
         A time for each value, None where it is unknown.
 
     Raises:
-        InputError: If a value is not a time; the message has its place and value, and shows ``--time-format``.
+        InputError: If a value is not a time; the message has its place and value, and shows ``--time-format``. If
+            some texts have a time zone and others have none.
     """
     known = [row for row, value in enumerate(values) if not _is_unknown(value)]
     if known and not time_format and all(_is_number(values[row]) for row in known):
         return _unix_times(values, known, place)
     times: list[datetime | None] = [None] * len(values)
     for row in known:
-        value = str(values[row]) if time_format and _is_number(values[row]) else values[row]
+        value = _digits(values[row], time_format) if time_format and _is_number(values[row]) else values[row]
         try:
             times[row] = as_time(value, time_format)
         except (ValueError, OverflowError) as error:
@@ -108,7 +111,31 @@ def times_of(values: Sequence[Any], place: Callable[[int], str], time_format: st
                     place(row), value, "", f"a number in a column with text ({values[text]!r} in {place(text)})"
                 ) from error
             raise _no_time(place(row), value, time_format) from error
+    if not time_format:
+        _check_zones(values, known, place)
     return times
+
+
+def _check_zones(values: Sequence[Any], known: Sequence[int], place: Callable[[int], str]) -> None:
+    """Raise an ``InputError`` if some texts have a time zone and others have none: these would be hours apart."""
+    with_zone: int | None = None
+    without: int | None = None
+    for row in known:
+        value = values[row]
+        # A date alone has no zone, and is not compared by the hour.
+        if not isinstance(value, str) or len(text := value.strip()) <= _LENGTH_OF_A_DATE:
+            continue
+        if _ENDS_WITH_ZONE.search(text):
+            with_zone = row if with_zone is None else with_zone
+        elif without is None:
+            without = row
+        if with_zone is not None and without is not None:
+            raise InputError(
+                f"the column 'time' holds {values[with_zone]!r} in {place(with_zone)}, with a time zone, and "
+                f"{values[without]!r} in {place(without)}, without one: the hours between them are not known. Write a "
+                "time zone in all cells of the column (+01:00, Z), or in none",
+                code="mixed-time-zones",
+            )
 
 
 def is_unknown_time(text: str) -> bool:
@@ -149,6 +176,12 @@ def _is_number(value: object) -> bool:
     if isinstance(value, str):
         return _NUMBER.fullmatch(value.strip()) is not None
     return isinstance(value, Real | Decimal) and not isinstance(value, bool)
+
+
+def _digits(number: object, time_format: str) -> str:
+    """A number as text; 20260301.0, which pandas writes where cells are missing, as 20260301."""
+    text = str(number).strip()
+    return text.partition(".")[0] if re.fullmatch(r"\d+\.0+", text) and "." not in time_format else text
 
 
 def _unix_times(values: Sequence[Any], known: Sequence[int], place: Callable[[int], str]) -> list[datetime | None]:
