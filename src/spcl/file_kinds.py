@@ -34,7 +34,7 @@ def what_it_is(path: Path) -> str | None:
     with path.open("rb") as file:
         head = file.read(_HEAD)
     if not head:
-        return "an empty file: the download or the copy of it failed; fetch it again"
+        return "an empty file: the download or the copy of it failed; get the file again"
     if head.startswith(b"PK\x03\x04"):
         return _kind_of_zip(path)
     if head[_TAR_MARK] == b"ustar":

@@ -129,7 +129,7 @@ def _part(section: str, base: Any, value: Mapping[str, Any], where: str, kinds: 
         return None
     if not isinstance(kind, str):
         raise InputError(
-            f"{where}: which kind? Give one: kind = {' or '.join(map(repr, kinds[section]))}", code="missing-kind"
+            f"{where}: the kind is missing; give kind = {' or '.join(map(repr, kinds[section]))}", code="missing-kind"
         )
     if base is not None and kind == kind_of(section, base, kinds):
         return overlaid(base, given, where, kinds={}) if given else base

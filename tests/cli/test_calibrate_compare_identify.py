@@ -126,7 +126,7 @@ def test_a_small_gallery_asks_for_a_calibration_and_uses_it(folder, capsys):
         (["compare", "c.pth.tar", "crops/00/0.png", "strangers"], "[not-an-image]"),
         (["identify", "c.pth.tar", "crops", "strangers"], "no image of the gallery"),
         (["identify", "c.pth.tar", "crops", "nowhere"], "there are no images at nowhere"),
-        (["identify", "c.pth.tar", "crops"], "which images are to be named?"),
+        (["identify", "c.pth.tar", "crops"], "the images to be named are missing"),
     ],
 )
 def test_refusals(folder, capsys, words, message):

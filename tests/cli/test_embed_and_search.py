@@ -90,7 +90,7 @@ def test_a_features_file(folder, capsys):
     assert frame["path"].tolist() == [str(path) for path in paths]
     assert frame["camera"].tolist() == ["2", "3", "4", "5", "6"] * 4
     assert np.allclose(np.stack(frame["vector"]), encoder.embed(paths), atol=1e-5)
-    assert "f.parquet is there already" in refused(["embed", "0.pth.tar", "crops", "-o", "f.parquet"], capsys)
+    assert "f.parquet exists already" in refused(["embed", "0.pth.tar", "crops", "-o", "f.parquet"], capsys)
     main(["embed", "0.pth.tar", "some.csv", "-o", "f.parquet", "--overwrite", "--flip", "--json"])
     done = json.loads(capsys.readouterr().out)
     assert (done["num_images"], done["broken"], done["output"]) == (10, [], "f.parquet")
@@ -410,7 +410,7 @@ def test_embedding_from_python_gives_what_the_command_prints(folder, capsys):
     assert (result.num_images, len(result.broken), result.gallery.added) == (20, 1, 20)
     python, command = pd.read_parquet("p.parquet"), pd.read_parquet("c.parquet")
     assert python["path"].tolist() == command["path"].tolist()
-    with pytest.raises(InputError, match="is there already"):
+    with pytest.raises(InputError, match="exists already"):
         embed_images(EmbeddingRequest("crops", output="p.parquet", encoding=encoding))
     with pytest.raises(InputError, match="no output"):
         EmbeddingRequest("crops")

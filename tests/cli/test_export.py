@@ -83,7 +83,7 @@ def test_weights_serve_as_a_checkpoint(checkpoint, tmp_path, capsys):
         (["c.pth.tar", "a.safetensors", "--float16", "--opset", "17"], "--float16, --opset is for .onnx files"),
         (["c.pth.tar", "a.onnx", "--domain", "moon"], "[bad-value]"),
         (["c.pth.tar", "a.onnx", "--images", "nowhere"], "there are no images at nowhere"),
-        (["c.pth.tar", "there.onnx"], "there.onnx is there already"),
+        (["c.pth.tar", "there.onnx"], "there.onnx exists already"),
         (["c.pth.tar", "notes.txt/a.onnx"], "cannot write notes.txt/a.onnx"),
         (["no.pth.tar", "a.onnx"], "there is no checkpoint no.pth.tar; in . there are c.pth.tar"),
         (["notes.txt", "a.onnx"], "notes.txt cannot be read as a checkpoint"),

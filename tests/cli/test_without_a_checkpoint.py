@@ -142,7 +142,7 @@ def test_the_encoder_has_one_place(folder, capsys):
         ),
         (["embed", "-o", "x.npy"], "[missing-argument]"),
         (["compare", "c.pth.tar", QUERY], "second is missing"),
-        (["search", "c.pth.tar", "g"], "which images are to be searched for?"),
+        (["search", "c.pth.tar", "g"], "the images to be searched for are missing"),
         (["embed", "crops/00", "crops", "-o", "x.npy"], "[not-a-checkpoint]"),
         (["embed", "no.pth.tar", "crops", "-o", "x.npy"], "there is no checkpoint no.pth.tar"),
         (["embed", "--checkpoint", "no.pth.tar", "crops", "-o", "x.npy"], "there is no checkpoint no.pth.tar"),

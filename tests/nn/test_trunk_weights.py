@@ -192,7 +192,7 @@ def test_a_truncated_file_is_reported(tmp_path, kind):
     path = tmp_path / f"w.{kind}"
     (save_file if kind == "safetensors" else torch.save)({"a": torch.ones(500)}, path)
     path.write_bytes(path.read_bytes()[:1200])
-    with pytest.raises(InputError, match=r"cut short|is it whole|get the file again"):
+    with pytest.raises(InputError, match=r"cut short|get the file again"):
         find_weights("resnet18", str(path))
 
 

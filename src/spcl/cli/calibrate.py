@@ -106,7 +106,7 @@ def print_calibration(result: CalibrationResult, report: Reporter) -> None:
     kind = "identities" if found.origin == "labels" else "reliable clusters, without labels"
     report.say(
         f"{found.num_images} images, {found.num_groups} {kind}: {figures['num_same_pairs']} pairs of one object, "
-        f"{figures['num_different_pairs']} of two"
+        f"{figures['num_different_pairs']} of two objects"
     )
     for note in found.notes:
         report.say(f"note: {note}")
@@ -119,7 +119,7 @@ def print_calibration(result: CalibrationResult, report: Reporter) -> None:
         f"same object: similarity {threshold:.3f} or more; different: below {figures['different_below']:.3f}; unsure: "
         "between"
     )
-    report.say("false-match rate   threshold   pairs of one object above it   on other objects within a factor of")
+    report.say("false-match rate   threshold   pairs of one object above it   factor on other objects")
     warnings: dict[Limit, str] = {}
     for row in figures["thresholds"]:
         # One warning of each kind is enough: the column shows the others.

@@ -118,7 +118,7 @@ def _fault(words: Sequence[str], flags: Sequence[Flag], prog: str) -> InputError
         if wrong:
             return InputError(f"{wrong}; {_pointer(prog)}", code="bad-value")
     return _wrong_words(rest, given, flags, prog) or InputError(
-        f"cannot read the words: {shlex.join(words)}; {_pointer(prog)}", code="bad-command-line"
+        f"cannot understand {shlex.join(words)}; {_pointer(prog)}", code="bad-command-line"
     )
 
 

@@ -146,7 +146,7 @@ def refuse_empty(words: Sequence[str]) -> None:
     """Raise an ``InputError`` for an empty word that is no flag's value: it would count as one that was left out."""
     if any(not word and (at == 0 or not words[at - 1].startswith("-")) for at, word in enumerate(words)):
         raise InputError(
-            "an empty word is given where a checkpoint or images are expected; is a variable of your shell not set?",
+            "an empty word is given where a checkpoint or images are expected; a variable of your shell may not be set",
             code="missing-argument",
         )
 

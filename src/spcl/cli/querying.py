@@ -75,7 +75,7 @@ class QueryOptions(FeatureOptions):
         check_place(path)
         if path.exists() and not self.overwrite:
             raise InputError(
-                f"{path} is there already; give another name, or --overwrite to replace it", code="already-exists"
+                f"{path} exists already; give another name, or --overwrite to replace it", code="already-exists"
             )
 
 

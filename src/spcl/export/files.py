@@ -20,5 +20,5 @@ def refuse_existing(path: Path, *, overwrite: bool) -> None:
         raise InputError(f"{path} is a folder; give the name of a file", code="not-a-file")
     if path.exists() and not overwrite:
         raise InputError(
-            f"{path} is there already; give another name, or --overwrite to replace it", code="already-exists"
+            f"{path} exists already; give another name, or --overwrite to replace it", code="already-exists"
         )

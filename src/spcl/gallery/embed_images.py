@@ -217,7 +217,7 @@ def _checked_output(request: EmbeddingRequest) -> Path | None:
     taken = existing_file(output)
     if taken is not None and not request.overwrite:
         raise InputError(
-            f"{taken} is there already; give another name, or --overwrite to replace it", code="already-exists"
+            f"{taken} exists already; give another name, or --overwrite to replace it", code="already-exists"
         )
     return output
 

@@ -261,7 +261,7 @@ class Gallery(ReadableGallery):
     def _conditions(self, where: str | None, paths: Sequence[object] | None, what: str) -> list[str]:
         """Make checked filters of a filter or of paths."""
         if (where is None) == (paths is None):
-            raise InputError(f"which images are to be {what}? Give either a filter or paths", code="invalid-selection")
+            raise InputError(f"no images to be {what}; give either a filter or paths", code="invalid-selection")
         snapshot = self._store.snapshot()
         if where is not None:
             # Without the list of cameras, so that new cameras of another writer are included.

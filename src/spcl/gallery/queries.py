@@ -127,7 +127,8 @@ def found_queries(queries: Queries, options: SourceOptions, *, purpose: str) -> 
     given = [str(query) for query in ((queries,) if isinstance(queries, str | Path) else queries)]
     if not given:
         raise InputError(
-            f"which images are to be {purpose}? Give one, several, or a folder, after the gallery", code="no-images"
+            f"the images to be {purpose} are missing; give one, several, or a folder, after the gallery",
+            code="no-images",
         )
     for query in given:
         if is_image_name(query) and not Path(query).exists():

@@ -237,7 +237,7 @@ def _stored_encoder(facts: Any, path: Path) -> dict[str, Any]:
     values = facts.get("encoder") if isinstance(facts, Mapping) else None
     if not isinstance(values, Mapping) or not {"arch", "height", "width", "domains"} <= set(values):
         raise InputError(
-            f"{path} does not contain all settings of its encoder; is the file complete?", code="damaged-file"
+            f"{path} does not contain all settings of its encoder; get the file again", code="damaged-file"
         )
     version = facts.get("version", "unknown")
     defaults = EncoderSettings().to_dict()

@@ -71,7 +71,7 @@ class EncoderOrigin:
             return cls(**values)
         except TypeError as error:
             raise InputError(
-                f"the origin of the encoder has unknown fields: {values}; was it written by a later version of spcl?",
+                f"the origin of the encoder has unknown fields: {values}; a later version of spcl may have written it",
                 code="version-not-supported",
             ) from error
 

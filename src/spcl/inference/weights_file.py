@@ -77,7 +77,7 @@ def read_weights_file(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
         raise
     except (SafetensorError, OSError, ValueError) as error:
         raise InputError(
-            f"{path} cannot be read as safetensors: {first_line(error)}; is it whole?", code="damaged-file"
+            f"{path} cannot be read as safetensors: {first_line(error)}; get the file again", code="damaged-file"
         ) from error
     header.pop("format", None)
     try:

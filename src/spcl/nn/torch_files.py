@@ -101,7 +101,7 @@ def load_torch_file(path: Path, what: str, *, mapped: bool = False) -> Any:
         ) from error
     except SafetensorError as error:
         raise InputError(
-            f"{path} cannot be read as {what}: {first_line(error)}; is it whole?", code="damaged-file"
+            f"{path} cannot be read as {what}: {first_line(error)}; get the file again", code="damaged-file"
         ) from error
     except _UNREADABLE as error:
         # The advice of torch, to load the file without a check, is not given.

@@ -112,7 +112,7 @@ def check_values(values: Mapping[str, Tensor], source: str | Path) -> None:
     negative = [name for name, value in values.items() if name.endswith("running_var") and (value < 0).any()]
     if negative:
         raise InputError(
-            f"the weights in {source} have variances below 0 in {some_names(negative)}; is the file whole?",
+            f"the weights in {source} have variances below 0 in {some_names(negative)}; get the file again",
             code="invalid-weights",
         )
 
