@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,56 +31,58 @@ class StudySet:
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
-SMALL = {"arch": "timm/tf_efficientnet_lite0", "batch_norm_group": 0}
 FEW_IMAGES = 6
+SIZES = {"pedestrian": (128, 64), "vehicle": (96, 96)}
+"""Kinds of rendered objects, and the height and width of their images."""
+OMNIGLOT = {
+    "data": {"height": 64, "width": 64},
+    "network": {"arch": "timm/resnet10t", "pretrained": "none", "batch_norm_group": 0},
+    "schedule": {"iters": 40, "epochs": 20, "eval_step": 4},
+}
 
 
-def panel(data: Path, work: Path, *, few: bool = True) -> dict[str, StudySet]:
-    """Give the sets of the study by name, and write those that are rendered or cut.
+def set_names(data: Path) -> list[str]:
+    """Give the names of the sets of the study; those whose images are not in ``data`` are left out."""
+    there = [f"{name}-usl" for name in ("cattle", "grocery") if (data / name).is_dir()]
+    omniglot = ["omniglot-uda"] if (data / "omniglot").is_dir() else []
+    street = [f"{kind}-{task}" for kind in SIZES for task in ("uda", "usl")]
+    whole = [*omniglot, *street, *there]
+    return [*whole, *(f"{name}-{FEW_IMAGES}" for name in whole)]
+
+
+def study_set(name: str, data: Path, work: Path) -> StudySet:
+    """Give a set of the study; it is rendered or cut where that was not done before.
 
     Args:
-        data: Folder with ``omniglot``, ``cattle`` and ``grocery``; sets that are not there are left out.
-        work: Folder of what is written.
-        few: Whether each set is also given with ``FEW_IMAGES`` images an object.
+        name: One of ``set_names``.
+        data: Folder with ``omniglot``, ``cattle`` and ``grocery``.
+        work: Folder of what is rendered or cut.
     """
-    sets: dict[str, StudySet] = {}
-    if (data / "omniglot").is_dir():
-        sets["omniglot-uda"] = StudySet(
-            data / "omniglot/target",
-            str(data / "omniglot/source.csv"),
-            {
-                "data": {"height": 64, "width": 64},
-                "network": {"arch": "timm/resnet10t", "pretrained": "none", "batch_norm_group": 0},
-                "schedule": {"iters": 40, "epochs": 20, "eval_step": 4},
-                "optimiser": {"lr": 0.001},
-            },
-        )
-    for kind, size in (("pedestrian", (128, 64)), ("vehicle", (96, 96))):
-        street, studio = (rendered(work, kind, domain, size) for domain in ("street", "studio"))
-        settings = {
-            "data": {"height": size[0], "width": size[1]},
-            "network": SMALL,
-            "schedule": {"batch_size": 32, "iters": 30, "epochs": 6, "eval_step": 2},
-        }
-        sets[f"{kind}-uda"] = StudySet(street, str(studio), settings)
-        sets[f"{kind}-usl"] = StudySet(street, "", settings)
-    short = {"batch_size": 32, "iters": 20, "epochs": 6, "eval_step": 2}
-    if (data / "cattle").is_dir():
-        size = {"height": 128, "width": 64}
-        sets["cattle-usl"] = StudySet(data / "cattle", "", {"data": size, "network": SMALL, "schedule": short})
-    if (data / "grocery").is_dir():
-        size = {"height": 128, "width": 128}
-        sets["grocery-usl"] = StudySet(
-            data / "grocery/grocery", "", {"data": size, "network": SMALL, "schedule": short}
-        )
-    if few:
-        for name, given in list(sets.items()):
-            cut = cut_to_few(given.target, work / f"{name}-{FEW_IMAGES}", FEW_IMAGES)
-            sets[f"{name}-{FEW_IMAGES}"] = StudySet(cut, given.source, given.settings)
-    return sets
+    if name.endswith(f"-{FEW_IMAGES}"):
+        whole = study_set(name[: -len(f"-{FEW_IMAGES}")], data, work)
+        return replace(whole, target=cut_to_few(whole.target, work / name, FEW_IMAGES))
+    kind, _, task = name.partition("-")
+    if kind == "omniglot":
+        return StudySet(data / "omniglot/target", str(data / "omniglot/source.csv"), OMNIGLOT)
+    if kind in SIZES:
+        street = rendered(work, kind, "street")
+        source = str(rendered(work, kind, "studio")) if task == "uda" else ""
+        return StudySet(street, source, settings_of(SIZES[kind], iters=30))
+    if kind == "cattle":
+        return StudySet(data / "cattle", "", settings_of((128, 64), iters=20))
+    return StudySet(data / "grocery/grocery", "", settings_of((128, 128), iters=20))
 
 
-def rendered(work: Path, kind: str, domain: str, size: tuple[int, int]) -> Path:
+def settings_of(size: tuple[int, int], *, iters: int) -> dict[str, dict[str, Any]]:
+    """Give the settings of photographs and of rendered images: a small network with ImageNet weights."""
+    return {
+        "data": {"height": size[0], "width": size[1]},
+        "network": {"arch": "timm/tf_efficientnet_lite0", "batch_norm_group": 0},
+        "schedule": {"batch_size": 32, "iters": iters, "epochs": 6, "eval_step": 2},
+    }
+
+
+def rendered(work: Path, kind: str, domain: str) -> Path:
     """Render the street or the studio of the demonstration, unless it is there."""
     folder = work / f"{domain}-{kind}"
     if not (folder / "query").is_dir():
@@ -93,8 +95,8 @@ def rendered(work: Path, kind: str, domain: str, size: tuple[int, int]) -> Path:
                 test_identities=40,
                 cameras=4,
                 images_per_camera=6,
-                height=size[0],
-                width=size[1],
+                height=SIZES[kind][0],
+                width=SIZES[kind][1],
                 seed=1,
             ),
         )

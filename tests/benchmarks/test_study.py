@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import study
+import study_sets
 from study_sets import StudySet, cut_to_few
 from study_table import study_table
 
+from spcl.config import load_recipe, overlay
 from spcl.data.catalogue import load_dataset
 from spcl.errors import InputError
 from spcl.kinds import KINDS
@@ -29,6 +31,8 @@ def test_variants_and_their_recipes(tmp_path):
     given = StudySet(tmp_path, "", {"optimiser": {"lr": 0.5}})
     recipes = {name: study.recipe_of(name, given, {}) for name in study.variants()}
     assert kind_of("labels", recipes["stack"].labels, KINDS) == "average-linkage"
+    plus = overlay(load_recipe("spcl-plus"), given.settings, "test")
+    assert recipes["stack"] == overlay(plus, {"network": {"arch": "resnet50"}}, "test")
     assert kind_of("labels", recipes["-average linkage"].labels, KINDS) == "self-paced"
     assert kind_of("labels", recipes["spcl"].labels, KINDS) == "self-paced"
     assert recipes["stack"].optimiser.lr == 0.5 and kind_of("optimiser", recipes["stack"].optimiser, KINDS) == "adamw"
@@ -47,11 +51,20 @@ def test_a_cut_set_has_few_images_and_the_same_test(tmp_path):
     assert len(ours.gallery) == len(theirs.gallery)
 
 
+def test_the_names_of_the_sets(tmp_path):
+    (tmp_path / "cattle").mkdir()
+    names = study_sets.set_names(tmp_path)
+    assert {"cattle-usl", "cattle-usl-6", "pedestrian-uda", "vehicle-usl-6"} <= set(names)
+    assert not any(name.startswith(("omniglot", "grocery")) for name in names)
+    found = study_sets.study_set("cattle-usl", tmp_path, tmp_path / "work")
+    assert found.target == tmp_path / "cattle" and not found.source and found.settings["data"]["height"] == 128
+
+
 def test_a_small_study_trains_goes_on_and_makes_its_table(tmp_path, monkeypatch):
     target = write_fake("market1501", tmp_path, num_identities=8)
     small = {section: values for section, values in SMALL.items() if section != "labels"}
-    sets = {"fake": StudySet(target, "", small)}
-    monkeypatch.setattr(study, "panel", lambda data, work: sets)
+    monkeypatch.setattr(study, "set_names", lambda data: ["fake"])
+    monkeypatch.setattr(study, "study_set", lambda name, data, work: StudySet(target, "", small))
     options = study.StudyOptions(
         out=tmp_path / "out",
         variants=("floor", "ceiling", "spcl", "fresh features"),

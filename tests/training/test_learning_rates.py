@@ -48,7 +48,7 @@ def test_without_decay_every_trained_parameter_is_in_one_group():
 
 class Context:
     def __init__(self, epochs):
-        self.encoder, self.epochs = network("timm/test_resnet"), epochs
+        self.encoder, self.epochs, self.starts_random = network("timm/test_resnet"), epochs, False
         self.runtime = type("R", (), {"device": torch.device("cpu")})
 
 
@@ -70,6 +70,15 @@ def test_an_optimiser_follows_its_schedule(settings, kind):
         optimizer.step()
         scheduler.step()
     assert rates == pytest.approx([0.1, 0.1 * (0.01 + 0.99 / 2), 0.001])
+
+
+@pytest.mark.parametrize("kind", [AdamWSettings, SgdSettings])
+def test_the_rate_from_random_weights(kind):
+    context = Context(2)
+    settings = kind(lr=0.1, random_weights_factor=3.0)
+    assert settings.build(context).optimizer.param_groups[0]["lr"] == pytest.approx(0.1)
+    context.starts_random = True
+    assert settings.build(context).optimizer.param_groups[0]["lr"] == pytest.approx(0.3)
 
 
 @pytest.mark.parametrize("values", [{"warmup_epochs": -1}, {"layer_decay": 0.0}, {"schedule": "linear"}])

@@ -7,6 +7,7 @@ weights, not added to the gradient as Adam of the paper does.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 from typing import TYPE_CHECKING
 
 from spcl.errors import require
@@ -28,11 +29,20 @@ class ScheduledSettings(AdamSettings):
     layer_decay: float = 1.0
     """Factor of the rate from a stage of the trunk to the one below it; 1: one rate for all."""
 
+    random_weights_factor: float = 1.0
+    """Factor of the learning rate where the network starts from random weights, which must move farther."""
+
     def __post_init__(self) -> None:
         super().__post_init__()
+        factor = self.random_weights_factor
+        require(0 < factor < inf, "random_weights_factor", factor, "a positive, finite number")
         require(self.schedule in ("cosine", "step", "constant"), "schedule", self.schedule, "cosine, step or constant")
         require(self.warmup_epochs >= 0, "warmup_epochs", self.warmup_epochs, "0 or more")
         require(0 < self.layer_decay <= 1, "layer_decay", self.layer_decay, "above 0 and at most 1")
+
+    def rate(self, context: BuildContext) -> float:
+        """Give the learning rate of a run."""
+        return self.lr * (self.random_weights_factor if context.starts_random else 1.0)
 
 
 @dataclass(frozen=True)
@@ -51,8 +61,8 @@ class AdamWSettings(ScheduledSettings):
 
         kind = torch.optim.AdamW if self.decoupled else torch.optim.Adam
         optimizer = kind(
-            rate_groups(context.encoder, lr=self.lr, layer_decay=self.layer_decay),
-            lr=self.lr,
+            rate_groups(context.encoder, lr=self.rate(context), layer_decay=self.layer_decay),
+            lr=self.rate(context),
             weight_decay=self.weight_decay,
             fused=context.runtime.device.type in ("cpu", "cuda"),
         )

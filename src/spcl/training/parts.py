@@ -220,6 +220,7 @@ class BuildContext:
         report: Receives progress and warnings.
         built: The parts that are built already, by name: the memory, then the teacher.
         epochs: Number of epochs of the run.
+        starts_random: Whether the network starts from random weights.
     """
 
     runtime: Runtime
@@ -231,6 +232,7 @@ class BuildContext:
     report: Reporter
     built: Mapping[str, Any] = field(default_factory=dict)
     epochs: int = 1
+    starts_random: bool = False
 
     @property
     def feature_dim(self) -> int:

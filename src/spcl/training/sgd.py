@@ -36,8 +36,8 @@ class SgdSettings(ScheduledSettings):
         from spcl.training.parts import Optimisation
 
         optimizer = torch.optim.SGD(
-            rate_groups(context.encoder, lr=self.lr, layer_decay=self.layer_decay),
-            lr=self.lr,
+            rate_groups(context.encoder, lr=self.rate(context), layer_decay=self.layer_decay),
+            lr=self.rate(context),
             momentum=self.momentum,
             weight_decay=self.weight_decay,
             nesterov=True,

@@ -65,6 +65,7 @@ def build_parts(recipe: Recipe, encoder: EncoderNetwork, shape: RunShape, sessio
         shape.extract,
         report,
         epochs=recipe.schedule.epochs,
+        starts_random=recipe.network.pretrained == "none" and not recipe.network.from_checkpoint,
     )
     optimisation: Optimisation = built(recipe.optimiser, context)
     network = cast(nn.Module, torch.compile(encoder)) if recipe.run.compile else encoder
