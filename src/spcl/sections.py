@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from math import inf
 from typing import Literal
 
-from spcl.errors import require
+from spcl.errors import InputError, require
 from spcl.pixel_range import PixelRange
 
 
@@ -103,6 +103,11 @@ class ScheduleConfig:
     """Number of steps in an epoch."""
     eval_step: int = 10
     """Number of epochs between evaluations; the last epoch is always evaluated."""
+    select: Literal["auto", "evaluation", "label-free", "last"] = "evaluation"
+    """Epoch that is kept as the best: by the mAP of evaluations; label-free: by its pseudo labels, without identities;
+    auto: by mAP where the target has queries, otherwise label-free; last: none."""
+    patience: int = 0
+    """Stop after this number of epochs without a better one by --select; 0: never."""
     accumulate: int = 1
     """Number of parts in which a batch is encoded if it is too large for the device; the result is the same."""
     source_only: bool = False
@@ -112,6 +117,12 @@ class ScheduleConfig:
         require(self.batch_size >= 2, "batch_size", self.batch_size, "at least 2 images")
         for name in ("epochs", "iters", "eval_step", "accumulate"):
             require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
+        require(self.patience >= 0, "patience", self.patience, "0 or more epochs")
+        if self.patience and self.select == "last":
+            raise InputError(
+                f"patience is {self.patience}, and select last compares no epochs; give --select auto",
+                code="option-contradiction",
+            )
 
 
 @dataclass(frozen=True)

@@ -109,11 +109,16 @@ def run_training_command(
 
 
 def print_training(result: TrainingResult, report: Reporter) -> None:
-    """Print where the last and the best epoch are, and the mAP of both."""
+    """Print where the last and the best epoch are, and the mAP of both or the score that chose the best."""
     from spcl.training_run.run_files import BEST_FILE, CHECKPOINT_FILE
 
     report.say(f"last epoch: {result.folder / CHECKPOINT_FILE}")
-    if result.best is not None:
+    if result.best is not None and result.selected_by == "label-free":
+        report.say(
+            f"best epoch: {result.folder / BEST_FILE} (epoch {result.best.epoch}, by the label-free score of its "
+            f"pseudo labels, {result.best.label_score:.3f})"
+        )
+    elif result.best is not None:
         rated = [epoch.mean_ap for epoch in result.history if epoch.mean_ap is not None]
         report.say(f"best epoch: {result.folder / BEST_FILE} (epoch {result.best.epoch})")
         report.say(

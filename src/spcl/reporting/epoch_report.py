@@ -17,6 +17,9 @@ class EpochReport:
         cluster_size_quartiles: Images in a cluster: first quartile, median, third quartile; empty without clusters.
         largest_cluster: Images in the largest cluster; 0 without clusters.
         independence_threshold: Threshold of the self-paced selection; None without one.
+        label_score: Label-free score of the pseudo labels (``training/label_score.py``), from -1 to 1, high is good;
+            None: the labeller gives none.
+        label_agreement: Adjusted Rand index with the pseudo labels of the epoch before; None in the first epoch.
         label_figures: Further figures of the labeller, for example settings that it chose.
         loss: The mean loss, summed over domains and terms; None before the first step is counted.
         losses: The mean loss of each domain, summed over terms.
@@ -32,6 +35,8 @@ class EpochReport:
     cluster_size_quartiles: list[float] = field(default_factory=list)
     largest_cluster: int = 0
     independence_threshold: float | None = None
+    label_score: float | None = None
+    label_agreement: float | None = None
     label_figures: dict[str, Any] = field(default_factory=dict)
     loss: float | None = None
     losses: dict[str, float] = field(default_factory=dict)
@@ -46,8 +51,12 @@ class EpochReport:
         return None if value is None else float(value)
 
     def to_row(self) -> dict[str, Any]:
-        """Plain values on one level, for a line of ``metrics.jsonl``; losses by term where there are several."""
+        """Plain values on one level, for a line of ``metrics.jsonl``; losses by term where there are several.
+
+        The figures of the labels are left out where they are None.
+        """
         plain = asdict(self)
-        for name in ("label_figures", "evaluation", *(() if len(self.loss_terms) > 1 else ("loss_terms",))):
+        unknown = [name for name in ("label_score", "label_agreement") if plain[name] is None]
+        for name in ("label_figures", "evaluation", *unknown, *(() if len(self.loss_terms) > 1 else ("loss_terms",))):
             del plain[name]
         return self.label_figures | plain | self.evaluation

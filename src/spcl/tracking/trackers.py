@@ -186,6 +186,8 @@ def figures_of(report: EpochReport) -> dict[str, float]:
             "unclustered": report.num_unclustered,
             "largest": report.largest_cluster,
             "independence_threshold": report.independence_threshold,
+            "score": report.label_score,
+            "agreement": report.label_agreement,
         }
         | dict(quartiles)
         | report.label_figures,

@@ -39,6 +39,7 @@ _MIN_LINKS = 4
 """Nearest neighbours, the image itself included, that count as links."""
 _WIDER_FOR_CAMERAS = 4
 """Times k1 neighbours are searched where they are balanced over cameras."""
+_MOST_THRESHOLD = 0.98
 _CUTOFF = 0.99
 """Largest Jaccard distance that is computed; pairs above it count as 1."""
 
@@ -53,6 +54,8 @@ class AverageLinkageSettings:
     """Largest average Jaccard distance of two clusters that are merged; auto: 0.5 to 0.95 are tried."""
     smoothing: float = 0.5
     """Share of the last epoch's ratings in this epoch's; 0: each epoch chooses anew."""
+    mend: bool = True
+    """Lower the threshold for an epoch in which a cluster holds over half of the images; raise it without two."""
     cameras: Literal["ignore", "balance"] = "ignore"
     """balance: a fixed share of an image's neighbours is from its own camera, where cameras are known."""
     same_camera_share: float = 0.25
@@ -63,7 +66,7 @@ class AverageLinkageSettings:
     def __post_init__(self) -> None:
         require(self.k1 == "auto" or self.k1 >= 2, "k1", self.k1, "auto, or at least 2")
         limits = "auto, or an average distance above 0 and at most 0.98"
-        require(self.threshold == "auto" or 0 < self.threshold <= 0.98, "threshold", self.threshold, limits)
+        require(self.threshold == "auto" or 0 < self.threshold <= _MOST_THRESHOLD, "threshold", self.threshold, limits)
         share = self.same_camera_share
         require(0 < share <= 1, "same_camera_share", share, "a share above 0, at most 1")
         require(0 <= self.smoothing < 1, "smoothing", self.smoothing, "a share from 0 to below 1")
@@ -80,18 +83,21 @@ class AverageLinkageLabeller:
         settings: The settings as given.
         ratings: ``[values of k1][thresholds]``, averaged over the epochs; None before the first.
         chosen: k1, threshold and rating of the last epoch; None before the first.
+        score: Label-free score of the last labels; None before the first.
     """
 
     def __init__(self, settings: AverageLinkageSettings, runtime: Runtime, report: Reporter) -> None:
         self.settings = settings
         self.ratings: list[list[float]] | None = None
         self.chosen: dict[str, Any] | None = None
+        self.score: float | None = None
         self._runtime, self._report = runtime, report
 
     def label(self, features: Tensor, target: TargetView) -> PseudoLabels:
         """Labels of features ``[N, D]``; the target's cameras are used only where neighbours are balanced over them."""
         from spcl.selfpaced.pseudo_labels import PseudoLabels
         from spcl.training.label_neighbours import label_neighbours
+        from spcl.training.label_score import label_score
 
         if not len(features):
             return PseudoLabels.from_labels([])
@@ -101,7 +107,12 @@ class AverageLinkageLabeller:
             width = min(len(features), width * _WIDER_FOR_CAMERAS)
         neighbours = label_neighbours(features, width, self.settings.search, self._runtime, self._report)
         labels, self.ratings, self.chosen = self._runtime.on_main(lambda: self._best(features, neighbours, cameras))
+        self.score = label_score(labels, neighbours)
         return PseudoLabels.from_labels(labels)
+
+    def label_score(self) -> float | None:
+        """Give the label-free score of the last labels."""
+        return self.score
 
     def _tried_k1(self, num: int) -> tuple[int, ...]:
         if self.settings.k1 != "auto":
@@ -151,7 +162,31 @@ class AverageLinkageLabeller:
             now = share * np.array(self.ratings) + (1 - share) * now
         row, column = np.unravel_index(int(now.argmax()), now.shape)
         chosen = {"k1": tried[row], "threshold": thresholds[column], "coherence": round(float(now[row, column]), 4)}
-        return clusters[row][column], now.tolist(), chosen
+        near = self._near(neighbours, cameras, tried[row])
+        return self._usable(clusters[row][column], features, near, chosen), now.tolist(), chosen
+
+    def _usable(
+        self, labels: NDArray[np.int64], features: Tensor, near: NDArray[np.int64], chosen: dict[str, Any]
+    ) -> NDArray[np.int64]:
+        """Give the clusters; if they have merged or vanished, those at another threshold, noted in ``chosen``."""
+        from spcl.grouping.average_linkage import average_linkage, cut
+        from spcl.grouping.eps_choice import k2_for
+        from spcl.retrieval.jaccard import jaccard_distance
+        from spcl.training.collapsed_labels import STEP, collapse_of, distances_to_try, mended, mended_message
+
+        way = collapse_of(labels) if self.settings.mend else None
+        if way is None:
+            return labels
+        k1, before = int(chosen["k1"]), float(chosen["threshold"])
+        distance = jaccard_distance(features, k1=k1, k2=k2_for(k1), cutoff=_CUTOFF, neighbours=near)
+        merges = average_linkage(distance, most=_MOST_THRESHOLD)
+        tried = distances_to_try(before, way, least=STEP, most=_MOST_THRESHOLD)
+        better = mended(tried, lambda threshold: cut(merges, threshold), lambda each: each)
+        if better is None:
+            return labels
+        chosen |= {"threshold": better[0], "mended_from": before}
+        self._report.say(mended_message(way, "threshold", before, better[0]))
+        return better[1]
 
     def figures(self) -> Mapping[str, Any]:
         """k1, threshold and rating of the epoch."""

@@ -12,6 +12,8 @@ The clusters that become classes are chosen by ``keep``:
 * ``reliable``: the paper's selection (section 3.3), with the threshold set anew in each epoch;
 * ``first-threshold``: the paper's selection, with the threshold of the first epoch that had clusters.
 
+Where the clusters of an epoch have merged or vanished, eps is lowered or raised (``collapsed_labels.py``).
+
 Paper: section 3.3, equations 4 and 5, for the selection. The suggestion is not in the paper.
 """
 
@@ -25,6 +27,8 @@ from spcl.errors import require
 from spcl.training.self_paced_labels import SelfPacedLabeller, SelfPacedLabelSettings
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from torch import Tensor
 
     from spcl.selfpaced.pseudo_labels import PseudoLabels
@@ -39,6 +43,8 @@ class LabelsEachEpochSettings(SelfPacedLabelSettings):
     """DBSCAN: largest distance of two neighbours; auto: eps, k1 and k2 are suggested by the features of each epoch."""
     smoothing: float = 0.5
     """Share of the last epoch's eps in this epoch's; 0: as suggested."""
+    mend: bool = True
+    """Lower eps for an epoch in which a cluster holds over half of the images; raise it where there are not two."""
     keep: Literal["all", "reliable", "first-threshold"] = "all"
     """Clusters that become classes: all; the paper's selection, its threshold set in each epoch or by the first."""
 
@@ -55,15 +61,44 @@ class LabelsEachEpoch(SelfPacedLabeller):
     """Labels of an epoch from target features, with settings of the epoch; the same in every process."""
 
     settings: LabelsEachEpochSettings
+    mended_from: float | None = None
+    """The eps of the last labels before it was changed because they had collapsed; None: it was not changed."""
 
     def label(self, features: Tensor, target: TargetView) -> PseudoLabels:
         """Labels of features ``[N, D]``; the target's cameras are not used."""
-        before = self.chosen
-        self.chosen = None
+        before = self.chosen if self.settings.eps == "auto" else None
+        self.chosen = self.mended_from = None
         if self.settings.keep == "reliable":
             self.independence_threshold = None
-        found = super().label(features, target) if before is None else self._continued(features, target, before)
-        return found if self.settings.keep != "all" else _whole(found)
+        return super().label(features, target) if before is None else self._continued(features, target, before)
+
+    def _labelled(self, features: Tensor, neighbours: NDArray[np.int64], used: Mapping[str, Any]) -> PseudoLabels:
+        """Label features; if the labels have collapsed, at another eps."""
+        from spcl.training.collapsed_labels import collapse_of, distances_to_try, mended, mended_message
+
+        threshold, labelled = self.independence_threshold, super()._labelled
+
+        def at(eps: float) -> PseudoLabels:
+            self.independence_threshold = threshold
+            found = labelled(features, neighbours, {**used, "eps": eps})
+            return found if self.settings.keep != "all" else self._rated(_whole(found), neighbours)
+
+        eps, gap = float(used["eps"]), self.settings.eps_gap
+        found = at(eps)
+        way = collapse_of(found.labels) if self.settings.mend else None
+        if way is None:
+            return found
+        tried = distances_to_try(eps, way, least=gap, most=0.99 - gap)
+        better = mended(tried, at, lambda each: each.labels)
+        if better is None:
+            return at(eps)
+        self.mended_from, self.chosen = eps, {**used, "eps": better[0]}
+        self._report.say(mended_message(way, "eps", eps, better[0]))
+        return better[1]
+
+    def figures(self) -> Mapping[str, Any]:
+        """Eps, k1 and k2 if they were suggested or changed, and the eps before a collapse was mended."""
+        return super().figures() if self.mended_from is None else {**super().figures(), "mended_from": self.mended_from}
 
     def _continued(self, features: Tensor, target: TargetView, before: Mapping[str, Any]) -> PseudoLabels:
         """Labels of a later epoch, with an eps between the last one and the suggested one."""

@@ -8,7 +8,7 @@ parts: ``parts.py`` contains the methods that it calls.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +25,9 @@ from spcl.nn.domain_batchnorm import running_statistics
 from spcl.reporting.epoch_report import EpochReport
 from spcl.reporting.events import Emitter, EpochEnded, Labelled, Saved
 from spcl.training.interrupts import stops_between_steps
-from spcl.training.parts import ExplainsLabels
+from spcl.training.label_score import label_agreement
+from spcl.training.parts import ExplainsLabels, RatesLabels
+from spcl.training.selection import Criterion, no_longer_improves, score_of, stop_message
 from spcl.training.state import RunState
 from spcl.training.step import TrainingParts, step
 
@@ -58,6 +60,8 @@ class LoopSettings:
         eval_step: Epochs between two evaluations; the last epoch is always evaluated.
         checkpoint_iters: Steps between two saves inside an epoch; 0: none.
         accumulate: Number of parts in which a process encodes its share of a batch.
+        criterion: Score by which epochs are compared (``training/selection.py``).
+        patience: Number of epochs without a better score after which the loop stops; 0: it never does.
     """
 
     epochs: int
@@ -65,6 +69,8 @@ class LoopSettings:
     eval_step: int = 1
     checkpoint_iters: int = 0
     accumulate: int = 1
+    criterion: Criterion = "evaluation"
+    patience: int = 0
 
 
 def run_loop(
@@ -73,13 +79,15 @@ def run_loop(
     """Run the remaining epochs.
 
     In each epoch: label the target, relabel the memory, run the steps, evaluate if it is due, save. A state that was
-    saved inside an epoch continues with the labels of that epoch.
+    saved inside an epoch continues with the labels of that epoch. With a patience the loop stops before the last epoch
+    if the epochs no longer get better.
     """
-    while state.epoch < settings.epochs:
+    while state.epoch < settings.epochs and not _is_over(state.history, settings):
         if state.iteration == 0:
             _label(state, parts, events)
         _steps(state, parts, calls, settings, events)
-        is_best = _evaluate(state, calls, settings)
+        _evaluate(state, calls, settings)
+        is_best = _is_best(state, settings.criterion)
         parts.optimisation.scheduler.step()
         report = report_of(state)
         state.epoch += 1
@@ -88,11 +96,18 @@ def run_loop(
         state.report = None
         parts.runtime.on_main(lambda report=report: events.emit(EpochEnded(report, tuple(state.history))))  # type: ignore[misc]
         events.emit(Saved(calls.save(state, True, is_best), is_best))
+    if state.epoch < settings.epochs:
+        events.say(stop_message(state.history, settings.criterion, settings.epochs))
     if isinstance(parts.labeller, ExplainsLabels):
         advice = parts.labeller.advice_at_end(state.history, parts.target.num_images)
         if advice is not None:
             events.warn(advice)
     return state
+
+
+def _is_over(history: Sequence[EpochReport], settings: LoopSettings) -> bool:
+    """Whether the finished epochs no longer get better."""
+    return no_longer_improves([score_of(report, settings.criterion) for report in history], settings.patience)
 
 
 def report_of(state: RunState) -> EpochReport:
@@ -107,7 +122,7 @@ def _label(state: RunState, parts: TrainingParts, events: Emitter) -> None:
     state.report = report = EpochReport(epoch=state.epoch + 1)
     with _timed(report, "label"):
         found = parts.labeller.label(parts.label_features.features(), parts.target)
-        state.labels = np.asarray(found.labels, dtype=np.int64)
+        before, state.labels = state.labels, np.asarray(found.labels, dtype=np.int64)
         parts.memory.relabel(torch.from_numpy(parts.slots.class_of_each(state.labels)))
     events.emit(Labelled(state.labels))
     sizes = found.cluster_sizes
@@ -115,6 +130,9 @@ def _label(state: RunState, parts: TrainingParts, events: Emitter) -> None:
     report.cluster_size_quartiles = [float(q) for q in np.percentile(sizes, (25, 50, 75))] if len(sizes) else []
     report.largest_cluster = int(sizes.max(initial=0))
     report.independence_threshold = found.independence_threshold
+    report.label_agreement = None if before is None else label_agreement(before, state.labels)
+    if isinstance(parts.labeller, RatesLabels):
+        report.label_score = parts.labeller.label_score()
     if isinstance(parts.labeller, ExplainsLabels):
         report.label_figures = dict(parts.labeller.figures())
         advice = parts.labeller.advice(found)
@@ -155,19 +173,31 @@ def _steps(state: RunState, parts: TrainingParts, calls: LoopCalls, settings: Lo
     _require_finite(state, parts)
 
 
-def _evaluate(state: RunState, calls: LoopCalls, settings: LoopSettings) -> bool:
-    """Evaluate if it is due, and give whether this is the best epoch so far."""
-    due = (state.epoch + 1) % settings.eval_step == 0 or state.epoch + 1 == settings.epochs
-    if not due or calls.figures_on_target is None:
-        return False
+def _evaluate(state: RunState, calls: LoopCalls, settings: LoopSettings) -> None:
+    """Evaluate if it is due: every few epochs, and in the last epoch."""
     report = report_of(state)
+    # The score of the labels is known by now, so that the last epoch of a run that stops early is evaluated too.
+    is_last = state.epoch + 1 == settings.epochs or _is_over([*state.history, report], settings)
+    if calls.figures_on_target is None or not (is_last or (state.epoch + 1) % settings.eval_step == 0):
+        return
     with _timed(report, "evaluate"):
         report.evaluation = calls.figures_on_target()
-    mean_ap = report.mean_ap
-    is_best = mean_ap is not None and (state.best_mean_ap is None or mean_ap > state.best_mean_ap)
-    if is_best:
-        state.best_mean_ap, state.best_epoch = mean_ap, report.epoch
-    return is_best
+
+
+def _is_best(state: RunState, criterion: Criterion) -> bool:
+    """Whether the epoch in progress is the best so far by the criterion; notes it in the state."""
+    report = report_of(state)
+    mean_ap, before = report.mean_ap, state.best_mean_ap
+    if mean_ap is not None and (before is None or mean_ap > before):
+        state.best_mean_ap = mean_ap
+    score = score_of(report, criterion)
+    best = state.best_label_score if criterion == "label-free" else before
+    if score is None or (best is not None and score <= best):
+        return False
+    state.best_epoch = report.epoch
+    if criterion == "label-free":
+        state.best_label_score = score
+    return True
 
 
 def _totals_so_far(report: EpochReport, parts: TrainingParts) -> Tensor:

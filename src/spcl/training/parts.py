@@ -85,6 +85,14 @@ class ExplainsLabels(Protocol):
         """Describe a fault of the labels of a run, from the reports of its epochs; None: there is none."""
 
 
+@runtime_checkable
+class RatesLabels(Protocol):
+    """A labeller that rates its labels without identities; optional. Epochs can be compared by it."""
+
+    def label_score(self) -> float | None:
+        """Give the score of the last labels, high is good, comparable between epochs; None: there are none."""
+
+
 class Memory(Stateful, Protocol):
     """Rows of features: one for each source class, then one for each target image."""
 

@@ -68,6 +68,7 @@ class SelfPacedLabeller:
     Attributes:
         settings: Settings of the labeller.
         independence_threshold: Threshold that the first epoch with clusters fixes; None before.
+        score: Label-free score of the last labels; None before the first.
         chosen: The eps, k1 and k2 that the first epoch suggests and fixes; None if they are given.
     """
 
@@ -75,29 +76,44 @@ class SelfPacedLabeller:
         self.settings = settings
         self.independence_threshold: float | None = None
         self.chosen: dict[str, Any] | None = None
+        self.score: float | None = None
         self._runtime, self._report = runtime, report
 
     def label(self, features: Tensor, target: TargetView) -> PseudoLabels:
         """Label features ``[N, D]``; the cameras of the target are not used."""
-        from spcl.selfpaced.pseudo_labels import pseudo_labels
-
         given = self.settings
         if given.eps == "auto" and self.chosen is None and len(features):
             self.chosen = self._suggested(features)
         used = {"k1": given.k1, "k2": given.k2, "eps": self._eps} | (self.chosen or {})
-        neighbours = self._neighbours(features, used["k1"])
+        return self._labelled(features, self._neighbours(features, used["k1"]), used)
+
+    def _labelled(self, features: Tensor, neighbours: NDArray[np.int64], used: Mapping[str, Any]) -> PseudoLabels:
+        """Label features by their neighbours ``[N, k1]`` at the eps, k1 and k2 in ``used``."""
+        from spcl.selfpaced.pseudo_labels import pseudo_labels
+
         found = self._runtime.on_main(
             lambda: pseudo_labels(
                 features,
                 **used,
-                eps_gap=given.eps_gap,
-                min_samples=given.min_samples,
+                eps_gap=self.settings.eps_gap,
+                min_samples=self.settings.min_samples,
                 neighbours=neighbours,
                 independence_threshold=self.independence_threshold,
             )
         )
         self.independence_threshold = found.independence_threshold
+        return self._rated(found, neighbours)
+
+    def _rated(self, found: PseudoLabels, neighbours: NDArray[np.int64]) -> PseudoLabels:
+        """Rate labels by the neighbours ``[N, k]``, and give them."""
+        from spcl.training.label_score import label_score
+
+        self.score = label_score(found.labels, neighbours) if len(found.labels) else None
         return found
+
+    def label_score(self) -> float | None:
+        """Give the label-free score of the last labels."""
+        return self.score
 
     @property
     def _eps(self) -> float:

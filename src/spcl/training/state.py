@@ -32,7 +32,8 @@ class RunState:
         report: Report of the epoch in progress; None between two epochs.
         history: Reports of the finished epochs.
         best_mean_ap: The best evaluation so far, a fraction; None before the first.
-        best_epoch: The epoch it was reached in, from 1.
+        best_epoch: The best epoch by the criterion of the run (``training/selection.py``), from 1; 0: none.
+        best_label_score: Label-free score of that epoch; None where epochs are not compared by it.
     """
 
     parts: dict[str, Stateful]
@@ -43,6 +44,7 @@ class RunState:
     history: list[EpochReport] = field(default_factory=list)
     best_mean_ap: float | None = None
     best_epoch: int = 0
+    best_label_score: float | None = None
 
     def state_dict(self) -> dict[str, Any]:
         """Give the state as tensors and plain values that safe loading accepts; called by every process."""
@@ -55,6 +57,7 @@ class RunState:
             "history": [asdict(report) for report in self.history],
             "best_mean_ap": self.best_mean_ap,
             "best_epoch": self.best_epoch,
+            "best_label_score": self.best_label_score,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -77,3 +80,5 @@ class RunState:
         self.report = None if state["report"] is None else EpochReport(**state["report"])
         self.history = [EpochReport(**report) for report in state["history"]]
         self.best_mean_ap, self.best_epoch = state["best_mean_ap"], state["best_epoch"]
+        # A run of an older version has none.
+        self.best_label_score = state.get("best_label_score")

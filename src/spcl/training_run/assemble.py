@@ -24,12 +24,14 @@ from spcl.nn.encoder_network import EncoderNetwork, EncoderSettings
 from spcl.records import ReIDDataset, cameras_of, identities_of
 from spcl.runtime import Runtime
 from spcl.selfpaced.slots import Slots
-from spcl.training.parts import TargetView
+from spcl.training.parts import RatesLabels, TargetView
+from spcl.training.selection import Criterion, criterion_of
 from spcl.training.state import RunState
 from spcl.training.step import TrainingParts
 from spcl.training_run.build import RunShape, build_parts, check_labelling, first_state
-from spcl.training_run.checks import check_batches
+from spcl.training_run.checks import check_batches, check_selection
 from spcl.training_run.run_files import (
+    BEST_FILE,
     RunFolder,
     check_log_folder,
     prepare_log_folder,
@@ -80,6 +82,11 @@ class Run:
         return self.session.runtime
 
     @property
+    def criterion(self) -> Criterion:
+        """What the epochs of the run are compared by."""
+        return criterion_of(self.config.schedule.select, can_evaluate=can_evaluate(self.target))
+
+    @property
     def source_identities(self) -> NDArray[np.int64]:
         """``[source images]`` int64, from 0 without gaps; empty without a source."""
         return identities_of(() if self.source is None else self.source.train)
@@ -125,6 +132,8 @@ def prepare(config: Recipe, session: Session, *, resume: bool = False, target: R
     view = TargetView(len(target.train), cameras_of(target.train))
     shape = RunShape(slots, view, domains, _extraction(stores, session))
     parts = build_parts(config, encoder, shape, session)
+    rates_labels = bool(target.train) and isinstance(parts.labeller, RatesLabels)
+    runtime.together(lambda: check_selection(config.schedule, target, rates_labels=rates_labels))
     has_state = runtime.on_main(lambda: prepare_log_folder(folder, resume=resume))
     run = Run(config, source, target, parts, first_state(parts), slots, stores, folder, has_state, session)
     # Weights are equal in all processes by now; the random draws of dropout must differ.
@@ -207,6 +216,8 @@ def _describe(run: Run, weights: str) -> None:
     report.say(f"network: {run.config.network.arch}, weights: {weights}{used}; device: {run.runtime.device}")
     if not can_evaluate(run.target):
         report.say("the target has no query and gallery images: this run is not evaluated")
+    if run.criterion == "label-free" and isinstance(run.parts.labeller, RatesLabels):
+        report.say(f"the epoch with the best label-free score of its pseudo labels is kept as {BEST_FILE}")
     if run.resumed:
         report.say(
             f"continuing after epoch {run.state.epoch}, step {run.state.iteration} of {run.config.schedule.iters}"

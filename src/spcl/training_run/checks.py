@@ -13,9 +13,12 @@ from pathlib import Path
 from spcl.data.image_decoding import check_images
 from spcl.data.image_key import shown_path
 from spcl.errors import InputError
+from spcl.inference.query_checks import can_evaluate
 from spcl.records import UNKNOWN, Record, ReIDDataset, identities_of
 from spcl.reporting.console import Reporter
+from spcl.sections import ScheduleConfig
 from spcl.threads import NumThreads
+from spcl.training.selection import criterion_of
 
 _SAMPLE = 64
 
@@ -132,6 +135,32 @@ def check_batches(batch_size: int, group_size: int, *, num_processes: int, accum
         f"--batch-size {', '.join(map(str, nearest))} can, or another --batch-norm-group",
         code="batch-not-divisible",
     )
+
+
+def check_selection(schedule: ScheduleConfig, target: ReIDDataset, *, rates_labels: bool) -> None:
+    """Check that epochs can be compared where the settings ask for it.
+
+    Args:
+        schedule: The settings.
+        target: The unlabelled domain.
+        rates_labels: Whether the run labels images, with a labeller that rates its labels.
+
+    Raises:
+        InputError: If a patience is given, or the label-free score is asked for by name, and epochs have no score.
+    """
+    criterion = criterion_of(schedule.select, can_evaluate=can_evaluate(target))
+    if criterion == "label-free" and not rates_labels and (schedule.select == "label-free" or schedule.patience):
+        raise InputError(
+            f"select is {schedule.select!r}, and this run's labeller gives no label-free score (label_score()); give "
+            "--select last and no --patience",
+            code="setting-does-not-apply",
+        )
+    if criterion == "evaluation" and schedule.patience and not can_evaluate(target):
+        raise InputError(
+            f"patience is {schedule.patience}, select is 'evaluation', and {target.name} has no queries and gallery to "
+            "evaluate on; give --select auto",
+            code="setting-does-not-apply",
+        )
 
 
 def _is_cut_evenly(batch_size: int, group_size: int, parts: int) -> bool:

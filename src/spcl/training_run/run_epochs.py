@@ -52,6 +52,8 @@ def run_training(run: Run) -> RunState:
         eval_step=schedule.eval_step,
         checkpoint_iters=run.config.run.checkpoint_iters,
         accumulate=schedule.accumulate,
+        criterion=run.criterion,
+        patience=schedule.patience,
     )
     try:
         state = run_loop(state, run.parts, loop_calls(run), settings, events)

@@ -178,7 +178,7 @@ class RunFolder:
 
         def write() -> None:
             if names:
-                facts = {"config": settings}
+                facts = {"config": settings} | _selected(state)
                 weights = checkpoint_of(result, epoch=state.epoch, best_mean_ap=state.best_mean_ap, facts=facts)
                 for name in names:
                     save_atomically(weights, self.path / name)
@@ -210,6 +210,13 @@ class RunFolder:
         copies = {name for name, part in state.parts.items() if isinstance(part, HybridMemory | ShardedMemory)}
         parts = {name: part if name in copies else deepcopy(part) for name, part in content["parts"].items()}
         state.load_state_dict({**content, "parts": parts})
+
+
+def _selected(state: RunState) -> dict[str, Any]:
+    """Give the facts of an epoch that was chosen without identities; empty otherwise, as in earlier versions."""
+    if state.best_label_score is None:
+        return {}
+    return {"selection": {"by": "label-free", "epoch": state.best_epoch, "score": state.best_label_score}}
 
 
 def _load_state(folder: Path) -> dict[str, Any]:

@@ -20,6 +20,7 @@ _MAY_CHANGE = {
     "network.pretrained",
     "schedule.epochs",
     "schedule.eval_step",
+    "schedule.patience",
     "run.logs_dir",
     "run.device",
     "run.checkpoint_iters",

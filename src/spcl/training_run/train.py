@@ -15,6 +15,7 @@ from spcl.reporting.console import Reporter
 from spcl.reporting.epoch_report import EpochReport
 from spcl.reporting.events import Emitter, Guarded, Listener
 from spcl.training.parts import Labeller, LossTerm, Settings
+from spcl.training.selection import Criterion
 from spcl.training_run.assemble import prepare
 from spcl.training_run.run_epochs import run_training
 from spcl.training_run.run_files import stops_in_order
@@ -31,20 +32,24 @@ class TrainingResult:
             source alone), on the device of the run. For a run with a teacher it is the teacher's network.
         history: One report for each epoch, in order.
         folder: Folder of checkpoints, settings and metrics: ``checkpoint.pth.tar`` is the last epoch,
-            ``model_best.pth.tar`` the best evaluated one.
-        best: The report of the epoch with the highest mAP on the target; None where no epoch was evaluated.
+            ``model_best.pth.tar`` the best one by ``selected_by``.
+        best: The report of the best epoch by ``selected_by``; None where no epoch has a score.
+        selected_by: What the epochs are compared by: ``evaluation`` (mAP on the target), ``label-free`` (the score of
+            the pseudo labels, without identities) or ``last`` (they are not compared).
     """
 
     encoder: Encoder
     history: tuple[EpochReport, ...]
     folder: Path
     best: EpochReport | None
+    selected_by: Criterion = "evaluation"
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON: the folder, the number of the best epoch, and the figures of each epoch."""
+        """Plain values, for JSON: the folder, the best epoch and what it was chosen by, the figures of each epoch."""
         return {
             "folder": str(self.folder),
             "best_epoch": None if self.best is None else self.best.epoch,
+            "selected_by": self.selected_by,
             "epochs": [epoch.to_row() for epoch in self.history],
         }
 
@@ -133,6 +138,7 @@ def train_recipe(recipe: Recipe, report: Reporter, *, resume: bool = False) -> T
         history=tuple(state.history),
         folder=run.folder,
         best=next((report for report in state.history if report.epoch == state.best_epoch), None),
+        selected_by=run.criterion,
     )
 
 
