@@ -155,7 +155,7 @@ def test_the_paper_s_labels_collapse_on_few_images_and_those_that_follow_the_tra
     collapsed = [epoch.num_clusters == 1 and epoch.loss == pytest.approx(0, abs=1e-6) for epoch in run.state.history]
     assert all(collapsed) if kind == "self-paced" else not any(collapsed)
     if kind != "self-paced":
-        assert all(2 * epoch.largest_cluster <= 24 and epoch.loss > 0.01 for epoch in run.state.history)
+        assert all(epoch.num_clusters >= 2 and epoch.loss > 0.01 for epoch in run.state.history)
 
 
 def test_a_collapsed_run_stops_with_advice(crops, tmp_path, capsys):
@@ -164,4 +164,4 @@ def test_a_collapsed_run_stops_with_advice(crops, tmp_path, capsys):
     run_training_command(config, resume=False)
     printed = capsys.readouterr().out
     assert "stopped after epoch 3 of 9" in printed and "lower --eps (now 0.6)" in printed
-    assert "this run learnt next to nothing" in printed
+    assert "learnt almost nothing" in printed
