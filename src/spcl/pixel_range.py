@@ -1,4 +1,4 @@
-"""The values that become black and white in a grey image of more than 8 bits.
+"""The values that become black and white in an image of more than 8 bits; in colour, one range for all channels.
 
 A 12-bit camera writes 16-bit files, and the temperatures of a thermal camera cover a hundredth of the range of its
 files. Scaled by the range of the format, such images are nearly black or of one grey, and look alike. The rule uses one
@@ -61,8 +61,20 @@ class PixelRange:
             )
         return cls(bounds)
 
-    def words(self, count: int) -> str:
-        """Describe the conversion of a number of images whose values were stretched."""
+    def words(self, count: int, num_reduced: int = 0) -> str:
+        """Describe the conversion of images whose values were stretched.
+
+        Args:
+            count: Number of images that were stretched.
+            num_reduced: Number of images among them of which only the upper 8 bits of a channel could be read.
+        """
+        reduced = (
+            f". Of {num_reduced}, only the upper 8 bits of a channel could be read: convert them to 16-bit PNG for all "
+            "grey levels"
+        )
+        return self._conversion(count) + (reduced if num_reduced else "")
+
+    def _conversion(self, count: int) -> str:
         images = "1 image" if count == 1 else f"{count} images"
         if self.bounds is not None:
             return f"{images} of more than 8 bits: {self.bounds[0]:g} is black, {self.bounds[1]:g} white (--range)"
@@ -72,14 +84,18 @@ class PixelRange:
         )
 
     def to_eight_bits(
-        self, pixels: NDArray[np.generic], largest: float | None = None
+        self,
+        pixels: NDArray[np.generic],
+        largest: float | None = None,
+        shown: NDArray[np.bool_] | None = None,
     ) -> tuple[NDArray[np.uint8], bool]:
-        """Convert grey values to 0 to 255; also whether they were stretched or cut to another range than the format's.
+        """Convert values to 0 to 255; also whether they were stretched or cut to another range than the format's.
 
         Args:
-            pixels: ``[H, W]`` whole or floating-point numbers; NaN and infinite values become black.
+            pixels: ``[H, W]`` or ``[H, W, 3]`` whole or floating-point numbers; NaN and infinite values become black.
             largest: Largest value of the format; None: the smallest of 1 (only for floating-point numbers), 255, 65535
                 and 2^31 - 1 that is not exceeded.
+            shown: ``[H, W]`` True for the pixels whose values count for the range; None: all.
 
         Raises:
             ValueError: If all values are NaN or infinite.
@@ -89,7 +105,7 @@ class PixelRange:
 
         values = pixels.astype(np.float64)
         is_finite = np.isfinite(values)
-        known = values[is_finite]
+        known = values[is_finite] if shown is None else values[shown][is_finite[shown]]
         if not known.size:
             raise ValueError("none of its values is a finite number")
         is_real = np.issubdtype(pixels.dtype, np.floating)

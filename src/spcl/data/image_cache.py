@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from spcl.errors import InputError
 
-_PREPROCESSING = "upright, RGB on white, bicubic; 2"
+_PREPROCESSING = "upright, RGB on white, bicubic; 3"
 """Part of the hash; to be changed whenever ``image_decoding.py`` gives other pixels for a file."""
 
 

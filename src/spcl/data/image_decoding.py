@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from spcl.data.deep_colour import stretched_colour
+from spcl.data.deep_colour import STRETCHED, stretched_colour
 from spcl.data.image_endings import is_heif, learn_heif, missing_reader
 from spcl.data.image_key import shown_path
 from spcl.errors import InputError, first_line
@@ -27,8 +27,6 @@ _MOST_PIXELS = 89_478_485
 """Number of pixels above which Pillow warns of decompression bombs; crops of one object have far fewer."""
 
 _DEEP_MODES = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F")
-STRETCHED = "stretched"
-"""Key in ``Image.info`` that is True for an image whose values were stretched."""
 
 
 class UnreadableImageError(InputError):
@@ -217,8 +215,9 @@ def _to_rgb(image: Image.Image, pixel_range: PixelRange, *, first_frame: bool) -
     image_format = image.format
     if first_frame and getattr(image, "is_animated", False):
         image.seek(0)
-    colour = stretched_colour(image, pixel_range)
-    image, stretched = (image, False) if colour is None else (colour, True)
+    if (colour := stretched_colour(image, pixel_range)) is not None:
+        return colour
+    stretched = False
     # Broken metadata is no reason to refuse the pixels.
     with contextlib.suppress(Exception):
         image = ImageOps.exif_transpose(image)

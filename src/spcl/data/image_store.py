@@ -17,8 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from spcl.data.deep_colour import REDUCED, STRETCHED
 from spcl.data.image_cache import open_image_cache
-from spcl.data.image_decoding import STRETCHED, UnreadableImageError, check_name, open_image, resized
+from spcl.data.image_decoding import UnreadableImageError, check_name, open_image, resized
 from spcl.pixel_range import PixelRange
 from spcl.records import Record
 from spcl.threads import NumThreads, decoding_threads
@@ -50,6 +51,7 @@ class ImageStore:
         broken: Reason for each image that could not be read, by row number.
         pixel_range: Values of black and white in images of more than 8 bits.
         num_stretched: Number of times that an image of more than 8 bits was decoded and its values stretched.
+        num_reduced: Number of times that only the upper 8 bits of the channels of such an image could be read.
 
     Raises:
         InputError: If the file of the cache does not fit on its disk.
@@ -75,7 +77,7 @@ class ImageStore:
         self._pool = ThreadPoolExecutor(max_workers=count, thread_name_prefix="decode") if count else None
         self._lock = threading.Lock()
         self.broken: dict[int, str] = {}
-        self.num_stretched = 0
+        self.num_stretched = self.num_reduced = 0
         self.pixel_range = PixelRange.parse(pixel_range)
         self._kept: NDArray[np.uint8] | None = None
         self._is_kept = np.zeros(len(records), dtype=np.bool_)
@@ -116,6 +118,7 @@ class ImageStore:
             if image.info.get(STRETCHED):
                 with self._lock:
                     self.num_stretched += 1
+                    self.num_reduced += bool(image.info.get(REDUCED))
             return resized(image, (self._width, self._height))
         except UnreadableImageError as error:
             if self._on_broken == "error":

@@ -42,12 +42,14 @@ class EmbeddedImages:
         features: ``[len(records), D]`` float32, unit rows.
         broken: Path and reason of each image that could not be read.
         num_stretched: Number of images of more than 8 bits whose values were stretched (``pixel_range.py``).
+        num_reduced: Number of images among them of which only the upper 8 bits of a channel could be read.
     """
 
     records: tuple[Record, ...]
     features: NDArray[np.float32]
     broken: tuple[tuple[Path, str], ...] = field(default=())
     num_stretched: int = 0
+    num_reduced: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,7 +128,7 @@ def embed_parts(
     report = report or SilentReporter()
     runtime = settings.runtime or Runtime("cpu")
     encoder.to(runtime.device)
-    first_broken, num_read, num_stretched = None, 0, 0
+    first_broken, num_read, num_stretched, num_reduced = None, 0, 0, 0
     with report.progress(name) as advance:
         for at in range(0, max(1, len(records)), part):
             some = records[at : at + part]
@@ -137,6 +139,7 @@ def embed_parts(
             embedded = _embed_part(encoder, some, settings, runtime, advance_part)
             num_read += len(embedded.records)
             num_stretched += embedded.num_stretched
+            num_reduced += embedded.num_reduced
             first_broken = first_broken or next(iter(embedded.broken), None)
             if first_broken and not num_read and at + len(some) == len(records):
                 raise InputError(
@@ -145,7 +148,7 @@ def embed_parts(
                 )
             yield embedded
     if num_stretched:
-        report.say(PixelRange.parse(encoder.network.settings.pixel_range).words(num_stretched))
+        report.say(PixelRange.parse(encoder.network.settings.pixel_range).words(num_stretched, num_reduced))
 
 
 def _embed_part(
@@ -171,4 +174,5 @@ def _embed_part(
         features=features if not broken else features[is_good],
         broken=tuple((records[row].path, reason) for row, reason in broken.items()),
         num_stretched=store.num_stretched,
+        num_reduced=store.num_reduced,
     )

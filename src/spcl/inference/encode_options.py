@@ -22,7 +22,7 @@ class EncoderChoice:
             checkpoint: the small default of ``imagenet_encoder``.
         pretrained: Weights of a network without a checkpoint: ``auto`` (ImageNet), ``none`` or a file.
         domain: Domain of the checkpoint whose batch norm is used: ``target`` or ``source``.
-        pixel_range: Value range of grey images of more than 8 bits; only without a checkpoint.
+        pixel_range: Value range of images of more than 8 bits; only without a checkpoint.
     """
 
     checkpoint: str = ""

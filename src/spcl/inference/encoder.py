@@ -189,7 +189,7 @@ def imagenet_encoder(
         arch: A name in ``backbones.RESNETS`` or ``timm/NAME``.
         pretrained: ``auto`` (ImageNet), ``none`` (random weights from a fixed seed) or a file, as in training.
         size: Height and width of the input images in pixels.
-        pixel_range: Value range of grey images of more than 8 bits: ``auto``, ``full`` or ``LOW:HIGH``.
+        pixel_range: Value range of images of more than 8 bits: ``auto``, ``full`` or ``LOW:HIGH``.
 
     Raises:
         InputError: If there are no weights; the message says how to get them.

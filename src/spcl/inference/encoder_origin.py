@@ -24,7 +24,7 @@ class EncoderOrigin:
         pretrained: Weights of the network without a checkpoint: ``auto`` (ImageNet), ``none``, or an absolute path.
         height: Image height in pixels; only without a checkpoint.
         width: Image width in pixels; only without a checkpoint.
-        pixel_range: Value range of grey images of more than 8 bits; only without a checkpoint.
+        pixel_range: Value range of images of more than 8 bits; only without a checkpoint.
     """
 
     checkpoint: str = ""

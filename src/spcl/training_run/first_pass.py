@@ -25,7 +25,7 @@ def fill_memory(run: Run) -> None:
                 else:
                     memory.put(num_classes + rows.start, features)
         if store.num_stretched:
-            report.say(f"{domain}: {store.pixel_range.words(store.num_stretched)}")
+            report.say(f"{domain}: {store.pixel_range.words(store.num_stretched, store.num_reduced)}")
         broken = broken_images(store, run.runtime)
         if broken:
             report.warn(
