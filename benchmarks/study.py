@@ -40,6 +40,7 @@ QUALITY_FILE = "label_quality.jsonl"
 # Each part is what it adds to the paper's recipe, by section.
 PARTS: dict[str, dict[str, Any]] = {
     "fresh features": {"label_features": {"kind": "extracted"}},
+    "views": {"label_features": {"kind": "views"}},
     "unit centroids": {"losses": [{"kind": "normalised-centroids", "temperature": 0.05}]},
     "settings each epoch": {"labels": {"kind": "self-paced-each-epoch"}},
     "average linkage": {"labels": {"kind": "average-linkage"}},

@@ -14,6 +14,7 @@ KINDS: dict[str, dict[str, str]] = {
     "label_features": {
         "memory": "spcl.training.memory_rows:MemoryRowsSettings",
         "extracted": "spcl.training.extracted_features:ExtractedFeaturesSettings",
+        "views": "spcl.training.view_features:ViewFeaturesSettings",
         "extracted-into-memory": "spcl.training.refreshed_memory:RefreshedMemorySettings",
     },
     "memory": {

@@ -52,6 +52,7 @@ CASES = {
     "several-positives": '[[losses]]\nkind = "several-positives"\npositives = "hardest"\nnum_positives = 2\n',
     "two-views": '[labels]\nkind = "self-paced"\neps = 0.3\n[sampler]\nkind = "two-views"\n'
     '[[losses]]\nkind = "contrastive"\n[[losses]]\nkind = "two-views"\n',
+    "views": '[label_features]\nkind = "views"\n',
     "sgd": '[optimiser]\nkind = "sgd"\nlr = 0.001\n',
 }
 

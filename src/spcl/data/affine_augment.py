@@ -188,7 +188,7 @@ def _warp_and_tone(images, matrix, tone, blur, boxes, channels, output):  # type
     """Sample, change colours, blur, normalise and erase; ``images`` and ``output`` are ``[B, H, W, 3]``."""
     for image in range(len(images)):
         pixels = output[image]
-        _sample(images[image], matrix[image], pixels)
+        sample_bilinear(images[image], matrix[image], pixels)
         if tone[image, 0] != 1 or tone[image, 1] != 1 or tone[image, 2] != 1:
             _change_tone(pixels, tone[image, 0], tone[image, 1], tone[image, 2])
         if blur[image] > 0:
@@ -205,7 +205,8 @@ def _warp_and_tone(images, matrix, tone, blur, boxes, channels, output):  # type
 
 
 @njit(cache=True, nogil=True)
-def _sample(image, matrix, output):  # type: ignore[no-untyped-def]
+def sample_bilinear(image, matrix, output):  # type: ignore[no-untyped-def]
+    """Read an image ``[H, W, 3]`` at the places of ``matrix [2, 3]`` into ``output``, values from 0 to 255."""
     height, width = image.shape[0], image.shape[1]
     for y in range(height):
         v = (2 * y + 1) / height - 1

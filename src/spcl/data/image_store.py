@@ -11,7 +11,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,15 @@ _SKIP = ", or leave such images out (spcl train, spcl evaluate: --on-broken skip
 
 _MISSING_COLOUR = (124, 116, 104)
 """The colour of an image that is left out: the ImageNet mean, which is zero after normalisation."""
+
+
+class ReadsImages(Protocol):
+    """Images that are read by row number."""
+
+    def __len__(self) -> int: ...
+
+    def read(self, rows: NDArray[np.int64], /) -> NDArray[np.uint8]:
+        """Give the images of some rows, ``[len(rows), H, W, 3]`` uint8."""
 
 
 class ImageStore:

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional as F
 
-from spcl.data.image_store import ImageStore
+from spcl.data.image_store import ImageStore, ReadsImages
 from spcl.data.normalise import test_transform
 from spcl.errors import InputError, require
 from spcl.nn.encoder_network import EncoderNetwork
@@ -30,7 +30,7 @@ _PIECE = 32
 @torch.no_grad()
 def extract_features(
     encoder: EncoderNetwork,
-    store: ImageStore,
+    store: ReadsImages,
     runtime: Runtime,
     *,
     domain: str | None = None,
@@ -145,7 +145,7 @@ def _encoded(encoder: EncoderNetwork, pixels: torch.Tensor, runtime: Runtime) ->
         return encoded_rows(encoder, inputs)
 
 
-def _read_ahead(store: ImageStore, rows: range, batch_size: int) -> Iterator[NDArray[np.uint8]]:
+def _read_ahead(store: ReadsImages, rows: range, batch_size: int) -> Iterator[NDArray[np.uint8]]:
     parts = [np.arange(at, min(at + batch_size, rows.stop)) for at in range(rows.start, rows.stop, batch_size)]
     if not parts:
         return

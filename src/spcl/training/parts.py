@@ -224,7 +224,7 @@ class BuildContext:
         target: The target's training images, without identities.
         seed: Seed of the run.
         extract: Function that encodes the target's training images with a network in evaluation mode, ``[N, D]`` on the
-            host.
+            host; a second argument gives a view of their store.
         report: Receives progress and warnings.
         built: The parts that are built already, by name: the memory, then the teacher.
         epochs: Number of epochs of the run.
@@ -236,7 +236,7 @@ class BuildContext:
     slots: Slots
     target: TargetView
     seed: int
-    extract: Callable[[EncoderNetwork], Tensor]
+    extract: Callable[..., Tensor]
     report: Reporter
     built: Mapping[str, Any] = field(default_factory=dict)
     epochs: int = 1

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from spcl import randomness
 from spcl.config import Recipe, in_new_places, to_toml, to_values
-from spcl.data.image_store import ImageStore
+from spcl.data.image_store import ImageStore, ReadsImages
 from spcl.errors import InputError
 from spcl.inference.extraction import extract_features
 from spcl.inference.query_checks import can_evaluate
@@ -164,14 +164,15 @@ def _check_settings(config: Recipe, session: Session, *, resume: bool) -> None:
     runtime.together(lambda: check_log_folder(Path(config.run.logs_dir), resume=resume))
 
 
-def _extraction(stores: Mapping[str, ImageStore], session: Session) -> Callable[[EncoderNetwork], torch.Tensor]:
-    """Give the function that encodes the target's training images with a network."""
+def _extraction(stores: Mapping[str, ImageStore], session: Session) -> Callable[..., torch.Tensor]:
+    """Give the function that encodes the target's training images, or a view of them, with a network."""
 
-    def extract(network: EncoderNetwork) -> torch.Tensor:
+    def extract(network: EncoderNetwork, view: Callable[[ReadsImages], ReadsImages] | None = None) -> torch.Tensor:
         if "target" not in stores:
             return torch.zeros(0, network.feature_dim)
+        store = stores["target"] if view is None else view(stores["target"])
         with session.report.progress("labels: features of the target") as advance:
-            return extract_features(network, stores["target"], session.runtime, domain="target", progress=advance)
+            return extract_features(network, store, session.runtime, domain="target", progress=advance)
 
     return extract
 

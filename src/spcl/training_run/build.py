@@ -38,7 +38,7 @@ class RunShape:
     slots: Slots
     target: TargetView
     domains: tuple[str, ...]
-    extract: Callable[[EncoderNetwork], Tensor]
+    extract: Callable[..., Tensor]
 
 
 def build_parts(recipe: Recipe, encoder: EncoderNetwork, shape: RunShape, session: Session) -> TrainingParts:
