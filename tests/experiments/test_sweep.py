@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
@@ -16,7 +17,7 @@ from spcl.experiments.sweep import SweepOptions
 from spcl.reporting.console import SilentReporter
 from spcl.reporting.events import EpochEnded, Noted
 from tests.experiments.written_runs import make_by_writing
-from tests.fakes import write_fake
+from tests.fakes import draw, write_fake
 from tests.shared import input_error
 from tests.training_run.small_runs import small_config
 
@@ -122,3 +123,20 @@ def test_one_run_a_device_in_processes_of_their_own(tmp_path):
     assert {line for line in report.lines if line.endswith(("on cpu", "on meta"))} >= {"[seed-7] on cpu"}
     with input_error("run-failed", "there are no images"):
         run_on_devices(plan(Recipe(), seeds=[9], logs_dir=tmp_path), options, report, make=make_by_writing)
+
+
+def test_a_sweep_without_queries_names_the_best_run_and_keeps_runs_that_stopped_early(tmp_path, capsys):
+    for number in range(16):
+        draw(tmp_path / "crops" / f"{number:03d}.png", number % 4, number)
+    # All images are one cluster: no epoch is better than the first.
+    words = ["sweep", "quick", str(tmp_path / "crops"), "--logs-dir", str(tmp_path / "runs"), "--set"]
+    words += [*SMALL, "labels.k1=20", "schedule.patience=1", "schedule.epochs=3"]
+    words = [word for word in words if word not in ("labels.k1=6", "schedule.epochs=2")]
+    main(words)
+    said = capsys.readouterr().out
+    assert "stopped after epoch 2 of 3" in said
+    assert f"best run by the label-free score of its pseudo labels: {tmp_path / 'runs/seed-1'} (epoch 1" in said
+    main([*words, "--json"])
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["best_by_labels"] == str(tmp_path / "runs/seed-1")
+    assert printed["rows"][0]["last_label_score_mean"] == 0

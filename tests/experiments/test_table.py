@@ -129,3 +129,29 @@ def test_the_command_prints_it_without_torch(folder):
     assert (folder / "out.tex").read_text().startswith("\\begin{tabular}")
     (row,) = json.loads(done.stdout.splitlines()[-1])["rows"]
     assert row["last_mAP_mean"] == 0.5
+
+
+def test_runs_without_queries_are_compared_by_the_label_free_score(tmp_path):
+    for seed, scores in ((1, (0.1, 0.6, 0.3)), (2, (0.2, 0.4, 0.5))):
+        rows = [{"loss": 1.0, "num_clusters": 4, "num_unclustered": 0, "label_score": score} for score in scores]
+        write_run(tmp_path / f"s{seed}", rows, run={"seed": seed})
+    table = spcl.runs(tmp_path)
+    assert table.best_by_labels.folder == tmp_path / "s1"
+    assert table.best_by_labels.best_by_labels["epoch"] == 2
+    assert table.rows[0].last["label_score"].mean == pytest.approx(0.4)
+    assert "label score" in table.to_markdown()
+    (tmp_path / "old").mkdir()
+    write_run(tmp_path / "old/run", [{"loss": 1.0, "num_clusters": 4, "num_unclustered": 2}])
+    assert spcl.runs(tmp_path / "old").best_by_labels is None
+
+
+def test_a_run_that_stopped_early_is_finished(tmp_path):
+    rows = [{"label_score": score} for score in (0.5, 0.4, 0.3)]
+    schedule = {"select": "auto", "patience": 2}
+    assert len(read_run(write_run(tmp_path / "a", rows, epochs=9, schedule=schedule)).epochs) == 3
+    with input_error("run-not-finished"):
+        read_run(write_run(tmp_path / "b", rows[:2], epochs=9, schedule=schedule))
+    # Evaluated: the score of the labels does not count.
+    evaluated = [{"label_score": score, "mAP": 0.1 + number} for number, score in enumerate((0.5, 0.4, 0.3))]
+    with input_error("run-not-finished"):
+        read_run(write_run(tmp_path / "c", evaluated, epochs=9, schedule=schedule))

@@ -130,3 +130,6 @@ def _print(result: SweepResult, options: Sweep) -> None:
     )
     if result.table.is_rated:
         print("the best epoch was chosen on the test set: report the last")
+    elif (best := result.table.best_by_labels) is not None and best.best_by_labels is not None:
+        epoch, score = best.best_by_labels["epoch"], best.best_by_labels["label_score"]
+        print(f"best run by the label-free score of its pseudo labels: {best.folder} (epoch {epoch}, {score:.3f})")

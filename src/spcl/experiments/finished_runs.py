@@ -12,6 +12,7 @@ from typing import Any
 from spcl.config import Recipe, in_new_places, to_values
 from spcl.errors import InputError, first_line
 from spcl.settings import flat_values
+from spcl.training.selection import best_of, no_longer_improves
 from spcl.training_run.run_file_names import CONFIG_FILE, METRICS_FILE
 
 if sys.version_info >= (3, 11):
@@ -52,6 +53,24 @@ class FinishedRun:
         rated = [row for row in self.epochs if row.get("mAP") is not None]
         return max(rated, key=lambda row: row["mAP"]) if rated else None
 
+    @property
+    def best_by_labels(self) -> Mapping[str, Any] | None:
+        """The row of the epoch with the highest label-free score; None if no epoch has one."""
+        best = best_of([row.get("label_score") for row in self.epochs])
+        return None if best is None else self.epochs[best]
+
+
+def stopped_early(rows: Sequence[Mapping[str, Any]], select: str, patience: int) -> bool:
+    """Whether a run with these rows stopped because its epochs no longer got better.
+
+    Args:
+        rows: A row for each epoch, as in ``metrics.jsonl``.
+        select: The setting ``schedule.select``.
+        patience: The setting ``schedule.patience``.
+    """
+    is_evaluated = select == "evaluation" or (select == "auto" and any(row.get("mAP") is not None for row in rows))
+    return no_longer_improves([row.get("mAP" if is_evaluated else "label_score") for row in rows], patience)
+
 
 def read_run(folder: Path) -> FinishedRun:
     """Read a finished run.
@@ -74,11 +93,13 @@ def read_run(folder: Path) -> FinishedRun:
         ) from error
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{folder}: its files cannot be read ({first_line(error)})", code="damaged-file") from error
-    if len(rows) < epochs:
-        raise InputError(f"{folder}: {len(rows)} of {epochs} epochs are finished", code="run-not-finished")
     # Settings that are newer than the run had their defaults.
     defaults = {name: value for name, value in _defaults().items() if name.partition(".")[0] in _PLAIN_SECTIONS}
-    return FinishedRun(folder, defaults | settings, tuple(rows))
+    settings = defaults | settings
+    stopped = stopped_early(rows, str(settings["schedule.select"]), int(settings["schedule.patience"]))
+    if len(rows) < epochs and not stopped:
+        raise InputError(f"{folder}: {len(rows)} of {epochs} epochs are finished", code="run-not-finished")
+    return FinishedRun(folder, settings, tuple(rows))
 
 
 def find_runs(places: Sequence[str | Path]) -> tuple[list[FinishedRun], list[str]]:

@@ -5,6 +5,7 @@ A sweep that is started again continues: finished runs are skipped, a stopped on
 
 from __future__ import annotations
 
+import json
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
@@ -14,14 +15,14 @@ from typing import Any
 
 from spcl.config import Recipe, in_new_places, load_recipe, overlay, to_values
 from spcl.errors import InputError
-from spcl.experiments.finished_runs import read_run
+from spcl.experiments.finished_runs import read_run, stopped_early
 from spcl.experiments.plan import PlannedRun, plan
 from spcl.experiments.table import RunsTable, table_of
 from spcl.launched import launched
 from spcl.reporting.console import Reporter, ReporterListener
 from spcl.reporting.events import Emitter, Event, Guarded, Listener, RunStarted
 from spcl.tracking.trackers import check_trackers, with_trackers
-from spcl.training_run.run_file_names import CONFIG_FILE
+from spcl.training_run.run_file_names import CONFIG_FILE, METRICS_FILE
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -63,10 +64,15 @@ class SweepResult:
     failed: Mapping[Path, str]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON: ``rows`` and ``notes`` of the table, the folder, what ended each run that failed."""
+        """Plain values, for JSON: ``rows`` and ``notes`` of the table, the folder, what ended each run that failed.
+
+        Without queries also ``best_by_labels``: the folder of the run with the best label-free score.
+        """
         table = {"rows": [], "notes": []} if self.table is None else self.table.to_dict()
         failed = {str(folder): reason for folder, reason in self.failed.items()}
-        return {**table, "folder": str(self.folder), "failed": failed}
+        best = None if self.table is None or self.table.is_rated else self.table.best_by_labels
+        chosen = {} if best is None else {"best_by_labels": str(best.folder)}
+        return {**table, **chosen, "folder": str(self.folder), "failed": failed}
 
 
 @dataclass(frozen=True)
@@ -205,7 +211,7 @@ def on_device(run: PlannedRun, device: str = "") -> PlannedRun:
 
 
 def is_finished(run: PlannedRun) -> bool:
-    """Whether the folder of a run contains all its epochs.
+    """Whether the folder of a run contains all its epochs, or those up to an early stop.
 
     Raises:
         InputError: If it contains a run with other settings, or one with more epochs.
@@ -228,7 +234,16 @@ def is_finished(run: PlannedRun) -> bool:
             f"the run in {run.folder} has {epochs} epochs, more than {wanted}: give another --logs-dir",
             code="settings-changed",
         )
-    return epochs == wanted
+    return epochs == wanted or _stopped_early(run, epochs)
+
+
+def _stopped_early(run: PlannedRun, epochs: int) -> bool:
+    """Whether a run with this number of saved epochs stopped because they no longer got better."""
+    metrics, schedule = run.folder / METRICS_FILE, run.recipe.schedule
+    if not schedule.patience or not metrics.is_file():
+        return False
+    rows = [json.loads(line) for line in metrics.read_text(encoding="utf-8").splitlines()]
+    return stopped_early(rows[:epochs], schedule.select, schedule.patience)
 
 
 class _Begins:

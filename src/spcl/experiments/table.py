@@ -13,6 +13,7 @@ from typing import Any
 from spcl.atomic_files import written_aside
 from spcl.errors import InputError
 from spcl.experiments.finished_runs import FinishedRun, find_runs
+from spcl.training.selection import best_of
 
 WITHOUT_EFFECT = frozenset(
     {
@@ -24,7 +25,7 @@ WITHOUT_EFFECT = frozenset(
 
 _RATED = {"mAP": "mAP", "top1": "top-1", "top5": "top-5", "top10": "top-10"}
 _SHOWN = ("mAP", "top1")
-_UNRATED = {"loss": "loss", "num_clusters": "clusters", "num_unclustered": "un-clustered"}
+_UNRATED = {"loss": "loss", "num_clusters": "clusters", "num_unclustered": "un-clustered", "label_score": "label score"}
 """Figures of the last epoch that are shown if no run was evaluated."""
 
 
@@ -54,7 +55,7 @@ class TableRow:
         settings: Settings in which the rows of the table differ, by dotted name; None: the runs have no such setting.
         seeds: Seed of each run.
         last: Figures of the last epoch by name (``mAP``, ``top1``, ``top5``, ``top10``: fractions; ``loss``,
-            ``num_clusters``, ``num_unclustered``).
+            ``num_clusters``, ``num_unclustered``, ``label_score``).
         best: Figures of each run's epoch with the highest mAP; that epoch was chosen on the test set.
     """
 
@@ -82,6 +83,13 @@ class RunsTable:
     def is_rated(self) -> bool:
         """Whether a run was evaluated."""
         return any("mAP" in row.last for row in self.rows)
+
+    @property
+    def best_by_labels(self) -> FinishedRun | None:
+        """The run with the epoch of the highest label-free score, the first of equal ones; None if no run has one."""
+        scores = [None if (row := run.best_by_labels) is None else float(row["label_score"]) for run in self.runs]
+        best = best_of(scores)
+        return None if best is None else self.runs[best]
 
     def to_rows(self) -> list[dict[str, Any]]:
         """Give plain values: settings, number of runs, seeds, then for each figure its mean and standard deviation."""
@@ -147,7 +155,8 @@ class RunsTable:
         chosen = [(epoch, name) for epoch in ("last", "best") for name in _SHOWN]
         titles = [f"{epoch} {_RATED[name]}" for epoch, name in chosen]
         if not self.is_rated:
-            chosen, titles = [("last", name) for name in _UNRATED], list(_UNRATED.values())
+            shown = [name for name in _UNRATED if name != "label_score" or any(name in row.last for row in self.rows)]
+            chosen, titles = [("last", name) for name in shown], [_UNRATED[name] for name in shown]
         scale, digits = (100, 1) if self.is_rated else (1, 2)
         head = [*settings, "runs", *titles]
         lines = [[escaped(title) for title in head]]
