@@ -47,6 +47,17 @@ PARTS: dict[str, dict[str, Any]] = {
     "cluster memory": {"memory": {"kind": "cluster"}},
     "cluster memory, hardest": {"memory": {"kind": "cluster", "update": "hardest"}},
     "cameras": {"labels": {"kind": "average-linkage", "cameras": "balance"}},
+    "refreshed cluster memory": {
+        "memory": {"kind": "cluster"},
+        "label_features": {"kind": "extracted-into-memory"},
+    },
+    "several positives": {
+        "losses": [{"kind": "normalised-centroids", "weight": 0.5}, {"kind": "several-positives", "weight": 0.5}]
+    },
+    "two views": {
+        "sampler": {"kind": "two-views"},
+        "losses": [{"kind": "normalised-centroids"}, {"kind": "two-views"}],
+    },
     "affine": {"augmentation": {"kind": "affine"}},
     # Three times the rate from random weights; the paper's otherwise.
     "rate": {"optimiser": {"kind": "adamw", "decoupled": False, "schedule": "step", "random_weights_factor": 3.0}},
