@@ -49,7 +49,7 @@ def test_onnx_and_what_is_told(checkpoint, tmp_path, capsys):
     assert row["num_images"] == 32
     assert 0.999 < row["least_cosine"] <= 1.000001
     assert "own_preparation" in row
-    assert "may refuse b.onnx" in row["warnings"][0]
+    assert "can refuse the file name b.onnx" in row["warnings"][0]
     choice = EncoderChoice(checkpoint=checkpoint, domain="source")
     request = ExportRequest("b.onnx", choice, opset=17, float16=True, for_tracker=True, overwrite=True)
     written = export_encoder(request)

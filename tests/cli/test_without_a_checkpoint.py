@@ -153,7 +153,7 @@ def test_the_encoder_has_one_place(folder, capsys):
         (["compare", "--encoder", "none", QUERY, QUERY], "there is no checkpoint none"),
         (
             ["compare", "--encoder", "timm/test_resnet", "--pretrained", "none", QUERY, QUERY],
-            "is named by --arch timm/test_resnet",
+            "--arch timm/test_resnet",
         ),
         (["embed", "crops", "--domain", "source", "-o", "x.npy"], "--domain source is for a checkpoint"),
         (["embed", "w.pth", "crops", "-o", "x.npy"], "give it to --pretrained, with --arch"),

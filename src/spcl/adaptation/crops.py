@@ -79,7 +79,7 @@ def find_crops(images: str | Path | Sequence[str | Path], settings: AdaptationSe
     if len(crops) < LEAST_IMAGES:
         raise InputError(
             f"{len(crops)} crops in {name_of(images)} are too few to learn from; at least {LEAST_IMAGES} are needed, "
-            "and some hundred are better: a few images each of many objects, by all cameras",
+            "and some hundred are better (docs/adapt.md)",
             code="too-few-images",
         )
     rows = held_back(len(crops), settings.seed)

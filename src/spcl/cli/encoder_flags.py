@@ -61,8 +61,8 @@ class EncoderOptions(ComputingOptions):
         if self.named_checkpoint == self.encoder != "" and not _may_be_checkpoint(self.encoder):
             arch = self.encoder if self.encoder.startswith("timm/") else "NAME"
             raise InputError(
-                f"there is no checkpoint {self.encoder}; --encoder is {IMAGENET} or a checkpoint. A network without a "
-                f"checkpoint is named by --arch {arch}, and weights that are no checkpoint by --pretrained FILE",
+                f"there is no checkpoint {self.encoder}; --encoder takes {IMAGENET} or a checkpoint. Give a network as "
+                f"--arch {arch}, and its weights as --pretrained FILE",
                 code="no-such-file",
             )
         if self.named_checkpoint and self.range != "auto":

@@ -90,8 +90,7 @@ def export_onnx(
     given = tracker_input(path.name) if for_tracker else GraphInput(size=encoder.size)
     if for_tracker and KNOWN_NAME not in path.name:
         report.warn(
-            f"BoxMOT loads a file only if its name contains a network that BoxMOT has, and may refuse {path.name}; "
-            f"{KNOWN_NAME}_{path.stem}.onnx is accepted, and the weights are still those of your encoder"
+            f"BoxMOT can refuse the file name {path.name}; {KNOWN_NAME}_{path.stem}.onnx is accepted (docs/trackers.md)"
         )
     encoder.cpu()
     if any(weight.dtype != torch.float32 for weight in encoder.parameters()):

@@ -193,8 +193,8 @@ class Store:
         self.facts = facts_of(self._table().schema)
         merged = f"; {num_merged} rows with another path to the same image were merged" if num_merged else ""
         return (
-            f"the gallery {self.folder} was converted from the format of spcl 0.1.0, which cannot read it any more: "
-            f"an image is now identified by its file, whichever path leads to it{merged}"
+            f"the gallery {self.folder} was converted from the format of spcl 0.1.0, which cannot read it any "
+            f"more{merged} (docs/search.md)"
         )
 
     def add_columns(self, schema: pa.Schema) -> None:

@@ -96,8 +96,8 @@ def _made_again(remembered: RememberedEncoder, report: Reporter) -> Encoder:
     encoder = made_again(origin)
     if encoder.fingerprint != remembered.fingerprint:
         raise InputError(
-            f"{remembered.holder} was made with {origin}, whose weights have changed since: they were "
-            f"{remembered.fingerprint} and are {encoder.fingerprint}. Give the checkpoint with the former weights, or "
+            f"{remembered.holder} was made with {origin}, whose weights have changed "
+            f"({remembered.fingerprint}, now {encoder.fingerprint}): give the checkpoint with the former weights, or "
             "embed the images again",
             code="encoder-mismatch",
         )

@@ -204,7 +204,7 @@ _COLUMNS: tuple[tuple[str, int, Callable[[Mapping[str, Any]], str]], ...] = (
     ("clusters", 8, lambda row: str(row["num_clusters"])),
     ("un-clustered", 12, lambda row: str(row["num_unclustered"])),
     (
-        "sizes q1/q2/q3",
+        "size quartiles",
         14,
         lambda row: "/".join(f"{size:.0f}" for size in row["cluster_size_quartiles"]) or "-",
     ),

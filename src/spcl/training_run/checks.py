@@ -50,8 +50,7 @@ def check_training_sets(source: ReIDDataset | None, target: ReIDDataset, *, sour
         raise InputError(
             f"the source {source.name} has {unlabelled} images without an identity, first "
             f"{shown_path(next(r.path for r in source.train if r.identity is None))}; a source must be labelled. "
-            f"Label them, leave them out of the source, or train on the "
-            f"target alone (without --source){''.join(f'. {note}' for note in why)}",
+            f"Label them, leave them out, or leave out --source (docs/data.md){''.join(f'. {note}' for note in why)}",
             code="no-identities",
         )
 

@@ -245,9 +245,8 @@ def use_calibration(encoder: Encoder, path: Path) -> EncoderCalibration:
     if found.fingerprint != encoder.fingerprint:
         made = f" ({remembered.origin})" if remembered.origin is not None else ""
         raise InputError(
-            f"{remembered.holder} is of the encoder {found.fingerprint}{made}, and this one is {encoder.fingerprint} "
-            f"({encoder.origin or 'of unknown origin'}): it does not hold for similarities of this encoder. Make a "
-            "calibration for this encoder with spcl calibrate",
+            f"{remembered.holder} is for the encoder {found.fingerprint}{made}, not for {encoder.fingerprint} "
+            f"({encoder.origin or 'of unknown origin'}): run spcl calibrate with this encoder (docs/compare.md)",
             code="encoder-mismatch",
         )
     encoder.facts[FACT] = found.to_dict()
