@@ -39,3 +39,26 @@ def test_written_aside_flushed_and_renamed(tmp_path, monkeypatch, name):
         WRITERS[name](tmp_path)
     assert (tmp_path / name).read_text() == "old"
     assert [entry.name for entry in tmp_path.iterdir()] == [name]
+
+
+def test_a_stop_leaves_no_empty_folder(tmp_path):
+    place = tmp_path / "a" / "b" / "c.txt"
+
+    def stop(other: str) -> None:
+        with whole_files.written_aside(place) as aside:
+            aside.write_text("x")
+            if other:
+                (tmp_path / "a" / other).touch()
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        stop("")
+    assert not list(tmp_path.iterdir())
+    # A folder that has something else in it stays, and one that was there before.
+    with pytest.raises(KeyboardInterrupt):
+        stop("other")
+    assert [entry.name for entry in (tmp_path / "a").iterdir()] == ["other"]
+    place.parent.mkdir()
+    with pytest.raises(KeyboardInterrupt):
+        stop("")
+    assert place.parent.is_dir()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from spcl.errors import InputError
@@ -14,7 +14,8 @@ from spcl.errors import InputError
 def written_aside(path: Path, *, next_step: str = "free some space, or give another place") -> Iterator[Path]:
     """Give the path of a temporary file, which replaces ``path`` when the block ends without an error.
 
-    After an error ``path`` is unchanged, and the temporary file is removed. Missing parent folders are created.
+    Missing parent folders are created. After an error or a stop ``path`` is unchanged; the temporary file is removed,
+    and so are the folders that were created here and are empty.
 
     Args:
         path: Path of the file to write.
@@ -24,6 +25,7 @@ def written_aside(path: Path, *, next_step: str = "free some space, or give anot
         InputError: If the file cannot be written.
     """
     aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    missing = missing_folders(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         # Before the work of the block, which would be lost if the file could not be written.
@@ -38,6 +40,20 @@ def written_aside(path: Path, *, next_step: str = "free some space, or give anot
         # If a parent is a file and no folder, there is nothing to remove.
         if aside.parent.is_dir():
             aside.unlink(missing_ok=True)
+        remove_empty(missing)
+
+
+def missing_folders(path: Path) -> list[Path]:
+    """The folders above a path that do not exist, the deepest first."""
+    return [folder for folder in path.parents if not folder.exists()]
+
+
+def remove_empty(folders: Sequence[Path]) -> None:
+    """Remove folders, the deepest first, up to the first that is not empty."""
+    with suppress(OSError):
+        for folder in folders:
+            if folder.exists():
+                folder.rmdir()
 
 
 def check_place(path: Path) -> None:

@@ -71,24 +71,54 @@ def test_a_stop_leaves_what_was_there(tmp_path, name):
     assert {entry.name: entry.read_bytes() for entry in tmp_path.iterdir()} == before
 
 
-def test_a_kill_between_the_two_renames_pairs_no_matrix_with_the_paths_of_another(tmp_path, monkeypatch):
-    path = tmp_path / "f.npy"
-    write(path)
-    rename, renamed, flushed = Path.replace, [], []
+def visible_files(folder: Path) -> dict[str, bytes]:
+    return {entry.name: entry.read_bytes() for entry in folder.iterdir() if not entry.name.startswith(".")}
+
+
+@pytest.mark.parametrize("replaces", [False, True])
+@pytest.mark.parametrize("number", range(4))
+def test_a_stop_between_the_renames_leaves_the_former_pair_or_none(tmp_path, monkeypatch, number, replaces):
+    path = tmp_path / "new" / "f.npy"
+    if replaces:
+        write(path)
+    before = visible_files(path.parent) if replaces else None
+    rename, states = Path.replace, []
 
     def stopped(self, target):
-        if renamed:
+        states.append(visible_files(path.parent))
+        if len(states) == number + 1:
             raise KeyboardInterrupt
-        renamed.append(target)
         return rename(self, target)
 
-    monkeypatch.setattr(Path, "replace", stopped)
+    def write_again():
+        with features_writer(path, 8, FACTS) as writer:
+            writer.write(described(["a"]), unit_rows(1))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "replace", stopped)
+        if not replaces and number >= 2:
+            write_again()
+            assert sorted(entry.name for entry in path.parent.iterdir()) == ["f.npy", "f.paths.txt"]
+            return
+        with pytest.raises(KeyboardInterrupt):
+            write_again()
+    # A killed process leaves the files that a rename finds: never a matrix with the paths of another.
+    assert all(state == before for state in states if "f.npy" in state)
+    if replaces:
+        assert {entry.name: entry.read_bytes() for entry in path.parent.iterdir()} == before
+        write_again()
+        assert paths_file(path).read_text() == "a\n"
+        assert len(list(path.parent.iterdir())) == 2
+    else:
+        assert not path.parent.exists()
+
+
+def test_both_files_are_flushed_and_paths_alone_are_not_replaced_unasked(tmp_path, monkeypatch):
+    path, flushed = tmp_path / "f.npy", []
     monkeypatch.setattr(features_file.os, "fsync", flushed.append)
-    with pytest.raises(KeyboardInterrupt), features_writer(path, 8, FACTS) as writer:
-        writer.write(described(["a"]), unit_rows(1))
+    write(path)
     assert len(flushed) == 2
-    assert [entry.name for entry in tmp_path.iterdir()] == ["f.paths.txt"]
-    # Which the next one does not replace unasked either.
+    path.unlink()
     assert existing_file(path) == paths_file(path)
     assert existing_file(tmp_path / "f.parquet") is None
 

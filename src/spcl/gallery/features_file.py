@@ -1,7 +1,7 @@
 """Features as a file: Parquet with the columns of the images, or a NumPy matrix with the paths in a second file.
 
-Both are written in parts under a temporary name, and renamed when they are complete. A Parquet file also stores the
-encoder of its features; a matrix cannot.
+Both are written in parts under a temporary name, and renamed when they are complete; a matrix and its paths together.
+A Parquet file also stores the encoder of its features; a matrix cannot.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from spcl.atomic_files import missing_folders, remove_empty
 from spcl.data.image_files import what_is_there
 from spcl.errors import InputError, first_line
 from spcl.gallery.columns import VECTOR, vectors_of, with_vectors
@@ -156,6 +157,7 @@ class _ParquetWriter:
     def __init__(self, path: Path, dim: int, facts: Mapping[str, Any]) -> None:
         self._path, self._dim = path, dim
         self._facts = {_FACTS: json.dumps({**facts, "dim": dim}).encode()}
+        self._missing = missing_folders(path)
         self._aside = _aside(path)
         self._writer: pq.ParquetWriter | None = None
 
@@ -184,11 +186,13 @@ class _ParquetWriter:
                     self._aside.replace(self._path)
         finally:
             self._aside.unlink(missing_ok=True)
+            remove_empty(self._missing)
 
 
 class _MatrixWriter:
     def __init__(self, path: Path, dim: int) -> None:
         self._path, self._dim = path, dim
+        self._missing = missing_folders(path)
         self._aside, self._names_aside = _aside(path), _aside(paths_file(path))
         self._file: BinaryIO = self._aside.open("wb")
         self._names = self._names_aside.open("w", encoding="utf-8")
@@ -223,15 +227,38 @@ class _MatrixWriter:
             if kind is None:
                 _flush(self._aside)
                 _flush(self._names_aside)
-                # If the process is killed here, there may be paths without a matrix, but no matrix with other paths.
-                self._path.unlink(missing_ok=True)
-                self._names_aside.replace(paths_file(self._path))
-                self._aside.replace(self._path)
+                self._put_in_place()
         finally:
             for file in (self._file, self._names):
                 file.close()
             self._aside.unlink(missing_ok=True)
             self._names_aside.unlink(missing_ok=True)
+            remove_empty(self._missing)
+
+    def _put_in_place(self) -> None:
+        """Rename both files; a stop between the two leaves the former pair, or none.
+
+        If the process is killed, there may be paths without a matrix, but no matrix with the paths of another.
+        """
+        places = (self._path, paths_file(self._path))
+        asides = (self._aside, self._names_aside)
+        former = {place: aside.with_suffix(".old.tmp") for place, aside in zip(places, asides, strict=True)}
+        try:
+            for place, old in former.items():
+                if place.exists():
+                    place.replace(old)
+            self._names_aside.replace(places[1])
+            self._aside.replace(places[0])
+        finally:
+            # The matrix comes last, in both directions.
+            if self._aside.exists():
+                if not self._names_aside.exists():
+                    places[1].unlink(missing_ok=True)
+                for place, old in reversed(former.items()):
+                    if old.exists():
+                        old.replace(place)
+            for old in former.values():
+                old.unlink(missing_ok=True)
 
 
 def _in_one_line(name: str) -> str:
