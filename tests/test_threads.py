@@ -109,6 +109,16 @@ def test_what_is_set_for_libraries(machine):
     assert threads.use_threads(99) == 6
 
 
+@pytest.mark.parametrize(("given", "expected"), [("0", "6"), ("1000", "6"), ("abc", "6"), ("-2", "6"), ("", "")])
+def test_numbers_that_numba_cannot_use_are_replaced(machine, monkeypatch, given, expected):
+    monkeypatch.setenv("NUMBA_NUM_THREADS", given)
+    threads.prepare_libraries()
+    assert os.environ["NUMBA_NUM_THREADS"] == expected
+    os.environ |= {"OMP_NUM_THREADS": "2", "NUMBA_NUM_THREADS": given}
+    threads.prepare_libraries()
+    assert os.environ["NUMBA_NUM_THREADS"] == "2"
+
+
 @pytest.mark.parametrize("number", [0, -3])
 def test_no_threads_at_all_are_refused(machine, number):
     with input_error("setting-out-of-range", number):

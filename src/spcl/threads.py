@@ -91,7 +91,7 @@ def use_threads(number: NumThreads = "auto") -> int:
 def prepare_libraries() -> None:
     """Set the environment variables that libraries read when they are loaded, where their defaults differ.
 
-    Values of the user are kept, except more threads than cores.
+    Values of the user are kept, except more threads than cores, and what is no number of threads.
     """
     used = num_threads()
     if "torch" not in sys.modules:
@@ -99,8 +99,12 @@ def prepare_libraries() -> None:
             os.environ.setdefault(name, value)
         if (_threads_in_environment() or _cores_to_run_on()) != used:
             os.environ["OMP_NUM_THREADS"] = str(used)
-    if "numba" not in sys.modules and used != _cores_to_run_on():
-        os.environ.setdefault("NUMBA_NUM_THREADS", str(used))
+    if "numba" not in sys.modules:
+        given, cores = os.environ.get("NUMBA_NUM_THREADS", "").strip(), _cores_to_run_on()
+        # numba stops with an error of its own on 0 and on words, and starts a thousand threads where asked for.
+        is_usable = given.isdecimal() and 1 <= int(given) <= cores
+        if not is_usable and (given or used != cores):
+            os.environ["NUMBA_NUM_THREADS"] = str(used)
 
 
 def _default() -> int:
