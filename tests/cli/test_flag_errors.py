@@ -65,3 +65,11 @@ def test_official_scripts_too(capsys):
     assert "--epochs is 'x'" in shown
     assert shown.endswith("[bad-value]\n")
     assert "[unknown-flag]" in refused(lambda: run_guarded(lambda: train_usl(["--stepsize", "3"])), capsys)
+
+
+def test_a_refused_setting_is_named_as_its_flag_is_written(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["train", "images", "--batch-size", "1"])
+    assert ended.value.code == 2
+    printed = capsys.readouterr().err
+    assert "[setting-out-of-range]" in printed and "--batch-size is 1" in printed

@@ -218,3 +218,13 @@ def test_a_group_is_an_identity_beside_an_empty_column_of_identities(crops):
     assert found.columns["identity"] == ["0", "1"]
     found = listed(crops / "t.csv", "path,group,identity\na.jpg,0,\nb.jpg,1,lea\n")
     assert found.columns["identity"] == [None, "lea"] and found.columns["group"] == ["0", "1"]
+
+
+def test_columns_that_look_like_ours_under_another_name_are_named(crops):
+    found = listed(crops / "t.csv", "path,pid,camid\na.jpg,1,2\nb.jpg,2,1\n")
+    assert any("--columns identity=pid" in note for note in found.notes)
+    assert any("--columns camera=camid" in note for note in found.notes)
+    found = listed(crops / "t.csv", "path,pid,identity,camera\na.jpg,1,lea,2\nb.jpg,2,tom,3\n")
+    assert not found.notes
+    found = listed(crops / "t.csv", "path,pid\na.jpg,1\nb.jpg,2\n", columns="identity=pid")
+    assert found.columns["identity"] == ["1", "2"] and not found.notes

@@ -78,8 +78,10 @@ def _refused_setting(ended: SystemExit, flags: Sequence[Flag]) -> InputError | N
         error = error.__context__
     if error is None:
         return None
-    name = str(error).partition(" ")[0].replace("_", "-")
-    return InputError(f"{'--' * any(flag.name == name for flag in flags)}{error}", code=error.code)
+    written, blank, rest = str(error).partition(" ")
+    name = written.replace("_", "-")
+    is_flag = any(flag.name == name for flag in flags)
+    return InputError(f"--{name}{blank}{rest}" if is_flag else str(error), code=error.code)
 
 
 def is_flag(word: str) -> bool:

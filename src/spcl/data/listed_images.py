@@ -35,6 +35,13 @@ _DIGITS = re.compile(r"-?\d+(\.0+)?")
 _NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?")
 """A number without zeros before it: 007 is a name."""
 
+_LIKELY = {
+    "identity": ("pid", "person_id", "vehicle_id", "animal_id", "individual_id", "individual", "track_id", "label"),
+    "camera": ("camid", "cam_id", "camera_id", "cam"),
+    "time": ("timestamp", "datetime", "date_time", "datetimeoriginal"),
+}
+"""Names of other programs for our columns; they are named, not used, for they may mean something else."""
+
 _NOT_OF_IMAGES = ("path", "vector")
 _OF_PAIRS = ("similarity", "distance")
 """Columns of results that describe a pair of images, not an image."""
@@ -98,6 +105,7 @@ def listed_images(
     if "group" in rows.columns and not any(cell is not None for cell in rows.columns.get("identity", ())):
         rows.columns["identity"] = rows.columns.pop("group")
         rows.notes.append("the column 'group' is read as identity: one group is one object")
+    rows.notes += _notes_of_likely_names(rows.columns)
     if "camera" not in rows.columns:
         _add_cameras_of_names(rows)
     for name in ("identity", "camera"):
@@ -110,6 +118,16 @@ def listed_images(
     elif "time" in rows.columns:
         del rows.columns["time"]
     return _each_once(rows)
+
+
+def _notes_of_likely_names(columns: Mapping[str, list[Any]]) -> list[str]:
+    """Notes on columns of a table that look like one of ours under another name, where ours is missing."""
+    notes = []
+    for ours, likely in _LIKELY.items():
+        found = next((name for name in likely if name in columns), "")
+        if found and ours not in columns:
+            notes.append(f"there is no column {ours}; where {found!r} is meant, give --columns {ours}={found}")
+    return notes
 
 
 def _add_cameras_of_names(rows: _Rows) -> None:
