@@ -49,6 +49,7 @@ def test_every_block_runs(tmp_path, monkeypatch, capsys):
             for line in code.strip().splitlines():
                 main([*shlex.split(line)[1:], *SMALL_FLAGS])
     assert written == ["my_loss.py", "my_clustering.py", "mine.toml", "hardest.toml"]
+    assert spcl.load_recipe(tmp_path / "hardest.toml").memory.update == "hardest"
     printed = capsys.readouterr().out
     assert "'triplet': {'target': " in printed
     assert " clusters" in printed
