@@ -70,14 +70,14 @@ With spcl: `spcl.load_encoder("{file_name}"{_domain_option(encoder)}).embed("ima
 ## What it is for, and what it is not
 
 It compares crops like those it was trained on: the same kind of object, cameras and framing. It does not detect
-objects, and it does not know who someone is: similarity is no proof of identity. How often two different objects pass
-for one depends on the images; choose a threshold on pairs of your own before decisions hang on it. Features of persons
-are personal data in many places; storing them may need a legal ground.
+objects, and similarity is no proof of identity. How often two different objects are taken for one depends on the
+images: choose a threshold on pairs of your own images before you use it for decisions. In many countries, features of
+persons are personal data, and storing them may need a legal ground.
 
 ## Licence
 
-The code of spcl is under the MIT licence. The weights are bound by the terms of what went into them: the images of the
-training, and the pretrained weights that it started from. Whoever shares this file states those terms here.
+The code of spcl is under the MIT licence. For the weights, the terms of the training images and of the pretrained
+weights apply. If you share this file, write these terms here.
 """
 
 
