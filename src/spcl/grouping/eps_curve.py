@@ -123,10 +123,10 @@ def coherence(
     Args:
         labels: ``[N]`` int, -1 noise; a noise image is a cluster of itself alone.
         neighbours: ``[N, k]`` int; the row itself and -1 are no links.
-        pairs_weight: Weight of the share of pairs; 0 if all images are one cluster holds for the default.
+        pairs_weight: Weight of the share of pairs that are in one cluster; a larger one prefers more clusters.
 
     Returns:
-        A value from -1 to 1: 0 if all images are one cluster, about 0 without clusters.
+        A value of at most 1, about 0 without clusters. With the default weight 0 if all images are one cluster.
 
     Examples:
         >>> pairs = np.array([[1], [0], [3], [2]])
