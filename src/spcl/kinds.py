@@ -26,6 +26,8 @@ KINDS: dict[str, dict[str, str]] = {
         "normalised-centroids": "spcl.training.normalised_centroids:NormalisedCentroidsSettings",
         "several-positives": "spcl.training.several_positives:SeveralPositivesSettings",
         "two-views": "spcl.training.two_views:TwoViewsSettings",
+        "camera-proxies": "spcl.training.camera_proxies:CameraProxiesSettings",
+        "camera-entropy": "spcl.training.camera_entropy:CameraEntropySettings",
     },
     "teacher": {"ema": "spcl.training.ema_teacher:EmaTeacherSettings"},
     "augmentation": {

@@ -53,6 +53,9 @@ CASES = {
     "two-views": '[labels]\nkind = "self-paced"\neps = 0.3\n[sampler]\nkind = "two-views"\n'
     '[[losses]]\nkind = "contrastive"\n[[losses]]\nkind = "two-views"\n',
     "views": '[label_features]\nkind = "views"\n',
+    "labels-by-centred-features": '[labels]\nkind = "average-linkage"\ncameras = "auto"\n'
+    '[[losses]]\nkind = "camera-entropy"\n[[losses]]\nkind = "camera-proxies"\n',
+    "each-epoch-centred": '[labels]\nkind = "self-paced-each-epoch"\ncameras = "centre"\n',
     "sgd": '[optimiser]\nkind = "sgd"\nlr = 0.001\n',
 }
 
@@ -242,7 +245,7 @@ def test_what_does_not_go_together_is_refused(data, tmp_path):
 
 
 def test_the_recipes_of_the_new_kinds():
-    assert load_recipe("spcl-plus-cameras").labels.cameras == "balance"
+    assert load_recipe("spcl-plus-cameras").labels.cameras == "auto"
     assert load_recipe("spcl-plus").labels.cameras == "ignore"
     assert {"spcl-ema-teacher", "spcl-fresh-features", "spcl-normalised-centroids"} <= set(recipe_names())
     assert load_recipe("spcl-ema-teacher").teacher is not None

@@ -44,6 +44,8 @@ def balanced_neighbours(
     same = (cameras[neighbours] == cameras[:, None]) & (cameras[:, None] != UNKNOWN_CAMERA)
     same |= neighbours == rows
     wanted = (same & (np.cumsum(same, axis=1) <= num_same)) | (~same & (np.cumsum(~same, axis=1) <= k - num_same))
+    # -1: an approximate search found fewer.
+    wanted &= neighbours >= 0
     # Wanted ones first, each kind in the order of distance; of k, sorted by distance again.
     places = np.sort(np.argsort(~wanted, axis=1, kind="stable")[:, :k], axis=1)
     return np.asarray(np.take_along_axis(neighbours, places, axis=1), dtype=np.int64)

@@ -9,7 +9,16 @@ with s the share of all pairs of images that share a cluster. Ratings are carrie
 average, so that the choice does not jump; the best one is taken. All its clusters become classes, and an image alone is
 a class of its own, as in the paper.
 
-The distance is the paper's (section 3.3); linkage, threshold and rating are not.
+Cameras, where at least two are known, are used in one of these ways:
+
+* ``balance``: a fixed share of an image's neighbours and links is from its own camera
+  (``retrieval/camera_neighbours.py``);
+* ``centre``: the mean of each camera is subtracted from the features (``retrieval/camera_centring.py``), and half of
+  the links are to images of other cameras;
+* ``auto``: as ``centre`` if centred features have the higher rating with links to the nearest images of all cameras,
+  otherwise as if cameras were unknown. Where each camera sees other objects, centred features have the lower rating.
+
+The distance is the paper's (section 3.3); linkage, threshold, rating and cameras are not.
 """
 
 from __future__ import annotations
@@ -29,6 +38,7 @@ if TYPE_CHECKING:
     from spcl.reporting.events import Reporter
     from spcl.runtime import Runtime
     from spcl.selfpaced.pseudo_labels import PseudoLabels
+    from spcl.training.label_cameras import CameraView
     from spcl.training.parts import BuildContext, Labeller, TargetView
 
 TRIED_K1 = (6, 12, 20, 30)
@@ -37,8 +47,6 @@ _WEIGHT_OF_PAIRS = 6.0
 """Weight of ``s / (1 + s)``; chosen on training identities of omniglot, cattle and the rendered street."""
 _MIN_LINKS = 4
 """Nearest neighbours, the image itself included, that count as links."""
-_WIDER_FOR_CAMERAS = 4
-"""Times k1 neighbours are searched where they are balanced over cameras."""
 _MOST_THRESHOLD = 0.98
 _CUTOFF = 0.99
 """Largest Jaccard distance that is computed; pairs above it count as 1."""
@@ -56,8 +64,9 @@ class AverageLinkageSettings:
     """Share of the last epoch's ratings in this epoch's; 0: each epoch chooses anew."""
     mend: bool = True
     """Lower the threshold for an epoch in which a cluster holds over half of the images; raise it without two."""
-    cameras: Literal["ignore", "balance"] = "ignore"
-    """balance: a fixed share of an image's neighbours is from its own camera, where cameras are known."""
+    cameras: Literal["ignore", "balance", "centre", "auto"] = "ignore"
+    """balance: a fixed share of the neighbours is from the own camera; centre: features without the camera's mean;
+    auto: centred features in the epochs in which their clusters are rated higher."""
     same_camera_share: float = 0.25
     """Share of the neighbours that are from the image's own camera, where they are balanced."""
     search: Literal["auto", "torch", "faiss", "approximate"] = "auto"
@@ -67,12 +76,17 @@ class AverageLinkageSettings:
         require(self.k1 == "auto" or self.k1 >= 2, "k1", self.k1, "auto, or at least 2")
         limits = "auto, or an average distance above 0 and at most 0.98"
         require(self.threshold == "auto" or 0 < self.threshold <= _MOST_THRESHOLD, "threshold", self.threshold, limits)
+        uses = ("ignore", "balance", "centre", "auto")
+        require(self.cameras in uses, "cameras", self.cameras, ", ".join(uses))
         share = self.same_camera_share
         require(0 < share <= 1, "same_camera_share", share, "a share above 0, at most 1")
         require(0 <= self.smoothing < 1, "smoothing", self.smoothing, "a share from 0 to below 1")
 
     def build(self, context: BuildContext) -> Labeller:
-        """The labeller."""
+        """The labeller; says once if cameras are to be used and are not known."""
+        from spcl.training.label_cameras import note_unknown_cameras
+
+        note_unknown_cameras(self.cameras, context)
         return AverageLinkageLabeller(self, context.runtime, context.report)
 
 
@@ -81,8 +95,10 @@ class AverageLinkageLabeller:
 
     Attributes:
         settings: The settings as given.
-        ratings: ``[values of k1][thresholds]``, averaged over the epochs; None before the first.
-        chosen: k1, threshold and rating of the last epoch; None before the first.
+        ratings: ``[values of k1][thresholds]`` for each use of the cameras that is tried, one after the other, and with
+            cameras auto those of centred features with the nearest links; averaged over the epochs; None before the
+            first.
+        chosen: k1, threshold, rating and use of the cameras of the last epoch; None before the first.
         score: Label-free score of the last labels; None before the first.
     """
 
@@ -94,20 +110,24 @@ class AverageLinkageLabeller:
         self._runtime, self._report = runtime, report
 
     def label(self, features: Tensor, target: TargetView) -> PseudoLabels:
-        """Labels of features ``[N, D]``; the target's cameras are used only where neighbours are balanced over them."""
+        """Labels of features ``[N, D]``; the target's cameras are used only as the settings say."""
         from spcl.selfpaced.pseudo_labels import PseudoLabels
+        from spcl.training.label_cameras import camera_views
         from spcl.training.label_neighbours import label_neighbours
         from spcl.training.label_score import label_score
 
         if not len(features):
             return PseudoLabels.from_labels([])
-        cameras = self._cameras(target)
         width = max(*self._tried_k1(len(features)), _MIN_LINKS)
-        if cameras is not None:
-            width = min(len(features), width * _WIDER_FOR_CAMERAS)
-        neighbours = label_neighbours(features, width, self.settings.search, self._runtime, self._report)
-        labels, self.ratings, self.chosen = self._runtime.on_main(lambda: self._best(features, neighbours, cameras))
-        self.score = label_score(labels, neighbours)
+        views = camera_views(
+            self.settings.cameras,
+            features,
+            target,
+            lambda rows, k: label_neighbours(rows, k, self.settings.search, self._runtime, self._report),
+            width,
+        )
+        labels, self.ratings, self.chosen = self._runtime.on_main(lambda: self._best(views))
+        self.score = label_score(labels, views[0].neighbours)
         return PseudoLabels.from_labels(labels)
 
     def label_score(self) -> float | None:
@@ -119,51 +139,36 @@ class AverageLinkageLabeller:
             return (self.settings.k1,)
         return tuple(k1 for k1 in TRIED_K1 if k1 <= num / 2) or TRIED_K1[:1]
 
-    def _cameras(self, target: TargetView) -> NDArray[np.int64] | None:
-        """The cameras over which neighbours are balanced; None: they are not."""
-        is_known = self.settings.cameras == "balance" and len({*target.cameras.tolist()} - {-1}) > 1
-        return target.cameras if is_known else None
-
-    def _near(self, neighbours: NDArray[np.int64], cameras: NDArray[np.int64] | None, k1: int) -> NDArray[np.int64]:
-        """The ``k1`` neighbours of each image."""
-        from spcl.retrieval.camera_neighbours import balanced_neighbours
-
-        if cameras is None:
-            return neighbours[:, :k1]
-        num_same = max(1, round(self.settings.same_camera_share * k1))
-        return balanced_neighbours(neighbours, cameras, k=k1, num_same=num_same)
-
-    def _best(
-        self, features: Tensor, neighbours: NDArray[np.int64], cameras: NDArray[np.int64] | None
-    ) -> tuple[NDArray[np.int64], list[list[float]], dict[str, Any]]:
+    def _best(self, views: Sequence[CameraView]) -> tuple[NDArray[np.int64], list[list[float]], dict[str, Any]]:
         """The clusters with the best rating, all ratings, and what was chosen."""
         import numpy as np
 
-        from spcl.grouping.average_linkage import average_linkage, cut
-        from spcl.grouping.eps_choice import k2_for
         from spcl.grouping.eps_curve import coherence
-        from spcl.retrieval.jaccard import jaccard_distance
 
-        given = self.settings.threshold
-        thresholds = TRIED_THRESHOLDS if given == "auto" else (given,)
-        tried = self._tried_k1(len(features))
-        clusters: list[list[NDArray[np.int64]]] = []
-        with self._report.progress("clustering: average linkage") as advance:
-            for done, k1 in enumerate(tried, start=1):
-                near = self._near(neighbours, cameras, k1)
-                distance = jaccard_distance(features, k1=k1, k2=k2_for(k1), cutoff=_CUTOFF, neighbours=near)
-                merges = average_linkage(distance, most=max(thresholds))
-                clusters.append([cut(merges, threshold) for threshold in thresholds])
-                advance(done, len(tried))
-        links = self._near(neighbours, cameras, _MIN_LINKS)
-        now = np.array([[coherence(each, links, pairs_weight=_WEIGHT_OF_PAIRS) for each in of] for of in clusters])
+        thresholds = TRIED_THRESHOLDS if self.settings.threshold == "auto" else (self.settings.threshold,)
+        tried = [(view, k1) for view in views for k1 in self._tried_k1(len(views[0].features))]
+        clusters = self._clusters(tried, thresholds)
+        links = [view.links(_MIN_LINKS, self.settings.same_camera_share) for view, _ in tried]
+        rated = list(zip(clusters, links, strict=True))
+        num = len(tried) // len(views)
+        if len(views) > 1:
+            # Each use has the links that suit it; between the uses, the nearest of all cameras decide.
+            rated += [(each, views[1].neighbours[:, :_MIN_LINKS]) for each in clusters[num:]]
+        now = np.array([[coherence(each, near, pairs_weight=_WEIGHT_OF_PAIRS) for each in of] for of, near in rated])
         if self.ratings is not None:
             share = self.settings.smoothing
             now = share * np.array(self.ratings) + (1 - share) * now
-        row, column = np.unravel_index(int(now.argmax()), now.shape)
-        chosen = {"k1": tried[row], "threshold": thresholds[column], "coherence": round(float(now[row, column]), 4)}
-        near = self._near(neighbours, cameras, tried[row])
-        return self._usable(clusters[row][column], features, near, chosen), now.tolist(), chosen
+        first = num if len(views) > 1 and now[2 * num :].max() > now[:num].max() else 0
+        row, column = np.unravel_index(int(now[first : first + num].argmax()), (num, len(thresholds)))
+        view, k1 = tried[first + row]
+        rating = round(float(now[first + row, column]), 4)
+        chosen: dict[str, Any] = {"k1": k1, "threshold": thresholds[column], "coherence": rating}
+        if self.settings.cameras != "ignore":
+            chosen["cameras"] = view.use
+        labels = self._usable(
+            clusters[first + row][column], view.features, view.near(k1, self.settings.same_camera_share), chosen
+        )
+        return labels, now.tolist(), chosen
 
     def _usable(
         self, labels: NDArray[np.int64], features: Tensor, near: NDArray[np.int64], chosen: dict[str, Any]
@@ -188,8 +193,26 @@ class AverageLinkageLabeller:
         self._report.say(mended_message(way, "threshold", before, better[0]))
         return better[1]
 
+    def _clusters(
+        self, tried: Sequence[tuple[CameraView, int]], thresholds: Sequence[float]
+    ) -> list[list[NDArray[np.int64]]]:
+        """The clusters at each threshold, for each use of the cameras and each k1."""
+        from spcl.grouping.average_linkage import average_linkage, cut
+        from spcl.grouping.eps_choice import k2_for
+        from spcl.retrieval.jaccard import jaccard_distance
+
+        clusters = []
+        with self._report.progress("clustering: average linkage") as advance:
+            for done, (view, k1) in enumerate(tried, start=1):
+                near = view.near(k1, self.settings.same_camera_share)
+                distance = jaccard_distance(view.features, k1=k1, k2=k2_for(k1), cutoff=_CUTOFF, neighbours=near)
+                merges = average_linkage(distance, most=max(thresholds))
+                clusters.append([cut(merges, threshold) for threshold in thresholds])
+                advance(done, len(tried))
+        return clusters
+
     def figures(self) -> Mapping[str, Any]:
-        """k1, threshold and rating of the epoch."""
+        """k1, threshold and rating of the epoch, and how cameras were used where the settings name a use."""
         return self.chosen or {}
 
     def advice(self, labels: PseudoLabels) -> str | None:

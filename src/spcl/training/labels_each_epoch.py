@@ -14,6 +14,9 @@ The clusters that become classes are chosen by ``keep``:
 
 Where the clusters of an epoch have merged or vanished, eps is lowered or raised (``collapsed_labels.py``).
 
+With ``cameras = "centre"`` the mean of each camera is subtracted from the features first
+(``retrieval/camera_centring.py``), where at least two cameras are known.
+
 Paper: section 3.3, equations 4 and 5, for the selection. The suggestion is not in the paper.
 """
 
@@ -24,6 +27,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from spcl.errors import require
+from spcl.retrieval.camera_centring import camera_centred
+from spcl.training.label_cameras import knows_cameras, note_unknown_cameras
 from spcl.training.self_paced_labels import SelfPacedLabeller, SelfPacedLabelSettings
 
 if TYPE_CHECKING:
@@ -47,13 +52,17 @@ class LabelsEachEpochSettings(SelfPacedLabelSettings):
     """Lower eps for an epoch in which a cluster holds over half of the images; raise it where there are not two."""
     keep: Literal["all", "reliable", "first-threshold"] = "all"
     """Clusters that become classes: all; the paper's selection, its threshold set in each epoch or by the first."""
+    cameras: Literal["ignore", "centre"] = "ignore"
+    """centre: features without the mean of their camera, where at least two cameras are known."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         require(0 <= self.smoothing < 1, "smoothing", self.smoothing, "a share from 0 to below 1")
+        require(self.cameras in ("ignore", "centre"), "cameras", self.cameras, "ignore, or centre")
 
     def build(self, context: BuildContext) -> Labeller:
-        """The labeller."""
+        """The labeller; says once if cameras are to be used and are not known."""
+        note_unknown_cameras(self.cameras, context)
         return LabelsEachEpoch(self, context.runtime, context.report)
 
 
@@ -65,7 +74,9 @@ class LabelsEachEpoch(SelfPacedLabeller):
     """The eps of the last labels before it was changed because they had collapsed; None: it was not changed."""
 
     def label(self, features: Tensor, target: TargetView) -> PseudoLabels:
-        """Labels of features ``[N, D]``; the target's cameras are not used."""
+        """Labels of features ``[N, D]``; the target's cameras are used only as the settings say."""
+        if self.settings.cameras == "centre" and knows_cameras(target):
+            features = camera_centred(features, target.cameras)
         before = self.chosen if self.settings.eps == "auto" else None
         self.chosen = self.mended_from = None
         if self.settings.keep == "reliable":
