@@ -83,6 +83,16 @@ def test_a_path_given_again_is_replaced(gallery):
     assert gallery.search(unit_rows(2, seed=2)[1], k=1)[0][0].path == "new"
 
 
+def test_one_path_and_one_column_may_be_given_without_a_list(gallery):
+    gallery.add_features(unit_rows(3), names(3), identities=["a", "b", "c"])
+    assert gallery.clear("identity", paths=names(3)[0]) == 1
+    assert gallery.count("identity is null") == 1
+    assert gallery.remove(paths=names(3)[0]) == 1
+    with input_error("invalid-selection", "paths=[...]"):
+        gallery.remove(names(3))  # type: ignore[arg-type]
+    assert len(gallery) == 2
+
+
 def test_removing(gallery):
     gallery.add_features(unit_rows(20), names(20), cameras=[1, 2] * 10)
     assert gallery.remove(paths=[*names(2), "it's unknown"]) == 2

@@ -237,6 +237,7 @@ class Gallery(ReadableGallery):
                 and ``paths`` is given.
         """
         known = [name for name in self.columns if name != "path"]
+        columns = [columns] if isinstance(columns, str) else columns
         unknown = [name for name in columns if name not in known]
         if not columns:
             raise InputError(f"no column is given; give some of {', '.join(known)}", code="missing-argument")
@@ -260,15 +261,15 @@ class Gallery(ReadableGallery):
 
     def _conditions(self, where: str | None, paths: Sequence[object] | None, what: str) -> list[str]:
         """Make checked filters of a filter or of paths."""
-        if (where is None) == (paths is None):
-            raise InputError(f"no images to be {what}; give either a filter or paths", code="invalid-selection")
+        if (where is None) == (paths is None) or not isinstance(where or "", str):
+            raise InputError(f"no images to be {what}; give either a filter or paths=[...]", code="invalid-selection")
         snapshot = self._store.snapshot()
         if where is not None:
             # Without the list of cameras, so that new cameras of another writer are included.
             condition = checked_filter(where, snapshot.schema)
             snapshot.count(condition)
             return [condition]
-        names = [path_text(path) for path in paths or ()]
+        names = [path_text(path) for path in ([paths] if isinstance(paths, str | Path) else paths or ())]
         conditions = []
         for at in range(0, len(names), _PATHS_A_FILTER):
             some = names[at : at + _PATHS_A_FILTER]
