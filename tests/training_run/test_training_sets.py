@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from PIL import Image
 
@@ -76,3 +78,16 @@ def test_identities_that_are_asked_for_without_a_source_are_an_error(tmp_path, m
     target = ReIDDataset("t", train=records(tmp_path / "t", 3))
     with input_error("option-does-not-apply", "--identity-from name"):
         load(monkeypatch, None, target, "error", identity_from="name")
+
+
+def test_source_images_of_unknown_identity_are_left_out_and_counted(tmp_path, monkeypatch):
+    labelled = records(tmp_path / "s", 6)
+    # As in a table of groups: -1 is unknown.
+    source = ReIDDataset("s", train=(replace(labelled[0], identity=None), *labelled[1:]))
+    target = ReIDDataset("t", train=records(tmp_path / "t", 4))
+    found, _, report = load(monkeypatch, source, target, "error")
+    assert [record.path.stem for record in found.train] == ["1", "2", "3", "4", "5"]
+    assert sum("1 of 6 images of the source s" in warning for warning in report.warnings) == 1
+    unknown = ReIDDataset("s", train=tuple(replace(record, identity=None) for record in labelled))
+    with input_error("no-identities", "6"):
+        load(monkeypatch, unknown, target, "error")

@@ -8,6 +8,7 @@ Each error names the next step; no state is changed.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from spcl.data.image_decoding import check_images
@@ -27,7 +28,7 @@ def check_training_sets(source: ReIDDataset | None, target: ReIDDataset, *, sour
     """Check that there are training images.
 
     Raises:
-        InputError: If a training split is empty or a source image has no identity.
+        InputError: If a training split is empty or no source image has an identity.
     """
     if source_only and source is None:
         raise InputError("--source-only needs a labelled source: give --source DATA", code="no-source")
@@ -44,15 +45,30 @@ def check_training_sets(source: ReIDDataset | None, target: ReIDDataset, *, sour
         return
     if not source.train:
         raise InputError(f"the source {source.name} has no training images", code="no-images")
-    unlabelled = int((identities_of(source.train) == UNKNOWN).sum())
-    if unlabelled:
+    if (identities_of(source.train) == UNKNOWN).all():
         why = [note for note in source.notes if "identit" in note]
         raise InputError(
-            f"the source {source.name} has {unlabelled} images without an identity, first "
-            f"{shown_path(next(r.path for r in source.train if r.identity is None))}; a source must be labelled. "
-            f"Label them, leave them out, or leave out --source (docs/data.md){''.join(f'. {note}' for note in why)}",
+            f"none of the {len(source.train)} images of the source {source.name} has an identity, first "
+            f"{shown_path(source.train[0].path)}; a source must be labelled. "
+            f"Label them, or leave out --source (docs/data.md){''.join(f'. {note}' for note in why)}",
             code="no-identities",
         )
+
+
+def without_unknown_identities(source: ReIDDataset, report: Reporter) -> ReIDDataset:
+    """Leave out the source's training images of unknown identity, and report how many there are.
+
+    Identities stay numbers from 0 without gaps: those images have none.
+    """
+    known = tuple(record for record in source.train if record.identity is not None)
+    left_out = len(source.train) - len(known)
+    if left_out:
+        first = next(record.path for record in source.train if record.identity is None)
+        report.warn(
+            f"{left_out} of {len(source.train)} images of the source {source.name} have no identity, first "
+            f"{shown_path(first)}: they are not trained on"
+        )
+    return replace(source, train=known)
 
 
 def check_readable(

@@ -16,7 +16,7 @@ from spcl.errors import InputError
 from spcl.inference.query_checks import can_evaluate, check_queries
 from spcl.records import Record, ReIDDataset
 from spcl.reporting.console import Reporter
-from spcl.training_run.checks import check_readable, check_training_sets
+from spcl.training_run.checks import check_readable, check_training_sets, without_unknown_identities
 from spcl.training_run.session import Session
 
 
@@ -42,6 +42,7 @@ def load_sets(
     sets = runtime.together(lambda: _found_sets(config, target))
     broken = set(runtime.on_main(lambda: _check_images(config, *sets, session.report)))
     source, target = sets
+    source = None if source is None else without_unknown_identities(source, session.report)
     if broken:
         source, target = (None if source is None else _without(source, broken)), _without(target, broken)
         left = source, target
