@@ -348,7 +348,7 @@ def test_a_job_that_runs_more_than_once_is_one_command(data, tmp_path, capsys):
     config = small_config(data[1], tmp_path / "run", schedule={"epochs": 1, "iters": 1})
     for _ in range(2):
         run_training_command(config, resume=False, or_start=True)
-    assert "this run is finished" in capsys.readouterr().out
+    assert "this run has finished its 1 epochs" in capsys.readouterr().out
 
 
 def test_run_training_is_idempotent_on_a_finished_run(data, tmp_path):
