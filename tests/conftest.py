@@ -9,10 +9,12 @@ import pytest
 import spcl  # noqa: F401
 
 FIRST = (
-    # Compiles the label stage, while the next two, which need nothing of it, run in the other process.
+    # Compiles the label stage, while the next, which need nothing of it, run in the other process.
     "grouping/test_groups.py",
     "cli/test_start_up.py",
     "data/test_image_sources.py",
+    "nn/test_reference_networks.py",
+    "data/test_readers.py",
     # Long ones: started last, one of them would run alone at the end.
     "distributed/test_processes.py",
     "cli/test_interrupt.py",

@@ -160,7 +160,7 @@ def test_refusals(tmp_path):
         export_weights(encoder, tmp_path / "encoder.pt")
     assert sorted(entry.name for entry in path.parent.iterdir()) == ["encoder.md", "encoder.safetensors"]
     save_file({"conv1.weight": torch.zeros(2)}, tmp_path / "others.safetensors")
-    with pytest.raises(InputError, match=r"Give it to --pretrained, with --arch"):
+    with pytest.raises(InputError, match=r"give it to --pretrained, with --arch"):
         load_encoder(tmp_path / "others.safetensors")
     cut = path.read_bytes()[:-100]
     path.write_bytes(cut)

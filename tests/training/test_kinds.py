@@ -70,6 +70,10 @@ def recipe_of(text, target, logs, source="", **changed):
     return overlay(small_config(target, logs, source, **changed), tomllib.loads(text), "test")
 
 
+TWO_PROCESSES = {"schedule": {"iters": 2, "eval_step": 2}}
+"""Settings of the runs that are compared between one and two processes."""
+
+
 class StopError(Exception):
     pass
 
@@ -117,7 +121,7 @@ def test_two_processes_train_every_kind_as_one_does(data, tmp_path):
     for name, text in CASES.items():
         if name == "paper":  # tests/distributed
             continue
-        alone = trained(recipe_of(text, target, tmp_path / f"alone-{name}", source))
+        alone = trained(recipe_of(text, target, tmp_path / f"alone-{name}", source, **TWO_PROCESSES))
         shared = torch.load(tmp_path / f"{name}.pt", weights_only=True)
         rows = [json.loads(line) for line in (tmp_path / f"two-{name}/metrics.jsonl").read_text().splitlines()]
         for ours, theirs in zip(alone.state.history, rows, strict=True):
