@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,15 @@ FIRST = (
     "cli/test_embed_and_search.py",
 )
 """Files of tests to start first, in this order, where several processes share them file by file."""
+
+
+gc.set_threshold(50_000, 20, 20)  # the many objects of torch and of the tests make each collection slow
+
+
+def pytest_collection_finish() -> None:
+    """What is loaded now stays to the end: no collection needs to look at it."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

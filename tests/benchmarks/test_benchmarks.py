@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
+import runpy
 import subprocess
 import sys
 
@@ -15,7 +15,7 @@ import training_step
 from measuring import shortest
 from mixture import mixture
 
-from tests.shared import IMPORT_PATH, PROJECT_ROOT
+from tests.shared import PROJECT_ROOT
 
 BENCHMARKS = PROJECT_ROOT / "benchmarks"
 STARTED_BY_NAME = ("gallery", "identify", "official_style")
@@ -35,15 +35,12 @@ def refused(benchmark, capsys, *words: str) -> str:
 
 
 @pytest.mark.parametrize("name", STARTED_BY_NAME)
-def test_each_prints_its_help(name):
-    done = subprocess.run(
-        [sys.executable, BENCHMARKS / f"{name}.py", "--help"],
-        capture_output=True,
-        text=True,
-        env=os.environ | {"PYTHONPATH": IMPORT_PATH},
-    )
-    assert done.returncode == 0, done.stderr
-    assert "usage" in done.stdout
+def test_each_prints_its_help(name, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", [f"{name}.py", "--help"])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(BENCHMARKS / f"{name}.py"), run_name="__main__")
+    assert ended.value.code == 0
+    assert "usage" in capsys.readouterr().out
 
 
 def test_label_stage(capsys):
