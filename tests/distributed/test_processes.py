@@ -80,7 +80,7 @@ def train_command(target, logs, *more: str) -> list[str]:
 
 
 def test_torchrun_trains_and_prints_once(data, tmp_path):
-    done = run(train_command(data[1], tmp_path / "run"))
+    done = run(train_command(data[1], tmp_path / "run", "--epochs", "1", "--iters", "1"))
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("last epoch:") == 1
     assert (tmp_path / "run" / "model_best.pth.tar").exists()
