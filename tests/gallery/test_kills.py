@@ -87,7 +87,7 @@ def test_several_writers_and_a_reader_at_once(tmp_path):
         try:
             own = Gallery.open(gallery.path)
             for number in range(6):
-                own.add_features(unit_rows(100, seed=number), names(100, first=5000))
+                own.add_features(unit_rows(100, seed=1000 + number), names(100, first=5000))
         except BaseException as error:
             failed.append(error)
 
