@@ -46,7 +46,7 @@ PARTS: dict[str, dict[str, Any]] = {
     "average linkage": {"labels": {"kind": "average-linkage"}},
     "cluster memory": {"memory": {"kind": "cluster"}},
     "cluster memory, hardest": {"memory": {"kind": "cluster", "update": "hardest"}},
-    "cameras": {"labels": {"kind": "average-linkage", "cameras": "balance"}},
+    "cameras": {"labels": {"kind": "average-linkage", "cameras": "auto"}},
     "refreshed cluster memory": {
         "memory": {"kind": "cluster"},
         "label_features": {"kind": "extracted-into-memory"},

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -138,9 +137,3 @@ def _require_images(records: list[Record], name: str) -> None:
             f"{what_is_there(missing[0].parent)}",
             code="missing-images",
         )
-
-
-def redrawn(dataset: ReIDDataset, seed: int) -> ReIDDataset:
-    """The same data set with another draw of the gallery (VehicleID's protocol)."""
-    query, gallery = vehicleid_draw(dataset.query + dataset.gallery, seed)
-    return replace(dataset, query=query, gallery=gallery)

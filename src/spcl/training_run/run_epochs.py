@@ -45,6 +45,8 @@ def run_training(run: Run) -> RunState:
     if not run.resumed:
         fill_memory(run)
     schedule, state = run.config.schedule, run.state
+    # Before the table of epochs begins: what the parts chose is printed above it.
+    calls = loop_calls(run)
     events.emit(RunStarted(run.folder, to_values(run.config), schedule.epochs, tuple(state.history), run.target))
     settings = LoopSettings(
         epochs=schedule.epochs,
@@ -56,7 +58,7 @@ def run_training(run: Run) -> RunState:
         patience=schedule.patience,
     )
     try:
-        state = run_loop(state, run.parts, loop_calls(run), settings, events)
+        state = run_loop(state, run.parts, calls, settings, events)
     except BaseException:
         events.emit(RunEnded(finished=False))
         raise
