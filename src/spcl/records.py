@@ -13,6 +13,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from spcl.short_repr import with_short_repr
+
 UNKNOWN = -1
 """The value of an unknown identity or camera in integer arrays."""
 
@@ -32,6 +34,7 @@ class Record:
     camera: int | None = None
 
 
+@with_short_repr
 @dataclass(frozen=True, slots=True)
 class ReIDDataset:
     """A data set for re-identification.

@@ -22,8 +22,9 @@ from spcl.data.catalogue import load_dataset
 from spcl.data.folder_dataset import split_for_evaluation
 from spcl.inference.query_checks import can_evaluate, check_queries
 from spcl.records import ReIDDataset
-from spcl.reporting.console import Reporter, ReporterListener, SilentReporter, duration
+from spcl.reporting.console import Reporter, ReporterListener, duration
 from spcl.reporting.events import Emitter, Event, Warned
+from spcl.reporting.quiet_reporters import LoggingReporter
 from spcl.runtime import Runtime
 from spcl.training_run.assemble import prepare
 from spcl.training_run.run_epochs import run_training
@@ -93,7 +94,7 @@ def adapt_encoder(request: AdaptationRequest, *, report: Reporter | None = None)
         outcome = spcl.adapt_encoder(spcl.AdaptationRequest("model_best.pth.tar", "crops"))
         print(outcome.verdict.words, outcome.path)
     """
-    settings, heard, report = request.settings, _WarningsHeard(), report or SilentReporter()
+    settings, heard, report = request.settings, _WarningsHeard(), report or LoggingReporter()
     # The typed events of the run reach the listeners of an ``Emitter``.
     emitter = Emitter((*(report.listeners if isinstance(report, Emitter) else (ReporterListener(report),)), heard))
     session = Session(Runtime(settings.device, settings.precision), emitter)

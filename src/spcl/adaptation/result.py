@@ -14,6 +14,7 @@ from spcl.config import to_values
 from spcl.grouping.label_free_quality import LabelFreeQuality
 from spcl.inference.checkpoint import checkpoint_of, load_facts, save_atomically
 from spcl.nn.encoder_network import EncoderNetwork
+from spcl.short_repr import with_short_repr
 from spcl.training_run.assemble import Run
 
 ADAPTED_FILE, REPORT_FILE = "adapted.pth.tar", "adaptation.json"
@@ -22,6 +23,7 @@ _ENCODER_FACTS = ("version", "encoder", "mean", "std")
 """The facts that ``checkpoint_of`` writes itself."""
 
 
+@with_short_repr
 @dataclass(frozen=True)
 class Adaptation:
     """The result of an adaptation.

@@ -21,7 +21,8 @@ import tyro
 from spcl.atomic_files import written_aside
 from spcl.config import DataConfig, NetworkConfig, Recipe, RunConfig, ScheduleConfig
 from spcl.errors import InputError, require
-from spcl.reporting.console import Reporter, SilentReporter
+from spcl.reporting.console import Reporter
+from spcl.reporting.quiet_reporters import LoggingReporter
 from spcl.training.adam import AdamSettings
 from spcl.training.self_paced_labels import SelfPacedLabelSettings
 
@@ -116,7 +117,7 @@ def run_demo(request: DemoRequest | None = None, *, report: Reporter | None = No
         shown = spcl.run_demo(spcl.DemoRequest(out="runs/demo", epochs=2))
         print(shown.figures["spcl"]["mAP"], shown.picture)
     """
-    request, report = request or DemoRequest(), report or SilentReporter()
+    request, report = request or DemoRequest(), report or LoggingReporter()
     out = Path(request.out)
     config = _config(request, out)
     _check(request)

@@ -25,7 +25,8 @@ from spcl.export.onnx_graph import GraphInput, onnx_model
 from spcl.export.tracker import KNOWN_NAME, tracker_input
 from spcl.inference.embedding import Encoder
 from spcl.randomness import generator
-from spcl.reporting.console import Reporter, SilentReporter
+from spcl.reporting.console import Reporter
+from spcl.reporting.quiet_reporters import LoggingReporter
 
 _MOST_IMAGES = 128
 _PACKAGES = ("onnx", "onnxruntime", "onnxscript")
@@ -84,7 +85,7 @@ def export_onnx(
     Raises:
         InputError: If it cannot be written, or does not agree; then there is no file, and the message has the numbers.
     """
-    path, report = Path(path), report or SilentReporter()
+    path, report = Path(path), report or LoggingReporter()
     _require_packages()
     refuse_existing(path, overwrite=overwrite)
     given = tracker_input(path.name) if for_tracker else GraphInput(size=encoder.size)

@@ -17,6 +17,7 @@ from spcl.errors import InputError
 from spcl.gallery.result import Added
 from spcl.inference.encode_options import EncodeOptions
 from spcl.reporting.console import Reporter, WarningsKept, say_notes
+from spcl.short_repr import with_short_repr
 
 if TYPE_CHECKING:
     from spcl.gallery.features_file import FeaturesWriter
@@ -101,6 +102,7 @@ class FilledGallery:
         }
 
 
+@with_short_repr
 @dataclass(frozen=True)
 class EmbeddingResult:
     """The result of ``embed_images``.

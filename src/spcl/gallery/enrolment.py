@@ -11,7 +11,8 @@ from spcl.errors import InputError
 from spcl.gallery.columns import VECTOR, vectors_of
 from spcl.gallery.snapshot import Snapshot
 from spcl.inference.embedding import Encoder
-from spcl.reporting.console import Reporter, SilentReporter
+from spcl.reporting.console import Reporter
+from spcl.reporting.quiet_reporters import LoggingReporter
 from spcl.verification.calibrate import stored_calibration
 from spcl.verification.identification import MOST_SCORED, Enrolled, IdentitySums
 
@@ -40,7 +41,7 @@ def enrol(snapshot: Snapshot, condition: str, total: int, report: Reporter | Non
     every = max(1, total // MOST_SCORED)
     sample, names = [], []
     seen = 0
-    with (report or SilentReporter()).progress("enrolling identities") as advance:
+    with (report or LoggingReporter()).progress("enrolling identities") as advance:
         for _, batch in snapshot.scan([VECTOR, "identity"], condition):
             identities = without_placeholders(batch.column("identity").to_pylist())[0]
             # Galleries of spcl 0.1.0 may hold words such as "unknown" as identities.

@@ -15,6 +15,7 @@ from spcl.errors import InputError, require
 from spcl.gallery.queries import QueryRequest, opened_request
 from spcl.gallery.result import Hit
 from spcl.reporting.console import Reporter, say_notes
+from spcl.short_repr import with_short_repr
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -52,6 +53,7 @@ class IdentificationRequest(QueryRequest):
         require(0 < rate < 1, "the false-match rate", rate, "a value above 0 and below 1, such as 0.01")
 
 
+@with_short_repr
 @dataclass(frozen=True)
 class IdentificationResult:
     """The identity of each image.

@@ -17,7 +17,8 @@ from spcl.gallery.search import IndexFacts, search_exactly
 from spcl.gallery.snapshot import Snapshot
 from spcl.gallery.store import Store
 from spcl.randomness import generator
-from spcl.reporting.console import Reporter, SilentReporter
+from spcl.reporting.console import Reporter
+from spcl.reporting.quiet_reporters import LoggingReporter
 
 EXACT_UP_TO_VALUES = 50_000 * 512
 """Largest number of values (rows x length of a vector) for which a search compares all vectors: about 0.05 seconds."""
@@ -57,7 +58,7 @@ def read_facts(folder: Path, snapshot: Snapshot) -> IndexFacts | None:
 
 def build_index(store: Store, report: Reporter | None = None) -> IndexFacts:
     """Build the index over all rows, and measure it."""
-    report = report or SilentReporter()
+    report = report or LoggingReporter()
     rows = store.snapshot().count()
     with report.progress("index") as advance:
         advance(0, 2)

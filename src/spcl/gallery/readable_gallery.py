@@ -25,7 +25,8 @@ from spcl.gallery.store import Store
 from spcl.gallery.table_state import state_of
 from spcl.inference.embedding import Encoder, ImageLike
 from spcl.inference.encoder_origin import EncoderOrigin
-from spcl.reporting.console import Reporter, SilentReporter
+from spcl.reporting.console import Reporter
+from spcl.reporting.quiet_reporters import LoggingReporter
 from spcl.verification.identification import Enrolled, Identification
 
 
@@ -144,7 +145,7 @@ class ReadableGallery:
         is_scattered = condition is not None
         if exact is None and not is_worth_it(num_passing, self.dim, scattered=is_scattered):
             facts = None
-        report = report or SilentReporter()
+        report = report or LoggingReporter()
         passing = condition, num_passing
         if own is None:
             found = nearest(snapshot, queries, k, facts, passing, rerank, report)

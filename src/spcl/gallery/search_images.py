@@ -15,6 +15,7 @@ from spcl.errors import require
 from spcl.gallery.queries import QueryRequest, opened_request
 from spcl.gallery.result import Hit, SearchResult
 from spcl.reporting.console import Reporter
+from spcl.short_repr import with_short_repr
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -57,6 +58,7 @@ class SearchRequest(QueryRequest):
         return bool(self.camera_not or self.where)
 
 
+@with_short_repr
 @dataclass(frozen=True)
 class ImageSearchResult:
     """The result of ``search_images``.

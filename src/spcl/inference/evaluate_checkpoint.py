@@ -20,7 +20,8 @@ from spcl.inference.evaluation_request import EvaluationOptions, EvaluationReque
 from spcl.inference.query_checks import can_evaluate, check_queries
 from spcl.nn.encoder_network import EncoderNetwork
 from spcl.records import Record, ReIDDataset
-from spcl.reporting.console import Reporter, SilentReporter
+from spcl.reporting.console import Reporter
+from spcl.reporting.quiet_reporters import LoggingReporter
 from spcl.runtime import Runtime
 
 
@@ -78,7 +79,7 @@ def evaluate(
         return dataset, encoder.network
 
     dataset, network = runtime.together(inputs)
-    return evaluate_network(network, dataset, request, runtime, SilentReporter())
+    return evaluate_network(network, dataset, request, runtime, LoggingReporter())
 
 
 def _check_loaded_encoder(checkpoint: str | Path | Encoder, domain: str, arch: str | None) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from spcl.errors import InputError
 from spcl.inference.evaluation_request import EvaluationRequest
 from spcl.reporting.console import Reporter, WarningsKept
+from spcl.short_repr import with_short_repr
 
 if TYPE_CHECKING:
     from spcl.inference.evaluation import EvaluationResult
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 WORST_IN_A_PICTURE = 20
 
 
+@with_short_repr
 @dataclass(frozen=True)
 class DatasetEvaluation:
     """The evaluation of an encoder on a data set.

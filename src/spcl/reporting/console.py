@@ -10,7 +10,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,7 @@ from spcl.reporting.events import (
     StageStarted,
     Warned,
 )
+from spcl.reporting.quiet_reporters import SilentReporter, WarningsKept, duration
 
 __all__ = [
     "Advance",
@@ -53,53 +54,13 @@ __all__ = [
     "epoch_header",
     "epoch_line",
     "say_notes",
+    "shown_progress",
     "write_metrics",
 ]
 
 _QUIET_SECONDS = 2.0
 _SECONDS_BETWEEN_LINES = 15.0
 _SECONDS_BETWEEN_NOTES = 5.0
-
-
-class SilentReporter:
-    """Reports nothing: for use as a library and in tests. Warnings are kept in ``warnings``."""
-
-    def __init__(self) -> None:
-        self.warnings: list[str] = []
-
-    def say(self, text: str) -> None:
-        """Nothing."""
-
-    def warn(self, text: str) -> None:
-        """Keep the warning."""
-        self.warnings.append(text)
-
-    @contextmanager
-    def progress(self, name: str, note: Note | None = None) -> Iterator[Advance]:
-        """Nothing."""
-        yield lambda done, total: None
-
-
-class WarningsKept:
-    """Passes everything on to another reporter and keeps the warnings, for the result of a program."""
-
-    def __init__(self, report: Reporter | None = None) -> None:
-        """Pass on to ``report``; None: to nothing, so that the program is silent."""
-        self._report: Reporter = report or SilentReporter()
-        self.warnings: list[str] = []
-
-    def say(self, text: str) -> None:
-        """Print a line of information."""
-        self._report.say(text)
-
-    def warn(self, text: str) -> None:
-        """Pass the warning on, and keep it."""
-        self.warnings.append(text)
-        self._report.warn(text)
-
-    def progress(self, name: str, note: Note | None = None) -> Any:
-        """Show the progress as the other reporter does."""
-        return self._report.progress(name, note)
 
 
 def say_notes(report: Reporter, notes: Sequence[str]) -> None:
@@ -135,6 +96,18 @@ class ConsoleReporter:
         """Show the progress of a stage: a bar on a terminal, a line every quarter of a minute elsewhere."""
         with (_bar if self.console.is_terminal else _lines)(self.console, name, note) as advance:
             yield advance
+
+
+def shown_progress(wanted: bool | Advance, name: str) -> AbstractContextManager[Advance]:
+    """Give ``advance(done, total)`` for a caller's choice of progress.
+
+    Args:
+        wanted: True: shown on the console; False: not shown; a function: called itself.
+        name: Name of the stage on the console.
+    """
+    if not isinstance(wanted, bool):
+        return nullcontext(wanted)
+    return (ConsoleReporter() if wanted else SilentReporter()).progress(name)
 
 
 @contextmanager
@@ -186,16 +159,6 @@ def _lines(console: Console, name: str, note: Note | None) -> Iterator[Advance]:
         console.print(f"  {name}: {done} of {total}, {duration(left)} left{more}", markup=False)
 
     yield advance
-
-
-def duration(seconds: float) -> str:
-    """Format seconds for people: ``8 s``, ``3 min 20 s``, ``2 h 5 min``."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
 _STAGES = ("label", "train", "evaluate")

@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from spcl.arrays import Features, Progress, unit_rows
 from spcl.retrieval.matches import PROTOCOLS, RankingLabels, places_of_matches
 from spcl.settings_checks import check_count
+from spcl.short_repr import with_short_repr
 
 __all__ = [
     "PROTOCOLS",
@@ -31,6 +32,7 @@ __all__ = [
 _BLOCK_BYTES = 64 * 2**20
 
 
+@with_short_repr
 @dataclass(frozen=True)
 class RankingResult:
     """The quality of a ranking.

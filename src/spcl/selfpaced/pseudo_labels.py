@@ -23,8 +23,10 @@ from spcl.selfpaced.reliability import (
     independence_threshold as first_threshold,
 )
 from spcl.settings_checks import check_count, check_range, check_scales
+from spcl.short_repr import with_short_repr
 
 
+@with_short_repr
 @dataclass(frozen=True)
 class PseudoLabels:
     """The pseudo labels of one epoch.

@@ -11,9 +11,11 @@ from typing import Any
 from spcl.config import Recipe, load_recipe, overlay, to_values
 from spcl.inference.embedding import Encoder
 from spcl.launched import is_main_process
-from spcl.reporting.console import Reporter
+from spcl.reporting.console import Reporter, ReporterListener
 from spcl.reporting.epoch_report import EpochReport
 from spcl.reporting.events import Emitter, Guarded, Listener
+from spcl.reporting.quiet_reporters import LoggingReporter
+from spcl.short_repr import with_short_repr
 from spcl.training.parts import Labeller, LossTerm, Settings
 from spcl.training.selection import Criterion
 from spcl.training_run.assemble import prepare
@@ -23,6 +25,7 @@ from spcl.training_run.session import Session
 from spcl.training_run.starting_point import settings_from_checkpoint
 
 
+@with_short_repr
 @dataclass(frozen=True)
 class TrainingResult:
     """The result of a training run.
@@ -66,7 +69,9 @@ def train(
     logs_dir: str | Path = "runs/spcl",
     resume: bool = False,
 ) -> TrainingResult:
-    """Train an encoder without identity labels of the target. Prints nothing.
+    """Train an encoder without identity labels of the target.
+
+    It prints nothing: what happens goes to the listeners, without listeners to the logger ``spcl`` of Python's logging.
 
     Args:
         target: The unlabelled images: a registered name or a path. Their identities are never used for training.
@@ -107,7 +112,10 @@ def train(
         chosen = replace(chosen, losses=tuple(losses))
     if labeller is not None:
         chosen = replace(chosen, labels=labeller)
-    heard = [Guarded(listener, _warn) for listener in listeners] if is_main_process() else []
+    heard: list[Listener] = []
+    if is_main_process():
+        # Without listeners, Python's logging receives what the run reports.
+        heard = [Guarded(listener, _warn) for listener in listeners] or [ReporterListener(LoggingReporter())]
     return train_recipe(chosen, Emitter(heard), resume=resume)
 
 

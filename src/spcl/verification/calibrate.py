@@ -25,8 +25,10 @@ from spcl.inference.encoder_origin import FACT as ENCODER_FACT
 from spcl.inference.encoder_origin import EncoderOrigin
 from spcl.randomness import generator
 from spcl.records import Record
-from spcl.reporting.console import Reporter, SilentReporter
+from spcl.reporting.console import Reporter
+from spcl.reporting.quiet_reporters import LoggingReporter
 from spcl.runtime import Runtime
+from spcl.short_repr import with_short_repr
 from spcl.threads import NumThreads
 from spcl.verification.calibration import Calibration
 from spcl.verification.pairs import NO_GROUP
@@ -44,6 +46,7 @@ _BLOCK = 100
 Origin = Literal["labels", "no labels"]
 
 
+@with_short_repr
 @dataclass(frozen=True)
 class EncoderCalibration:
     """The calibration of one encoder, with its origin.
@@ -126,7 +129,7 @@ def calibrate(
     # Imported here because reading a calibration does not need this compiled code.
     from spcl.verification.calibration_pairs import altered_similarities, labelled_pairs, unlabelled_pairs
 
-    report, runtime = report or SilentReporter(), runtime or Runtime("cpu")
+    report, runtime = report or LoggingReporter(), runtime or Runtime("cpu")
     if labelled and all(record.identity is None for record in records):
         raise InputError(
             "a calibration with labels needs identities, and the images have none: give a folder per identity, a table "

@@ -16,7 +16,8 @@ from spcl.data.image_sources import Source, images_of
 from spcl.data.source_options import SourceOptions
 from spcl.errors import InputError, require
 from spcl.inference.encode_options import EncodeOptions
-from spcl.reporting.console import Reporter, SilentReporter, say_notes
+from spcl.reporting.console import Reporter, say_notes
+from spcl.reporting.quiet_reporters import LoggingReporter
 
 if TYPE_CHECKING:
     from spcl.inference.encoder_origin import EncoderOrigin
@@ -178,7 +179,7 @@ def calibrate_images(request: CalibrationRequest, *, report: Reporter | None = N
 
     Cost: one pass over at most 30,000 images; without labels a second one over 2,000, and the clustering.
     """
-    report = report or SilentReporter()
+    report = report or LoggingReporter()
     images = images_of(request.images, request.source, labelled=request.labelled)
     say_notes(report, images.notes)
     written = {} if request.labelled else images.columns

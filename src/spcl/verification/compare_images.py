@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from spcl.errors import InputError, require
 from spcl.inference.encode_options import EncoderChoice
-from spcl.reporting.console import Reporter, SilentReporter
+from spcl.reporting.console import Reporter
+from spcl.reporting.quiet_reporters import LoggingReporter
 
 if TYPE_CHECKING:
     from spcl.verification.compare import Comparison
@@ -84,7 +85,7 @@ def compare_images(request: ComparisonRequest, *, report: Reporter | None = None
         request.encoder,
         lambda: [Record(image) for image in images],
         remembered=None if file is None else read_calibration(file)[1],
-        report=report or SilentReporter(),
+        report=report or LoggingReporter(),
     ).to(device)
     if file is not None:
         use_calibration(encoder, file)
