@@ -64,6 +64,7 @@ PARTS: dict[str, dict[str, Any]] = {
     "cosine": {"optimiser": {"kind": "adamw", "decoupled": False, "schedule": "cosine", "warmup_epochs": 1}},
     "teacher": {"teacher": {"kind": "ema", "momentum": 0.98}},
     "gem": {"network": {"pooling": "gem"}},
+    "cluster consensus": {"losses": [{"kind": "cluster-consensus"}]},
 }
 STACK = ("fresh features", "unit centroids", "average linkage", "affine", "rate", "cosine")
 

@@ -28,6 +28,7 @@ KINDS: dict[str, dict[str, str]] = {
         "two-views": "spcl.training.two_views:TwoViewsSettings",
         "camera-proxies": "spcl.training.camera_proxies:CameraProxiesSettings",
         "camera-entropy": "spcl.training.camera_entropy:CameraEntropySettings",
+        "cluster-consensus": "spcl.training.cluster_consensus:ClusterConsensusSettings",
     },
     "teacher": {"ema": "spcl.training.ema_teacher:EmaTeacherSettings"},
     "augmentation": {

@@ -52,6 +52,7 @@ CASES = {
     "several-positives": '[[losses]]\nkind = "several-positives"\npositives = "hardest"\nnum_positives = 2\n',
     "two-views": '[labels]\nkind = "self-paced"\neps = 0.3\n[sampler]\nkind = "two-views"\n'
     '[[losses]]\nkind = "contrastive"\n[[losses]]\nkind = "two-views"\n',
+    "consensus": '[labels]\nkind = "average-linkage"\n[[losses]]\nkind = "cluster-consensus"\ncertainty = 0.6\n',
     "views": '[label_features]\nkind = "views"\n',
     "labels-by-centred-features": '[labels]\nkind = "average-linkage"\ncameras = "auto"\n'
     '[[losses]]\nkind = "camera-entropy"\n[[losses]]\nkind = "camera-proxies"\n',
@@ -260,5 +261,6 @@ def test_the_recipes_of_the_new_kinds():
     assert kind_of("memory", memory.memory, KINDS) == "cluster" and memory.losses == Recipe().losses
     assert kind_of("label_features", memory.label_features, KINDS) == "extracted-into-memory"
     assert sum(term.weight for term in load_recipe("spcl-several-positives").losses) == 1
+    assert kind_of("losses", load_recipe("spcl-cluster-consensus").losses[0], KINDS) == "cluster-consensus"
     views = load_recipe("spcl-two-views")
     assert kind_of("sampler", views.sampler, KINDS) == kind_of("losses", views.losses[1], KINDS) == "two-views"

@@ -26,7 +26,7 @@ from spcl.reporting.epoch_report import EpochReport
 from spcl.reporting.events import Emitter, EpochEnded, Labelled, Saved
 from spcl.training.interrupts import stops_between_steps
 from spcl.training.label_score import label_agreement
-from spcl.training.parts import ExplainsLabels, RatesLabels
+from spcl.training.parts import ExplainsLabels, FollowsLabels, RatesLabels
 from spcl.training.selection import Criterion, no_longer_improves, score_of, stop_message
 from spcl.training.state import RunState
 from spcl.training.step import TrainingParts, step
@@ -124,6 +124,9 @@ def _label(state: RunState, parts: TrainingParts, events: Emitter) -> None:
         found = parts.labeller.label(parts.label_features.features(), parts.target)
         before, state.labels = state.labels, np.asarray(found.labels, dtype=np.int64)
         parts.memory.relabel(torch.from_numpy(parts.slots.class_of_each(state.labels)))
+        for term in parts.losses:
+            if isinstance(term, FollowsLabels):
+                term.follow_labels(state.labels)
     events.emit(Labelled(state.labels))
     sizes = found.cluster_sizes
     report.num_clusters, report.num_unclustered = found.num_clusters, found.num_unclustered

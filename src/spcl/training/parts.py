@@ -152,7 +152,7 @@ class StepInputs:
 
 
 class LossTerm(Protocol):
-    """One term of the loss; it changes no state.
+    """One term of the loss; a step changes no state.
 
     Attributes:
         name: Name in reports; the terms of a run have different names.
@@ -167,6 +167,14 @@ class LossTerm(Protocol):
 
     def __call__(self, step: StepInputs) -> Tensor:
         """Compute the loss of each image, ``[B]`` float32."""
+
+
+@runtime_checkable
+class FollowsLabels(Protocol):
+    """A loss term that depends on the labels of earlier epochs; optional. It is called at the start of each epoch."""
+
+    def follow_labels(self, labels: NDArray[np.int64]) -> None:
+        """Receive the target's labels ``[N]`` of a new epoch, from 0 without gaps; called by every process."""
 
 
 class Teacher(Stateful, Protocol):
