@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -21,17 +22,27 @@ UNKNOWN = -1
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One image with its identity and its camera.
+    """One image with its identity and its camera, and what a tracker says of it.
 
     Attributes:
         path: The image file.
         identity: Number of the identity, or ``None`` where it is unknown.
         camera: Number of the camera, from 0, or ``None`` where it is unknown.
+        track: Name of the track: two images of a data set with one name were followed as one object by one camera.
+            It is ``camera/track`` as the source writes both, or ``track`` where the camera is unknown; ``None``: the
+            image is in no track.
+        frame: Number of the frame in the video of its camera, or ``None`` where it is unknown.
+        time: Time at which the image was taken, without a zone, or ``None``; read only of tables with tracks.
+        box: Left, top, width and height of the image in its frame, in pixels, or ``None`` where it is unknown.
     """
 
     path: Path
     identity: int | None = None
     camera: int | None = None
+    track: str | None = None
+    frame: int | None = None
+    time: datetime | None = None
+    box: tuple[float, float, float, float] | None = None
 
 
 @with_short_repr
@@ -72,3 +83,10 @@ def identities_of(records: Sequence[Record]) -> NDArray[np.int64]:
 def cameras_of(records: Sequence[Record]) -> NDArray[np.int64]:
     """Give cameras ``[len(records)]`` int64, ``UNKNOWN`` (-1) where a record has none."""
     return np.array([UNKNOWN if r.camera is None else r.camera for r in records], dtype=np.int64)
+
+
+def tracks_of(records: Sequence[Record]) -> NDArray[np.int64]:
+    """Number the tracks of records, ``[len(records)]`` int64: from 0 by first image, ``UNKNOWN`` (-1) without one."""
+    numbers: dict[str, int] = {}
+    tracks = [UNKNOWN if r.track is None else numbers.setdefault(r.track, len(numbers)) for r in records]
+    return np.array(tracks, dtype=np.int64)

@@ -24,6 +24,7 @@ from spcl.data.image_files import (
 from spcl.data.image_key import kept_path, shown_path
 from spcl.data.repeated_images import check_agreement, rows_of_each_image
 from spcl.data.source_options import SourceOptions
+from spcl.data.track_columns import note_of_tracks, tracks_in_names
 from spcl.errors import InputError
 from spcl.randomness import generator
 from spcl.records import Record, ReIDDataset
@@ -144,8 +145,8 @@ def _splits(splits: Mapping[str, Path], options: SourceOptions, *, labelled: boo
 def _dataset(folder: Path, named: Mapping[str, NamedImages], notes: tuple[str, ...]) -> ReIDDataset:
     every = [path for part in named.values() for path in part.files]
     cameras = cameras_of_files(every, folder if set(named) == {"train"} else None)
-    numbers_of_cameras = iter(cameras.numbers)
-    camera_of = dict(zip(every, numbers_of_cameras, strict=True))
+    camera_of = dict(zip(every, cameras.numbers, strict=True))
+    track_of = dict(zip(every, tracks_in_names(every), strict=True))
     splits = {}
     for group in (("train",), ("query", "gallery")):
         names = [name for split in group if split in named for name in named[split].names if name is not None]
@@ -153,7 +154,7 @@ def _dataset(folder: Path, named: Mapping[str, NamedImages], notes: tuple[str, .
         for split in group:
             part = named.get(split)
             splits[split] = tuple(
-                Record(path, None if name is None else numbers[name], camera_of[path])
+                Record(path, None if name is None else numbers[name], camera_of[path], track_of[path])
                 for path, name in (zip(part.files, part.names, strict=True) if part else ())
             )
     known = None not in cameras.numbers
@@ -163,5 +164,5 @@ def _dataset(folder: Path, named: Mapping[str, NamedImages], notes: tuple[str, .
         splits["query"],
         splits["gallery"],
         protocol="market1501" if known else "no-camera",
-        notes=(*notes, *cameras.notes),
+        notes=(*notes, *cameras.notes, *note_of_tracks([record for part in splits.values() for record in part])),
     )

@@ -23,6 +23,7 @@ from spcl.data.source_options import SourceOptions, note_of_no_table
 from spcl.data.table_columns import columns_of
 from spcl.data.table_dataset import SUFFIXES, names_splits
 from spcl.data.table_identities import with_identities
+from spcl.data.track_columns import note_of_tracks, tracks_in_names
 from spcl.errors import InputError
 from spcl.records import Record
 
@@ -133,7 +134,12 @@ def _of_files(files: list[Path], options: SourceOptions, *, where: str, root: Pa
         named = named_images(root or Path(where), files, options, labelled=True)
         columns["identity"] = list(named.names)
         notes += named.notes
-    records = tuple(Record(path, camera=camera) for path, camera in zip(files, cameras.numbers, strict=True))
+    tracks = tracks_in_names(files)
+    records = tuple(
+        Record(path, camera=camera, track=track)
+        for path, camera, track in zip(files, cameras.numbers, tracks, strict=True)
+    )
+    notes += note_of_tracks(records)
     return ImageTable(records, ("",) * len(files), _with_values(columns), notes=tuple(notes))
 
 
@@ -168,7 +174,7 @@ def _of_dataset(
     kept = [record.path if loaded.listed is not None else kept_path(record.path) for record in records]
     identities = [record.identity if labelled else None for record in records]
     records = tuple(
-        Record(where, identity, record.camera)
+        replace(record, path=where, identity=identity)
         for where, identity, record in zip(kept, identities, records, strict=True)
     )
     return ImageTable(records, splits, _with_values(columns), notes=tuple(dict.fromkeys(notes)))

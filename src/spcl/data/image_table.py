@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,7 +27,8 @@ class ImageTable:
 
     Attributes:
         records: Records of the images, in a fixed order. Paths are absolute, their links not resolved. Identities are
-            set only where labels are needed, and are numbered over all splits; cameras are numbered from 0.
+            set only where labels are needed, and are numbered over all splits; cameras are numbered from 0; tracks of
+            different tables are different.
         splits: Split of each image: ``train``, ``query`` or ``gallery``; empty where the source has no splits.
         columns: Columns of the source, by name: a list with a value for each image, as in the source. Columns without
             any value are left out.
@@ -83,7 +85,8 @@ def combined_tables(parts: Sequence[ImageTable]) -> ImageTable:
     names = list(dict.fromkeys(name for part in parts for name in part.columns))
     columns: Columns = {name: [] for name in names}
     records: list[Record] = []
-    for part in parts:
+    repeated = _repeated_tracks(parts)
+    for number, part in enumerate(parts, start=1):
         identity = 1 + max((r.identity for r in records if r.identity is not None), default=-1)
         camera = 1 + max((r.camera for r in records if r.camera is not None), default=-1)
         records += [
@@ -91,6 +94,7 @@ def combined_tables(parts: Sequence[ImageTable]) -> ImageTable:
                 record,
                 identity=None if record.identity is None else record.identity + identity,
                 camera=None if record.camera is None else record.camera + camera,
+                track=f"{number}:{record.track}" if record.track in repeated else record.track,
             )
             for record in part.records
         ]
@@ -108,6 +112,12 @@ def combined_tables(parts: Sequence[ImageTable]) -> ImageTable:
         tuple(entry for part in parts for entry in part.left_out),
         tuple(dict.fromkeys(notes)),
     )
+
+
+def _repeated_tracks(parts: Sequence[ImageTable]) -> set[str]:
+    """The names of tracks that are in several tables: different tracks, which get the number of their table."""
+    counts = Counter(name for part in parts for name in {record.track for record in part.records if record.track})
+    return {name for name, count in counts.items() if count > 1}
 
 
 def with_given(table: ImageTable, columns: Mapping[str, Sequence[Any]]) -> ImageTable:

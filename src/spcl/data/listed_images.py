@@ -25,11 +25,12 @@ from spcl.data.table_files import Table, read_table
 from spcl.data.table_options import TableOptions
 from spcl.data.table_paths import paths_of
 from spcl.data.time_parsing import times_of
+from spcl.data.track_columns import read_track_columns
 from spcl.errors import InputError
 
 SPLITS = ("train", "query", "gallery")
 
-_NAMES = ("identity", "group", "camera")
+_NAMES = ("identity", "group", "camera", "track")
 _WHOLE = re.compile(r"-?\d+\.0+")
 _DIGITS = re.compile(r"-?\d+(\.0+)?")
 _NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?")
@@ -39,6 +40,7 @@ _LIKELY = {
     "identity": ("pid", "person_id", "vehicle_id", "animal_id", "individual_id", "individual", "track_id", "label"),
     "camera": ("camid", "cam_id", "camera_id", "cam"),
     "time": ("timestamp", "datetime", "date_time", "datetimeoriginal"),
+    "track": ("track_id", "tracklet", "tracklet_id", "tid"),
 }
 """Names of other programs for our columns; they are named, not used, for they may mean something else."""
 
@@ -55,8 +57,9 @@ class ListedImages:
         paths: Absolute path of each image, its links not resolved.
         keys: Key of each image, from ``image_key.image_key``.
         splits: Split of each row: ``train``, ``query`` or ``gallery``.
-        columns: Columns of the tables, by name: ``identity`` and ``camera`` as text (None where unknown), ``time`` as
-            ``datetime``, others as in the table. In names, ``_`` replaces what is neither a letter nor a digit.
+        columns: Columns of the tables, by name: ``identity``, ``camera`` and ``track`` as text (None where unknown),
+            ``time`` as ``datetime``, others as in the table. In names, ``_`` replaces what is neither a letter nor a
+            digit.
         missing: Paths of the images that do not exist.
         notes: Remarks on the tables, in sentences.
     """
@@ -93,7 +96,7 @@ def listed_images(
     Args:
         tables: A table for each split; or one table under an empty name, with a column ``split`` or only for training.
         options: Names of columns and the format of times.
-        with_times: Whether to read the column ``time``, which training and evaluation do not use.
+        with_times: Whether to read the column ``time``, which training and evaluation use only for tracks.
 
     Raises:
         InputError: If a table cannot be read, a value does not fit its column, two columns get one name, or two rows
@@ -108,12 +111,15 @@ def listed_images(
     rows.notes += _notes_of_likely_names(rows.columns)
     if "camera" not in rows.columns:
         _add_cameras_of_names(rows)
-    for name in ("identity", "camera"):
+    for name in ("identity", "camera", "track"):
         if name in rows.columns:
             kept, found = without_placeholders([_text(cell) for cell in rows.columns[name]])
             rows.columns[name] = kept
             rows.notes += note_of_placeholders(found, name)
-    if with_times and "time" in rows.columns:
+    has_tracks = any(cell is not None for cell in rows.columns.get("track", ()))
+    if has_tracks:
+        read_track_columns(rows.columns, rows.place)
+    if (with_times or has_tracks) and "time" in rows.columns:
         rows.columns["time"] = times_of(rows.columns["time"], rows.place, options.time_format)
     elif "time" in rows.columns:
         del rows.columns["time"]

@@ -1,4 +1,4 @@
-"""Data sets from tables: CSV or Parquet with the columns ``path, identity?, camera?, time?, split?``.
+"""Data sets from tables: CSV or Parquet with the columns ``path, identity?, camera?, time?, track?, split?``.
 
 Paths are relative to the table's folder. Identities and cameras may be any text or number; an empty cell or a word such
 as ``unknown`` means unknown. There is one table with a ``split`` column (train, query, gallery; without it all images
@@ -8,12 +8,15 @@ are training images), or one table for each split. ``table_files.py`` reads cell
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from spcl.data.image_files import number_in_order
 from spcl.data.image_key import shown_path
 from spcl.data.listed_images import SPLITS, ListedImages
 from spcl.data.table_files import SUFFIXES
+from spcl.data.track_columns import boxes_of, note_of_tracks, track_names
 from spcl.errors import InputError
 from spcl.records import Record, ReIDDataset
 
@@ -99,9 +102,13 @@ def dataset_of(name: str, listed: ListedImages, *, keep_missing: bool = False) -
         for wanted in (True, False)
     )
     splits: dict[str, list[Record]] = {split: [] for split in SPLITS}
-    for path, split, identity, camera in zip(listed.paths, listed.splits, identities, cameras, strict=True):
+    tracked = _tracked(listed, cameras)
+    for row, (path, split, identity, camera) in enumerate(
+        zip(listed.paths, listed.splits, identities, cameras, strict=True)
+    ):
         numbers = of_train if split == "train" else of_test
-        splits[split].append(Record(path, numbers.get(identity or ""), camera_numbers.get(camera or "")))
+        record = Record(path, numbers.get(identity or ""), camera_numbers.get(camera or ""), **tracked.get(row, {}))
+        splits[split].append(record)
     known = None not in cameras
     return ReIDDataset(
         name,
@@ -109,8 +116,22 @@ def dataset_of(name: str, listed: ListedImages, *, keep_missing: bool = False) -
         tuple(splits["query"]),
         tuple(splits["gallery"]),
         protocol="market1501" if known else "no-camera",
-        notes=tuple(listed.notes),
+        notes=(*listed.notes, *note_of_tracks([record for part in splits.values() for record in part])),
     )
+
+
+def _tracked(listed: ListedImages, cameras: Sequence[str | None]) -> dict[int, dict[str, Any]]:
+    """Give track, frame, time and box of the rows with a track, by row."""
+    num = len(listed.paths)
+    unknown: list[Any] = [None] * num
+    names = track_names(listed.columns.get("track", unknown), cameras)
+    frames, times = (listed.columns.get(column, unknown) for column in ("frame", "time"))
+    boxes = boxes_of(listed.columns, num) if any(names) else unknown
+    return {
+        row: {"track": names[row], "frame": frames[row], "time": times[row], "box": boxes[row]}
+        for row in range(num)
+        if names[row] is not None
+    }
 
 
 def _numbers(values: list[str | None]) -> dict[str, int]:
