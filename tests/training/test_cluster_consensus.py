@@ -65,15 +65,25 @@ def test_many_epochs_equal_dense_matrices(seed):
     expected = np.eye(epochs[0].max() + 1)[epochs[0]]
     classes, shares = soft_labels(epochs[0], None, 0.7, 60)
     for before, now in pairwise(epochs):
+        carried = carried_over(classes, shares, before, now)
         np.testing.assert_allclose(consensus(before, now).toarray(), dense_consensus(before, now))
         expected = 0.7 * np.eye(now.max() + 1)[now] + 0.3 * expected @ dense_consensus(before, now)
-        classes, shares = soft_labels(now, carried_over(classes, shares, before, now), 0.7, 60)
+        classes, shares = soft_labels(now, carried, 0.7, 60)
         np.testing.assert_allclose(dense(classes, shares, now.max() + 1), expected, atol=1e-12)
     assert all(np.array_equal(ours, theirs) for ours, theirs in zip(epochs, kept, strict=True))
     # The largest shares are kept, the own class first.
-    few, theirs = soft_labels(epochs[-1], carried_over(classes, shares, epochs[-2], epochs[-1]), 0.1, 3)
+    few, theirs = soft_labels(epochs[-1], carried, 0.1, 3)
     assert (few[:, 0] == epochs[-1]).all() and (np.diff(theirs[:, 1:]) <= 0).all()
     np.testing.assert_allclose(theirs.sum(axis=1), 1)
+    with pytest.raises(ValueError, match="none of the 5 classes"):
+        carried_over(np.full((60, 1), 5), np.ones((60, 1)), epochs[-2], epochs[-1])
+
+
+def test_no_images_have_no_soft_labels():
+    nothing = np.empty(0, dtype=np.int64)
+    classes, shares = soft_labels(nothing, None, 0.9, 3)
+    carried = carried_over(classes, shares, nothing, nothing)
+    assert carried.shape == (0, 0) and soft_labels(nothing, carried, 0.9, 3)[1].shape == (0, 3)
 
 
 def term_and_memory(settings, num_source=2, num_target=6, dim=8):

@@ -142,13 +142,20 @@ def carried_over(
     Returns:
         ``[N, C]`` float64 SciPy array in CSR format, C the number of classes of this epoch; rows add up to 1.
 
+    Raises:
+        ValueError: If a class is not one of the epoch before.
+
     Cost: O(N M k), k the number of classes of this epoch that one of the epoch before was split into.
     """
     from scipy.sparse import csr_array
 
     num, width = classes.shape
+    if classes.max(initial=0) > before.max(initial=0):
+        # SciPy would read outside its arrays.
+        raise ValueError(f"class {classes.max()} is none of the {before.max() + 1} classes of the epoch before")
     starts = np.arange(0, num * width + 1, width)
-    soft = csr_array((shares.astype(np.float64).ravel(), classes.ravel(), starts), shape=(num, int(before.max()) + 1))
+    shape = num, int(before.max(initial=-1)) + 1
+    soft = csr_array((shares.astype(np.float64).ravel(), classes.ravel(), starts), shape=shape)
     return soft @ consensus(before, now)
 
 
@@ -169,7 +176,7 @@ def consensus(before: NDArray[np.int64], now: NDArray[np.int64]) -> Any:
     """
     from scipy.sparse import csr_array, diags_array
 
-    shape = int(before.max()) + 1, int(now.max()) + 1
+    shape = int(before.max(initial=-1)) + 1, int(now.max(initial=-1)) + 1
     both = csr_array((np.ones(len(now)), (before, now)), shape=shape).tocoo()
     both.sum_duplicates()
     union = np.bincount(before)[both.row] + np.bincount(now)[both.col] - both.data
