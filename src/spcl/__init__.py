@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from spcl.export.export_encoder import ExportRequest, ExportResult, export_encoder
     from spcl.export.onnx_file import export_onnx
     from spcl.export.weights import export_weights
+    from spcl.footage.cut_crops import CropsRequest, CropsResult, cut_crops
     from spcl.gallery.embed_images import EmbeddingRequest, EmbeddingResult, embed_images
     from spcl.gallery.gallery import Gallery
     from spcl.gallery.identify_images import IdentificationRequest, IdentificationResult, identify_images
@@ -64,6 +65,8 @@ _HOMES = {
     "CalibrationResult": "spcl.verification.calibrate_images",
     "Comparison": "spcl.verification.compare",
     "ComparisonRequest": "spcl.verification.compare_images",
+    "CropsRequest": "spcl.footage.cut_crops",
+    "CropsResult": "spcl.footage.cut_crops",
     "DatasetEvaluation": "spcl.inference.evaluate_dataset",
     "DemoRequest": "spcl.demo.run_demo",
     "DemoResult": "spcl.demo.run_demo",
@@ -110,6 +113,7 @@ _HOMES = {
     "compare": "spcl.verification.compare",
     "compare_images": "spcl.verification.compare_images",
     "contrastive_loss": "spcl.selfpaced.contrastive_loss",
+    "cut_crops": "spcl.footage.cut_crops",
     "describe_datasets": "spcl.data.registered_datasets",
     "embed_images": "spcl.gallery.embed_images",
     "evaluate": "spcl.inference.evaluate_checkpoint",
@@ -143,6 +147,8 @@ __all__ = [
     "CalibrationResult",
     "Comparison",
     "ComparisonRequest",
+    "CropsRequest",
+    "CropsResult",
     "DatasetEvaluation",
     "DemoRequest",
     "DemoResult",
@@ -190,6 +196,7 @@ __all__ = [
     "compare",
     "compare_images",
     "contrastive_loss",
+    "cut_crops",
     "describe_datasets",
     "embed_images",
     "evaluate",

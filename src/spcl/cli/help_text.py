@@ -22,9 +22,9 @@ TITLES: dict[str, frozenset[str]] = {
         "arguments": "dataset dataset-source dataset-target",
         "options": "",
         "settings": "recipe config set seed",
-        "data": "source target data-dir images columns time-format layout "
-        "identity-from duplicates range min-size height width check on-broken evaluate kind train-identities "
-        "test-identities images-per-camera",
+        "data": "video tracks source target data-dir images columns time-format layout camera start fps first-frame "
+        "identity-from duplicates range best min-visible min-confidence min-size height width check on-broken evaluate "
+        "kind train-identities test-identities images-per-camera",
         "encoder": "checkpoint encoder arch pretrained domain from-checkpoint from-domain features dropout pooling "
         "last-stride batch-norm-group flip calibration",
         "clustering": "k1 k2 eps eps-gap min-samples search",
@@ -58,6 +58,10 @@ VALUES = {
         "NAME=VALUE,...": "set",
         "NAME,...": "log",
         "COLUMN=NAME,...": "columns",
+        "VIDEO": "video",
+        "TRACKS": "tracks",
+        "NAME": "camera",
+        "TIME": "start",
         "FORMAT": "time-format",
         "FILTER": "where",
         "LOW:HIGH|auto|full": "range",

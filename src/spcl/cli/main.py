@@ -37,6 +37,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "export": "write an encoder for other programs: ONNX, or weights for timm and torch",
     },
     "look at your images": {
+        "crops": "cut the crops of a tracker's boxes from a video, with a table of them",
         "cluster": "group the images of a folder by the object they show",
         "suggest": "suggest settings that fit a folder of crops, with the reasons",
         "datasets": "list the registered data sets, and the folder of each",
