@@ -7,8 +7,11 @@ import shlex
 from itertools import pairwise, product
 from pathlib import Path
 
+import pytest
+
 from spcl.cli.main import main
 from tests.fakes import draw, write_fake
+from tests.footage.small_video import frames, write_mot, write_video
 from tests.journeys.test_official_commands import SMALL as SMALL_OFFICIAL
 from tests.journeys.test_official_commands import run as run_official
 from tests.shared import PROJECT_ROOT
@@ -46,6 +49,15 @@ def write_readers_folder(folder: Path) -> None:
     (folder / "labelled_persons").symlink_to(labelled)
     for name in ("market1501", "personx"):
         write_fake(name, folder / "examples/data")
+
+
+def write_footage(folder: Path) -> None:
+    """Videos of two cameras, each with the boxes of a tracker."""
+    pytest.importorskip("av")
+    for camera, identities in (("gate", (0, 1)), ("yard", (1, 2))):
+        pictures, rows = frames(identities=identities)
+        write_video(folder / f"{camera}.mp4", pictures)
+        write_mot(folder / f"{camera}.txt", rows)
 
 
 def run_blocks(page: str) -> None:

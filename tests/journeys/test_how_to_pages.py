@@ -21,6 +21,7 @@ from tests.journeys.pages import (
     run_blocks,
     run_line,
     sections_of,
+    write_footage,
     write_herd,
     write_readers_folder,
     written_by,
@@ -28,7 +29,7 @@ from tests.journeys.pages import (
 from tests.shared import PROJECT_ROOT
 
 DOORS = ("folder-of-images", "cameras", "research")
-PAGES = (*DOORS, "search", "compare", "group", "adapt", "export", "trackers")
+PAGES = (*DOORS, "tracks", "search", "compare", "group", "adapt", "export", "trackers")
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +50,8 @@ def test_every_block_runs(page, trained, tmp_path, monkeypatch):
     text = (PROJECT_ROOT / f"docs/{page}.md").read_text()
     if re.search(r"spcl train .*--logs-dir runs/mine\b", text):
         shutil.rmtree(folder / "runs")
+    if page == "tracks":
+        write_footage(folder)
     monkeypatch.chdir(folder)
     run_blocks(f"docs/{page}.md")
     require_written(f"docs/{page}.md")
