@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import resource
+import signal
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from spcl.gallery import features_file
+from spcl import atomic_files
 from spcl.gallery.columns import described
 from spcl.gallery.features_file import (
     FeaturesFile,
@@ -19,6 +21,7 @@ from spcl.gallery.features_file import (
 )
 from tests.gallery.features import names, unit_rows
 from tests.input_errors import input_error
+from tests.trust.killing import each_kill
 
 FACTS = {"fingerprint": "x"}
 
@@ -77,16 +80,16 @@ def visible_files(folder: Path) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("replaces", [False, True])
 @pytest.mark.parametrize("number", range(4))
-def test_a_stop_between_the_renames_leaves_the_former_pair_or_none(tmp_path, monkeypatch, number, replaces):
+def test_ctrl_c_between_the_renames_leaves_the_former_pair_or_the_new_one(tmp_path, monkeypatch, number, replaces):
     path = tmp_path / "new" / "f.npy"
     if replaces:
         write(path)
-    before = visible_files(path.parent) if replaces else None
-    rename, states = Path.replace, []
+    before = visible_files(path.parent) if replaces else {}
+    rename, stops = Path.replace, []
 
     def stopped(self, target):
-        states.append(visible_files(path.parent))
-        if len(states) == number + 1:
+        stops.append(target)
+        if len(stops) == number + 1:
             raise KeyboardInterrupt
         return rename(self, target)
 
@@ -94,28 +97,77 @@ def test_a_stop_between_the_renames_leaves_the_former_pair_or_none(tmp_path, mon
         with features_writer(path, 8, FACTS) as writer:
             writer.write(described(["a"]), unit_rows(1))
 
+    renames = 4 if replaces else 3
     with monkeypatch.context() as patched:
         patched.setattr(Path, "replace", stopped)
-        if not replaces and number >= 2:
+        if number < renames:
+            with pytest.raises(KeyboardInterrupt):
+                write_again()
+        else:
             write_again()
-            assert sorted(entry.name for entry in path.parent.iterdir()) == ["f.npy", "f.paths.txt"]
-            return
-        with pytest.raises(KeyboardInterrupt):
-            write_again()
-    # A killed process leaves the files that a rename finds: never a matrix with the paths of another.
-    assert all(state == before for state in states if "f.npy" in state)
-    if replaces:
-        assert {entry.name: entry.read_bytes() for entry in path.parent.iterdir()} == before
-        write_again()
-        assert paths_file(path).read_text() == "a\n"
-        assert len(list(path.parent.iterdir())) == 2
+    if number < renames - 1:
+        assert (visible_files(path.parent) if path.parent.exists() else {}) == before
     else:
-        assert not path.parent.exists()
+        assert paths_file(path).read_text() == "a\n"
+        assert len(np.load(path)) == 1
+    if path.parent.exists():
+        assert len(list(path.parent.iterdir())) == 2
+
+
+@pytest.mark.parametrize(
+    ("replaces", "kills"), [(False, 4), (True, 6), pytest.param(True, None, marks=pytest.mark.slow)]
+)
+def test_a_kill_at_any_point_leaves_a_matrix_that_gets_its_own_paths_back(tmp_path, replaces, kills):
+    path = tmp_path / "f.npy"
+
+    def prepare():
+        for entry in tmp_path.iterdir():
+            entry.unlink()
+        if replaces:
+            write(path)
+
+    def write_again():
+        with features_writer(path, 8, FACTS) as writer:
+            writer.write(described(["a"]), unit_rows(1))
+
+    numbers = []
+    for number in each_kill(write_again, prepare=prepare, most=kills):
+        numbers.append(number)
+        seen = visible_files(tmp_path)
+        assert path.exists() or not replaces
+        if len(seen) == 2:
+            assert len(np.load(path)) == len(paths_file(path).read_text().splitlines())
+        taken = existing_file(path)
+        assert (taken == path) or (not replaces and taken is None)
+        if taken is not None:
+            assert len(np.load(path)) == len(paths_file(path).read_text().splitlines())
+        write_again()
+        assert len(np.load(path)) == 1
+        # Nothing is left of the killed process.
+        assert sorted(entry.name for entry in tmp_path.iterdir()) == ["f.npy", "f.paths.txt"]
+    assert len(numbers) >= (kills or 6)
+
+
+@pytest.mark.parametrize("name", ["f.parquet", "f.npy"])
+def test_a_full_disk_leaves_nothing(tmp_path, name):
+    """The error comes when the buffer is written, and again when the file is closed."""
+    write(tmp_path / name)
+    before = {entry.name: entry.read_bytes() for entry in tmp_path.iterdir()}
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, limit[1]))
+    try:
+        with input_error("cannot-write", name, "File too large", "free some space"):
+            write(tmp_path / name, num=3000, rows=1000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert {entry.name: entry.read_bytes() for entry in tmp_path.iterdir()} == before
 
 
 def test_both_files_are_flushed_and_paths_alone_are_not_replaced_unasked(tmp_path, monkeypatch):
     path, flushed = tmp_path / "f.npy", []
-    monkeypatch.setattr(features_file.os, "fsync", flushed.append)
+    monkeypatch.setattr(atomic_files.os, "fsync", flushed.append)
     write(path)
     assert len(flushed) == 2
     path.unlink()

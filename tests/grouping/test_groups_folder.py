@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,12 +13,20 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from spcl import atomic_folders
+from spcl.atomic_folders import restore_kept
 from spcl.errors import InputError
 from spcl.grouping import groups_folder as written
 from spcl.grouping.groups import cluster
-from spcl.grouping.groups_folder import FOLDERS, PICTURE, SUMMARY, write_groups
+from spcl.grouping.groups_folder import FOLDERS, PICTURE, SUMMARY, check_folder, write_groups
 from spcl.records import Record
 from tests.gallery.features import unit_rows
+from tests.input_errors import input_error
+from tests.trust.killing import each_kill
+
+
+def slow(*values):
+    return pytest.param(*values, marks=pytest.mark.slow)
 
 
 @pytest.fixture
@@ -49,9 +60,18 @@ def out(tmp_path, records, groups):
     return out
 
 
+def content_of(folder: Path) -> dict[str, bytes | str]:
+    """All files and links below a folder, hidden ones included; modes and times do not count."""
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        name = str(path.relative_to(folder))
+        found[name] = str(path.readlink()) if path.is_symlink() else b"" if path.is_dir() else path.read_bytes()
+    return found
+
+
 @pytest.mark.parametrize("stop", [KeyboardInterrupt(), OSError(28, "No space left on device")])
-def test_a_stop_while_images_are_copied(out, records, groups, monkeypatch, stop):
-    copied = []
+def test_a_stop_while_images_are_copied(tmp_path, out, records, groups, monkeypatch, stop):
+    copied, before = [], content_of(out)
 
     def copy(image, where):
         copied.append(image)
@@ -62,19 +82,123 @@ def test_a_stop_while_images_are_copied(out, records, groups, monkeypatch, stop)
     monkeypatch.setattr(written.shutil, "copy2", copy)
     with pytest.raises(KeyboardInterrupt if isinstance(stop, KeyboardInterrupt) else InputError):
         write_groups(out, records, groups, folders="copy")
-    assert hidden_in(out) == []
-    assert files_in(out / FOLDERS) == {record.path.name for record in records}
-    assert json.loads((out / SUMMARY).read_text())["unfinished"]
+    assert content_of(out) == before
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["crops", "out"]
 
 
-def test_a_kill_between_the_two_renames(out, records, groups, monkeypatch):
-    # What it leaves: the old folders aside, none in their place.
-    (out / FOLDERS).rename(out / f".{FOLDERS}.old")
-    monkeypatch.setattr(written.shutil, "copy2", lambda image, where: 1 / 0)
-    with pytest.raises(ZeroDivisionError):
-        write_groups(out, records, groups, folders="copy")
-    assert files_in(out / FOLDERS) == {record.path.name for record in records}
+@pytest.fixture
+def other_groups():
+    return cluster(np.repeat(unit_rows(3), 2, axis=0), eps=0.5, k1=2, k2=1, min_samples=2)
+
+
+@pytest.fixture
+def no_picture(monkeypatch):
+    """The picture takes most of the time, and is one file of several."""
+    monkeypatch.setattr(written, "contact_sheet", lambda path, rows: path.write_bytes(b"picture"))
+
+
+KINDS = ["new", "empty", "old", "old-in-place", "old-without-exchange"]
+
+
+@pytest.mark.parametrize(("kind", "kills"), [*((kind, 3) for kind in KINDS), *(slow(kind, None) for kind in KINDS)])
+def test_a_kill_at_any_point_leaves_old_results_or_new_ones(
+    tmp_path, records, groups, other_groups, no_picture, monkeypatch, kind, kills
+):
+    """And the same command then works, and nothing is left of the killed one."""
+    out, replaces = tmp_path / "out", kind.startswith("old")
+    if kind == "old-in-place":
+        monkeypatch.setattr(atomic_folders, "_can_be_replaced", lambda folder: False)
+    if kind == "old-without-exchange":
+        monkeypatch.setattr(atomic_folders.sys, "platform", "other")
+
+    def prepare():
+        for entry in tmp_path.iterdir():
+            if entry.name != "crops":
+                shutil.rmtree(entry)
+        if kind == "empty":
+            out.mkdir()
+        elif kind != "new":
+            write_groups(out, records, groups, folders="link", odd=[(records[0].path, "a copy")])
+            (out / "notes.txt").write_text("mine")
+            (out / "more").mkdir()
+            (out / "more/notes.txt").write_text("mine")
+
+    def write_again(overwrite=replaces):
+        check_folder(out, overwrite=overwrite)
+        write_groups(out, records, other_groups, folders="link")
+
+    prepare()
+    old = content_of(out) if kind != "new" else {}
+    write_again()
+    new = content_of(out)
+    killed = 0
+    for _ in each_kill(write_again, prepare=prepare, most=kills):
+        killed += 1
+        if kind == "old-without-exchange":
+            restore_kept(out)
+        seen = {name: value for name, value in (content_of(out) if out.exists() else {}).items() if name[0] != "."}
+        is_whole = seen in (old, new)
+        assert is_whole or kind == "old-in-place"
+        if not is_whole:
+            # Entries that are moved one after the other: the summary says so, and the command needs no --overwrite.
+            assert json.loads(seen[SUMMARY])["unfinished"]
+            check_folder(out, overwrite=False)
+        write_again(overwrite=is_whole and seen in (new, old) and bool(seen))
+        assert content_of(out) == new
+        assert [entry.name for entry in tmp_path.iterdir() if entry.name.startswith(".")] == []
+    assert killed >= (kills or 8)
+
+
+def test_what_earlier_versions_left_is_removed(tmp_path, records, groups, no_picture):
+    out = tmp_path / "out"
+    out.mkdir()
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    (out / f".{SUMMARY}.{process.pid}.tmp").touch()
+    check_folder(out, overwrite=False)
+    write_groups(out, records, groups)
     assert hidden_in(out) == []
+    (out / f".{FOLDERS}.old").mkdir()
+    check_folder(out, overwrite=True)
+    write_groups(out, records, groups)
+    assert hidden_in(out) == []
+
+
+def test_the_working_folder_stays_the_working_folder(tmp_path, records, groups, no_picture, monkeypatch):
+    out = tmp_path / "out"
+    out.mkdir()
+    monkeypatch.chdir(out)
+    for _ in range(2):
+        write_groups(Path(), records, groups, folders="link")
+        assert Path(SUMMARY).exists() and out.samefile(Path.cwd())
+        assert {path.resolve() for path in Path(FOLDERS).rglob("*.png")} == {record.path for record in records}
+        assert hidden_in(out) == []
+
+
+def test_a_link_is_followed_and_one_that_leads_in_a_circle_is_refused(tmp_path, records, groups, no_picture):
+    (tmp_path / "link").symlink_to("real/out")
+    write_groups(tmp_path / "link", records, groups, folders="link")
+    assert (tmp_path / "link").is_symlink() and (tmp_path / "real/out" / SUMMARY).exists()
+    assert {path.resolve() for path in (tmp_path / "link" / FOLDERS).rglob("*.png")} == {r.path for r in records}
+    (tmp_path / "circle").symlink_to("circle")
+    with input_error("cannot-write", "circle", "symbolic links"):
+        check_folder(tmp_path / "circle", overwrite=False)
+    with input_error("cannot-write", "shorter name"):
+        check_folder(tmp_path / ("x" * 300), overwrite=False)
+
+
+@pytest.mark.parametrize("folders", ["link", "copy"])
+def test_one_name_that_the_disk_cannot_hold_is_listed(tmp_path, groups, no_picture, folders):
+    """Two images have one long name; the second would get a longer one."""
+    paths = [tmp_path / folder / ("x" * 251 + ".png") for folder in ("1", "2")]
+    paths += [tmp_path / f"{number}.png" for number in range(4)]
+    for path in paths:
+        path.parent.mkdir(exist_ok=True)
+        Image.new("RGB", (4, 8)).save(path)
+    one = replace(groups, group=np.zeros(len(paths), np.int64), confidence=np.ones(len(paths)))
+    summary = write_groups(tmp_path / "out", tuple(map(Record, paths)), one, folders=folders)
+    assert summary["not_copied"] == [str(paths[1])]
+    assert len(list((tmp_path / "out" / FOLDERS / "0000").iterdir())) == len(paths) - 1
 
 
 def test_an_image_that_has_gone_since_it_was_read(out, records, groups):

@@ -108,8 +108,11 @@ def print_grouping(result: GroupingResult, out: Path, report: Reporter) -> None:
     copies, small = result.odd.copies, result.odd.small
     if copies or small:
         report.say(f"{len(copies)} copies and {len(small)} far smaller images: {out / ODD}")
-    if gone := result.not_copied:
-        report.warn(f"{len(gone)} image(s) no longer exist and are in no folder; the first: {gone[0]}")
+    if left_out := result.not_copied:
+        report.warn(
+            f"{len(left_out)} image(s) are in no folder: they no longer exist, or the disk cannot hold their name; the "
+            f"first: {left_out[0]}"
+        )
     report.say(f"table: {out / TABLE}, summary: {out / SUMMARY}")
     report.say(f"picture: {out / PICTURE}")
     if result.not_copied is not None:

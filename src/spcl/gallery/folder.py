@@ -8,7 +8,6 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import pyarrow as pa
 
@@ -16,6 +15,7 @@ from spcl.data.image_files import what_is_there
 from spcl.errors import InputError
 from spcl.gallery.columns import KEY, OWN_COLUMNS, VECTOR, vector_type
 from spcl.gallery.snapshot import FACTS
+from spcl.leftovers import aside_of, remove_leftovers
 
 TABLE = "images"
 FORMAT = 2
@@ -60,9 +60,10 @@ def make_folder(folder: Path, dim: int, facts: Mapping[str, Any]) -> None:
     vectors = pa.field(VECTOR, vector_type(dim), nullable=False)
     schema = pa.schema([KEY_FIELD, *columns, vectors], metadata=table_metadata(facts))
     # The temporary name is unique: two programs may make the same gallery at the same time.
-    aside = folder.with_name(f".{folder.name}.{uuid4().hex}.tmp")
+    aside = aside_of(folder)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(folder)
         connected(aside).create_table(TABLE, schema=schema)
         if folder.exists():
             folder.rmdir()

@@ -83,7 +83,8 @@ class GroupingResult:
         checkpoint: The encoder's file; empty: a network without one.
         encoder: Fingerprint of the encoder.
         out: Folder that holds the results; None: nothing was written.
-        not_copied: Images that were gone when the folders of the groups were made; None: no folders were asked for.
+        not_copied: Images that are in no folder, because they were gone or the disk cannot hold their name; None: no
+            folders were asked for.
     """
 
     records: tuple[Record, ...]

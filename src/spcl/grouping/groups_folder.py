@@ -16,20 +16,25 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from spcl.atomic_files import check_way, written_aside
+from spcl.atomic_files import cannot_write, check_way, flush
+from spcl.atomic_folders import folder_written_aside, restore_kept
 from spcl.data.image_decoding import UnreadableImageError, open_image
 from spcl.data.image_key import kept_path
 from spcl.data.table_files import write_table
 from spcl.errors import InputError
 from spcl.grouping.groups import Groups
+from spcl.leftovers import is_left, remove
 from spcl.records import Record
 from spcl.report.sheet import SheetRow, contact_sheet
 
 TABLE, SUMMARY, PICTURE, BROKEN, FOLDERS = "groups.csv", "summary.json", "groups.png", "broken.csv", "groups"
 ODD = "odd.csv"
 
+# The last two: what killed commands of spcl 0.1.0 left.
+_RESULTS = (TABLE, SUMMARY, PICTURE, BROKEN, ODD, FOLDERS, f".{FOLDERS}.part", f".{FOLDERS}.old")
 _MADE_BY, _UNFINISHED = "spcl cluster", "unfinished"
 _SHOWN_GROUPS, _SHOWN_IMAGES = 12, 10
+_OF_ONE_NAME = (errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL)
 
 
 def check_folder(folder: Path, *, overwrite: bool) -> None:
@@ -40,13 +45,16 @@ def check_folder(folder: Path, *, overwrite: bool) -> None:
     Raises:
         InputError: If it holds something else, or an earlier result that is not to be replaced, or cannot be made.
     """
+    check_way(folder)
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is a file; give another folder (-o)", code="not-a-folder")
-    check_way(folder)
     try:
+        restore_kept(folder)
         holds = sorted(entry.name for entry in folder.iterdir()) if folder.is_dir() else []
     except OSError as error:
-        raise InputError(f"cannot write to {folder}: {error.strerror or error}", code="cannot-write") from error
+        raise cannot_write(folder, error) from error
+    # A killed command left these.
+    holds = [name for name in holds if not any(is_left(name, result) for result in _RESULTS)]
     if not holds:
         return
     summary = _summary_in(folder)
@@ -70,9 +78,7 @@ def write_groups(
     facts: Mapping[str, Any] | None = None,
     folders: Literal["none", "link", "copy"] = "none",
 ) -> dict[str, Any]:
-    """Write everything. Each file is whole or the old one.
-
-    The summary, which names the folder's maker, is first, and says that the folder is unfinished until all is there.
+    """Write everything, aside; the folder then takes the place of an earlier one as a whole.
 
     Args:
         folder: Folder that ``check_folder`` accepted.
@@ -84,31 +90,34 @@ def write_groups(
         folders: A folder for each group, of links (relative; copies where the disk has none) or copies.
 
     Returns:
-        What the summary holds; with folders, ``not_copied`` among it: images that are there no more.
+        What the summary holds; with folders, ``not_copied`` among it: images that are there no more, or whose name
+        the disk of the results cannot hold.
+
+    Raises:
+        InputError: If the folder cannot be written; earlier results are unchanged.
     """
-    summary = summary_of(groups) | {"broken": len(broken)} | dict(facts or {})
-    _write_summary(folder, {_UNFINISHED: True} | summary)
-    rows = zip(records, groups.group.tolist(), groups.confidence.tolist(), strict=True)
-    # Absolute paths: the table is read from wherever it is copied to.
-    with written_aside(folder / TABLE) as aside:
+    summary = {"made_by": _MADE_BY} | summary_of(groups) | {"broken": len(broken)} | dict(facts or {})
+    unfinished = json.dumps({_UNFINISHED: True} | summary, indent=1)
+    with folder_written_aside(folder, ours=_RESULTS, mark=SUMMARY, unfinished=unfinished) as aside:
+        rows = zip(records, groups.group.tolist(), groups.confidence.tolist(), strict=True)
+        # Absolute paths: the table is read from wherever it is copied to.
         described = ((kept_path(record.path), number, f"{sure:.4f}") for record, number, sure in rows)
-        write_table(aside, ("path", "group", "confidence"), described)
-    for name, listed in ((BROKEN, broken), (ODD, odd)):
-        if listed:
-            with written_aside(folder / name) as aside:
-                write_table(aside, ("path", "reason"), ((kept_path(path), reason) for path, reason in listed))
-        else:
-            (folder / name).unlink(missing_ok=True)
-    if rows_shown := sheet_rows(records, groups.group, groups.confidence):
-        with written_aside(folder / PICTURE) as aside:
-            contact_sheet(aside, rows_shown)
-    if folders != "none":
-        vanished = _write_folders(folder / FOLDERS, records, groups, copies=folders == "copy")
-        summary["not_copied"] = [str(path) for path in vanished]
-    else:  # folders of other groups would contradict the table
-        shutil.rmtree(folder / FOLDERS, ignore_errors=True)
-    _write_summary(folder, summary)
-    return summary
+        write_table(aside / TABLE, ("path", "group", "confidence"), described)
+        for name, listed in ((BROKEN, broken), (ODD, odd)):
+            if listed:
+                reasons = ((kept_path(path), reason) for path, reason in listed)
+                write_table(aside / name, ("path", "reason"), reasons)
+        if rows_shown := sheet_rows(records, groups.group, groups.confidence):
+            contact_sheet(aside / PICTURE, rows_shown)
+        if folders != "none":
+            copies = folders == "copy"
+            left_out = _write_folders(aside / FOLDERS, folder / FOLDERS, records, groups, copies=copies)
+            summary["not_copied"] = [str(path) for path in left_out]
+        (aside / SUMMARY).write_text(json.dumps(summary, indent=1), encoding="utf-8")
+        for file in aside.iterdir():
+            if file.is_file():
+                flush(file)
+    return {name: value for name, value in summary.items() if name != "made_by"}
 
 
 def summary_of(groups: Groups) -> dict[str, Any]:
@@ -173,46 +182,29 @@ def _summary_in(folder: Path) -> dict[str, Any] | None:
     return summary if isinstance(summary, dict) and summary.get("made_by") == _MADE_BY else None
 
 
-def _write_summary(folder: Path, summary: Mapping[str, Any]) -> None:
-    with written_aside(folder / SUMMARY) as aside:
-        aside.write_text(json.dumps({"made_by": _MADE_BY, **summary}, indent=1), encoding="utf-8")
+def _write_folders(aside: Path, folder: Path, records: Sequence[Record], groups: Groups, *, copies: bool) -> list[Path]:
+    """Make the folders of the groups.
 
-
-def _write_folders(folder: Path, records: Sequence[Record], groups: Groups, *, copies: bool) -> list[Path]:
-    """Made aside and swapped, so that a stop leaves the old folders or the new ones.
+    Args:
+        aside: Folder to write to.
+        folder: Its later place, to which links are relative.
+        records: Records of the images.
+        groups: Groups of the images.
+        copies: Whether images are copied, not linked.
 
     Returns:
-        The images that could not be copied because they are there no more.
+        The images that are not there: they exist no more, or their name cannot be written.
     """
-    aside, old = folder.with_name(f".{folder.name}.part"), folder.with_name(f".{folder.name}.old")
-    vanished: list[Path] = []
-    try:
-        if old.exists() and not folder.exists():
-            # A kill came between the two renames below: what lies aside are the only folders.
-            old.replace(folder)
-        for left in (aside, old):
-            shutil.rmtree(left, ignore_errors=True)
-        aside.mkdir()
-        names = _FreeNames()
-        for record, number in zip(records, groups.group.tolist(), strict=True):
-            inside = Path(f"{number:04d}" if number >= 0 else "none")
-            name = names.take(inside / record.path.name)
-            (aside / inside).mkdir(parents=True, exist_ok=True)
-            # The link is made aside, at the depth where it will lie: relative to there it is right in both places.
-            if not _place(record.path, aside / name, copy=copies):
-                vanished.append(record.path)
-        if folder.exists():
-            folder.replace(old)
-        aside.replace(folder)
-        shutil.rmtree(old, ignore_errors=True)
-    except OSError as error:
-        raise InputError(
-            f"cannot write {folder}: {error.strerror or error}; free some space", code="cannot-write"
-        ) from error
-    finally:
-        # After a stop there may be gigabytes of copies.
-        shutil.rmtree(aside, ignore_errors=True)
-    return vanished
+    left_out: list[Path] = []
+    aside.mkdir()
+    names = _FreeNames()
+    for record, number in zip(records, groups.group.tolist(), strict=True):
+        inside = Path(f"{number:04d}" if number >= 0 else "none")
+        name = names.take(inside / record.path.name)
+        (aside / inside).mkdir(exist_ok=True)
+        if not _place(record.path, aside / name, folder / inside, copy=copies):
+            left_out.append(record.path)
+    return left_out
 
 
 class _FreeNames:
@@ -236,21 +228,30 @@ def _one_spelling(name: Path) -> str:
     return unicodedata.normalize("NFC", str(name)).casefold()
 
 
-def _place(image: Path, where: Path, *, copy: bool) -> bool:
-    """Link or copy an image; whether it was there to be copied."""
+def _place(image: Path, where: Path, later: Path, *, copy: bool) -> bool:
+    """Link or copy an image; whether it is there then.
+
+    Args:
+        image: Path of the image.
+        where: Path of the link or copy.
+        later: Folder in which it will lie.
+        copy: Whether to copy.
+    """
     if os.path.lexists(where):
         # A copy would go through a link to the user's own file.
         raise FileExistsError(errno.EEXIST, "two images have one name there", str(where))
     if not copy:
         try:
-            where.symlink_to(os.path.relpath(image.resolve(), where.parent.resolve()))
+            where.symlink_to(os.path.relpath(os.path.realpath(image), os.path.realpath(later)))
             return True
         except (OSError, ValueError):  # no links on this disk or for this user; or another drive
             pass
     try:
         shutil.copy2(image, where)
-    except OSError:
-        if image.exists():
+    except OSError as error:
+        # One image that has gone, or whose name this disk cannot hold, does not end the work of all.
+        if error.errno not in _OF_ONE_NAME and image.exists():
             raise
+        remove(where)
         return False
     return True
