@@ -60,6 +60,8 @@ class ReIDDataset:
         notes: Remarks in sentences: counts that differ from the published ones, files that were left out.
         distractors: The identity number that all distractors of the gallery share, though they are different objects;
             ``None``: there are no distractors.
+        parts: The data sets that this one was combined from, each with its own queries and gallery, which this one has
+            none of; empty: it was not combined.
     """
 
     name: str
@@ -69,10 +71,17 @@ class ReIDDataset:
     protocol: str = "market1501"
     notes: tuple[str, ...] = ()
     distractors: int | None = None
+    parts: tuple[ReIDDataset, ...] = ()
 
     def without_training_identities(self) -> ReIDDataset:
         """Give the same data without training identities, as a target domain."""
-        return replace(self, train=tuple(replace(record, identity=None) for record in self.train))
+        train = tuple(replace(record, identity=None) for record in self.train)
+        return replace(self, train=train, parts=tuple(part.without_training_identities() for part in self.parts))
+
+    @property
+    def evaluated(self) -> tuple[ReIDDataset, ...]:
+        """The data sets with queries and a gallery: this one, or those of its parts that have them."""
+        return tuple(part for part in (self.parts or (self,)) if part.query and part.gallery)
 
 
 def identities_of(records: Sequence[Record]) -> NDArray[np.int64]:

@@ -17,7 +17,7 @@ class DataConfig:
     source: str = ""
     """Labelled source domain: a registered name or a path; several as a+b. Without it: no source."""
     target: str = ""
-    """Unlabelled target domain: a registered name or a path."""
+    """Unlabelled target domain: a registered name or a path; several as a+b."""
     data_dir: str = "examples/data"
     """Folder that holds the registered data sets."""
     identity_from: Literal["auto", "table", "folder", "top-folder", "name"] = "auto"

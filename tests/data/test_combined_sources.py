@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from spcl.cli.options import refuse_repeated
-from spcl.cli.train import with_one_source
+from spcl.cli.train import with_joined_data
 from spcl.config import DataConfig, Recipe
 from spcl.data.catalogue import load_dataset
 from spcl.data.combined_sources import combined_sources, joined_sources, sources_of
@@ -88,6 +88,14 @@ def test_what_exists_by_a_name_with_a_mark_is_one_source(tmp_path, monkeypatch):
         ("--source a --source b --target t --epochs 2", "--target t --epochs 2 --source a+b"),
         ("--source a b --target t", "--target t --source a+b"),
         ("--source=a --source b c --target t", "--target t --source a+b+c"),
+        ("--source=a b --target t", "--target t --source a+b"),
+        ("s t --epochs 2", "s+t --epochs 2"),
+        ("s t --source a b", "s+t --source a+b"),
+        ("--target s t --source a", "--source a --target s+t"),
+        ("--target s --target=t --epochs 2", "--epochs 2 --target s+t"),
+        ("--source a s t", "--source a s+t"),
+        ("--source=a s t --json", "--source=a s+t --json"),
+        ("--source a s --source b t", "s+t --source a+b"),
         ("t --source a b", "t --source a+b"),
         ("--source a t", "--source a t"),
         ("--source a,b t", "--source a,b t"),
@@ -96,7 +104,7 @@ def test_what_exists_by_a_name_with_a_mark_is_one_source(tmp_path, monkeypatch):
     ],
 )
 def test_sources_of_a_command_line_are_collected(words, expected):
-    assert with_one_source(words.split()) == expected.split()
+    assert with_joined_data(words.split()) == expected.split()
 
 
 def test_what_names_data_or_places_is_not_given_twice():

@@ -34,7 +34,7 @@ class Sweep(ComputingOptions):
     recipe: tyro.conf.Positional[str] = ""
     """The recipe of all runs: spcl, person, vehicle, quick, or a TOML file."""
     data: tyro.conf.Positional[str] = ""
-    """The unlabelled images: a registered name or a path."""
+    """The unlabelled images: a registered name or a path; several as a+b."""
     source: str = ""
     """Labelled source domain: a registered name or a path; several as a+b."""
     seed: tuple[int, ...] = ()

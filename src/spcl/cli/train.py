@@ -39,7 +39,7 @@ class Train(ComputingOptions):
     example: ClassVar[str] = "spcl train crops --recipe quick --logs-dir runs/crops"
 
     data: tyro.conf.Positional[str] = ""
-    """The unlabelled images: a registered name or a path. The same as --target."""
+    """The unlabelled images: a registered name or a path, or several. The same as --target."""
     recipe: str = "spcl"
     """Recipe to start from: spcl (the paper), person, vehicle, quick (for a CPU), another one of docs/cli.md, or a TOML
     file. Its values are the defaults below."""
@@ -68,7 +68,9 @@ def main(arguments: Sequence[str]) -> None:
     target = recipe.data.target
     if options.data and target and options.data != target:
         raise InputError(
-            f"two targets: {options.data!r} and --target {target!r}; give one", code="option-contradiction"
+            f"two targets: {options.data!r} and --target {target!r}; give one of them, or all of them in one place: "
+            "--target A --target B",
+            code="option-contradiction",
         )
     recipe = overlay(recipe, {"data": {"target": options.data or target}}, "command line")
     run_training_command(
@@ -113,6 +115,10 @@ def print_training(result: TrainingResult, report: Reporter) -> None:
     from spcl.training_run.run_files import BEST_FILE, CHECKPOINT_FILE
 
     report.say(f"last epoch: {result.folder / CHECKPOINT_FILE}")
+    for name, row in result.history[-1].evaluation.get("targets", {}).items() if result.history else ():
+        report.say(
+            f"  {name}: mAP {100 * row['mAP']:.1f}%, top-1 {100 * row['top1']:.1f}% ({row['valid_queries']} queries)"
+        )
     if result.best is not None and result.selected_by == "label-free":
         report.say(
             f"best epoch: {result.folder / BEST_FILE} (epoch {result.best.epoch}, by the label-free score of its "
@@ -122,7 +128,8 @@ def print_training(result: TrainingResult, report: Reporter) -> None:
         rated = [epoch.mean_ap for epoch in result.history if epoch.mean_ap is not None]
         report.say(f"best epoch: {result.folder / BEST_FILE} (epoch {result.best.epoch})")
         report.say(
-            f"target mAP: last {100 * rated[-1]:.1f}%, best {100 * max(rated):.1f}% "
+            f"target mAP{' (mean of the targets)' if 'targets' in result.history[-1].evaluation else ''}: "
+            f"last {100 * rated[-1]:.1f}%, best {100 * max(rated):.1f}% "
             "(the best epoch was chosen on the test set: report the last)"
         )
 
@@ -134,7 +141,7 @@ def check_data_tables(data: DataConfig) -> None:
         InputError: If a table cannot be used.
     """
     check_tables(
-        *filter(None, (data.target, *(sources_of(data.source) if data.source else ()))),
+        *(name for given in (data.target, data.source) if given for name in sources_of(given)),
         options=TableOptions(data.columns, data.time_format),
         with_times=False,
         keep_missing=data.on_broken == "skip",
@@ -143,7 +150,7 @@ def check_data_tables(data: DataConfig) -> None:
 
 def parsed_recipe(arguments: Sequence[str]) -> tuple[Train, Recipe]:
     """The command line over the file over the checkpoint over the recipe; the last three are looked for first."""
-    words = with_one_source(arguments)
+    words = with_joined_data(arguments)
     recipe = load_recipe(_value_of("--recipe", words, "spcl"))
     path = _value_of("--config", words, "")
     in_file = load_config(Path(path), recipe) if path else recipe
@@ -165,33 +172,55 @@ def _over_recipe(words: Sequence[str], recipe: Recipe) -> tuple[Train, Recipe]:
     return options, recipe_of(options.settings, recipe)
 
 
-def with_one_source(arguments: Sequence[str]) -> list[str]:
-    """A command line with all its sources as one value: ``--source a --source b`` and ``--source a b`` are ``a+b``.
+def with_joined_data(arguments: Sequence[str]) -> list[str]:
+    """A command line with several sources, and several targets, each as one value.
 
-    ``--source a b`` without another target is a source and a target, for the target is a word without a flag.
+    ``--source a --source b`` and ``--source a b`` are ``--source a+b``, and ``--target`` is read in the same way; words
+    without a flag at the beginning are targets. ``--source a b`` without another target is a source and a target.
 
     Raises:
-        InputError: If the sources cannot be combined.
+        InputError: If the data sets cannot be combined.
     """
     words = list(arguments)
-    flags = [at for at, word in enumerate(words) if word == "--source" or word.startswith("--source=")]
-    has_target = any(word.partition("=")[0] == "--target" for word in words) or not words[:1] or words[0][:1] != "-"
-    sources: list[str] = []
-    taken: set[int] = set()
-    for at in flags:
-        _, equals, value = words[at].partition("=")
-        end = at + 1
-        if not equals:
-            while end < len(words) and not words[end].startswith("-") and (has_target or end == at + 1):
-                end += 1
-        sources += [value] if equals else words[at + 1 : end]
-        taken.update(range(at, end))
-    if len(sources) < 2:
+    has_target = not words or words[0][:1] != "-" or any(word.partition("=")[0] == "--target" for word in words)
+    words = _joined(_joined(words, "--source", takes_all=has_target), "--target", takes_all=True)
+    start = 0
+    if words and words[0][:1] == "-":
+        # Without another target, what follows the source are targets.
+        source = next((at for at, word in enumerate(words) if word.partition("=")[0] == "--source"), None)
+        if has_target or source is None:
+            return words
+        start = source + (1 if "=" in words[source] else 2)
+    end = next((at for at in range(start, len(words)) if words[at][:1] == "-"), len(words))
+    if end - start < 2:
         return words
     from spcl.data.combined_sources import joined_sources
 
-    rest = [word for at, word in enumerate(words) if at not in taken]
-    return [*rest, "--source", joined_sources(sources)]
+    return [*words[:start], joined_sources(words[start:end]), *words[end:]]
+
+
+def _joined(words: list[str], flag: str, *, takes_all: bool) -> list[str]:
+    """A command line with the values of a flag as one value, at its end; unchanged where there are fewer than two.
+
+    Args:
+        words: The command line.
+        flag: Its value follows it, or follows ``=``.
+        takes_all: Whether all words after its value, up to the next flag, are values as well.
+    """
+    values: list[str] = []
+    taken: set[int] = set()
+    for at in (at for at, word in enumerate(words) if word.partition("=")[0] == flag):
+        _, equals, value = words[at].partition("=")
+        end = at + 1
+        while end < len(words) and words[end][:1] != "-" and (takes_all or (not equals and end == at + 1)):
+            end += 1
+        values += [*([value] if equals else []), *words[at + 1 : end]]
+        taken.update(range(at, end))
+    if len(values) < 2:
+        return words
+    from spcl.data.combined_sources import joined_sources
+
+    return [*(word for at, word in enumerate(words) if at not in taken), flag, joined_sources(values)]
 
 
 def _value_of(flag: str, words: Sequence[str], default: str) -> str:

@@ -16,22 +16,22 @@ _SEPARATORS = "+,"
 
 
 def sources_of(text: str) -> tuple[str, ...]:
-    """Split a text into sources: ``a+b`` and ``a,b`` are two, unless a file or data set of that name exists.
+    """Split a text into data sets: ``a+b`` and ``a,b`` are two, unless a file or data set of that name exists.
 
     Raises:
-        InputError: If a source is empty or given twice.
+        InputError: If a name is empty or given twice.
     """
     parts = _parts(text)
     if "" in parts:
         raise InputError(
-            f"the source {text!r} has an empty part; give names or paths with + between them: a+b", code="empty-name"
+            f"the data {text!r} has an empty part; give names or paths with + between them: a+b", code="empty-name"
         )
     _check_given_once(parts)
     return tuple(parts)
 
 
 def joined_sources(sources: Sequence[str]) -> str:
-    """Write several sources as one text that ``sources_of`` splits into the same sources.
+    """Write several data sets as one text that ``sources_of`` splits into the same ones.
 
     Raises:
         InputError: If that is not possible: a name with ``+`` or ``,`` cannot be combined.
@@ -44,7 +44,7 @@ def joined_sources(sources: Sequence[str]) -> str:
     if _parts(text) != parts:
         odd = next((part for part in parts if any(mark in part for mark in _SEPARATORS)), text)
         raise InputError(
-            f"the source {odd!r} cannot be combined with others, because of its name; give a link with another name",
+            f"the data set {odd!r} cannot be combined with others, because of its name; give a link with another name",
             code="source-not-combinable",
         )
     return text
@@ -104,7 +104,7 @@ def combined_sources(text: str, load: Callable[[str], ReIDDataset]) -> ReIDDatas
 def _check_given_once(parts: Sequence[str]) -> None:
     repeated = next((part for at, part in enumerate(parts) if part in parts[:at]), None)
     if repeated is not None:
-        raise InputError(f"the source {repeated!r} is given twice; give it once", code="source-given-twice")
+        raise InputError(f"the data set {repeated!r} is given twice; give it once", code="source-given-twice")
 
 
 def _check_apart(sources: Sequence[str], datasets: Sequence[ReIDDataset]) -> None:

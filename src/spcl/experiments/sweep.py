@@ -101,8 +101,9 @@ def sweep(
     """Train once for every combination of settings and seeds. Prints nothing.
 
     Args:
-        target: The unlabelled images: a registered name or a path.
-        source: A labelled data set to train on as well: a registered name or a path; None: the target alone.
+        target: The unlabelled images: a registered name or a path, several as ``a+b``.
+        source: A labelled data set to train on as well: a registered name or a path, several as ``a+b``; None: the
+            target alone.
         recipe: The settings that all runs have in common: a name, the path of a TOML file, or a ``Recipe``.
         seeds: Seeds, one run for each; empty: the seed of the recipe.
         settings: Values by dotted name: ``{"labels.eps": [0.5, 0.6], "schedule.epochs": 20}``.

@@ -10,8 +10,8 @@ from spcl.records import UNKNOWN, ReIDDataset, cameras_of, identities_of
 
 
 def can_evaluate(dataset: ReIDDataset) -> bool:
-    """Whether a data set has queries and a gallery."""
-    return bool(dataset.query) and bool(dataset.gallery)
+    """Whether a data set, or one that it was combined from, has queries and a gallery."""
+    return bool(dataset.evaluated)
 
 
 def check_queries(dataset: ReIDDataset, protocol: str) -> int:
@@ -20,7 +20,7 @@ def check_queries(dataset: ReIDDataset, protocol: str) -> int:
     Raises:
         InputError: If no query can match; the message gives the reason.
     """
-    if not can_evaluate(dataset):
+    if not (dataset.query and dataset.gallery):
         raise InputError(
             f"{dataset.name} cannot be evaluated: it has {len(dataset.query)} queries and {len(dataset.gallery)} "
             "gallery images; both are needed (column split of a table, or query and gallery folders)",

@@ -60,16 +60,18 @@ class Labelled:
 
 @dataclass(frozen=True)
 class Evaluated:
-    """The encoder has been rated on the target's queries and gallery.
+    """The encoder has been rated on the queries and the gallery of the target, or of one of several targets.
 
     Attributes:
         ranking: The figures, with those of each query.
         hits: The gallery images most similar to each query; None where no listener asks for them (``Listener``), or
             where the protocol draws several galleries.
+        dataset: The data set with these queries and this gallery; None: the target of ``RunStarted``.
     """
 
     ranking: RankingResult
     hits: TopGallery | None
+    dataset: ReIDDataset | None = None
 
 
 @dataclass(frozen=True)

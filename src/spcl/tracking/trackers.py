@@ -92,7 +92,7 @@ class ExperimentTracker:
         self._opened: OpenedTracker | None = None
         self._run: RunStarted | None = None
         self._labels: NDArray[np.int64] | None = None
-        self._evaluated: Evaluated | None = None
+        self._evaluated: list[Evaluated] = []
 
     def on(self, event: Event) -> None:
         """Send an event to the tracker."""
@@ -102,7 +102,7 @@ class ExperimentTracker:
             case Labelled(labels):
                 self._labels = labels
             case Evaluated():
-                self._evaluated = event
+                self._evaluated.append(event)
             case EpochEnded(report=report) if self._opened is not None:
                 self._opened.tracker.log(figures_of(report), step=report.epoch)
                 self._send_pictures(report.epoch)
@@ -130,7 +130,7 @@ class ExperimentTracker:
     def _send_pictures(self, epoch: int) -> None:
         """Send the pictures that are due, and free the arrays that they show."""
         run, opened, labels, evaluated = self._run, self._opened, self._labels, self._evaluated
-        self._labels = self._evaluated = None
+        self._labels, self._evaluated = None, []
         if run is None or opened is None:
             return
         from spcl.tracking.pictures import draw_clusters, draw_rankings
@@ -141,10 +141,13 @@ class ExperimentTracker:
             is_due = epoch in (1, run.epochs) or epoch % schedule["eval_step"] == 0
             if is_due and labels is not None and draw_clusters(picture, run.target, labels):
                 opened.send_picture("clusters", picture, epoch)
-            picture = picture.with_name(f"rankings-{epoch:04d}.png")
             size = data["height"], data["width"]
-            if evaluated is not None and draw_rankings(picture, run.target, evaluated, size):
-                opened.send_picture("rankings", picture, epoch)
+            for number, event in enumerate(evaluated, start=1):
+                # Of several targets each has a picture; the names of data sets may be paths.
+                name = "rankings" if len(evaluated) == 1 else f"rankings-{number}"
+                picture = picture.with_name(f"{name}-{epoch:04d}.png")
+                if draw_rankings(picture, event.dataset or run.target, event, size):
+                    opened.send_picture(name, picture, epoch)
 
 
 def with_trackers(report: Reporter, names: Sequence[str]) -> Reporter:
@@ -193,6 +196,7 @@ def figures_of(report: EpochReport) -> dict[str, float]:
         | report.label_figures,
         "seconds": report.seconds,
         "target": report.evaluation,
+        **{f"target/{name}": row for name, row in report.evaluation.get("targets", {}).items()},
     }
     return {
         f"{group}/{name}": value

@@ -22,6 +22,7 @@ from spcl.inference.extraction import extract_features
 from spcl.inference.query_checks import can_evaluate
 from spcl.nn.encoder_network import EncoderNetwork, EncoderSettings
 from spcl.records import ReIDDataset, cameras_of, identities_of
+from spcl.reporting.events import Reporter
 from spcl.runtime import Runtime
 from spcl.selfpaced.slots import Slots
 from spcl.training.parts import RatesLabels, TargetView
@@ -201,6 +202,19 @@ def _note_of_unknown_cameras(dataset: ReIDDataset) -> list[str]:
     return [f"{unknown} of {len(dataset.train)} training images have no camera: batches are drawn without cameras"]
 
 
+def _describe_part(part: ReIDDataset, report: Reporter) -> None:
+    """Report how much of one of several targets is used."""
+    cameras = {record.camera for record in part.train} - {None}
+    test = f"{len(part.query)} queries, {len(part.gallery)} gallery images"
+    report.say(
+        f"  {part.name}: {len(part.train)} training images, "
+        + (f"{len(cameras)} camera(s), " if cameras else "cameras unknown, ")
+        + (test if part.evaluated else f"not evaluated ({test})")
+    )
+    for note in part.notes:
+        report.say(f"    note: {note}")
+
+
 def _describe(run: Run, weights: str) -> None:
     """Report the data, the network and the device."""
     report = run.session.report
@@ -209,6 +223,8 @@ def _describe(run: Run, weights: str) -> None:
             continue
         test = f", {len(dataset.query)} queries, {len(dataset.gallery)} gallery images" if dataset.query else ""
         report.say(f"{title}: {dataset.name}, {len(dataset.train)} training images{test if title == 'target' else ''}")
+        for part in dataset.parts:
+            _describe_part(part, report)
         for note in (*dataset.notes, *_note_of_unknown_cameras(dataset)):
             report.say(f"  note: {note}")
     if run.slots.num_source_classes:

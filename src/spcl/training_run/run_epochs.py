@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +14,7 @@ from spcl.data.batches import Augmentation, Share
 from spcl.grouping.first_compilation import compile_label_stage
 from spcl.inference.evaluation import EvaluationResult, RankingSettings, evaluate_encoder
 from spcl.inference.query_checks import can_evaluate
-from spcl.records import cameras_of
+from spcl.records import ReIDDataset, cameras_of
 from spcl.reporting.console import MetricsFile, ReporterListener
 from spcl.reporting.events import Emitter, Evaluated, RunEnded, RunStarted
 from spcl.training.augmentation import AugmentationContext
@@ -86,23 +86,44 @@ def _figures_on_target(run: Run) -> Callable[[], dict[str, Any]]:
     num_hits = run.runtime.on_main(lambda: events.num_hits)
 
     def figures() -> dict[str, Any]:
-        result = evaluate_run(run, num_hits=num_hits)
-        events.emit(Evaluated(result.plain, result.hits))
-        return result.to_row()
+        rows = {}
+        for dataset in run.target.evaluated:
+            result = evaluate_run(run, dataset, num_hits=num_hits)
+            events.emit(Evaluated(result.plain, result.hits, dataset))
+            rows[dataset.name] = result.to_row()
+        return mean_row(rows) if run.target.parts else next(iter(rows.values()))
 
     return figures
 
 
-def evaluate_run(run: Run, *, num_hits: int = 0) -> EvaluationResult:
-    """Measure the accuracy of a run's encoder on the target.
+def mean_row(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Give the figures of several targets as one row: their means, and the row of each under ``targets``.
+
+    Args:
+        rows: The figures of each target by its name, as ``EvaluationResult.to_row`` gives them.
+    """
+    means = {name: float(np.mean([row[name] for row in rows.values()])) for name in ("mAP", "top1", "top5", "top10")}
+    counts = {name: sum(row[name] for row in rows.values()) for name in ("valid_queries", "broken")}
+    protocols = dict.fromkeys(str(row["protocol"]) for row in rows.values())
+    return {
+        **means,
+        "protocol": "+".join(protocols),
+        **counts,
+        "targets": {name: dict(row) for name, row in rows.items()},
+    }
+
+
+def evaluate_run(run: Run, dataset: ReIDDataset | None = None, *, num_hits: int = 0) -> EvaluationResult:
+    """Measure the accuracy of a run's encoder.
 
     Args:
         run: The run; training may be in progress.
+        dataset: The data set with queries and gallery; None: the target.
         num_hits: Number of most similar gallery images that are kept for each query; 0: none.
     """
     return evaluate_encoder(
         run.encoder,
-        run.target,
+        dataset or run.target,
         lambda records: make_store(run.config, records),
         run.runtime,
         run.session.report,

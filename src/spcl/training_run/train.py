@@ -74,8 +74,10 @@ def train(
     It prints nothing: what happens goes to the listeners, without listeners to the logger ``spcl`` of Python's logging.
 
     Args:
-        target: The unlabelled images: a registered name or a path. Their identities are never used for training.
-        source: A labelled data set to train on as well: a registered name or a path; None: the target alone.
+        target: The unlabelled images: a registered name or a path, several as ``a+b``. Their identities are never used
+            for training.
+        source: A labelled data set to train on as well: a registered name or a path, several as ``a+b``; None: the
+            target alone.
         recipe: The name of a recipe (``spcl``: the paper), the path of a TOML file, or a ``Recipe``.
         overrides: Settings that replace those of the recipe: ``{"schedule.epochs": 5}``.
         losses: Loss terms that replace those of the recipe: callables ``StepInputs -> [B]`` with a name and a weight,

@@ -9,11 +9,12 @@ from pathlib import Path
 from spcl.config import Recipe
 from spcl.data.catalogue import load_dataset
 from spcl.data.combined_sources import combined_sources
+from spcl.data.combined_targets import combined_targets
 from spcl.data.image_cache import default_cache_dir
 from spcl.data.image_store import ImageStore
 from spcl.data.source_options import SourceOptions
 from spcl.errors import InputError
-from spcl.inference.query_checks import can_evaluate, check_queries
+from spcl.inference.query_checks import check_queries
 from spcl.records import Record, ReIDDataset
 from spcl.reporting.console import Reporter
 from spcl.training_run.checks import check_readable, check_training_sets, without_unknown_identities
@@ -49,7 +50,12 @@ def load_sets(
         runtime.together(lambda: check_training_sets(*left, source_only=source_only))
     # From here on the target's identities are removed.
     target = target.without_training_identities()
-    return source, replace(target, train=()) if source_only else target
+    return source, _not_trained_on(target) if source_only else target
+
+
+def _not_trained_on(target: ReIDDataset) -> ReIDDataset:
+    """Give a target without its training images, for a run on the source alone."""
+    return replace(target, train=(), parts=tuple(_not_trained_on(part) for part in target.parts))
 
 
 def _found_sets(config: Recipe, target: ReIDDataset | None) -> tuple[ReIDDataset | None, ReIDDataset]:
@@ -67,12 +73,13 @@ def _found_sets(config: Recipe, target: ReIDDataset | None) -> tuple[ReIDDataset
 
     source = combined_sources(config.data.source, load_source) if config.data.source else None
     # The setting is about the identities of the source: those of the target are not read.
-    target = target or load_dataset(
-        config.data.target, keep_missing=skip, options=replace(options, identity_from="auto")
+    of_target = replace(options, identity_from="auto")
+    target = target or combined_targets(
+        config.data.target, lambda name: load_dataset(name, keep_missing=skip, options=of_target)
     )
     check_training_sets(source, target, source_only=config.schedule.source_only)
-    if can_evaluate(target):
-        check_queries(target, target.protocol)
+    for part in target.evaluated:
+        check_queries(part, part.protocol)
     return source, target
 
 
@@ -113,7 +120,7 @@ def _check_images(config: Recipe, source: ReIDDataset | None, target: ReIDDatase
     skip = config.data.on_broken == "skip"
     sets = [(f"the source {source.name}", source.train)] if source is not None else []
     sets += [(f"{target.name} (training)", target.train)]
-    test = [(f"{target.name} (test)", target.query + target.gallery)]
+    test = [(f"{part.name} (test)", part.query + part.gallery) for part in target.parts or (target,)]
     broken: list[Path] = []
     for parts, is_test in ((sets, False), (test, True)):
         found = check_readable(
@@ -134,4 +141,5 @@ def _without(dataset: ReIDDataset, broken: Collection[Path]) -> ReIDDataset:
     kept = [record for record in dataset.train if record.path not in broken]
     left = sorted({record.identity for record in kept if record.identity is not None})
     numbers: dict[int | None, int | None] = {identity: number for number, identity in enumerate(left)}
-    return replace(dataset, train=tuple(replace(record, identity=numbers.get(record.identity)) for record in kept))
+    train = tuple(replace(record, identity=numbers.get(record.identity)) for record in kept)
+    return replace(dataset, train=train, parts=tuple(_without(part, broken) for part in dataset.parts))
