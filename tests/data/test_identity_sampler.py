@@ -169,3 +169,26 @@ def test_an_image_of_unknown_camera_is_of_another_camera_than_every_other():
     assert drawn.keys() == {(first, other) for first, allowed in others.items() for other in allowed}
     for (first, _), count in drawn.items():
         assert abs(count / 5000 - 1 / (5 * len(others[first]))) < 0.015
+
+
+def test_other_cameras_come_first_and_then_other_tracks():
+    """Images 0-2 are of camera 0 in two tracks, 3 of camera 1; class 1 has one camera, in two tracks and none."""
+    labels = np.array([0, 0, 0, 0, 1, 1, 1, 1])
+    cameras = np.array([0, 0, 0, 1, 2, 2, 2, 2])
+    tracks = np.array([5, 5, 6, 7, 8, 8, 9, -1])
+    rng = np.random.default_rng(1)
+    found = set()
+    for _ in range(400):
+        drawn = identity_pass(labels, cameras, num_instances=2, rng=rng, tracks=tracks).reshape(-1, 2)
+        found |= {tuple(pair) for pair in drawn.tolist()}
+    of_cameras = {(0, 3), (1, 3), (2, 3), (3, 0), (3, 1), (3, 2)}
+    of_tracks = {(4, 6), (4, 7), (5, 6), (5, 7), (6, 4), (6, 5), (6, 7), (7, 4), (7, 5), (7, 6)}
+    assert found == of_cameras | of_tracks
+
+
+def test_tracks_of_which_all_are_apart_change_no_draw():
+    labels, cameras = np.repeat(np.arange(6), 5), np.arange(30) % 3
+    for tracks in (np.full(30, -1), np.arange(30)):
+        one = identity_pass(labels, cameras, num_instances=4, rng=np.random.default_rng(2))
+        other = identity_pass(labels, cameras, num_instances=4, rng=np.random.default_rng(2), tracks=tracks)
+        np.testing.assert_array_equal(one, other)

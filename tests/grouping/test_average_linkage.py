@@ -10,6 +10,7 @@ from scipy.spatial.distance import squareform
 from sklearn.metrics import adjusted_rand_score
 
 from spcl.grouping.average_linkage import average_linkage, cut
+from spcl.pairs.constraints import PairConstraints
 from spcl.retrieval.jaccard import jaccard_distance
 
 
@@ -96,3 +97,40 @@ def test_input_is_not_changed():
     before = stored.copy()
     average_linkage(stored)
     assert np.array_equal(stored.data, before.data) and np.array_equal(stored.indices, before.indices)
+
+
+def dense_merging(dense, nodes, apart, threshold):
+    """Merge the two nearest clusters until none is near enough; cannot-links are never merged."""
+    clusters = [np.flatnonzero(nodes == node).tolist() for node in range(nodes.max() + 1)]
+    while True:
+        pairs = [
+            (np.round(np.mean([dense[a, b] for a in one for b in other]), 9), at, to)
+            for at, one in enumerate(clusters)
+            for to, other in enumerate(clusters)
+            if at < to and not any((a, b) in apart or (b, a) in apart for a in one for b in other)
+        ]
+        if not pairs or min(pairs)[0] > threshold:
+            return clusters
+        _, at, to = min(pairs)
+        clusters[at] = clusters[at] + clusters.pop(to)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_known_pairs_equal_merging_one_by_one(seed):
+    rng = np.random.default_rng(seed)
+    dense = sparse_distance(24, seed, 0.7)
+    must = rng.integers(24, size=(seed, 2))
+    constraints = PairConstraints.of(24, must)
+    nodes = np.arange(24) if constraints is None else constraints.nodes
+    drawn = rng.integers(24, size=(12, 2))
+    cannot = drawn[nodes[drawn[:, 0]] != nodes[drawn[:, 1]]]
+    constraints = PairConstraints.of(24, must, cannot)
+    merges = average_linkage(stored_of(dense), constraints=constraints)
+    for threshold in (0.3, 0.6, 0.9):
+        found = with_singles(cut(merges, threshold))
+        expected = np.empty(24, dtype=int)
+        for number, cluster in enumerate(dense_merging(dense, nodes, {tuple(p) for p in cannot.tolist()}, threshold)):
+            expected[cluster] = number
+        assert same(found, expected)
+        assert (found[must[:, 0]] == found[must[:, 1]]).all()
+        assert (found[cannot[:, 0]] != found[cannot[:, 1]]).all()

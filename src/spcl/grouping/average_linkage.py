@@ -9,6 +9,9 @@ that is not stored is at distance 1, so that sums of ``1 - d`` over stored pairs
 reducible: pairs of clusters that are each other's nearest can be merged all at once, and the result is that of merging
 one pair at a time (ties aside).
 
+Known pairs: samples of one object start merged, and two clusters that hold a cannot-link are never merged, as if their
+distance were infinite; average linkage stays reducible with infinite distances.
+
 Reference: Sokal and Michener, 1958 (UPGMA); Bruynooghe, 1978 (reducibility, reciprocal neighbours); Zeng et al., CVPR
 2020 (HCT: hierarchical clusters as pseudo labels in re-identification).
 """
@@ -22,6 +25,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array, csr_array
 from scipy.sparse.csgraph import connected_components
 
+from spcl.pairs.constraints import PairConstraints
 from spcl.selfpaced.clustering import NOISE
 from spcl.settings_checks import check_range
 
@@ -42,15 +46,17 @@ class Merges(NamedTuple):
     num: int
 
 
-def average_linkage(distance: csr_array, *, most: float = 0.98) -> Merges:
+def average_linkage(distance: csr_array, *, most: float = 0.98, constraints: PairConstraints | None = None) -> Merges:
     """Merge clusters by their average distance.
 
     Args:
         distance: ``[N, N]`` csr array, symmetric; a pair that is not stored is at distance 1.
         most: The largest average distance of two clusters that are merged, below 1.
+        constraints: Known pairs of the samples; None: none.
 
     Returns:
-        Merges, from which ``cut`` gives the clusters at any threshold up to ``most``.
+        Merges, from which ``cut`` gives the clusters at any threshold up to ``most``. Samples of one object are merged
+        at distance 0.
 
     Cost: O(stored pairs) for each round; rounds grow about with the logarithm of N.
     """
@@ -61,8 +67,14 @@ def average_linkage(distance: csr_array, *, most: float = 0.98) -> Merges:
     )
     sizes, anyone = np.ones(num, dtype=np.int64), np.arange(num)
     merged: list[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]] = []
+    apart = np.empty((0, 2), dtype=np.int64)
+    if constraints is not None:
+        merged.append(_merged_objects(constraints.nodes))
+        sums = _added(sums, constraints.nodes)
+        sizes, apart = constraints.sizes, constraints.cannot_link
+        anyone = np.unique(constraints.nodes, return_index=True)[1]
     while True:
-        first, second, similarity = _reciprocal_pairs(sums, sizes, least=1.0 - most)
+        first, second, similarity = _reciprocal_pairs(sums, sizes, apart, least=1.0 - most)
         if not len(first):
             break
         merged.append((anyone[first], anyone[second], 1.0 - similarity))
@@ -72,8 +84,8 @@ def average_linkage(distance: csr_array, *, most: float = 0.98) -> Merges:
         numbers = numbers.reshape(-1)
         sizes = np.bincount(numbers, weights=sizes).astype(np.int64)
         anyone = anyone[kept]
-        entries = sums.tocoo()
-        sums = coo_array((entries.data, (numbers[entries.row], numbers[entries.col])), (len(kept),) * 2).tocsr()
+        apart = numbers[apart]
+        sums = _added(sums, numbers)
     if not merged:
         nothing = np.empty(0, dtype=np.int64)
         return Merges(nothing, nothing, np.empty(0), num)
@@ -100,16 +112,38 @@ def cut(merges: Merges, threshold: float) -> NDArray[np.int64]:
     return labels
 
 
-def _reciprocal_pairs(
-    sums: csr_array, sizes: NDArray[np.int64], *, least: float
+def _merged_objects(
+    nodes: NDArray[np.int64],
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
-    """Pairs of clusters that are each other's nearest, the lower number first, with their average similarity."""
+    """The merges of the samples of each object with its first one, at distance 0."""
+    firsts = np.unique(nodes, return_index=True)[1][nodes]
+    others = np.flatnonzero(firsts != np.arange(len(nodes)))
+    return firsts[others], others, np.zeros(len(others))
+
+
+def _added(sums: csr_array, numbers: NDArray[np.int64]) -> csr_array:
+    """Add the rows and columns of merged clusters, whose new numbers are given."""
+    entries = sums.tocoo()
+    size = int(numbers.max(initial=-1)) + 1
+    return coo_array((entries.data, (numbers[entries.row], numbers[entries.col])), (size, size)).tocsr()
+
+
+def _reciprocal_pairs(
+    sums: csr_array, sizes: NDArray[np.int64], apart: NDArray[np.int64], *, least: float
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+    """Pairs of clusters that are each other's nearest, the lower number first, with their average similarity.
+
+    Pairs in ``apart`` are not merged, and are no clusters' nearest.
+    """
     rows = np.repeat(np.arange(len(sizes)), np.diff(sums.indptr))
     columns = sums.indices.astype(np.int64)
     average = sums.data / (sizes[rows] * sizes[columns])
     # Rounded, so that a pair has one value in both directions, whatever the order of its sums.
     average = np.round(average, 9)
     near = (rows != columns) & (average >= least) & (average > 0)
+    if len(apart):
+        wrong = np.concatenate([apart, apart[:, ::-1]])
+        near &= ~np.isin(rows * len(sizes) + columns, wrong[:, 0] * len(sizes) + wrong[:, 1])
     rows, columns, average = rows[near], columns[near], average[near]
     # Of equal values the lowest column: an order of pairs that both directions share.
     order = np.lexsort((columns, -average, rows))

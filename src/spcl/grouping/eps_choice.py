@@ -18,6 +18,7 @@ from spcl.arrays import Features, Progress, unit_rows
 from spcl.grouping.eps_curve import PAPER_EPS as PAPER_EPS
 from spcl.grouping.eps_curve import EpsCurve, eps_curve
 from spcl.neighbours.nearest import nearest_neighbours
+from spcl.pairs.constraints import PairConstraints
 from spcl.settings_checks import check_count, check_range
 from spcl.short_repr import with_short_repr
 
@@ -65,6 +66,7 @@ def suggest(
     min_samples: int = 4,
     neighbours: NDArray[np.integer] | None = None,
     progress: Progress | None = None,
+    constraints: PairConstraints | None = None,
 ) -> Suggestion:
     """Suggest eps, k1 and k2 for features, without labels. The same features give the same settings.
 
@@ -80,6 +82,7 @@ def suggest(
         neighbours: ``[N, k]`` int, nearest first, the row itself among them, ``searched(k1, min_samples)`` columns;
             None: computed exactly.
         progress: Called with (values of k1 done, all values of k1); values above one that is too large are not tried.
+        constraints: Known pairs of the rows, which all clusters that are tried respect; None: none.
 
     Raises:
         ValueError: If a setting is out of range, shapes do not fit, or rows are zero, NaN or infinite.
@@ -110,7 +113,10 @@ def suggest(
     curves: list[EpsCurve] = []
     for done, number in enumerate(tried_k1):
         width = k2_for(number) if k2 == "auto" else k2
-        curves.append(eps_curve(rows, neighbours, k1=number, k2=width, eps=tried_eps, min_samples=min_samples))
+        curve = eps_curve(
+            rows, neighbours, k1=number, k2=width, eps=tried_eps, min_samples=min_samples, constraints=constraints
+        )
+        curves.append(curve)
         if progress is not None:
             progress(done + 1, len(tried_k1))
         if curves[-1].k1_is_too_large:

@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spcl.arrays import Features
+from spcl.pairs.constraints import PairConstraints
 from spcl.retrieval.jaccard import jaccard_distance
-from spcl.selfpaced.clustering import NOISE, dbscan
+from spcl.selfpaced.clustering import NOISE, clusters_at
 from spcl.selfpaced.reliability import cluster_agreement, singletons_for_noise
 
 PAPER_EPS = 0.6
@@ -75,6 +76,7 @@ def eps_curve(
     k2: int,
     eps: NDArray[np.float64],
     min_samples: int,
+    constraints: PairConstraints | None = None,
 ) -> EpsCurve:
     """Cluster at each eps on one Jaccard distance, and rate the clusters.
 
@@ -87,11 +89,12 @@ def eps_curve(
         eps: ``[E]`` values to try, ascending, from 0 to below 1.
         min_samples: Neighbours that make a core sample of DBSCAN; coherence counts the links to this number of nearest
             neighbours, the image itself included.
+        constraints: Known pairs of the rows, which the clusters respect; None: none.
 
     Cost: one label stage, and ``E`` times DBSCAN.
     """
     distance = jaccard_distance(rows, k1=k1, k2=k2, cutoff=float(eps.max()), neighbours=neighbours[:, :k1])
-    labels = np.stack([dbscan(distance, eps=float(value), min_samples=min_samples) for value in eps])
+    labels = np.stack(clusters_at(distance, map(float, eps), min_samples=min_samples, constraints=constraints))
     num = labels.shape[1]
     sizes = [np.bincount(row[row != NOISE]) for row in labels]
     raw = np.array([coherence(row, neighbours[:, :min_samples]) for row in labels])

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from spcl.arrays import Features, unit_rows
 from spcl.grouping.eps_choice import PAPER_EPS, Suggestion, k2_for, searched, suggest
 from spcl.grouping.group_confidence import group_confidence
 from spcl.neighbours.nearest import nearest_neighbours
+from spcl.pairs.constraints import PairConstraints
 from spcl.selfpaced.clustering import NOISE
 from spcl.selfpaced.pseudo_labels import pseudo_labels
 from spcl.settings_checks import check_count, check_scales
@@ -72,6 +73,8 @@ def cluster(
     eps_gap: float = 0.02,
     min_samples: int = 4,
     neighbours: NDArray[np.integer] | None = None,
+    must_link: ArrayLike | None = None,
+    cannot_link: ArrayLike | None = None,
 ) -> Groups:
     """Group images that show the same object, from their features.
 
@@ -86,9 +89,12 @@ def cluster(
         min_samples: Neighbours, the image itself included, that make a core sample: about the least size of a group.
         neighbours: ``[N, k]`` int, nearest first, the row itself among them, ``eps_choice.searched(k1, min_samples)``
             columns; None: computed exactly.
+        must_link: ``[M, 2]`` int, rows that show one object, transitively: they get one group; None: none are known.
+        cannot_link: ``[M, 2]`` int, rows that show two objects: they are never in one group; None: none are known.
 
     Raises:
-        ValueError: If a setting is out of range, shapes do not fit, or rows are zero, NaN or infinite.
+        ValueError: If a setting is out of range, shapes do not fit, rows are zero, NaN or infinite, or known pairs
+            contradict each other.
 
     Warns:
         UserWarning: If rows are far from unit length.
@@ -106,11 +112,14 @@ def cluster(
             check_count(value, name)
     check_scales(PAPER_EPS if eps == "auto" else eps, eps_gap)
     rows = unit_rows(features)
+    constraints = PairConstraints.of(len(rows), must_link, cannot_link)
     suggestion = None
     if neighbours is None and len(rows):
         neighbours = nearest_neighbours(rows, searched(k1, min_samples)).indices
     if "auto" in (eps, k1):
-        suggestion = suggest(rows, eps=eps, k1=k1, k2=k2, min_samples=min_samples, neighbours=neighbours)
+        suggestion = suggest(
+            rows, eps=eps, k1=k1, k2=k2, min_samples=min_samples, neighbours=neighbours, constraints=constraints
+        )
         eps, k1, k2 = suggestion.eps, suggestion.k1, suggestion.k2
     settled_eps, settled_k1 = float(eps), int(k1)
     settled_k2 = k2_for(settled_k1) if k2 == "auto" else k2
@@ -122,6 +131,8 @@ def cluster(
         eps_gap=eps_gap,
         min_samples=min_samples,
         neighbours=None if neighbours is None else neighbours[:, :settled_k1],
+        must_link=must_link,
+        cannot_link=cannot_link,
     )
     group = _numbered_by_size(found.scales.normal)
     return Groups(

@@ -24,8 +24,8 @@ class PairOrigin:
     """Where the knowledge of a pair comes from.
 
     Attributes:
-        kind: ``track``: one track; ``simultaneous``: two tracks of one camera at one time; ``by hand``: somebody
-            looked at the images. What is known by hand is preferred to what a tracker found.
+        kind: ``track``: one track; ``simultaneous``: two tracks of one camera at one time; ``by hand``: a
+            person looked at the images. What is known by hand is preferred to what a tracker found.
         words: The origin for a message: ``track 2/17``, ``line 4 of pairs.csv``.
     """
 

@@ -20,7 +20,7 @@ from spcl.pairs.pairs_of_tracks import pairs_of_tracks
 from spcl.records import Record
 
 PairsOfRecords = Callable[[Sequence[Record]], KnownPairs]
-"""A further source: gives the pairs of rows that it knows of some images."""
+"""A further source: gives pairs of rows of some images."""
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from spcl.arrays import Features, unit_rows
+from spcl.pairs.constraints import PairConstraints
 from spcl.retrieval.jaccard import jaccard_distance
 from spcl.selfpaced.clustering import NOISE, Scales, cluster_at_three_scales
 from spcl.selfpaced.reliability import (
@@ -100,6 +101,8 @@ def pseudo_labels(
     min_samples: int = 4,
     neighbours: NDArray[np.integer] | None = None,
     independence_threshold: float | None = None,
+    must_link: ArrayLike | None = None,
+    cannot_link: ArrayLike | None = None,
 ) -> PseudoLabels:
     """Cluster features and keep the reliable clusters and members.
 
@@ -113,12 +116,15 @@ def pseudo_labels(
         min_samples: Neighbours, the sample itself included, that make a core sample; at least 1.
         neighbours: ``[N, k1]`` int, nearest first, the row itself among them; None: computed exactly.
         independence_threshold: The threshold of an earlier epoch; None: set from these clusters.
+        must_link: ``[M, 2]`` int, rows that show one object, transitively: they get one class; None: none are known.
+        cannot_link: ``[M, 2]`` int, rows that show two objects: they get two classes; None: none are known.
 
     Returns:
         PseudoLabels. If there is no cluster, every sample is a class of one.
 
     Raises:
-        ValueError: If a setting is out of range, shapes do not fit, or rows are zero, NaN or infinite.
+        ValueError: If a setting is out of range, shapes do not fit, rows are zero, NaN or infinite, or known pairs
+            contradict each other.
 
     Warns:
         UserWarning: If rows are far from unit length.
@@ -137,27 +143,31 @@ def pseudo_labels(
     if independence_threshold is not None:
         check_range(independence_threshold, "independence_threshold", 0, 1)
     rows = unit_rows(features)
+    constraints = PairConstraints.of(len(rows), must_link, cannot_link)
     if len(rows) == 0:
         nothing = np.empty(0, dtype=np.int64)
         empty = np.empty(0, dtype=np.float64)
         return PseudoLabels(nothing, Scales(nothing, nothing, nothing), empty, empty, independence_threshold, 0, 0)
     distance = jaccard_distance(rows, k1=k1, k2=k2, cutoff=eps + eps_gap, neighbours=neighbours)
-    scales = cluster_at_three_scales(distance, eps=eps, eps_gap=eps_gap, min_samples=min_samples)
-    return labels_of_scales(scales, independence_threshold)
+    scales = cluster_at_three_scales(
+        distance, eps=eps, eps_gap=eps_gap, min_samples=min_samples, constraints=constraints
+    )
+    return labels_of_scales(scales, independence_threshold, None if constraints is None else constraints.nodes)
 
 
-def labels_of_scales(scales: Scales, threshold: float | None) -> PseudoLabels:
+def labels_of_scales(scales: Scales, threshold: float | None, nodes: NDArray[np.int64] | None = None) -> PseudoLabels:
     """Keep the reliable clusters and members of given clusters.
 
     Args:
         scales: Cluster labels at the three scales.
         threshold: The threshold of an earlier epoch; None: set from these clusters.
+        nodes: ``[N]`` int64, the object of each sample where some are known to be one; None: nothing is known.
     """
     independence = cluster_agreement(scales.normal, scales.loose)
     compactness = cluster_agreement(scales.normal, scales.tight)
     if threshold is None:
         threshold = first_threshold(scales.normal, independence)
-    labels = reliable_labels(scales, independence, compactness, threshold)
+    labels = reliable_labels(scales, independence, compactness, threshold, nodes)
     sizes = np.bincount(labels)
     return PseudoLabels(
         labels=labels,

@@ -81,6 +81,7 @@ def reliable_labels(
     independence: NDArray[np.float64],
     compactness: NDArray[np.float64],
     threshold: float | None,
+    nodes: NDArray[np.int64] | None = None,
 ) -> NDArray[np.int64]:
     """Give the labels after the self-paced selection.
 
@@ -89,6 +90,8 @@ def reliable_labels(
         independence: ``[N]`` independence of each sample.
         compactness: ``[N]`` compactness of each sample.
         threshold: Least independence of a cluster that is kept; None keeps all.
+        nodes: ``[N]`` int64, the object of each sample where some are known to be one: those of one object stay
+            together when they are rejected; None: nothing is known.
 
     Returns:
         ``[N]`` int64, contiguous from 0: kept clusters in the order of their DBSCAN numbers, then the un-clustered.
@@ -101,7 +104,8 @@ def reliable_labels(
         compactness >= _best_of_class(classes, compactness)[classes]
     )
     rejected = np.flatnonzero(~kept)
-    classes[rejected] = classes.max() + 1 + np.arange(len(rejected))
+    alone = np.arange(len(rejected)) if nodes is None else nodes[rejected]
+    classes[rejected] = classes.max() + 1 + alone
     return np.unique(classes, return_inverse=True)[1].reshape(-1).astype(np.int64)
 
 

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
+    from spcl.pairs.constraints import PairConstraints
     from spcl.reporting.epoch_report import EpochReport
     from spcl.reporting.events import Reporter
     from spcl.runtime import Runtime
@@ -108,9 +109,10 @@ class AverageLinkageLabeller:
         self.chosen: dict[str, Any] | None = None
         self.score: float | None = None
         self._runtime, self._report = runtime, report
+        self._constraints: PairConstraints | None = None
 
     def label(self, features: Tensor, target: TargetView) -> PseudoLabels:
-        """Labels of features ``[N, D]``; the target's cameras are used only as the settings say."""
+        """Labels of features ``[N, D]`` under known pairs; cameras are used only as the settings say."""
         from spcl.selfpaced.pseudo_labels import PseudoLabels
         from spcl.training.label_cameras import camera_views
         from spcl.training.label_neighbours import label_neighbours
@@ -118,6 +120,7 @@ class AverageLinkageLabeller:
 
         if not len(features):
             return PseudoLabels.from_labels([])
+        self._constraints = target.constraints()
         width = max(*self._tried_k1(len(features)), _MIN_LINKS)
         views = camera_views(
             self.settings.cameras,
@@ -184,7 +187,7 @@ class AverageLinkageLabeller:
             return labels
         k1, before = int(chosen["k1"]), float(chosen["threshold"])
         distance = jaccard_distance(features, k1=k1, k2=k2_for(k1), cutoff=_CUTOFF, neighbours=near)
-        merges = average_linkage(distance, most=_MOST_THRESHOLD)
+        merges = average_linkage(distance, most=_MOST_THRESHOLD, constraints=self._constraints)
         tried = distances_to_try(before, way, least=STEP, most=_MOST_THRESHOLD)
         better = mended(tried, lambda threshold: cut(merges, threshold), lambda each: each)
         if better is None:
@@ -206,7 +209,7 @@ class AverageLinkageLabeller:
             for done, (view, k1) in enumerate(tried, start=1):
                 near = view.near(k1, self.settings.same_camera_share)
                 distance = jaccard_distance(view.features, k1=k1, k2=k2_for(k1), cutoff=_CUTOFF, neighbours=near)
-                merges = average_linkage(distance, most=max(thresholds))
+                merges = average_linkage(distance, most=max(thresholds), constraints=self._constraints)
                 clusters.append([cut(merges, threshold) for threshold in thresholds])
                 advance(done, len(tried))
         return clusters

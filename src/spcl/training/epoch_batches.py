@@ -34,6 +34,7 @@ class EpochBatches:
         seed: Seed of the run.
         device: Device on which images are augmented.
         share: Part of every batch that this process encodes.
+        target_tracks: ``[N]`` int64, the track of each target image, -1 none; None: tracks are not used.
     """
 
     stores: Mapping[str, ImageStore]
@@ -47,6 +48,7 @@ class EpochBatches:
     seed: int
     device: torch.device
     share: Share
+    target_tracks: NDArray[np.int64] | None = None
 
     def __call__(self, epoch: int, target_labels: NDArray[np.int64], start_iteration: int) -> Iterator[Batch]:
         """Give the batches of an epoch, beginning at an iteration.
@@ -62,8 +64,9 @@ class EpochBatches:
         streams = []
         for domain, store in self.stores.items():
             number = _DOMAIN_NUMBERS[domain]
+            tracks = self.target_tracks if domain == "target" else None
             drawn = self.sampler.build(
-                SamplerContext(labels[domain], self.cameras[domain], self.batch_size, self.seed, number)
+                SamplerContext(labels[domain], self.cameras[domain], self.batch_size, self.seed, number, tracks)
             )
             streams.append(
                 DomainStream(store, drawn, slots[domain], self.cameras[domain], self.augmentation, number, self.seed)

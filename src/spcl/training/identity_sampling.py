@@ -32,4 +32,5 @@ class IdentitySamplerSettings:
             num_instances=self.num_instances,
             seed=context.seed,
             domain=context.domain,
+            tracks=context.tracks,
         )

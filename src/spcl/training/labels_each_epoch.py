@@ -74,7 +74,8 @@ class LabelsEachEpoch(SelfPacedLabeller):
     """The eps of the last labels before it was changed because they had collapsed; None: it was not changed."""
 
     def label(self, features: Tensor, target: TargetView) -> PseudoLabels:
-        """Labels of features ``[N, D]``; the target's cameras are used only as the settings say."""
+        """Labels of features ``[N, D]`` under known pairs; cameras are used only as the settings say."""
+        self._target = target
         if self.settings.cameras == "centre" and knows_cameras(target):
             features = camera_centred(features, target.cameras)
         before = self.chosen if self.settings.eps == "auto" else None

@@ -25,6 +25,7 @@ from spcl.nn.domain_batchnorm import running_statistics
 from spcl.reporting.epoch_report import EpochReport
 from spcl.reporting.events import Emitter, EpochEnded, Labelled, Saved
 from spcl.training.interrupts import stops_between_steps
+from spcl.training.known_pairs import require_known_pairs
 from spcl.training.label_score import label_agreement
 from spcl.training.parts import ExplainsLabels, FollowsLabels, RatesLabels
 from spcl.training.selection import Criterion, no_longer_improves, score_of, stop_message
@@ -123,6 +124,7 @@ def _label(state: RunState, parts: TrainingParts, events: Emitter) -> None:
     with _timed(report, "label"):
         found = parts.labeller.label(parts.label_features.features(), parts.target)
         before, state.labels = state.labels, np.asarray(found.labels, dtype=np.int64)
+        require_known_pairs(state.labels, parts.target)
         parts.memory.relabel(torch.from_numpy(parts.slots.class_of_each(state.labels)))
         for term in parts.losses:
             if isinstance(term, FollowsLabels):

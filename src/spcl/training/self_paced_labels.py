@@ -78,10 +78,11 @@ class SelfPacedLabeller:
         self.chosen: dict[str, Any] | None = None
         self.score: float | None = None
         self._runtime, self._report = runtime, report
+        self._target: TargetView | None = None
 
     def label(self, features: Tensor, target: TargetView) -> PseudoLabels:
-        """Label features ``[N, D]``; the cameras of the target are not used."""
-        given = self.settings
+        """Label features ``[N, D]`` under the known pairs of the target; its cameras are not used."""
+        given, self._target = self.settings, target
         if given.eps == "auto" and self.chosen is None and len(features):
             self.chosen = self._suggested(features)
         used = {"k1": given.k1, "k2": given.k2, "eps": self._eps} | (self.chosen or {})
@@ -91,6 +92,7 @@ class SelfPacedLabeller:
         """Label features by their neighbours ``[N, k1]`` at the eps, k1 and k2 in ``used``."""
         from spcl.selfpaced.pseudo_labels import pseudo_labels
 
+        target = self._target
         found = self._runtime.on_main(
             lambda: pseudo_labels(
                 features,
@@ -99,6 +101,8 @@ class SelfPacedLabeller:
                 min_samples=self.settings.min_samples,
                 neighbours=neighbours,
                 independence_threshold=self.independence_threshold,
+                must_link=None if target is None else target.must_link,
+                cannot_link=None if target is None else target.cannot_link,
             )
         )
         self.independence_threshold = found.independence_threshold
@@ -129,9 +133,16 @@ class SelfPacedLabeller:
 
         min_samples = self.settings.min_samples
         neighbours = self._neighbours(features, searched("auto", min_samples))
+        constraints = None if self._target is None else self._target.constraints()
         with self._report.progress("trying settings of the clustering") as advance:
             found = self._runtime.on_main(
-                lambda: suggest(features, min_samples=min_samples, neighbours=neighbours, progress=advance)
+                lambda: suggest(
+                    features,
+                    min_samples=min_samples,
+                    neighbours=neighbours,
+                    progress=advance,
+                    constraints=constraints,
+                )
             )
         self._report.say(f"eps auto: eps {found.eps:g}, k1 {found.k1}, k2 {found.k2} {self._scope()}, because")
         for reason in found.reasons:

@@ -42,6 +42,7 @@ class TwoViewSamplerSettings:
             num_instances=self.num_instances,
             seed=context.seed,
             domain=context.domain,
+            tracks=context.tracks,
         )
 
 
