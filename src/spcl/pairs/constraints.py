@@ -58,8 +58,8 @@ class PairConstraints:
         if len(wrong):
             one, other = cannot[wrong[0]].tolist()
             raise ValueError(
-                f"rows {one} and {other} are in cannot_link, and must_link makes them one object (by a chain of pairs); "
-                "leave one of the pairs out"
+                f"rows {one} and {other} are in cannot_link, and must_link makes them one object, perhaps by a chain; "
+                "leave one of these pairs out"
             )
         return cls(nodes, np.bincount(nodes).astype(np.int64), np.unique(between, axis=0).reshape(-1, 2))
 

@@ -16,6 +16,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar, cast, runtime_checkable
 
 from spcl.errors import InputError
+from spcl.training.target_view import TargetView as TargetView
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from spcl.nn.encoder_network import EncoderNetwork
-    from spcl.pairs.constraints import PairConstraints
-    from spcl.pairs.known_pairs import KnownPairs
     from spcl.reporting.epoch_report import EpochReport
     from spcl.reporting.events import Reporter
     from spcl.runtime import Runtime
@@ -44,40 +43,6 @@ class Stateful(Protocol):
 
     def load_state_dict(self, state: Any) -> Any:
         """Restore a state from ``state_dict``."""
-
-
-@dataclass(frozen=True)
-class TargetView:
-    """The data of the target's training images that a labeller may use, without their identities.
-
-    Attributes:
-        num_images: N, the number of images.
-        cameras: ``[N]`` int64, the camera of each image, -1 unknown.
-        pairs: Pairs of images that are known to show one object or two, without contradictions; None: none. The loop
-            refuses labels that contradict them.
-        tracks: ``[N]`` int64, the track of each image, -1 none; None: no tracks are used.
-    """
-
-    num_images: int
-    cameras: NDArray[np.int64]
-    pairs: KnownPairs | None = None
-    tracks: NDArray[np.int64] | None = None
-
-    @property
-    def must_link(self) -> NDArray[np.int64] | None:
-        """Rows of one object, ``[M, 2]`` int64, transitively; None: none are known."""
-        return None if self.pairs is None else self.pairs.must_link
-
-    @property
-    def cannot_link(self) -> NDArray[np.int64] | None:
-        """Rows of two objects, ``[C, 2]`` int64; None: none are known."""
-        return None if self.pairs is None else self.pairs.cannot_link
-
-    def constraints(self) -> PairConstraints | None:
-        """Give the known pairs as constraints of a clustering; None: none are known."""
-        from spcl.pairs.constraints import PairConstraints
-
-        return PairConstraints.of(self.num_images, self.must_link, self.cannot_link)
 
 
 class FeatureSource(Protocol):
