@@ -67,18 +67,21 @@ def study_set(name: str, data: Path, work: Path) -> StudySet:
     if kind in SIZES:
         street = rendered(work, kind, "street")
         source = str(rendered(work, kind, "studio")) if task == "uda" else ""
-        return StudySet(street, source, settings_of(SIZES[kind], iters=30))
+        return StudySet(street, source, settings_of(SIZES[kind], epochs=4 if source else 5))
     if kind == "cattle":
-        return StudySet(data / "cattle", "", settings_of((128, 64), iters=20))
-    return StudySet(data / "grocery/grocery", "", settings_of((128, 128), iters=20))
+        return StudySet(data / "cattle", "", settings_of((128, 64), epochs=5))
+    return StudySet(data / "grocery/grocery", "", settings_of((128, 128), epochs=5))
 
 
-def settings_of(size: tuple[int, int], *, iters: int) -> dict[str, dict[str, Any]]:
-    """Give the settings of photographs and of rendered images: a small network with ImageNet weights."""
+def settings_of(size: tuple[int, int], *, epochs: int) -> dict[str, dict[str, Any]]:
+    """Give the settings of photographs and of rendered images: a small network with ImageNet weights, a short run.
+
+    A run takes one to two minutes on one core, so that the whole panel can be run in an evening.
+    """
     return {
         "data": {"height": size[0], "width": size[1]},
         "network": {"arch": "timm/tf_efficientnet_lite0", "batch_norm_group": 0},
-        "schedule": {"batch_size": 32, "iters": iters, "epochs": 6, "eval_step": 2},
+        "schedule": {"batch_size": 32, "iters": 20, "epochs": epochs, "eval_step": 2},
     }
 
 

@@ -1,13 +1,13 @@
 """Pseudo labels by average linkage on the Jaccard distance, as a part: kind ``average-linkage`` of the labels.
 
 In each epoch several numbers of neighbours k1 are tried, and for each the clusters at several thresholds
-(``grouping/average_linkage.py``). Each is rated by its coherence, without labels (``grouping/eps_curve.py``)::
+(``grouping/average_linkage.py``). Each is rated without labels (``grouping/cluster_rating.py``)::
 
-    rating = share of links to nearest neighbours inside a cluster - weight * s / (1 + s)
+    rating = share of links to nearest neighbours inside a cluster - 6 s / (1 + s) + 4 a^3
 
-with s the share of all pairs of images that share a cluster. Ratings are carried over the epochs by an exponential
-average, so that the choice does not jump; the best one is taken. All its clusters become classes, and an image alone is
-a class of its own, as in the paper.
+with s the share of all pairs of images that share a cluster, and a the mean silhouette. Ratings are carried over the
+epochs by an exponential average, so that the choice does not jump; the best one is taken. All its clusters become
+classes, and an image alone is a class of its own, as in the paper.
 
 Cameras, where at least two are known, are used in one of these ways:
 
@@ -44,8 +44,6 @@ if TYPE_CHECKING:
 
 TRIED_K1 = (6, 12, 20, 30)
 TRIED_THRESHOLDS = tuple(round(0.5 + 0.03 * step, 2) for step in range(16))
-_WEIGHT_OF_PAIRS = 6.0
-"""Weight of ``s / (1 + s)``; chosen on training identities of omniglot, cattle and the rendered street."""
 _MIN_LINKS = 4
 """Nearest neighbours, the image itself included, that count as links."""
 _MOST_THRESHOLD = 0.98
@@ -146,18 +144,19 @@ class AverageLinkageLabeller:
         """The clusters with the best rating, all ratings, and what was chosen."""
         import numpy as np
 
-        from spcl.grouping.eps_curve import coherence
+        from spcl.grouping.cluster_rating import cluster_rating, without_mean
 
         thresholds = TRIED_THRESHOLDS if self.settings.threshold == "auto" else (self.settings.threshold,)
         tried = [(view, k1) for view in views for k1 in self._tried_k1(len(views[0].features))]
         clusters = self._clusters(tried, thresholds)
         links = [view.links(_MIN_LINKS, self.settings.same_camera_share) for view, _ in tried]
-        rated = list(zip(clusters, links, strict=True))
+        centred = {view.use: without_mean(view.rated()) for view in views}
+        rated = [(of, near, centred[view.use]) for of, near, (view, _) in zip(clusters, links, tried, strict=True)]
         num = len(tried) // len(views)
         if len(views) > 1:
             # Each use has the links that suit it; between the uses, the nearest of all cameras decide.
-            rated += [(each, views[1].neighbours[:, :_MIN_LINKS]) for each in clusters[num:]]
-        now = np.array([[coherence(each, near, pairs_weight=_WEIGHT_OF_PAIRS) for each in of] for of, near in rated])
+            rated += [(of, views[1].neighbours[:, :_MIN_LINKS], rows) for of, _, rows in rated[num:]]
+        now = np.array([[cluster_rating(each, near, rows) for each in of] for of, near, rows in rated])
         if self.ratings is not None:
             share = self.settings.smoothing
             now = share * np.array(self.ratings) + (1 - share) * now

@@ -55,6 +55,10 @@ class CameraView(NamedTuple):
     neighbours: NDArray[np.int64]
     cameras: NDArray[np.int64]
 
+    def rated(self) -> Tensor:
+        """Give the ``[N, D]`` features by which clusters are rated; of balanced cameras without the camera's mean."""
+        return camera_centred(self.features, self.cameras) if self.use == "balance" else self.features
+
     def near(self, k: int, same_share: float) -> NDArray[np.int64]:
         """Give the ``k`` neighbours of each image that distances are made from.
 
