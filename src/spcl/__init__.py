@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from spcl.gallery.identify_images import IdentificationRequest, IdentificationResult, identify_images
     from spcl.gallery.search_images import ImageSearchResult, SearchRequest, search_images
     from spcl.grouping.eps_choice import Suggestion, suggest
+    from spcl.grouping.estimator import SelfPacedClustering
     from spcl.grouping.group_images import GroupingRequest, GroupingResult, group_images
     from spcl.grouping.groups import Groups, cluster
     from spcl.grouping.suggest_settings import SettingsRequest, SuggestedSettings, suggest_settings
@@ -98,6 +99,7 @@ _HOMES = {
     "Record": "spcl.records",
     "RunsTable": "spcl.experiments.table",
     "SearchRequest": "spcl.gallery.search_images",
+    "SelfPacedClustering": "spcl.grouping.estimator",
     "SettingsRequest": "spcl.grouping.suggest_settings",
     "SourceOptions": "spcl.data.source_options",
     "SuggestedSettings": "spcl.grouping.suggest_settings",
@@ -180,6 +182,7 @@ __all__ = [
     "Record",
     "RunsTable",
     "SearchRequest",
+    "SelfPacedClustering",
     "SettingsRequest",
     "SourceOptions",
     "SuggestedSettings",
