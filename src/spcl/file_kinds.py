@@ -103,3 +103,12 @@ def _keys_of(text: str) -> str:
     except ValueError:
         return ""
     return f" with the keys {', '.join(list(map(str, content))[:4])}" if isinstance(content, dict) else ""
+
+
+HUB_HEAD, HUB_PREFIX = "reid_head.safetensors", "hf-hub:"
+"""The file that marks a folder of ``spcl export --hub``, and the beginning of the name of one on the hub."""
+
+
+def is_hub(path: Path) -> bool:
+    """Whether a path is a folder of ``spcl export --hub``, or the name of one on the hub (``hf-hub:OWNER/NAME``)."""
+    return str(path).startswith(HUB_PREFIX) or (path / HUB_HEAD).is_file()

@@ -84,7 +84,7 @@ def written_by(page: str) -> set[Path]:
     for words in commands_of(page):
         found |= {Path(after) for word, after in pairwise(words) if word in _WRITTEN}
         if words[:2] == ["spcl", "export"]:
-            found.add(Path(words[3]))
+            found.add(Path(words[words.index("--hub") + 1 if "--hub" in words else 3]))
     return found
 
 

@@ -13,7 +13,7 @@ import tyro
 from spcl.cli.computing import ComputingOptions
 from spcl.data.image_files import what_is_there
 from spcl.errors import InputError
-from spcl.file_kinds import is_safetensors
+from spcl.file_kinds import is_hub, is_safetensors
 from spcl.inference.encode_options import EncoderChoice
 from spcl.pixel_range import PixelRange
 
@@ -78,6 +78,10 @@ class EncoderOptions(ComputingOptions):
                 code="option-contradiction",
             )
 
+    def wanted_words(self) -> tuple[str, ...]:
+        """The names of the positional words after the checkpoint, with the other options as they are."""
+        return self.other_words
+
     @property
     def named_checkpoint(self) -> str:
         """The checkpoint that is named, as a word or after a flag; empty: none."""
@@ -112,7 +116,7 @@ def with_words_in_place(options: Options, prog: str) -> Options:
     Raises:
         InputError: If a word is missing, or there are two encoders.
     """
-    names = options.other_words
+    names = options.wanted_words()
     if not names:
         return options
     values = [getattr(options, name) for name in ("checkpoint", *names)]
@@ -163,10 +167,13 @@ def _may_be_checkpoint(word: str) -> bool:
 def names_checkpoint(word: str) -> bool:
     """Whether a word names a checkpoint: by its ending, or as a file that begins as those of torch do.
 
-    So does the folder of a run, which is refused later with the names of the checkpoints in it.
+    So does a folder or a name of the hub; and the folder of a run, which is refused later with the names of the
+    checkpoints in it.
     """
     path = Path(word)
     if path.name.lower().endswith(_ENDINGS):
+        return True
+    if is_hub(path):
         return True
     if path.is_dir():
         return any((path / name).is_file() for name in _RUN_FILES)

@@ -13,6 +13,7 @@ from spcl.cli.encoder_flags import CheckpointWord, EncoderOptions
 from spcl.cli.options import parsed
 from spcl.data.source_options import DATA_DIR, SourceOptions
 from spcl.data.table_checks import check_tables
+from spcl.errors import InputError
 from spcl.export.export_encoder import ExportRequest, ExportResult, export_encoder
 from spcl.export.files import DEFAULT_OPSET
 from spcl.reporting.console import ConsoleReporter, Reporter, SilentReporter
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Export(EncoderOptions):
-    """Write an encoder for other programs: NAME.onnx for onnxruntime and trackers, NAME.safetensors for timm and torch.
+    """Write an encoder for other programs: NAME.onnx for onnxruntime and trackers, NAME.safetensors for timm and torch,
+    a folder for the Hugging Face hub.
 
     The ONNX file includes the normalisation of pixels and features, and takes batches of any size. It is kept only if
     onnxruntime and torch give the same features. With a safetensors file a model card is written, NAME.md.
@@ -38,6 +40,11 @@ class Export(EncoderOptions):
     """The encoder, for example model_best.pth.tar. Without one: give --encoder imagenet, and --images for the size."""
     output: tyro.conf.Positional[str] = ""
     """The file to write: NAME.onnx or NAME.safetensors."""
+    hub: str = ""
+    """In place of OUTPUT: a folder in the format of the Hugging Face hub, which timm.create_model("local-dir:FOLDER",
+    pretrained=True) loads, the last batch norm included."""
+    push: str = ""
+    """--hub: upload the folder to this repository of the hub, OWNER/NAME."""
     opset: int = DEFAULT_OPSET
     """.onnx: version of the ONNX operators, 13 to 23."""
     float16: bool = False
@@ -58,15 +65,25 @@ class Export(EncoderOptions):
     json: bool = False
     """Print what was written and how well it agrees as JSON."""
 
+    def wanted_words(self) -> tuple[str, ...]:
+        """The output, unless a folder of the hub is written."""
+        return () if self.hub else self.other_words
+
     def source(self) -> SourceOptions:
         """How the images of ``--images`` are found."""
         return SourceOptions(data_dir=self.data_dir, columns=self.columns, time_format=self.time_format)
 
     def request(self) -> ExportRequest:
         """What is asked for."""
+        if self.hub and self.output:
+            raise InputError(
+                f"{self.output} is a file, and --hub {self.hub} a folder; give one of both", code="option-contradiction"
+            )
         return ExportRequest(
-            self.output,
+            self.hub or self.output,
             self.choice(),
+            hub=bool(self.hub),
+            push=self.push,
             opset=self.opset,
             float16=self.float16,
             for_tracker=self.for_tracker,
@@ -92,6 +109,12 @@ def main(arguments: Sequence[str]) -> None:
 
 def print_export(written: ExportResult, report: Reporter, *, float16: bool) -> None:
     """Print what was written, and how well an ONNX file agrees with torch."""
+    if written.hub is not None:
+        report.say(f"folder: {written.path} ({_size(written.num_bytes)}), with a model card, README.md")
+        report.say(f"loaded with timm and compared: smallest cosine {written.hub.least_cosine:.7f}")
+        if written.hub.pushed:
+            report.say(f"uploaded: {written.hub.pushed}")
+        return
     if written.onnx is None:
         report.say(f"weights: {written.path} ({_size(written.num_bytes)})")
         report.say(f"model card: {written.card}")

@@ -47,7 +47,8 @@ VALUES = {
     name: value
     for value, names in {
         "FILE": "resume config checkpoint output calibration picture save-picture per-query from-checkpoint",
-        "FOLDER": "data-dir logs-dir out gallery cache-dir folders",
+        "FOLDER": "data-dir logs-dir out gallery cache-dir folders hub",
+        "OWNER/NAME": "push",
         "DATA": "data source target evaluate dataset dataset-source dataset-target",
         "IMAGES": "images query",
         "IMAGE": "first second",

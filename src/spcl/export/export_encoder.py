@@ -16,6 +16,7 @@ from spcl.inference.encode_options import EncoderChoice
 from spcl.reporting.console import Reporter, WarningsKept, say_notes
 
 if TYPE_CHECKING:
+    from spcl.export.hub_folder import HubFolder
     from spcl.export.onnx_file import OnnxFile
     from spcl.inference.embedding import Encoder
 
@@ -28,7 +29,7 @@ class ExportRequest:
 
     Attributes:
         output: The file to write; its ending decides: ``.onnx`` (onnxruntime, trackers) or ``.safetensors`` (timm,
-            torch; a model card is written beside it).
+            torch; a model card is written beside it). With ``hub`` a folder.
         encoder: The encoder; without a checkpoint, ``images`` determine the size.
         opset: Version of ONNX's operators (``.onnx``).
         float16: Weights and arithmetic of the trunk in half precision (``.onnx``).
@@ -37,6 +38,8 @@ class ExportRequest:
         images: Images to compare onnxruntime with torch on, 128 at most (``.onnx``); empty: rendered ones.
         overwrite: Replace a file that is there.
         source: Options of finding ``images``.
+        hub: Write a folder in the format of the Hugging Face hub, which plain timm loads.
+        push: Repository of the hub, ``OWNER/NAME``, that the folder is uploaded to; empty: none.
     """
 
     output: str | Path
@@ -47,11 +50,17 @@ class ExportRequest:
     images: str | Path = ""
     overwrite: bool = False
     source: SourceOptions = field(default_factory=SourceOptions)
+    hub: bool = False
+    push: str = ""
 
     def __post_init__(self) -> None:
         """Raise an ``InputError`` where the ending and the settings do not go together."""
         output, suffix = Path(self.output), self.suffix
-        if suffix not in (ONNX, WEIGHTS):
+        if self.push and not self.hub:
+            raise InputError("--push is for a folder of the hub: add --hub FOLDER", code="option-does-not-apply")
+        if self.push and (self.push.count("/") != 1 or not all(self.push.split("/"))):
+            raise InputError(f"--push is {self.push!r}; expected OWNER/NAME", code="invalid-name")
+        if not self.hub and suffix not in (ONNX, WEIGHTS):
             raise InputError(
                 f"{output} ends in {suffix or 'nothing'}; expected {ONNX} or {WEIGHTS}", code="wrong-file-kind"
             )
@@ -61,7 +70,7 @@ class ExportRequest:
                 "decides the size of the input",
                 code="no-encoder",
             )
-        if suffix == ONNX:
+        if suffix == ONNX and not self.hub:
             return
         given = {
             "--float16": self.float16,
@@ -93,6 +102,7 @@ class ExportResult:
         image_size: Height and width in pixels of the images that the encoder sees.
         card: The model card beside a ``.safetensors`` file; None for ``.onnx``.
         onnx: Input, metadata and agreement with torch of an ``.onnx`` file; None for ``.safetensors``.
+        hub: Agreement of timm's model with the encoder, and address, of a folder of the hub; None for files.
         warnings: Warnings, in sentences.
     """
 
@@ -105,6 +115,7 @@ class ExportResult:
     image_size: tuple[int, int]
     card: Path | None = None
     onnx: OnnxFile | None = None
+    hub: HubFolder | None = None
     warnings: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
@@ -112,7 +123,7 @@ class ExportResult:
         plain: dict[str, Any] = {"path": str(self.path)}
         if self.onnx is None:
             plain |= {
-                "card": str(self.card),
+                **({"card": str(self.card)} if self.card else {}),
                 "bytes": self.num_bytes,
                 "arch": self.arch,
                 "domain": self.domain,
@@ -124,6 +135,8 @@ class ExportResult:
             plain |= {"bytes": self.num_bytes} | self.onnx.metadata | self.onnx.agreement.to_row()
             if self.onnx.own_preparation is not None:
                 plain["own_preparation"] = self.onnx.own_preparation
+        if self.hub is not None:
+            plain |= {"least_cosine": self.hub.least_cosine, "pushed": self.hub.pushed}
         return plain | ({"warnings": list(self.warnings)} if self.warnings else {})
 
 
@@ -148,7 +161,8 @@ def export_encoder(request: ExportRequest, *, report: Reporter | None = None) ->
         print(written.path, written.onnx.agreement.least_cosine)
     """
     output = Path(request.output)
-    refuse_existing(output, overwrite=request.overwrite)
+    if not request.hub:
+        refuse_existing(output, overwrite=request.overwrite)
 
     from spcl.data.image_sources import images_of
     from spcl.inference.encoder_choice import chosen_encoder
@@ -157,8 +171,13 @@ def export_encoder(request: ExportRequest, *, report: Reporter | None = None) ->
     encoder = chosen_encoder(
         request.encoder, lambda: images_of(str(request.images), request.source).records, report=kept
     )
-    card, onnx = None, None
-    if request.suffix == WEIGHTS:
+    card, onnx, hub = None, None, None
+    if request.hub:
+        from spcl.export.hub_folder import export_hub
+
+        hub = export_hub(encoder, output, overwrite=request.overwrite, push=request.push)
+        card = output / "README.md"
+    elif request.suffix == WEIGHTS:
         from spcl.export.weights import export_weights
 
         card = export_weights(encoder, output, overwrite=request.overwrite)
@@ -166,7 +185,7 @@ def export_encoder(request: ExportRequest, *, report: Reporter | None = None) ->
         onnx = _onnx(request, encoder, kept)
     return ExportResult(
         path=output,
-        num_bytes=output.stat().st_size,
+        num_bytes=sum(file.stat().st_size for file in output.iterdir()) if hub else output.stat().st_size,
         arch=encoder.network.settings.arch,
         domain=encoder.domain,
         fingerprint=encoder.fingerprint,
@@ -174,6 +193,7 @@ def export_encoder(request: ExportRequest, *, report: Reporter | None = None) ->
         image_size=encoder.size,
         card=card,
         onnx=onnx,
+        hub=hub,
         warnings=tuple(kept.warnings),
     )
 

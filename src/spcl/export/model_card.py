@@ -34,9 +34,22 @@ def model_card(encoder: Encoder, file_name: str) -> str:
         encoder: The encoder.
         file_name: File name of the weights, without a folder.
     """
+    own = f'`spcl.load_encoder("{file_name}"{_domain_option(encoder)}).embed("image.jpg")`'
+    code = loading_code(encoder, file_name)
+    return card_sections(encoder, Path(file_name).stem, f"With spcl: {own}. Without it:\n\n```python\n{code}```\n")
+
+
+def card_sections(encoder: Encoder, title: str, loading: str) -> str:
+    """The sections of a model card, Markdown.
+
+    Args:
+        encoder: The encoder.
+        title: The heading.
+        loading: How the weights are loaded, Markdown that ends with a line break.
+    """
     settings = encoder.network.settings
     height, width = encoder.size
-    return f"""# {Path(file_name).stem}
+    return f"""# {title}
 
 A re-identification encoder: it turns an image of one object (a crop) into {encoder.feature_dim} numbers, so that images
 of the same object lie close together. It was written by spcl {__version__} (self-paced contrastive learning).
@@ -62,11 +75,7 @@ features.
 
 ## How to load it
 
-With spcl: `spcl.load_encoder("{file_name}"{_domain_option(encoder)}).embed("image.jpg")`. Without it:
-
-```python
-{loading_code(encoder, file_name)}```
-
+{loading}
 ## What it is for, and what it is not
 
 It compares crops like those it was trained on: the same kind of object, cameras and framing. It does not detect

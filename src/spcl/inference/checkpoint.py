@@ -17,6 +17,8 @@ import torch
 from spcl._version import __version__
 from spcl.atomic_files import written_aside
 from spcl.errors import InputError
+from spcl.file_kinds import is_hub
+from spcl.inference.hub_files import add_hub_facts, read_hub
 from spcl.inference.official_checkpoints import from_official, load_safely, official_facts, to_official
 from spcl.inference.weights_file import is_weights_file, read_weights_file, write_weights_file
 from spcl.nn.encoder_network import EncoderNetwork, EncoderSettings
@@ -148,6 +150,9 @@ def add_facts(path: Path, facts: Mapping[str, Any], *, arch: str | None = None) 
         facts: Facts to write; they replace those of the same name.
         arch: Architecture; needed only for a checkpoint that does not contain it.
     """
+    if is_hub(path):
+        add_hub_facts(path, facts)
+        return
     if is_weights_file(path):
         content, header = read_weights_file(path)
         write_weights_file(content | {"spcl": content["spcl"] | dict(facts)}, path, header)
@@ -201,6 +206,8 @@ def _require_official(
 
 
 def _read(path: Path) -> dict[str, Any]:
+    if is_hub(path):
+        return read_hub(path)
     return read_weights_file(path)[0] if is_weights_file(path) else load_safely(path)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from spcl.data.crop_shapes import crop_shape
 from spcl.errors import InputError
+from spcl.file_kinds import is_hub
 from spcl.inference.embedding import SMALL_IMAGENET_ARCH, Encoder, imagenet_encoder, load_encoder
 from spcl.inference.encode_options import EncoderChoice
 from spcl.inference.encoder_origin import EncoderOrigin
@@ -87,7 +88,7 @@ def _made_again(remembered: RememberedEncoder, report: Reporter) -> Encoder:
             "checkpoint first, or --encoder",
             code="encoder-unknown",
         )
-    if origin.checkpoint and not Path(origin.checkpoint).is_file():
+    if origin.checkpoint and not (Path(origin.checkpoint).exists() or is_hub(Path(origin.checkpoint))):
         raise InputError(
             f"{remembered.holder} was made with {origin}, which does not exist any more: give its new path first, "
             "or --encoder FILE",

@@ -77,5 +77,5 @@ class EncoderOrigin:
 
 
 def kept_file(name: str) -> str:
-    """Make the path of a file absolute, so that every folder finds it; ``auto`` and ``none`` are not changed."""
-    return name if name in ("", "auto", "none") else str(Path(name).absolute())
+    """Make a path absolute, so that every folder finds it; ``auto``, ``none`` and ``hf-hub:NAME`` are not changed."""
+    return name if name in ("", "auto", "none") or name.startswith("hf-hub:") else str(Path(name).absolute())

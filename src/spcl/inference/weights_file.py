@@ -46,11 +46,22 @@ def write_weights_file(content: Mapping[str, Any], path: Path, header: Mapping[s
     Raises:
         InputError: If it cannot be written.
     """
-    facts = json.dumps(content["spcl"], default=_plain)
-    state = from_official(content["state_dict"])
-    tensors = {_name_in_file(name): value.detach().cpu().contiguous() for name, value in state.items()}
+    write_tensors(file_tensors(content), content["spcl"], path, header)
+
+
+def write_tensors(
+    tensors: dict[str, torch.Tensor], facts: Mapping[str, Any], path: Path, header: Mapping[str, str]
+) -> None:
+    """Write tensors as safetensors, with the facts of a checkpoint and further entries in the header."""
+    text = json.dumps(facts, default=_plain)
     with written_aside(path) as aside:
-        aside.write_bytes(save(tensors, metadata={"format": "pt", **header, _FACTS: facts}))
+        aside.write_bytes(save(tensors, metadata={"format": "pt", **header, _FACTS: text}))
+
+
+def file_tensors(content: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+    """Give the weights of a checkpoint with one domain, by their names in a weights file."""
+    state = from_official(content["state_dict"])
+    return {name_in_file(name): value.detach().cpu().contiguous() for name, value in state.items()}
 
 
 def read_weights_file(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
@@ -66,6 +77,17 @@ def read_weights_file(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
         found = sorted(entry.name for entry in path.parent.glob(f"*{SUFFIX}")) if path.parent.is_dir() else []
         hint = f"; in {path.parent} there are {', '.join(found)}" if found else ""
         raise InputError(f"there is no weights file {path}{hint}", code="no-such-checkpoint")
+    tensors, header = opened_weights(path)
+    facts = settings_in_header(header, path)
+    return content_of_tensors(tensors, facts), header
+
+
+def opened_weights(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    """Read the tensors and the header of a safetensors file.
+
+    Raises:
+        InputError: If it is damaged, or another kind of file.
+    """
     try:
         kind = what_it_is(path)
         if kind is not None:
@@ -80,20 +102,36 @@ def read_weights_file(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
             f"{path} cannot be read as safetensors: {first_line(error)}; get the file again", code="damaged-file"
         ) from error
     header.pop("format", None)
+    return tensors, header
+
+
+def settings_in_header(header: dict[str, str], path: Path) -> dict[str, Any]:
+    """Take the facts of a checkpoint out of a header; the entry is removed.
+
+    Raises:
+        InputError: If there are none.
+    """
     try:
-        facts = json.loads(header.pop(_FACTS))
-        is_timm = str(facts["encoder"]["arch"]).startswith("timm/")
+        facts: dict[str, Any] = json.loads(header.pop(_FACTS))
+        str(facts["encoder"]["arch"])
     except (KeyError, ValueError, TypeError) as error:
         raise InputError(
             f"{path} holds weights, but no settings of an encoder (entry {_FACTS!r}): give it to --pretrained, with "
             "--arch NAME (docs/checkpoints.md)",
             code="not-a-checkpoint",
         ) from error
+    return facts
+
+
+def content_of_tensors(tensors: Mapping[str, torch.Tensor], facts: dict[str, Any]) -> dict[str, Any]:
+    """Give the content of a checkpoint from tensors by their names in a weights file."""
+    is_timm = str(facts["encoder"]["arch"]).startswith("timm/")
     state = {_spcl_name(name, is_timm): value for name, value in tensors.items()}
-    return {"state_dict": to_official(state), "epoch": 0, "best_mAP": 0.0, "spcl": facts}, header
+    return {"state_dict": to_official(state), "epoch": 0, "best_mAP": 0.0, "spcl": facts}
 
 
-def _name_in_file(name: str) -> str:
+def name_in_file(name: str) -> str:
+    """Give the name in a weights file of a tensor of an encoder's network."""
     plain = re.sub(r"\.norms\.\w+\.", ".", name)
     if plain.startswith(_PARTS):
         return REID_PREFIX + plain
