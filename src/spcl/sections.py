@@ -77,7 +77,8 @@ class NetworkConfig:
     dropout: float = 0.0
     """Dropout rate of the feature in training, 0 to below 1."""
     pooling: Literal["avg", "gem"] = "avg"
-    """Average pooling, or generalised-mean pooling with a learnt exponent."""
+    """Pooling of feature maps: average, or generalised-mean with a learnt exponent. Networks of tokens (ViT) pool by
+    themselves, and take avg only."""
     last_stride: Literal[0, 1, 2] = 0
     """Stride of the last stage; 0: 1 for ResNets as in the paper, the network's own for timm."""
     batch_norm_group: int = 16

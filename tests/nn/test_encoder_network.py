@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import timm
 import torch
+from torch.nn import functional as F
 
-from spcl.nn.backbones import build_trunk, check_arch
+from spcl.nn.backbones import build_trunk, check_arch, check_patches, patch_size
 from spcl.nn.encoder_network import EncoderNetwork, EncoderSettings
 from spcl.nn.pooling import GeneralisedMeanPooling
 from tests.input_errors import input_error
@@ -121,6 +122,36 @@ def test_building_leaves_statistics_and_drawn_numbers_alone():
 def test_a_size_that_a_network_cannot_take_is_named(arch, size):
     with input_error("image-size-not-supported", arch, f"{size[0]} x {size[1]}", "--height"):
         build_trunk(arch, size=size)
+
+
+def test_the_nearest_sizes_of_whole_patches_are_named():
+    with input_error("image-size-not-supported", "--height 96 --width 48 or --height 112 --width 64"):
+        build_trunk("timm/test_vit", size=(100, 60))
+    # A network that is built without an error would leave out the last pixels of each row.
+    trunk = build_trunk("timm/eva02_tiny_patch14_224", size=(64, 28))
+    assert patch_size(trunk) == (14, 14)
+    with input_error("image-size-not-supported", "--height 56 --width 28 or --height 70 --width 28"):
+        check_patches("timm/eva02_tiny_patch14_224", trunk, (64, 28))
+    check_patches("timm/eva02_tiny_patch14_224", trunk, (70, 28))
+    # These have no patches.
+    for arch in ("timm/test_resnet", "resnet18"):
+        check_patches(arch, build_trunk(arch, size=(100, 60)), (100, 60))
+
+
+@pytest.mark.parametrize("arch", ["timm/deit_tiny_patch16_224", "timm/vit_tiny_r_s16_p8_224"])
+def test_transformers_of_other_modules_take_the_size_of_the_images(arch):
+    made = encoder(arch, height=128, width=64).eval()
+    assert made(torch.randn(2, 3, 128, 64)).shape == (2, 192)
+
+
+@pytest.mark.parametrize(("arch", "pooling"), [("test_vit", "token"), ("test_vit2", "avg"), ("test_vit3", "map")])
+def test_a_transformer_pools_in_its_own_way(arch, pooling):
+    made = encoder(f"timm/{arch}", domains=("target",), height=64, width=32, features=0).eval()
+    assert made.trunk.model.global_pool == pooling and isinstance(made.pooling, torch.nn.Identity)
+    plain = timm.create_model(arch, num_classes=0, img_size=(64, 32)).eval()
+    plain.load_state_dict(made.trunk.model.state_dict())
+    pixels = torch.randn(2, 3, 64, 32)
+    torch.testing.assert_close(made(pixels), F.normalize(made.neck(plain(pixels)), dim=1))
 
 
 def test_unknown_weights_of_a_network_are_named():

@@ -247,6 +247,31 @@ def test_positions_follow_the_size_of_the_images(tmp_path, name):
         load_weights(wide, find_weights(f"timm/{name}", str(tmp_path / "w.pth")))
 
 
+def test_names_of_the_authors_of_a_network_are_converted(tmp_path):
+    """DINOv2 with registers as its authors save it: one position more, and registers and the mask by other names."""
+    torch.manual_seed(0)
+    made = {"depth": 1, "embed_dim": 24, "num_heads": 2, "num_classes": 0}
+    model = timm.create_model("vit_small_patch14_reg4_dinov2", img_size=(56, 42), **made)
+    state = {name: torch.randn_like(value) for name, value in model.state_dict().items()}
+    position = torch.randn(1, 1, 24)
+    original = dict(state) | {
+        "register_tokens": state["reg_token"],
+        "mask_token": torch.randn(1, 24),
+        "cls_token": state["cls_token"] - position,
+        "pos_embed": torch.cat([position, state["pos_embed"]], dim=1),
+    }
+    del original["reg_token"]
+    torch.save(original, tmp_path / "dinov2.pth")
+    trunk = build_trunk("timm/test_vit", size=(160, 160))
+    trunk.model = model
+    used = load_weights(trunk, find_weights("timm/test_vit", str(tmp_path / "dinov2.pth")))
+    assert used.num_given == len(state)
+    for name, value in model.state_dict().items():
+        torch.testing.assert_close(value, state[name], msg=name)
+    with input_error("weights-mismatch"):
+        load_weights(build_trunk("timm/test_vit"), find_weights("timm/test_vit", str(tmp_path / "dinov2.pth")))
+
+
 def test_another_networks_weights_are_refused(tmp_path):
     torch.save(timm.create_model("test_efficientnet").state_dict(), tmp_path / "w.pth")
     # The names of both sides are shown.

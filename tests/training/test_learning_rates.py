@@ -40,6 +40,22 @@ def test_lower_stages_have_lower_rates(arch):
     assert blocks == sorted(blocks)
 
 
+@pytest.mark.parametrize("arch", ["timm/test_vit2", "timm/test_vit3"])
+def test_rates_of_a_transformer(arch):
+    """Tokens, positions and patches are below the blocks; the network's own pooling is above them."""
+    model = network(arch)
+    groups = rate_groups(model, lr=1.0, layer_decay=0.5)
+    rate_of = {id(value): group["lr"] for group in groups for value in group["params"]}
+    named = {name: rate_of[id(value)] for name, value in model.named_parameters() if value.requires_grad}
+    num_blocks = 1 + max(int(name.split("blocks.")[1].split(".")[0]) for name in named if "blocks." in name)
+    for name, rate in named.items():
+        number = int(name.split("blocks.")[1].split(".")[0]) if "blocks." in name else None
+        is_low = any(part in name for part in ("patch_embed", "pos_embed", "_token"))
+        expected = 0.5 ** (num_blocks - number) if number is not None else 0.5 ** (num_blocks + 1) if is_low else 1.0
+        assert rate == expected, name
+    assert any("attn_pool" in name for name in named) == (arch == "timm/test_vit3")
+
+
 def test_without_decay_every_trained_parameter_is_in_one_group():
     model = network("timm/test_resnet")
     (group,) = rate_groups(model, lr=0.1)

@@ -7,7 +7,7 @@ torchvision's ResNets, IBN-a ResNets, and any timm model as ``timm/NAME``. Their
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from typing import Any
 
@@ -92,7 +92,7 @@ class TimmTrunk(nn.Module):
         try:
             self._look_at_features(size)
         except _TIMM_ERRORS as error:
-            raise _unfit(name, size, error) from error
+            raise _unfit(name, size, error, patch_size(self)) from error
 
     def forward(self, images: Tensor) -> Tensor:
         """``[B, 3, H, W]`` to ``[B, C, h, w]``, or to ``[B, C]`` where ``gives_maps`` is False."""
@@ -121,10 +121,53 @@ class TimmTrunk(nn.Module):
         self.model.train()
 
 
-def _unfit(name: str, size: tuple[int, int], error: Exception) -> InputError:
+def patch_size(trunk: nn.Module) -> tuple[int, int] | None:
+    """Give the height and width in pixels of the patches that an image is cut into; None: it is not cut."""
+    embedding: Any = getattr(getattr(trunk, "model", None), "patch_embed", None)
+    if not hasattr(embedding, "feat_ratio") or getattr(embedding, "dynamic_img_pad", False):
+        return None
+    sides = embedding.feat_ratio(as_scalar=False)
+    return (int(sides[0]), int(sides[1])) if isinstance(sides, Sequence) else (int(sides), int(sides))
+
+
+def check_patches(arch: str, trunk: nn.Module, size: tuple[int, int]) -> None:
+    """Check that images are whole patches: a network would leave out what is beyond the last one, without a word.
+
+    Args:
+        arch: Name of the network.
+        trunk: The network.
+        size: Height and width of the images in pixels.
+
+    Raises:
+        InputError: If they are not; the message has the nearest sizes that are.
+    """
+    patch = patch_size(trunk)
+    if patch is not None and (size[0] % patch[0] or size[1] % patch[1]):
+        raise InputError(
+            f"{arch} cuts images into patches of {patch[0]} x {patch[1]} pixels, and {size[0]} x {size[1]} are not "
+            f"whole patches: give {_whole_patches(size, patch)}",
+            code="image-size-not-supported",
+        )
+
+
+def _whole_patches(size: tuple[int, int], patch: tuple[int, int]) -> str:
+    """The nearest smaller and larger image sizes that are whole patches, as flags."""
+    smaller, larger = (
+        [
+            max(1, -(-side // pixels) if up else side // pixels) * pixels
+            for side, pixels in zip(size, patch, strict=True)
+        ]
+        for up in (False, True)
+    )
+    return " or ".join(f"--height {h} --width {w}" for h, w in dict.fromkeys((tuple(smaller), tuple(larger))))
+
+
+def _unfit(name: str, size: tuple[int, int], error: Exception, patch: tuple[int, int] | None = None) -> InputError:
     """Describe the error of a timm model that does not accept an image size."""
     settings = load_timm().get_pretrained_cfg(name)
     own = "" if settings is None else f", such as its own, {settings.input_size[1]} x {settings.input_size[2]}"
+    if patch is not None and (size[0] % patch[0] or size[1] % patch[1]):
+        own += f", or whole patches of {patch[0]} x {patch[1]} pixels ({_whole_patches(size, patch)})"
     return InputError(
         f"timm/{name} cannot encode images of {size[0]} x {size[1]} ({first_line(error)}); give another --height and "
         f"--width{own}, or another --arch",
@@ -193,10 +236,16 @@ def takes_image_size(name: str) -> bool:
     """Whether a timm model depends on the size of its images (transformers do)."""
     entry = load_timm().model_entrypoint(name)
     module = inspect.getmodule(entry)
-    return module is not None and any(
-        "img_size" in inspect.signature(member.__init__).parameters
+    networks = [
+        member
         for _, member in inspect.getmembers(module, inspect.isclass)
-        if member.__module__ == module.__name__
-        and issubclass(member, nn.Module)
-        and hasattr(member, "forward_features")
-    )
+        if issubclass(member, nn.Module) and hasattr(member, "forward_features")
+    ]
+    own = [member for member in networks if module is not None and member.__module__ == module.__name__]
+    # A module without a network class of its own makes other settings of an imported transformer.
+    return any(map(_has_size, own or [member for member in networks if hasattr(member, "set_input_size")]))
+
+
+def _has_size(network: type[nn.Module]) -> bool:
+    """Whether a class or one that it extends is built for an image size."""
+    return any("img_size" in inspect.signature(base.__init__).parameters for base in network.__mro__)  # type: ignore[misc]

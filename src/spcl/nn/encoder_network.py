@@ -90,7 +90,8 @@ class EncoderNetwork(nn.Module):
             self.pooling = GeneralisedMeanPooling() if settings.pooling == "gem" else AveragePooling()
         elif settings.pooling == "gem":
             raise InputError(
-                f"{settings.arch} gives tokens, not feature maps: --pooling gem does not apply; use avg",
+                f"{settings.arch} gives tokens, not feature maps, and pools them by itself: --pooling gem does not "
+                "apply; leave it out, or give --pooling avg",
                 code="option-does-not-apply",
             )
         self.feature_dim = settings.features or trunk.num_features

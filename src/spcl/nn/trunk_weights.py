@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +78,11 @@ def load_weights(trunk: ResNetTrunk | TimmTrunk, weights: Weights) -> UsedWeight
     module = trunk.model if isinstance(trunk, TimmTrunk) else trunk
     wanted: dict[str, Tensor] = module.state_dict()
     values, used = _matched(wanted, weights, trunk)
-    missing = [name for name in wanted if name not in values and not name.endswith(COUNTER)]
+    missing = _missing(wanted, values)
+    if missing and isinstance(trunk, TimmTrunk) and (converted := _in_timms_names(weights, trunk)) is not None:
+        found = _matched(wanted, converted, trunk)
+        if not _missing(wanted, found[0]):
+            (values, used), missing = found, []
     if not missing and isinstance(trunk, TimmTrunk):
         values = _resampled(values, _unfit(wanted, values), trunk)
     unfit = _unfit(wanted, values)
@@ -95,6 +99,26 @@ def load_weights(trunk: ResNetTrunk | TimmTrunk, weights: Weights) -> UsedWeight
     check_values(values, weights.source)
     module.load_state_dict(values, strict=False)
     return used
+
+
+def _missing(wanted: Mapping[str, Tensor], values: Mapping[str, Tensor]) -> list[str]:
+    return [name for name in wanted if name not in values and not name.endswith(COUNTER)]
+
+
+def _in_timms_names(weights: Weights, trunk: TimmTrunk) -> Weights | None:
+    """Give weights of a network's authors (DINOv2, DINOv3, CLIP) in timm's names, as timm does; None: it cannot."""
+    convert = getattr(inspect.getmodule(type(trunk.model)), "checkpoint_filter_fn", None)
+    if convert is None:
+        return None
+    converted = {}
+    for where, given in weights.dictionaries.items():
+        try:
+            # A copy: the function takes tensors out of what it gets.
+            converted[where] = convert({name: value.float() for name, value in given.items()}, trunk.model)
+        except Exception:
+            # Of weights of another network it raises whatever its code meets.
+            continue
+    return replace(weights, dictionaries=converted) if converted else None
 
 
 def check_values(values: Mapping[str, Tensor], source: str | Path) -> None:

@@ -10,7 +10,7 @@ Over epochs (e from 0, E epochs, W of them warm-up)::
 Reference: Loshchilov and Hutter, ICLR 2017 (cosine); Goyal et al., 2017 (warm-up). Over depth: the rate of a stage is
 ``lr * layer_decay ^ (stages above it)``, Clark et al., ICLR 2020 (ELECTRA): the first stages of a pretrained trunk
 change least. A trunk's stages are its numbered blocks (``layer1``, ``stages.2``, ``blocks.11``); what comes before them
-is the lowest stage, what comes after them the highest.
+(a stem, patches and positions of a transformer) is the lowest stage, what comes after them the highest.
 """
 
 from __future__ import annotations
@@ -90,17 +90,27 @@ def rate_groups(network: nn.Module, *, lr: float, layer_decay: float = 1.0) -> l
 
 def _stages(names: Iterable[str]) -> list[int]:
     """The stage of each parameter, ascending with depth: numbered blocks keep their order."""
-    places = [_place(name) for name in names]
+    places: list[tuple[int, int]] = []
+    for name in names:
+        places.append(_place(name, is_above=bool(places) and places[-1][0] > 0))
     numbers = {place: at for at, place in enumerate(sorted(set(places)))}
     return [numbers[place] for place in places]
 
 
-def _place(name: str) -> tuple[int, int]:
+def _place(name: str, *, is_above: bool) -> tuple[int, int]:
+    """The place of a parameter from below: the part of the network, and the number of its block.
+
+    Args:
+        name: Name of the parameter. Networks register their parts in the order of use.
+        is_above: Whether the parameter before it was in a numbered block, or above them.
+    """
     if not name.startswith("trunk."):
         return (2, 0)
+    if ".patch_embed." in name:
+        # It may be a network of its own, with stages.
+        return (0, 0)
     # timm numbers the blocks inside a stage, too: the first number is the stage's.
     found = _NUMBERED.search(name)
     if found is not None:
         return (1, int(found[1]))
-    is_last = re.search(r"\b(norm|head|fc_norm|conv_head|bn2|norm_pre)\b", name) is not None
-    return (2, 0) if is_last else (0, 0)
+    return (2, 0) if is_above else (0, 0)

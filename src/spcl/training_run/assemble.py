@@ -20,6 +20,7 @@ from spcl.data.image_store import ImageStore, ReadsImages
 from spcl.errors import InputError
 from spcl.inference.extraction import extract_features
 from spcl.inference.query_checks import can_evaluate
+from spcl.nn.backbones import check_patches
 from spcl.nn.encoder_network import EncoderNetwork, EncoderSettings
 from spcl.records import ReIDDataset, cameras_of, identities_of
 from spcl.reporting.events import Reporter
@@ -126,6 +127,10 @@ def prepare(config: Recipe, session: Session, *, resume: bool = False, target: R
     domains = tuple(training_records(source, target))
     torch.manual_seed(randomness.number(config.run.seed, "network"))
     encoder = runtime.together(lambda: start.encoder(_encoder_settings(config, domains)))
+    if not resume and not config.network.from_checkpoint:
+        # Not for a checkpoint, which was trained on images of its size.
+        size = config.data.height, config.data.width
+        runtime.together(lambda: check_patches(config.network.arch, encoder.trunk, size))
     num_classes = len({record.identity for record in source.train}) if source is not None else 0
     slots = Slots(num_classes, len(target.train))
     runtime.together(lambda: check_labelling(config, slots, encoder, session))
