@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from spcl.adaptation.result import Adaptation
     from spcl.adaptation.settings import AdaptationSettings
     from spcl.config import Recipe, load_recipe
+    from spcl.corrections.corrected_groups import CorrectedGroups, CorrectionResult, correct, read_groups
     from spcl.data.catalogue import load_dataset
     from spcl.data.registered_datasets import KnownDatasets, describe_datasets
     from spcl.data.source_options import SourceOptions
@@ -66,6 +67,8 @@ _HOMES = {
     "CalibrationResult": "spcl.verification.calibrate_images",
     "Comparison": "spcl.verification.compare",
     "ComparisonRequest": "spcl.verification.compare_images",
+    "CorrectedGroups": "spcl.corrections.corrected_groups",
+    "CorrectionResult": "spcl.corrections.corrected_groups",
     "CropsRequest": "spcl.footage.cut_crops",
     "CropsResult": "spcl.footage.cut_crops",
     "DatasetEvaluation": "spcl.inference.evaluate_dataset",
@@ -115,6 +118,7 @@ _HOMES = {
     "compare": "spcl.verification.compare",
     "compare_images": "spcl.verification.compare_images",
     "contrastive_loss": "spcl.selfpaced.contrastive_loss",
+    "correct": "spcl.corrections.corrected_groups",
     "cut_crops": "spcl.footage.cut_crops",
     "describe_datasets": "spcl.data.registered_datasets",
     "embed_images": "spcl.gallery.embed_images",
@@ -131,6 +135,7 @@ _HOMES = {
     "load_recipe": "spcl.config",
     "pseudo_labels": "spcl.selfpaced.pseudo_labels",
     "rank_metrics": "spcl.retrieval.ranking",
+    "read_groups": "spcl.corrections.corrected_groups",
     "rerank": "spcl.retrieval.rerank",
     "run_demo": "spcl.demo.run_demo",
     "runs": "spcl.experiments.table",
@@ -149,6 +154,8 @@ __all__ = [
     "CalibrationResult",
     "Comparison",
     "ComparisonRequest",
+    "CorrectedGroups",
+    "CorrectionResult",
     "CropsRequest",
     "CropsResult",
     "DatasetEvaluation",
@@ -199,6 +206,7 @@ __all__ = [
     "compare",
     "compare_images",
     "contrastive_loss",
+    "correct",
     "cut_crops",
     "describe_datasets",
     "embed_images",
@@ -215,6 +223,7 @@ __all__ = [
     "load_recipe",
     "pseudo_labels",
     "rank_metrics",
+    "read_groups",
     "rerank",
     "run_demo",
     "runs",

@@ -61,7 +61,7 @@ VALUES = {
         "COLUMN=NAME,...": "columns",
         "VIDEO": "video",
         "TRACKS": "tracks",
-        "NAME": "camera",
+        "NAME": "camera who",
         "TIME": "start",
         "FORMAT": "time-format",
         "FILTER": "where",
@@ -79,6 +79,9 @@ _POSITIONALS = {
     "output": "OUTPUT",
     "recipe": "RECIPE",
     "checkpoint": "CHECKPOINT",
+    "folder": "FOLDER",
+    "action": "ACTION",
+    "words": "WORDS",
 }
 
 

@@ -39,6 +39,21 @@ def read_text_table(path: Path, renamed: dict[str, str]) -> Cells:
         InputError: If it is no text, is empty, or a row has more cells than there are columns.
     """
     text, notes = read_text(path)
+    return cells_of_text(path, text, notes, renamed)
+
+
+def cells_of_text(path: Path, text: str, notes: tuple[str, ...], renamed: dict[str, str]) -> Cells:
+    """Give the cells of the text of a table.
+
+    Args:
+        path: Path of the file, for messages; its ending says whether it may be a list of paths.
+        text: Text of the file, or a part of it that begins with its first line.
+        notes: Notes on the reading of the text, which are kept.
+        renamed: The table's name of each of our columns, where it differs.
+
+    Raises:
+        InputError: If it is empty, or a row has more cells than there are columns.
+    """
     path_column = renamed.get("path", "path")
     header, separator, skipped = _header(text, path_column)
     separator = separator or _separator(header, path_column)

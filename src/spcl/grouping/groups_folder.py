@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import errno
 import json
-import os
-import shutil
-import unicodedata
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,23 +13,26 @@ from PIL import Image
 
 from spcl.atomic_files import cannot_write, check_way, flush
 from spcl.atomic_folders import folder_written_aside, restore_kept
+from spcl.corrections.group_table import FOUND
 from spcl.data.image_decoding import UnreadableImageError, open_image
 from spcl.data.image_key import kept_path
 from spcl.data.table_files import write_table
 from spcl.errors import InputError
-from spcl.grouping.groups import Groups
-from spcl.leftovers import is_left, remove
+from spcl.grouping.group_folders import fill_group_folders
+from spcl.leftovers import is_left
 from spcl.records import Record
 from spcl.report.sheet import SheetRow, contact_sheet
+
+if TYPE_CHECKING:
+    from spcl.grouping.groups import Groups
 
 TABLE, SUMMARY, PICTURE, BROKEN, FOLDERS = "groups.csv", "summary.json", "groups.png", "broken.csv", "groups"
 ODD = "odd.csv"
 
 # The last two: what killed commands of spcl 0.1.0 left.
-_RESULTS = (TABLE, SUMMARY, PICTURE, BROKEN, ODD, FOLDERS, f".{FOLDERS}.part", f".{FOLDERS}.old")
+_RESULTS = (TABLE, FOUND, SUMMARY, PICTURE, BROKEN, ODD, FOLDERS, f".{FOLDERS}.part", f".{FOLDERS}.old")
 _MADE_BY, _UNFINISHED = "spcl cluster", "unfinished"
 _SHOWN_GROUPS, _SHOWN_IMAGES = 12, 10
-_OF_ONE_NAME = (errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL)
 
 
 def check_folder(folder: Path, *, overwrite: bool) -> None:
@@ -111,7 +109,7 @@ def write_groups(
             contact_sheet(aside / PICTURE, rows_shown)
         if folders != "none":
             copies = folders == "copy"
-            left_out = _write_folders(aside / FOLDERS, folder / FOLDERS, records, groups, copies=copies)
+            left_out = fill_group_folders(aside / FOLDERS, folder / FOLDERS, records, groups.group, copies=copies)
             summary["not_copied"] = [str(path) for path in left_out]
         (aside / SUMMARY).write_text(json.dumps(summary, indent=1), encoding="utf-8")
         for file in aside.iterdir():
@@ -141,18 +139,24 @@ def summary_of(groups: Groups) -> dict[str, Any]:
 
 
 def sheet_rows(
-    records: Sequence[Record], group: NDArray[np.int64], confidence: NDArray[np.float64] | None = None
+    records: Sequence[Record],
+    group: NDArray[np.int64],
+    confidence: NDArray[np.float64] | None = None,
+    names: Mapping[int, str] | None = None,
 ) -> list[SheetRow]:
     """Give the largest groups as rows of a picture, and one row of images without a group.
 
     Args:
         records: ``[N]``.
-        group: ``[N]``, numbered by size; -1: the image is in no group.
+        group: ``[N]`` int; -1: the image is in no group.
         confidence: ``[N]``: a row goes from the image that is surest to the one that is least sure. None: in the order
             of the records.
+        names: Name of each group that has one, by its number; None: there are none.
     """
     rows = []
-    for number in [*range(min(_SHOWN_GROUPS, int(group.max(initial=-1)) + 1)), -1]:
+    numbers, sizes = np.unique(group[group >= 0], return_counts=True)
+    largest = numbers[np.lexsort((numbers, -sizes))][:_SHOWN_GROUPS]
+    for number in [*largest.tolist(), -1]:
         members = np.flatnonzero(group == number)
         if not len(members):
             continue
@@ -160,7 +164,7 @@ def sheet_rows(
             members = members[np.argsort(-confidence[members], kind="stable")]
         spread = np.unique(np.linspace(0, len(members) - 1, min(_SHOWN_IMAGES, len(members))).round().astype(int))
         images = [image for row in members[spread] if (image := _opened(records[row].path)) is not None]
-        title = f"group {number}" if number >= 0 else "no group"
+        title = (names or {}).get(number, f"group {number}") if number >= 0 else "no group"
         if images:
             rows.append(SheetRow(title, f"{len(members)} images", images))
     return rows
@@ -180,78 +184,3 @@ def _summary_in(folder: Path) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return summary if isinstance(summary, dict) and summary.get("made_by") == _MADE_BY else None
-
-
-def _write_folders(aside: Path, folder: Path, records: Sequence[Record], groups: Groups, *, copies: bool) -> list[Path]:
-    """Make the folders of the groups.
-
-    Args:
-        aside: Folder to write to.
-        folder: Its later place, to which links are relative.
-        records: Records of the images.
-        groups: Groups of the images.
-        copies: Whether images are copied, not linked.
-
-    Returns:
-        The images that are not there: they exist no more, or their name cannot be written.
-    """
-    left_out: list[Path] = []
-    aside.mkdir()
-    names = _FreeNames()
-    for record, number in zip(records, groups.group.tolist(), strict=True):
-        inside = Path(f"{number:04d}" if number >= 0 else "none")
-        name = names.take(inside / record.path.name)
-        (aside / inside).mkdir(exist_ok=True)
-        if not _place(record.path, aside / name, folder / inside, copy=copies):
-            left_out.append(record.path)
-    return left_out
-
-
-class _FreeNames:
-    """Names that no two images share, also where a disk takes capitals for small letters."""
-
-    def __init__(self) -> None:
-        self._taken: set[str] = set()
-        self._numbers: Counter[str] = Counter()
-
-    def take(self, name: Path) -> Path:
-        """The name, or where images of several folders have it: ``a~2.jpg``, ``a~3.jpg`` and so on."""
-        free, wanted = name, _one_spelling(name)
-        while _one_spelling(free) in self._taken:
-            self._numbers[wanted] += 1
-            free = name.with_name(f"{name.stem}~{self._numbers[wanted] + 1}{name.suffix}")
-        self._taken.add(_one_spelling(free))
-        return free
-
-
-def _one_spelling(name: Path) -> str:
-    return unicodedata.normalize("NFC", str(name)).casefold()
-
-
-def _place(image: Path, where: Path, later: Path, *, copy: bool) -> bool:
-    """Link or copy an image; whether it is there then.
-
-    Args:
-        image: Path of the image.
-        where: Path of the link or copy.
-        later: Folder in which it will lie.
-        copy: Whether to copy.
-    """
-    if os.path.lexists(where):
-        # A copy would go through a link to the user's own file.
-        raise FileExistsError(errno.EEXIST, "two images have one name there", str(where))
-    if not copy:
-        try:
-            where.symlink_to(os.path.relpath(os.path.realpath(image), os.path.realpath(later)))
-            return True
-        except (OSError, ValueError):  # no links on this disk or for this user; or another drive
-            pass
-    try:
-        shutil.copy2(image, where)
-    except OSError as error:
-        # One image that has gone, or whose name this disk cannot hold, does not end the work of all.
-        if error.errno not in _OF_ONE_NAME and image.exists():
-            raise
-        remove(where)
-        return False
-    return True
