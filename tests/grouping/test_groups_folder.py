@@ -16,7 +16,7 @@ from PIL import Image
 from spcl import atomic_folders
 from spcl.atomic_folders import restore_kept
 from spcl.errors import InputError
-from spcl.grouping import groups_folder as written
+from spcl.grouping import group_folders, groups_folder
 from spcl.grouping.groups import cluster
 from spcl.grouping.groups_folder import FOLDERS, PICTURE, SUMMARY, check_folder, write_groups
 from spcl.records import Record
@@ -79,7 +79,7 @@ def test_a_stop_while_images_are_copied(tmp_path, out, records, groups, monkeypa
         if len(copied) == 3:
             raise stop
 
-    monkeypatch.setattr(written.shutil, "copy2", copy)
+    monkeypatch.setattr(group_folders.shutil, "copy2", copy)
     with pytest.raises(KeyboardInterrupt if isinstance(stop, KeyboardInterrupt) else InputError):
         write_groups(out, records, groups, folders="copy")
     assert content_of(out) == before
@@ -94,7 +94,7 @@ def other_groups():
 @pytest.fixture
 def no_picture(monkeypatch):
     """The picture takes most of the time, and is one file of several."""
-    monkeypatch.setattr(written, "contact_sheet", lambda path, rows: path.write_bytes(b"picture"))
+    monkeypatch.setattr(groups_folder, "contact_sheet", lambda path, rows: path.write_bytes(b"picture"))
 
 
 KINDS = ["new", "empty", "old", "old-in-place", "old-without-exchange"]
