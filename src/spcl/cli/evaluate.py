@@ -16,6 +16,7 @@ from spcl.cli.options import EncodingOptions, at_least, parsed
 from spcl.data.source_options import IdentityFrom
 from spcl.data.table_checks import check_tables
 from spcl.errors import InputError
+from spcl.inference.encode_options import By
 from spcl.inference.evaluate_dataset import WORST_IN_A_PICTURE, DatasetEvaluation, evaluate_dataset
 from spcl.inference.evaluation_request import EvaluationRequest, ExpectedCheckpoint
 from spcl.launched import is_main_process
@@ -44,6 +45,8 @@ class Evaluate(EncodingOptions):
     identity_from: IdentityFrom = "auto"
     """Where identities are read: table (a column), folder (the folder of an image), top-folder (the folder directly
     below the given one) or name (the number before _c in the file name): docs/data.md."""
+    by: By = "image"
+    """What a query and an entry of the gallery is: an image, or a track with all its images (column track)."""
     rerank: bool = False
     """Measure a second time after k-reciprocal re-ranking."""
     protocol: Literal["auto", "market1501", "vehicleid", "no-camera"] = "auto"
@@ -102,6 +105,7 @@ class Evaluate(EncodingOptions):
             batch_size=self.batch_size,
             on_broken=self.on_broken,
             num_hits=_HITS if self.looks_at_queries else 0,
+            by=self.by,
             source=self.source(),
             encoding=self.encoding(),
             expected=expected or ExpectedCheckpoint(),

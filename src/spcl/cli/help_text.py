@@ -24,7 +24,7 @@ TITLES: dict[str, frozenset[str]] = {
         "settings": "recipe config set seed",
         "data": "video tracks source target data-dir images columns time-format layout camera start fps first-frame "
         "identity-from duplicates range best min-visible min-confidence min-size height width check on-broken evaluate "
-        "kind train-identities test-identities images-per-camera",
+        "by kind train-identities test-identities images-per-camera",
         "encoder": "checkpoint encoder arch pretrained domain from-checkpoint from-domain features dropout pooling "
         "last-stride batch-norm-group flip calibration",
         "clustering": "k1 k2 eps eps-gap min-samples search",

@@ -29,7 +29,7 @@ from spcl.threads import NumThreads, decoding_threads
 
 ImageLike = str | Path | Image.Image | NDArray[np.uint8] | Tensor
 """One image: a path, a PIL image, a uint8 array ``[H, W, 3]``, or a tensor ``[3, H, W]`` (uint8, or prepared float)."""
-Images = ImageLike | Sequence[ImageLike] | DataLoader[Any]
+Images = ImageLike | Sequence[ImageLike] | Sequence[Sequence[ImageLike]] | DataLoader[Any]
 """Images to embed: one, a sequence of them, a tensor ``[B, 3, H, W]``, a folder, or a data loader of such tensors."""
 
 _KEYS_OF_IMAGES = ("images", "image", "pixel_values")

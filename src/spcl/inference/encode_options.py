@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from spcl.runtime import Runtime
 
 
+By = Literal["image", "track"]
+"""What has one feature and one answer: an image, or a track, the images of which are used together."""
+
+
 @dataclass(frozen=True)
 class EncoderChoice:
     """The encoder that a user asks for: a checkpoint, or a network without one.

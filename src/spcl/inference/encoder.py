@@ -18,12 +18,14 @@ from spcl.inference.checkpoint import load_network_and_facts
 from spcl.inference.embedding_inputs import ImageLike, ImagePreparation, Images, listed, num_images, prepared_batches
 from spcl.inference.encoder_origin import EncoderOrigin, kept_file
 from spcl.inference.extraction import checked_batch_size, finite_features
+from spcl.inference.image_lists import flattened
 from spcl.nn.encoder_network import EncoderNetwork, EncoderSettings
 from spcl.nn.evaluation_mode import encoded_rows, evaluation_mode
 from spcl.nn.fingerprint import weights_checksum, weights_fingerprint
 from spcl.nn.imagenet_weights import find_weights
 from spcl.reporting.console import shown_progress
 from spcl.reporting.events import Advance
+from spcl.retrieval.track_features import track_features
 from spcl.threads import NumThreads
 
 __all__ = ["SMALL_IMAGENET_ARCH", "Encoder", "ImageLike", "imagenet_encoder", "load_encoder"]
@@ -136,7 +138,8 @@ class Encoder(nn.Module):
                 uint8 tensor ``[3, H, W]``, or a sequence of these; a folder, whose images and those of all folders
                 below it are taken in the order of their paths; a tensor ``[B, 3, H, W]``, of uint8 or as ``transform``
                 gives it; or a ``DataLoader`` whose batches are, begin with, or hold under ``images`` such a tensor. All
-                but prepared tensors are prepared in the same way as image files in training.
+                but prepared tensors are prepared in the same way as image files in training. Or a list of lists of
+                images: each list shows one object, as a track does, and gives one feature.
             batch_size: Number of images encoded at a time; None: chosen by their size and the memory of the device, at
                 most about 2 GB for a ResNet-50.
             flip: Whether to average the features of each image and its mirror image; use one value for all features
@@ -146,13 +149,15 @@ class Encoder(nn.Module):
                 latter 0 for a data loader without a length.
 
         Returns:
-            ``[N, D]`` float32, unit rows, in the order of ``images``.
+            ``[N, D]`` float32, unit rows, in the order of ``images``; for lists of images a row for each list, the mean
+                of its features weighted by their agreement (``retrieval/track_features.py``).
 
         Raises:
             InputError: If an image cannot be read (the message names it), ``batch_size`` is below 1, or a feature is
                 NaN or infinite. ``embed_records`` leaves unreadable images out instead.
         """
         together = self.batch_size() if batch_size is None else checked_batch_size(batch_size)
+        images, tracks = flattened(images)
         given = listed(images)
         batches = prepared_batches(
             given, self.transform, batch_size=together, num_threads=num_threads, device=self.device
@@ -163,7 +168,8 @@ class Encoder(nn.Module):
                 features.append(finite_features(self.encode(batch, flip=flip).cpu()).numpy())
                 done += len(batch)
                 advance(done, total)
-        return np.concatenate(features) if features else np.empty((0, self.feature_dim), dtype=np.float32)
+        found = np.concatenate(features) if features else np.empty((0, self.feature_dim), dtype=np.float32)
+        return found if tracks is None else track_features(found, tracks).features
 
     def batch_size(self) -> int:
         """Default number of images that are encoded at a time, by their size and the memory of the device."""

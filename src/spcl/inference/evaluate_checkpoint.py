@@ -13,8 +13,10 @@ from spcl.data.catalogue import load_dataset
 from spcl.data.folder_dataset import split_for_evaluation
 from spcl.data.image_store import ImageStore
 from spcl.errors import InputError
+from spcl.inference.dataset_tracks import dataset_tracks, split_tracks_for_evaluation
 from spcl.inference.embedding import Encoder, load_encoder
 from spcl.inference.encode_options import EncodeOptions
+from spcl.inference.evaluate_tracks import evaluate_tracks
 from spcl.inference.evaluation import EvaluationResult, RankingSettings, evaluate_encoder
 from spcl.inference.evaluation_request import EvaluationOptions, EvaluationRequest
 from spcl.inference.query_checks import can_evaluate, check_queries
@@ -65,6 +67,7 @@ def evaluate(
         batch_size=options.batch_size,
         on_broken=options.on_broken,
         num_hits=options.num_hits,
+        by=options.by,
         encoding=EncodeOptions(
             flip=options.flip, workers=options.workers, device=options.device, precision=options.precision
         ),
@@ -101,9 +104,11 @@ def dataset_to_evaluate(request: EvaluationRequest) -> ReIDDataset:
     """
     skip = request.on_broken == "skip"
     dataset = load_dataset(str(request.data), keep_missing=skip, labelled=True, options=request.source)
+    is_by_track = request.by == "track"
     if not can_evaluate(dataset):
-        dataset = split_for_evaluation(dataset)
-    check_queries(dataset, request.protocol or dataset.protocol)
+        dataset = split_tracks_for_evaluation(dataset) if is_by_track else split_for_evaluation(dataset)
+    entries = dataset_tracks(dataset).dataset if is_by_track else dataset
+    check_queries(entries, request.protocol or dataset.protocol)
     return dataset
 
 
@@ -132,7 +137,7 @@ def evaluate_network(
             pixel_range=settings.pixel_range,
         )
 
-    return evaluate_encoder(
+    return (evaluate_tracks if request.by == "track" else evaluate_encoder)(
         network.folded().to(runtime.device).to(memory_format=torch.channels_last).eval(),
         dataset,
         store_of,

@@ -123,6 +123,11 @@ def evaluate_dataset(request: EvaluationRequest, *, report: Reporter | None = No
     dataset, network = runtime.together(lambda: _inputs(request, kept))
     folded = network.folded(request.encoding.encoder.domain)
     figures = evaluate_network(folded, dataset, request, runtime, kept)
+    if request.by == "track":
+        from spcl.inference.dataset_tracks import dataset_tracks
+
+        # From here on a query and a hit are tracks.
+        dataset = dataset_tracks(dataset).dataset
     return DatasetEvaluation(
         name=dataset.name,
         figures=figures,

@@ -38,6 +38,9 @@ class EvaluationResult:
         broken: Paths of images that could not be read, and were ranked as grey images.
         hits: The gallery images most similar to each query, by row of the data set's gallery; None if they were not
             requested, or if the protocol draws several galleries.
+        best_of: Where queries and gallery are tracks: the ranking by the two most similar images of two tracks; None
+            for images, and for a protocol that draws several galleries.
+        num_images: Number of images of the tracks; 0 if queries and gallery are images.
     """
 
     plain: RankingResult
@@ -46,6 +49,8 @@ class EvaluationResult:
     num_gallery: int
     broken: tuple[str, ...]
     hits: TopGallery | None = None
+    best_of: RankingResult | None = None
+    num_images: int = 0
 
     def to_row(self) -> dict[str, Any]:
         """Give mAP and top-1/5/10 as fractions, the protocol, the number of valid queries and that of broken images."""
@@ -56,6 +61,10 @@ class EvaluationResult:
         }
         if self.reranked is not None:
             row["reranked"] = _row(self.reranked)
+        if self.num_images:
+            row |= {"by": "track", "num_images": self.num_images}
+        if self.best_of is not None:
+            row["best_of"] = _row(self.best_of)
         return row
 
 
@@ -100,17 +109,53 @@ def evaluate_encoder(
         ValueError: If no query has a match.
     """
     settings = settings or RankingSettings()
-    chosen = settings.protocol or dataset.protocol
     records = dataset.query + dataset.gallery
+    features, broken = extracted(encoder, records, store_of, runtime, report, settings)
+    result = ranked(features, dataset, runtime, report, settings)
+    return replace(result, broken=tuple(str(records[row].path) for row in broken))
+
+
+def extracted(
+    encoder: EncoderNetwork,
+    records: tuple[Record, ...],
+    store_of: Callable[[tuple[Record, ...]], ImageStore],
+    runtime: Runtime,
+    report: Reporter,
+    settings: RankingSettings,
+) -> tuple[torch.Tensor, tuple[int, ...]]:
+    """Give the features ``[N, D]`` of all images, and the rows of those that could not be read, with a warning."""
     store = store_of(records)
     with report.progress("evaluation: features") as advance:
         features = extract_features(
             encoder, store, runtime, batch_size=settings.batch_size, flip=settings.flip, progress=advance
         )
-    broken = tuple(str(records[row].path) for row in broken_images(store, runtime))
+    broken = tuple(broken_images(store, runtime))
     if broken:
-        listed = "; ".join(broken[:5]) + (" ..." if broken[5:] else "")
+        listed = "; ".join(str(records[row].path) for row in broken[:5]) + (" ..." if broken[5:] else "")
         report.warn(f"{len(broken)} image(s) could not be read and are ranked as grey: {listed}")
+    return features, broken
+
+
+def ranked(
+    features: torch.Tensor, dataset: ReIDDataset, runtime: Runtime, report: Reporter, settings: RankingSettings
+) -> EvaluationResult:
+    """Rank the gallery for each query.
+
+    Args:
+        features: ``[Q + G, D]`` features of the queries, then of the gallery.
+        dataset: The queries and the gallery.
+        runtime: Device and precision.
+        report: Receives progress.
+        settings: How they are ranked.
+
+    Returns:
+        EvaluationResult without broken images.
+
+    Raises:
+        ValueError: If no query has a match.
+    """
+    chosen = settings.protocol or dataset.protocol
+    records = dataset.query + dataset.gallery
     num_unknown = sum(record.identity is None for record in dataset.query)
     if num_unknown:
         report.warn(f"{num_unknown} of {len(dataset.query)} queries have no identity and are left out of the figures")
@@ -132,7 +177,7 @@ def evaluate_encoder(
         reranked=None if not reranked else reranked[0] if len(reranked) == 1 else average_results(reranked),
         num_queries=len(dataset.query),
         num_gallery=len(dataset.gallery),
-        broken=broken,
+        broken=(),
         hits=hits,
     )
 
@@ -147,7 +192,7 @@ def _hits(
     runtime: Runtime,
 ) -> TopGallery:
     """Find the most similar gallery images of each query; each process searches for its part of the queries."""
-    identities, (cameras, protocol) = identities_of(records), _left_out_by(records, protocol)
+    identities, (cameras, protocol) = identities_of(records), left_out_by(records, protocol)
     part = runtime.part(len(query))
     own = query[part.start : part.stop]
     columns = features[torch.from_numpy(gallery)].to(runtime.device)
@@ -181,7 +226,7 @@ def _rate(
     runtime: Runtime,
     report: Reporter,
 ) -> tuple[RankingResult, RankingResult | None]:
-    identities, (cameras, ranked_as) = identities_of(records), _left_out_by(records, protocol)
+    identities, (cameras, ranked_as) = identities_of(records), left_out_by(records, protocol)
     labels = RankingLabels.checked(
         identities[query], identities[gallery], cameras[query], cameras[gallery], protocol=ranked_as
     )
@@ -209,7 +254,7 @@ def _rate(
     return plain, replace(better, protocol=protocol)
 
 
-def _left_out_by(records: Sequence[Record], protocol: str) -> tuple[NDArray[np.int64], str]:
+def left_out_by(records: Sequence[Record], protocol: str) -> tuple[NDArray[np.int64], str]:
     """Give numbers of records, and a protocol, with which a query's own image never counts as a match.
 
     The protocol market1501 leaves out gallery images that have the query's identity and camera, and so the query's own
@@ -235,12 +280,18 @@ def _row(result: RankingResult) -> dict[str, float]:
 def evaluation_lines(result: EvaluationResult, name: str) -> list[str]:
     """Describe an evaluation in lines of text, with its protocol and the number of queries that counted."""
     plain = result.plain
+    queries, gallery = ("query tracks", "gallery tracks") if result.num_images else ("queries", "gallery images")
     lines = [
-        f"{name}: protocol {plain.protocol}, {plain.num_valid_queries} of {result.num_queries} queries can match, "
-        f"{result.num_gallery} gallery images"
+        f"{name}: protocol {plain.protocol}, {plain.num_valid_queries} of {result.num_queries} {queries} can match, "
+        f"{result.num_gallery} {gallery}"
         + (f", mean of {VEHICLEID_DRAWS} draws of the gallery" if plain.protocol == "vehicleid" else "")
     ]
-    for title, rated in (("", plain), (" after re-ranking", result.reranked)):
+    of_tracks = " mean: one feature for each track" if result.num_images else ""
+    for title, rated in (
+        (of_tracks, plain),
+        (f" after re-ranking{',' if of_tracks else ''}{of_tracks}", result.reranked),
+        (" best-of: the two most similar images of two tracks", result.best_of),
+    ):
         if rated is not None:
             lines.append(
                 f"  mAP {100 * rated.mean_ap:.1f}%   top-1 {100 * rated.top(1):.1f}%   "

@@ -11,7 +11,7 @@ from typing import Literal
 
 from spcl.data.source_options import SourceOptions
 from spcl.errors import InputError, require
-from spcl.inference.encode_options import ComputeOptions, EncodeOptions
+from spcl.inference.encode_options import By, ComputeOptions, EncodeOptions
 
 
 @dataclass(frozen=True)
@@ -39,15 +39,18 @@ class EvaluationSettings:
         on_broken: Handling of images that cannot be read: ``error`` ends the evaluation, ``skip`` lists them and ranks
             them as grey images.
         num_hits: Number of most similar gallery images to return for each query; 0: none.
+        by: What a query and an entry of the gallery is: an ``image``, or a ``track``, all images of it together.
     """
 
     source: SourceOptions = field(default_factory=SourceOptions)
     batch_size: int = 256
     on_broken: Literal["error", "skip"] = "error"
     num_hits: int = 0
+    by: By = "image"
 
     def __post_init__(self) -> None:
-        """Raise an ``InputError`` for a number that is too small."""
+        """Raise an ``InputError`` for a number that is too small, or another value of ``by``."""
+        require(self.by in ("image", "track"), "by", self.by, "image or track")
         require(self.batch_size >= 1, "batch_size", self.batch_size, "at least 1")
         require(self.num_hits >= 0, "num_hits", self.num_hits, "at least 0")
 
@@ -66,6 +69,7 @@ class EvaluationOptions(EvaluationSettings, ComputeOptions):
         on_broken: Handling of images that cannot be read: ``error`` ends the evaluation, ``skip`` lists them and ranks
             them as grey images.
         num_hits: Number of most similar gallery images to return for each query; 0: none.
+        by: What a query and an entry of the gallery is: an ``image``, or a ``track``, all images of it together.
     """
 
 
@@ -82,6 +86,7 @@ class EvaluationRequest(EvaluationSettings):
         on_broken: Handling of images that cannot be read: ``error`` ends the evaluation, ``skip`` lists them and ranks
             them as grey images.
         num_hits: Number of most similar gallery images in the result of each query; 0: no results of single queries.
+        by: What a query and an entry of the gallery is: an ``image``, or a ``track``, all images of it together.
         encoding: The encoder and its options; by default a network with ImageNet weights.
         expected: Properties that the checkpoint must have.
     """

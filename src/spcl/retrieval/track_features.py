@@ -14,7 +14,6 @@ Not here: which images are a track (``records.tracks_of``), and the qualities (`
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -22,20 +21,6 @@ from numpy.typing import NDArray
 
 _FEWEST_FOR_A_MAJORITY = 3
 _POWER = 2.0
-
-
-class TrackImages(NamedTuple):
-    """Some images of tracks.
-
-    Attributes:
-        features: ``[n, D]`` float32, unit rows.
-        tracks: ``[n]`` int64, number of the track of each image, from 0.
-        quality: ``[n]`` float64, above 0; only ratios within a track count.
-    """
-
-    features: NDArray[np.float32]
-    tracks: NDArray[np.int64]
-    quality: NDArray[np.float64]
 
 
 class TrackFeatures(NamedTuple):
@@ -72,40 +57,27 @@ def track_features(
 
     Cost: O(N D).
     """
-    weights = np.ones(len(tracks)) if quality is None else np.asarray(quality, dtype=np.float64)
-    return track_features_in_passes(lambda: iter([TrackImages(features, tracks, weights)]), features.shape[1])
-
-
-def track_features_in_passes(batches: Callable[[], Iterator[TrackImages]], dim: int) -> TrackFeatures:
-    """Fuse the features of each track, of images that are read in batches.
-
-    Args:
-        batches: Function that gives the images anew, the same at each call; it is called three times.
-        dim: D, the length of a feature.
-
-    Raises:
-        ValueError: If lengths differ, a track has no image, or a quality is not above 0.
-
-    Cost: three passes over the images; memory for the features of the tracks and three numbers for each image.
-    """
-    tracks, quality = _checked(batches)
+    if quality is None:
+        quality = np.ones(len(tracks))
+    if not len(features) == len(tracks) == len(quality):
+        raise ValueError(
+            f"there are {len(features)} features, {len(tracks)} tracks and {len(quality)} qualities; expected as many "
+            "of each"
+        )
+    if not (np.isfinite(quality) & (quality > 0)).all():
+        raise ValueError("the quality of an image is not a number above 0")
     num = int(tracks.max(initial=-1)) + 1
     if (np.bincount(tracks, minlength=num) == 0).any():
         raise ValueError("every number of a track from 0 on must have an image")
-    sums = np.zeros((num, dim))
-    for batch in batches():
-        np.add.at(sums, batch.tracks, batch.quality[:, None] * batch.features)
+    sums = np.zeros((num, features.shape[1]))
+    np.add.at(sums, tracks, quality[:, None] * features)
     totals = np.bincount(tracks, weights=quality, minlength=num)
-    similarity = np.concatenate(
-        [np.empty(0), *(np.einsum("nd,nd->n", batch.features, sums[batch.tracks]) for batch in batches())]
-    )
+    similarity = np.einsum("nd,nd->n", features, sums[tracks])
     agreement = _relative_agreement((similarity - quality) / np.maximum(totals[tracks] - quality, 1e-12), tracks, num)
     weights = quality * agreement**_POWER
     weights /= np.bincount(tracks, weights=weights, minlength=num)[tracks]
-    means, at = np.zeros((num, dim)), 0
-    for batch in batches():
-        np.add.at(means, batch.tracks, weights[at : at + len(batch.tracks), None] * batch.features)
-        at += len(batch.tracks)
+    means = np.zeros((num, features.shape[1]))
+    np.add.at(means, tracks, weights[:, None] * features)
     lengths = np.linalg.norm(means, axis=1)
     fused = (means / np.maximum(lengths, 1e-12)[:, None]).astype(np.float32)
     return TrackFeatures(fused, lengths, weights, agreement, _heaviest(weights, tracks, num))
@@ -134,22 +106,6 @@ def track_similarities(
         best = (queries[query_tracks == track] @ columns.T).max(axis=0)
         found[track] = np.maximum.reduceat(best, starts)
     return found
-
-
-def _checked(batches: Callable[[], Iterator[TrackImages]]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    tracks, quality = [np.empty(0, dtype=np.int64)], [np.empty(0)]
-    for batch in batches():
-        if not len(batch.features) == len(batch.tracks) == len(batch.quality):
-            raise ValueError(
-                f"there are {len(batch.features)} features, {len(batch.tracks)} tracks and {len(batch.quality)} "
-                "qualities; expected as many of each"
-            )
-        tracks.append(batch.tracks)
-        quality.append(batch.quality)
-    every = np.concatenate(quality)
-    if not (np.isfinite(every) & (every > 0)).all():
-        raise ValueError("the quality of an image is not a number above 0")
-    return np.concatenate(tracks), every
 
 
 def _relative_agreement(agreement: NDArray[np.float64], tracks: NDArray[np.int64], num: int) -> NDArray[np.float64]:
