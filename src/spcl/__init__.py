@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from spcl.inference.evaluate_dataset import DatasetEvaluation, evaluate_dataset
     from spcl.inference.evaluation import EvaluationResult
     from spcl.inference.evaluation_request import EvaluationOptions, EvaluationRequest
+    from spcl.pages.write_report import ReportRequest, ReportResult, write_report
     from spcl.records import Record, ReIDDataset
     from spcl.retrieval.jaccard import jaccard_distance
     from spcl.retrieval.ranking import RankingResult, rank_metrics
@@ -100,6 +101,8 @@ _HOMES = {
     "ReIDDataset": "spcl.records",
     "Recipe": "spcl.config",
     "Record": "spcl.records",
+    "ReportRequest": "spcl.pages.write_report",
+    "ReportResult": "spcl.pages.write_report",
     "RunsTable": "spcl.experiments.table",
     "SearchRequest": "spcl.gallery.search_images",
     "SelfPacedClustering": "spcl.grouping.estimator",
@@ -144,6 +147,7 @@ _HOMES = {
     "suggest_settings": "spcl.grouping.suggest_settings",
     "sweep": "spcl.experiments.sweep",
     "train": "spcl.training_run.train",
+    "write_report": "spcl.pages.write_report",
 }
 
 __all__ = [
@@ -187,6 +191,8 @@ __all__ = [
     "ReIDDataset",
     "Recipe",
     "Record",
+    "ReportRequest",
+    "ReportResult",
     "RunsTable",
     "SearchRequest",
     "SelfPacedClustering",
@@ -232,6 +238,7 @@ __all__ = [
     "suggest_settings",
     "sweep",
     "train",
+    "write_report",
 ]
 
 

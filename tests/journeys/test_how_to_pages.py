@@ -29,7 +29,7 @@ from tests.journeys.pages import (
 from tests.shared import PROJECT_ROOT
 
 DOORS = ("folder-of-images", "cameras", "research")
-PAGES = (*DOORS, "tracks", "search", "compare", "group", "correct", "adapt", "export", "trackers")
+PAGES = (*DOORS, "tracks", "search", "compare", "group", "correct", "report", "adapt", "export", "trackers")
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import tyro
@@ -12,8 +13,10 @@ import tyro
 from spcl.adaptation.settings import AdaptationSettings
 from spcl.cli.computing import ComputingOptions
 from spcl.cli.options import parsed
+from spcl.cli.report import check_report_place, print_report_of_run
 from spcl.data.table_checks import check_tables
 from spcl.data.table_options import TableOptions
+from spcl.inference.encode_options import EncodeOptions
 from spcl.launched import is_main_process
 from spcl.reporting.console import ConsoleReporter, Reporter, SilentReporter, duration
 from spcl.tracking.trackers import tracker_names, with_trackers
@@ -45,6 +48,8 @@ class Adapt(ComputingOptions):
     # torchrun takes --log for an abbreviation of one of its own flags.
     log: Annotated[str, tyro.conf.arg(aliases=["--trackers"])] = ""
     """Send figures and pictures to experiment trackers: tensorboard, mlflow, wandb, trackio; several as a,b."""
+    report: str = ""
+    """Also write a report of the run to this HTML file, as spcl report does. Its images are encoded once more."""
     json: bool = False
     """Print the result as JSON."""
 
@@ -52,6 +57,7 @@ class Adapt(ComputingOptions):
         """Check the shared options, then that the trackers are installed."""
         super().check()
         tracker_names(self.log)
+        check_report_place(self.report)
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -74,6 +80,9 @@ def main(arguments: Sequence[str]) -> None:
         print(json.dumps(outcome.to_dict()))
     elif isinstance(report, ConsoleReporter):
         _show(outcome, report)
+    settings = options.settings
+    encoding = EncodeOptions(workers=settings.workers, device=settings.device, precision=settings.precision)
+    print_report_of_run(Path(settings.logs_dir), options.report, report, encoding)
 
 
 def _show(outcome: Adaptation, report: ConsoleReporter) -> None:

@@ -12,6 +12,7 @@ import tyro
 
 from spcl.cli.grouping import Auto, GroupingOptions
 from spcl.cli.options import at_least, parsed
+from spcl.cli.report import check_report_place, print_report
 from spcl.errors import InputError
 from spcl.grouping.group_images import GroupingRequest, GroupingResult, group_images
 from spcl.reporting.console import ConsoleReporter, Reporter, SilentReporter
@@ -45,6 +46,8 @@ class Cluster(GroupingOptions):
     """Make a folder for each group, with links to the images or with copies."""
     overwrite: bool = False
     """Replace earlier groups in the folder."""
+    report: str = ""
+    """Also write a report of all groups to this HTML file, as spcl report does."""
     json: bool = False
     """Print the summary as JSON."""
 
@@ -52,6 +55,7 @@ class Cluster(GroupingOptions):
         """As for both; and the settings that are given."""
         super().check()
         at_least("--min-size", self.min_size, 0)
+        check_report_place(self.report)
         if self.eps != "auto" and not 0.02 <= self.eps < 0.98:
             raise InputError(
                 f"--eps is {self.eps:g}; expected auto, or a distance from 0.02 to below 0.98",
@@ -73,7 +77,6 @@ class Cluster(GroupingOptions):
             min_size=self.min_size,
             folders=self.folders,
             overwrite=self.overwrite,
-            pairs=self.pair_options(),
             source=self.source(),
             encoding=self.encoding(),
         )
@@ -88,6 +91,13 @@ def main(arguments: Sequence[str]) -> None:
         print(json.dumps(result.to_dict()))
     else:
         print_grouping(result, Path(options.out), report)
+    # Last: the groups are written already if the report cannot be.
+    if options.report:
+        from spcl.pages.write_report import report_of_groups
+
+        made = report_of_groups(result, options.request(), options.report, report=report)
+        if not options.json:
+            print_report(made, report)
 
 
 def print_grouping(result: GroupingResult, out: Path, report: Reporter) -> None:

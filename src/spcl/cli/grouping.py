@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 from spcl.cli.options import EncodingOptions, at_least
-from spcl.cli.pair_flags import PairFlags
 
 Auto = Literal["auto"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class GroupingOptions(EncodingOptions, PairFlags):
+class GroupingOptions(EncodingOptions):
     """Which encoder looks at a folder of crops, and the least that counts as a group."""
 
     min_samples: int = 4

@@ -23,15 +23,15 @@ TITLES: dict[str, frozenset[str]] = {
         "options": "",
         "settings": "recipe config set seed",
         "data": "video tracks source target data-dir images columns time-format layout camera start fps first-frame "
-        "identity-from duplicates pairs no-tracks range best min-visible min-confidence min-size height width check "
-        "on-broken evaluate by kind train-identities test-identities images-per-camera",
+        "identity-from duplicates range best min-visible min-confidence min-size height width check on-broken evaluate "
+        "by kind train-identities test-identities images-per-camera",
         "encoder": "checkpoint encoder arch pretrained domain from-checkpoint from-domain features dropout pooling "
         "last-stride batch-norm-group flip calibration",
         "clustering": "k1 k2 eps eps-gap min-samples search",
         "training": "epochs iters batch-size num-instances lr weight-decay step-size eval-step accumulate "
         "source-only momentum temperature temp",
-        "output": "logs-dir out output gallery key overwrite excel folders per-query worst picture save-picture log "
-        "resume resume-or-start restart checkpoint-iters print-freq json",
+        "output": "logs-dir out output gallery key overwrite excel folders per-query worst picture save-picture report "
+        "log resume resume-or-start restart checkpoint-iters print-freq json",
         "computing": "threads workers device devices precision compile memory image-memory cache-dir",
     }.items()
 }
@@ -46,9 +46,10 @@ _ELSEWHERE = {
 VALUES = {
     name: value
     for value, names in {
-        "FILE": "pairs resume config checkpoint output calibration picture save-picture per-query from-checkpoint",
+        "FILE": "resume config checkpoint output calibration picture save-picture per-query from-checkpoint report",
         "FOLDER": "data-dir logs-dir out gallery cache-dir folders hub",
         "OWNER/NAME": "push",
+        "SUBJECT": "subjects",
         "DATA": "data source target evaluate dataset dataset-source dataset-target",
         "IMAGES": "images query",
         "IMAGE": "first second",
@@ -82,6 +83,7 @@ _POSITIONALS = {
     "folder": "FOLDER",
     "action": "ACTION",
     "words": "WORDS",
+    "subjects": "SUBJECT",
 }
 
 

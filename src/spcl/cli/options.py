@@ -81,19 +81,19 @@ class FeatureOptions(EncodingOptions):
 
 _DATA_AND_PLACES = frozenset(
     {
-        *(
-            "--target",
-            "--source",
-            "--pairs",
-            "--data-dir",
-            "--columns",
-            "--identity-from",
-            "--layout",
-            "--evaluate",
-            "--images",
-        ),
+        *("--target", "--source", "--data-dir", "--columns", "--identity-from", "--layout", "--evaluate", "--images"),
         *("--checkpoint", "--from-checkpoint", "--pretrained", "--config", "--where", "--camera-not"),
-        *("-o", "--out", "--output", "--gallery", "--logs-dir", "--picture", "--save-picture", "--cache-dir"),
+        *(
+            "-o",
+            "--out",
+            "--output",
+            "--gallery",
+            "--logs-dir",
+            "--report",
+            "--picture",
+            "--save-picture",
+            "--cache-dir",
+        ),
     }
 )
 """Flags that name what is read or written."""

@@ -11,17 +11,18 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 import tyro
 
 from spcl.cli.computing import ComputingOptions
-from spcl.cli.flags import Flags, flags_of, given_flags, recipe_of
+from spcl.cli.flags import Flags, flags_of, recipe_of
 from spcl.cli.options import parsed
+from spcl.cli.report import check_report_place, print_report_of_run
 from spcl.config import DataConfig, Recipe, load_config, load_recipe, overlay
 from spcl.data.combined_sources import sources_of
 from spcl.data.table_checks import check_tables
 from spcl.data.table_options import TableOptions
 from spcl.errors import InputError
+from spcl.inference.encode_options import EncodeOptions
 from spcl.launched import is_main_process
 from spcl.reporting.console import ConsoleReporter, Reporter, SilentReporter
 from spcl.tracking.trackers import tracker_names, with_trackers
-from spcl.training_run.own_recipe import recipe_of_run
 
 if TYPE_CHECKING:
     from spcl.training_run.train import TrainingResult
@@ -53,6 +54,8 @@ class Train(ComputingOptions):
     # torchrun takes --log for one of its own flags, cut short, wherever it stands.
     log: Annotated[str, tyro.conf.arg(aliases=["--trackers"])] = ""
     """Send figures and pictures to experiment trackers: tensorboard, mlflow, wandb, trackio; several as a,b."""
+    report: str = ""
+    """Also write a report of the run to this HTML file, as spcl report does. Its images are encoded once more."""
     json: bool = False
     """Print the result as JSON: the folder, the best epoch, the figures of each epoch."""
     settings: Annotated[Flags, tyro.conf.arg(name="")] = field(default_factory=Flags)
@@ -61,6 +64,7 @@ class Train(ComputingOptions):
         """Check the shared options, then that the trackers are installed."""
         super().check()
         tracker_names(self.log)
+        check_report_place(self.report)
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -80,11 +84,18 @@ def main(arguments: Sequence[str]) -> None:
         or_start=options.resume_or_start,
         log=tracker_names(options.log),
         as_json=options.json,
+        page=options.report,
     )
 
 
 def run_training_command(
-    recipe: Recipe, *, resume: bool, or_start: bool = False, log: Sequence[str] = (), as_json: bool = False
+    recipe: Recipe,
+    *,
+    resume: bool,
+    or_start: bool = False,
+    log: Sequence[str] = (),
+    as_json: bool = False,
+    page: str = "",
 ) -> None:
     """Train, and print where the results are.
 
@@ -94,6 +105,7 @@ def run_training_command(
         or_start: Continue the run in the log folder if there is one.
         log: Names of experiment trackers.
         as_json: Print the result as JSON, and nothing else.
+        page: HTML file for a report of the run; empty: none.
     """
     check_data_tables(recipe.data)
 
@@ -109,6 +121,8 @@ def run_training_command(
     elif is_main_process():
         print(json.dumps(result.to_dict()))
     end_processes()
+    encoding = EncodeOptions(workers=recipe.data.workers, device=recipe.run.device, precision=recipe.run.precision)
+    print_report_of_run(result.folder, page, report, encoding)
 
 
 def print_training(result: TrainingResult, report: Reporter) -> None:
@@ -152,7 +166,7 @@ def check_data_tables(data: DataConfig) -> None:
 def parsed_recipe(arguments: Sequence[str]) -> tuple[Train, Recipe]:
     """The command line over the file over the checkpoint over the recipe; the last three are looked for first."""
     words = with_joined_data(arguments)
-    recipe = _recipe_to_start_from(words)
+    recipe = load_recipe(_value_of("--recipe", words, "spcl"))
     path = _value_of("--config", words, "")
     in_file = load_config(Path(path), recipe) if path else recipe
     checkpoint = _value_of("--from-checkpoint", words, in_file.network.from_checkpoint)
@@ -168,20 +182,9 @@ def parsed_recipe(arguments: Sequence[str]) -> tuple[Train, Recipe]:
     return _over_recipe(words, load_config(Path(path), recipe) if path else recipe)
 
 
-def _recipe_to_start_from(words: Sequence[str]) -> Recipe:
-    """The recipe that is named; without a name that of the run that is continued, or the paper's."""
-    name = _value_of("--recipe", words, "")
-    resumes = any(word.replace("_", "-") in ("--resume", "--resume-or-start") for word in words)
-    if name or not resumes:
-        return load_recipe(name or "spcl")
-    path = _value_of("--config", words, "")
-    usual = (load_config(Path(path)) if path else Recipe()).run.logs_dir
-    return recipe_of_run(Path(_value_of("--logs-dir", words, usual))) or load_recipe("spcl")
-
-
 def _over_recipe(words: Sequence[str], recipe: Recipe) -> tuple[Train, Recipe]:
     options = parsed(Train, words, "spcl train", default=Train(settings=flags_of(recipe)), flat=True)
-    return options, recipe_of(options.settings, recipe, given_flags(words))
+    return options, recipe_of(options.settings, recipe)
 
 
 def with_joined_data(arguments: Sequence[str]) -> list[str]:

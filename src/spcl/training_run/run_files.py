@@ -173,14 +173,13 @@ class RunFolder:
             The files that were written.
         """
         settings = dict(self.identity.settings)
-        facts: dict[str, Any] = {"images": self.identity.images, "pairs": self.identity.pairs}
-        content = {"state": state.state_dict(), "config": settings, **facts}
+        content = {"state": state.state_dict(), "config": settings, "images": self.identity.images}
         names = [CHECKPOINT_FILE, *([BEST_FILE] if is_best else [])] if epoch_ended else []
 
         def write() -> None:
             if names:
-                chosen = {"config": settings} | _selected(state)
-                weights = checkpoint_of(result, epoch=state.epoch, best_mean_ap=state.best_mean_ap, facts=chosen)
+                facts = {"config": settings} | _selected(state)
+                weights = checkpoint_of(result, epoch=state.epoch, best_mean_ap=state.best_mean_ap, facts=facts)
                 for name in names:
                     save_atomically(weights, self.path / name)
             save_atomically(content, self.path / RESUME_FILE)
@@ -192,7 +191,7 @@ class RunFolder:
         """Restore a state from the saved state of the run.
 
         Raises:
-            InputError: If the run was made with other settings, other images or other known pairs; names them.
+            InputError: If the run was made with other settings or other images; names them.
         """
         saved = _load_state(self.path)
         if not {"state", "config", "images"} <= set(saved):
@@ -205,12 +204,6 @@ class RunFolder:
                 f"the images are not those that the run in {self.path} began with; bring them back, or give another "
                 "--logs-dir",
                 code="images-changed",
-            )
-        if saved.get("pairs", 0) != self.identity.pairs:
-            raise InputError(
-                f"the known pairs or tracks of the images are not those that the run in {self.path} began with; bring "
-                "the tables back, or give another --logs-dir",
-                code="pairs-changed",
             )
         content = in_parts(saved["state"], self.slots)
         # The hybrid memory copies its rows. Other tensors are copied here: they must not stay mapped to the file.
