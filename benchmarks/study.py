@@ -64,6 +64,8 @@ PARTS: dict[str, dict[str, Any]] = {
     "cosine": {"optimiser": {"kind": "adamw", "decoupled": False, "schedule": "cosine", "warmup_epochs": 1}},
     "teacher": {"teacher": {"kind": "ema", "momentum": 0.98}},
     "gem": {"network": {"pooling": "gem"}},
+    "colour": {"augmentation": {"kind": "affine", "brightness": 0.2, "contrast": 0.2, "saturation": 0.2}},
+    "grey and blur": {"augmentation": {"kind": "affine", "grey": 0.1, "blur": 0.2}},
     "cluster consensus": {"losses": [{"kind": "cluster-consensus"}]},
 }
 STACK = ("fresh features", "unit centroids", "average linkage", "affine", "rate", "cosine")

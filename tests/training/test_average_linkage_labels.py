@@ -86,3 +86,22 @@ def test_without_images_and_out_of_range():
         with pytest.raises(InputError) as error:
             AverageLinkageSettings(**values)
         assert error.value.code == "setting-out-of-range"
+
+
+def test_a_known_number_of_images_sets_neighbours_and_links():
+    """Three images of each of 50 objects: with more neighbours than that, clusters of two objects are rated higher."""
+    truth = np.repeat(np.arange(50), 3)
+    found: dict[int, list[float]] = {0: [], 3: []}
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        rows = rng.normal(size=(50, 16))[truth] + 0.7 * rng.normal(size=(150, 16))
+        features = torch.nn.functional.normalize(torch.from_numpy(rows.astype(np.float32)), dim=1)
+        for few, scores in found.items():
+            part = labeller(images_per_object=few)
+            scores.append(adjusted_rand_score(truth, part.label(features, VIEW).labels))
+            assert part.chosen["k1"] in ((4, 5) if few else (6, 12, 20, 30))
+    assert np.mean(found[3]) > np.mean(found[0])
+    assert labeller(images_per_object=3, k1=9).label(mixture(0.3), VIEW).num_clusters > 1
+    for number in (1, 11):
+        with pytest.raises(InputError, match="images_per_object"):
+            AverageLinkageSettings(images_per_object=number)

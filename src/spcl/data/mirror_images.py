@@ -2,7 +2,7 @@
 
 A mirrored person or vehicle is the same object; a mirrored character is another character. Writing is recognised by
 its tones: no colour, and nearly every pixel is ink or paper. Where two flanks of an animal differ, mirror images are
-other objects, too; that cannot be seen in the pixels, and is a setting.
+other objects, too; that cannot be seen in the images (docs/recipes.md says what was tried), and is a setting.
 """
 
 from __future__ import annotations
@@ -56,7 +56,11 @@ def mirror_advice(images: NDArray[np.uint8]) -> MirrorAdvice:
     if len(images) and float(np.mean([_is_writing(image) for image in images])) >= 0.9:
         reason = "the images look like writing, ink on paper: mirrored or without a stroke it is another character"
         return MirrorAdvice(0.0, 0.0, reason)
-    return MirrorAdvice(0.5, 0.5, "the images do not look like writing: a mirror image is taken for the same object")
+    reason = (
+        "the images do not look like writing: a mirror image is taken for the same object. Where left and right "
+        "differ, as the flanks of an animal do, write flip = 0.0 under [augmentation]"
+    )
+    return MirrorAdvice(0.5, 0.5, reason)
 
 
 def _is_writing(image: NDArray[np.uint8]) -> bool:

@@ -7,7 +7,8 @@ In each epoch several numbers of neighbours k1 are tried, and for each the clust
 
 with s the share of all pairs of images that share a cluster, and a the mean silhouette. Ratings are carried over the
 epochs by an exponential average, so that the choice does not jump; the best one is taken. All its clusters become
-classes, and an image alone is a class of its own, as in the paper.
+classes, and an image alone is a class of its own, as in the paper. Where objects are known to have few images, two to
+ten, k1 and the links follow their number: beyond it, an image's neighbours show other objects.
 
 Cameras, where at least two are known, are used in one of these ways:
 
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
 
 TRIED_K1 = (6, 12, 20, 30)
 TRIED_THRESHOLDS = tuple(round(0.5 + 0.03 * step, 2) for step in range(16))
-_MIN_LINKS = 4
+_MOST_LINKS = 4
 """Nearest neighbours, the image itself included, that count as links."""
 _MOST_THRESHOLD = 0.98
 _CUTOFF = 0.99
@@ -57,6 +58,9 @@ class AverageLinkageSettings:
 
     k1: int | Literal["auto"] = "auto"
     """Neighbours in the k-reciprocal encoding, the image itself included; auto: 6, 12, 20 and 30 are tried."""
+    images_per_object: int = 0
+    """About how many images an object has, where that is known and at most 10: k1 of one and two more are tried, and
+    no more links of an image are counted; 0: not known."""
     threshold: float | Literal["auto"] = "auto"
     """Largest average Jaccard distance of two clusters that are merged; auto: 0.5 to 0.95 are tried."""
     smoothing: float = 0.5
@@ -73,6 +77,8 @@ class AverageLinkageSettings:
 
     def __post_init__(self) -> None:
         require(self.k1 == "auto" or self.k1 >= 2, "k1", self.k1, "auto, or at least 2")
+        few = self.images_per_object
+        require(few == 0 or 2 <= few <= 10, "images_per_object", few, "2 to 10, or 0 where it is not known")
         limits = "auto, or an average distance above 0 and at most 0.98"
         require(self.threshold == "auto" or 0 < self.threshold <= _MOST_THRESHOLD, "threshold", self.threshold, limits)
         uses = ("ignore", "balance", "centre", "auto")
@@ -119,7 +125,7 @@ class AverageLinkageLabeller:
         if not len(features):
             return PseudoLabels.from_labels([])
         self._constraints = target.constraints()
-        width = max(*self._tried_k1(len(features)), _MIN_LINKS)
+        width = max(*self._tried_k1(len(features)), _MOST_LINKS)
         views = camera_views(
             self.settings.cameras,
             features,
@@ -135,9 +141,16 @@ class AverageLinkageLabeller:
         """Give the label-free score of the last labels."""
         return self.score
 
+    @property
+    def _num_links(self) -> int:
+        """Number of nearest neighbours, the image itself included, that count as links."""
+        return min(self.settings.images_per_object or _MOST_LINKS, _MOST_LINKS)
+
     def _tried_k1(self, num: int) -> tuple[int, ...]:
         if self.settings.k1 != "auto":
             return (self.settings.k1,)
+        if few := self.settings.images_per_object:
+            return (few + 1, few + 2)
         return tuple(k1 for k1 in TRIED_K1 if k1 <= num / 2) or TRIED_K1[:1]
 
     def _best(self, views: Sequence[CameraView]) -> tuple[NDArray[np.int64], list[list[float]], dict[str, Any]]:
@@ -149,13 +162,13 @@ class AverageLinkageLabeller:
         thresholds = TRIED_THRESHOLDS if self.settings.threshold == "auto" else (self.settings.threshold,)
         tried = [(view, k1) for view in views for k1 in self._tried_k1(len(views[0].features))]
         clusters = self._clusters(tried, thresholds)
-        links = [view.links(_MIN_LINKS, self.settings.same_camera_share) for view, _ in tried]
+        links = [view.links(self._num_links, self.settings.same_camera_share) for view, _ in tried]
         centred = {view.use: without_mean(view.rated()) for view in views}
         rated = [(of, near, centred[view.use]) for of, near, (view, _) in zip(clusters, links, tried, strict=True)]
         num = len(tried) // len(views)
         if len(views) > 1:
             # Each use has the links that suit it; between the uses, the nearest of all cameras decide.
-            rated += [(of, views[1].neighbours[:, :_MIN_LINKS], rows) for of, _, rows in rated[num:]]
+            rated += [(of, views[1].neighbours[:, : self._num_links], rows) for of, _, rows in rated[num:]]
         now = np.array([[cluster_rating(each, near, rows) for each in of] for of, near, rows in rated])
         if self.ratings is not None:
             share = self.settings.smoothing
