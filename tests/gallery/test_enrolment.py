@@ -9,8 +9,8 @@ from dataclasses import fields
 import numpy as np
 import pytest
 
+from spcl.gallery import begun_enrolment
 from spcl.gallery import gallery as gallery_module
-from spcl.gallery import readable_gallery
 from spcl.gallery.columns import described
 from spcl.gallery.gallery import Gallery
 from spcl.verification.identification import Enrolled
@@ -37,8 +37,8 @@ def gallery(tmp_path):
 def passes(monkeypatch):
     """A list that grows with every pass over the vectors."""
     made = []
-    original = readable_gallery.enrol
-    monkeypatch.setattr(readable_gallery, "enrol", lambda *given: made.append(1) or original(*given))
+    original = begun_enrolment.enrol
+    monkeypatch.setattr(begun_enrolment, "enrol", lambda *given: made.append(1) or original(*given))
     return made
 
 
@@ -98,7 +98,7 @@ def test_the_end_of_a_write_prepares_them_where_that_is_quick(gallery, passes, m
 
 
 def test_a_write_while_they_are_computed_makes_them_old(gallery, monkeypatch):
-    original = readable_gallery.enrol
+    original = begun_enrolment.enrol
 
     def overtaken(*given):
         found = original(*given)
@@ -106,7 +106,7 @@ def test_a_write_while_they_are_computed_makes_them_old(gallery, monkeypatch):
         return found
 
     with monkeypatch.context() as patch:
-        patch.setattr(readable_gallery, "enrol", overtaken)
+        patch.setattr(begun_enrolment, "enrol", overtaken)
         assert "late" not in gallery.enrolled().identities
     assert "late" in gallery.enrolled().identities
 

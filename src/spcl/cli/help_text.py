@@ -26,12 +26,14 @@ TITLES: dict[str, frozenset[str]] = {
         "identity-from duplicates range best min-visible min-confidence min-size height width check on-broken evaluate "
         "by kind train-identities test-identities images-per-camera",
         "encoder": "checkpoint encoder arch pretrained domain from-checkpoint from-domain features dropout pooling "
-        "last-stride batch-norm-group flip calibration",
+        "last-stride batch-norm-group flip calibration engine onnx-file",
         "clustering": "k1 k2 eps eps-gap min-samples search",
         "training": "epochs iters batch-size num-instances lr weight-decay step-size eval-step accumulate "
         "source-only momentum temperature temp",
         "output": "logs-dir out output gallery key overwrite excel folders per-query worst picture save-picture report "
         "log resume resume-or-start restart checkpoint-iters print-freq json",
+        "address": "host port token-file",
+        "limits": "max-image-mb max-image-megapixels max-images max-waiting",
         "computing": "threads workers device devices precision compile memory image-memory cache-dir",
     }.items()
 }
@@ -46,7 +48,8 @@ _ELSEWHERE = {
 VALUES = {
     name: value
     for value, names in {
-        "FILE": "resume config checkpoint output calibration picture save-picture per-query from-checkpoint report",
+        "FILE": "resume config checkpoint output calibration picture save-picture per-query from-checkpoint report "
+        "token-file onnx-file",
         "FOLDER": "data-dir logs-dir out gallery cache-dir folders hub",
         "OWNER/NAME": "push",
         "SUBJECT": "subjects",
@@ -68,6 +71,7 @@ VALUES = {
         "FILTER": "where",
         "LOW:HIGH|auto|full": "range",
         "DEVICE": "device devices",
+        "HOST": "host",
         "CAMERA": "camera-not",
     }.items()
     for name in names.split()

@@ -33,6 +33,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "search": "find the images of a gallery that are most similar to a query",
         "identify": "give an image the name of an identity in a gallery, or answer unknown",
         "compare": "decide whether two images show one object",
+        "serve": "answer programs and people over HTTP, from a gallery",
         "calibrate": "measure which similarity means the same object, on images like yours",
         "export": "write an encoder for other programs: ONNX, or weights for timm and torch",
     },

@@ -10,10 +10,9 @@ from numpy.typing import NDArray
 
 from spcl.arrays import Features
 from spcl.errors import InputError, require
+from spcl.gallery.begun_enrolment import Enrolment, begin_enrolment
 from spcl.gallery.columns import VECTOR, checked_features, column_kind, path_text, vectors_of
 from spcl.gallery.comparable_features import check_same_encoder, check_same_flip
-from spcl.gallery.enrolment import HAS_IDENTITY, enrol, with_calibration
-from spcl.gallery.enrolment_file import read_enrolled, write_enrolled
 from spcl.gallery.filter_counts import CountedFilters
 from spcl.gallery.filters import quoted
 from spcl.gallery.index import is_worth_it, read_facts
@@ -22,7 +21,6 @@ from spcl.gallery.nearest_image import nearest_of_identities
 from spcl.gallery.result import GalleryRows, Hit, SearchResult
 from spcl.gallery.search import IndexFacts, hits_of, nearest, nearest_others
 from spcl.gallery.store import Store
-from spcl.gallery.table_state import state_of
 from spcl.inference.embedding import Encoder, ImageLike
 from spcl.inference.encoder_origin import EncoderOrigin
 from spcl.reporting.console import Reporter
@@ -202,22 +200,20 @@ class ReadableGallery:
         Raises:
             InputError: If the filter cannot be used, or no image that passes has an identity.
         """
-        known = read_enrolled(self.path) if where is None else None
-        if known is None:
-            state = state_of(self.path)
-            named = HAS_IDENTITY if where is None else f"({where}) and {HAS_IDENTITY}"
-            snapshot = self._store.reading(named)
-            condition, total = self._passing.of(snapshot, named)
-            if not total:
-                raise InputError(
-                    f"no image of the gallery has an identity{' and passes the filter' if where else ''}: add images "
-                    "with identities (spcl embed --gallery with a table's column identity, or --identity-from folder)",
-                    code="no-identities",
-                )
-            known = enrol(snapshot, condition or "", total, report)
-            if where is None:
-                write_enrolled(self.path, state, self._store.facts, known)
-        return with_calibration(known, self.encoder, self.flip)
+        return self.enrolment(where).compute(report)
+
+    def enrolment(self, where: str | None = None) -> Enrolment:
+        """Fix the version of the gallery whose identities are collected; ``Enrolment.compute`` then collects them.
+
+        Raises:
+            InputError: If the filter cannot be used, or no image that passes has an identity.
+        """
+        return begin_enrolment(self._store, self._passing, where, self.encoder)
+
+    def paths(self, rows: int = 65536) -> Iterator[list[str]]:
+        """Read the paths of all images of one version, in batches of at most ``rows``."""
+        for _, batch in self._store.reading().scan(["path"], rows=rows):
+            yield batch.column("path").to_pylist()
 
     def nearest_of(
         self,

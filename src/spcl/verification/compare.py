@@ -73,12 +73,24 @@ def compare(
             code="encoder-mismatch",
         )
     features = encoder.embed([first, second], flip=known is not None and known.flip)
-    similarity = float(features[0] @ features[1])
+    is_unused = known is None and FACT in encoder.facts
+    unused = "the checkpoint's calibration is of other weights or another domain" if is_unused else None
+    return judged(float(features[0] @ features[1]), known, false_match_rate=false_match_rate, unused=unused)
+
+
+def judged(
+    similarity: float, known: EncoderCalibration | None, *, false_match_rate: float, unused: str | None = None
+) -> Comparison:
+    """Judge a similarity by a calibration.
+
+    Args:
+        similarity: Cosine similarity of two images.
+        known: Calibration of their encoder; None: there is none.
+        false_match_rate: Share of pairs of different objects that may be called ``same``, above 0 and below 1.
+        unused: Why a calibration that is there is not used; None: there is none.
+    """
     if known is None:
-        warning = None
-        if FACT in encoder.facts:
-            warning = "the checkpoint's calibration is of other weights or another domain, and is not used"
-        return Comparison(similarity, warning=warning)
+        return Comparison(similarity, warning=None if unused is None else f"{unused}, and is not used")
     threshold = known.threshold(false_match_rate)
     return Comparison(
         similarity,
