@@ -68,6 +68,7 @@ PARTS: dict[str, dict[str, Any]] = {
     "grey and blur": {"augmentation": {"kind": "affine", "grey": 0.1, "blur": 0.2}},
     "cluster consensus": {"losses": [{"kind": "cluster-consensus"}]},
 }
+NO_TRACKS: dict[str, Any] = {"data": {"no_tracks": True}}
 STACK = ("fresh features", "unit centroids", "average linkage", "affine", "rate", "cosine")
 
 
@@ -142,6 +143,8 @@ def variants() -> dict[str, dict[str, Any]]:
     """Give every variant by name, as what it changes in the paper's recipe."""
     stack = merged(*(PARTS[part] for part in STACK))
     found: dict[str, dict[str, Any]] = {"floor": {}, "ceiling": {}, "spcl": {}, "stack": stack}
+    # On a set with tracks, spcl and stack use them.
+    found |= {"spcl, no tracks": NO_TRACKS, "stack, no tracks": merged(stack, NO_TRACKS)}
     found |= PARTS
     for part in PARTS:
         if part in STACK:

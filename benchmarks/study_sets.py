@@ -1,4 +1,9 @@
-"""The data sets of the study: where their images are, how they are trained on, and the cut to few images an object."""
+"""The data sets of the study: where their images are, how they are trained on, the cut to few images, simulated tracks.
+
+Sets named ``NAME-tracks`` have the images of ``NAME`` and simulated tracks: the training images of one identity and
+camera. Each camera sees its tracks in random order; a track begins before the one before it has ended, so that tracks
+are simultaneous with their neighbours. On omniglot a camera is four drawers, so that a track has four images.
+"""
 
 from __future__ import annotations
 
@@ -32,6 +37,10 @@ class StudySet:
 
 
 FEW_IMAGES = 6
+DRAWERS = 4
+"""Drawers of omniglot that count as one camera where tracks are simulated."""
+FRAMES_BETWEEN, FRAMES_TO_THE_NEXT = 3, 8
+"""Frames between two images of a simulated track, and between the beginnings of two tracks of a camera."""
 SIZES = {"pedestrian": (128, 64), "vehicle": (96, 96)}
 """Kinds of rendered objects, and the height and width of their images."""
 OMNIGLOT = {
@@ -47,7 +56,8 @@ def set_names(data: Path) -> list[str]:
     omniglot = ["omniglot-uda"] if (data / "omniglot").is_dir() else []
     street = [f"{kind}-{task}" for kind in SIZES for task in ("uda", "usl")]
     whole = [*omniglot, *street, *there]
-    return [*whole, *(f"{name}-{FEW_IMAGES}" for name in whole)]
+    tracked = [f"{name}-tracks" for name in whole if not name.startswith("grocery")]
+    return [*whole, *(f"{name}-{FEW_IMAGES}" for name in whole), *tracked]
 
 
 def study_set(name: str, data: Path, work: Path) -> StudySet:
@@ -61,6 +71,10 @@ def study_set(name: str, data: Path, work: Path) -> StudySet:
     if name.endswith(f"-{FEW_IMAGES}"):
         whole = study_set(name[: -len(f"-{FEW_IMAGES}")], data, work)
         return replace(whole, target=cut_to_few(whole.target, work / name, FEW_IMAGES))
+    if name.endswith("-tracks"):
+        whole = study_set(name.removesuffix("-tracks"), data, work)
+        drawers = DRAWERS if name.startswith("omniglot") else 1
+        return replace(whole, target=with_tracks(whole.target, work / name, cameras_together=drawers))
     kind, _, task = name.partition("-")
     if kind == "omniglot":
         return StudySet(data / "omniglot/target", str(data / "omniglot/source.csv"), OMNIGLOT)
@@ -127,12 +141,50 @@ def cut_to_few(target: Path, cut: Path, most: int) -> Path:
     return cut
 
 
+def with_tracks(target: Path, tracked: Path, *, cameras_together: int = 1) -> Path:
+    """Write the tables of a data set with simulated tracks of its training images; the test is the same.
+
+    Args:
+        target: The data set; cameras are known.
+        tracked: Common beginning of the names of the tables.
+        cameras_together: Number of cameras that count as one.
+
+    Returns:
+        The path to give as a data set: tables ``..._train.csv``, ``..._query.csv`` and ``..._gallery.csv``.
+    """
+    dataset = load_dataset(target)
+    tracked.parent.mkdir(parents=True, exist_ok=True)
+    train = [replace(record, camera=(record.camera or 0) // cameras_together) for record in dataset.train]
+    for split, records in (("train", simulated_tracks(train)), ("query", dataset.query), ("gallery", dataset.gallery)):
+        write_table(tracked.parent / f"{tracked.name}_{split}.csv", records)
+    return tracked
+
+
+def simulated_tracks(records: Sequence[Record]) -> list[Record]:
+    """Make the images of each identity and camera a track; the tracks of a camera overlap in random order."""
+    members: dict[tuple[int | None, int | None], list[int]] = defaultdict(list)
+    for row, record in enumerate(records):
+        members[record.camera, record.identity].append(row)
+    rng = np.random.default_rng(0)
+    keys = [list(members)[at] for at in rng.permutation(len(members))]
+    starts: dict[int | None, int] = defaultdict(int)
+    tracked = list(records)
+    for number, key in enumerate(keys):
+        for place, row in enumerate(members[key]):
+            frame = starts[key[0]] + FRAMES_BETWEEN * place
+            tracked[row] = replace(records[row], track=str(number), frame=frame)
+        starts[key[0]] += FRAMES_TO_THE_NEXT
+    return tracked
+
+
 def write_table(path: Path, records: Sequence[Record]) -> None:
-    """Write records as a table with absolute paths, identities and, where they are known, cameras."""
+    """Write records as a table with absolute paths, identities and, where they are known, cameras and tracks."""
     has_cameras = all(record.camera is not None for record in records)
+    has_tracks = any(record.track is not None for record in records)
+    names = [*(["camera"] if has_cameras else []), *(["track", "frame"] if has_tracks else [])]
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(["path", "identity", *(["camera"] if has_cameras else [])])
+        writer.writerow(["path", "identity", *names])
         for record in records:
             row = [str(record.path.absolute()), f"id{record.identity}"]
-            writer.writerow([*row, *([record.camera] if has_cameras else [])])
+            writer.writerow([*row, *(getattr(record, name) for name in names)])
