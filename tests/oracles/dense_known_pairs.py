@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from sklearn.cluster import DBSCAN
 
-from tests.oracles.dense_labels import DenseLabels, dense_jaccard
+from tests.oracles.dense_labels import DenseLabels, dense_encoding
 
 
 def objects_of(num: int, must_link) -> np.ndarray:
@@ -21,14 +21,17 @@ def objects_of(num: int, must_link) -> np.ndarray:
     return np.unique(objects, return_inverse=True)[1]
 
 
+def dense_node_distance(features, neighbours, nodes, k1, k2) -> np.ndarray:
+    """Jaccard distances of the encodings of nodes, each the mean of those of its samples."""
+    encoding = dense_encoding(features, neighbours, k1, k2)
+    mean = np.stack([encoding[nodes == node].mean(axis=0) for node in range(nodes.max() + 1)])
+    common = np.minimum(mean[:, None], mean).sum(axis=2)
+    return np.maximum(0, 1 - common / (2 - common)).astype(np.float32)
+
+
 def dense_clusters(distance: np.ndarray, nodes: np.ndarray, cannot_link, *, eps: float, min_samples: int) -> np.ndarray:
-    """DBSCAN on the nodes, then each cluster with a cannot-link joined anew from its nearest links on."""
-    num = nodes.max() + 1
-    sizes = np.bincount(nodes)
-    of_nodes = np.array(
-        [[distance[nodes == one][:, nodes == other].min() for other in range(num)] for one in range(num)]
-    )
-    of_nodes[np.arange(num), np.arange(num)] = np.where(sizes > 1, 0, of_nodes.diagonal())
+    """DBSCAN on the distances of nodes, then each cluster with a cannot-link joined anew from its nearest links on."""
+    of_nodes, num, sizes = distance, len(distance), np.bincount(nodes)
     limit = distance.dtype.type(eps)
     found = DBSCAN(eps=limit, min_samples=min_samples, metric="precomputed").fit(of_nodes, sample_weight=sizes)
     core = np.zeros(num, dtype=bool)
@@ -66,8 +69,8 @@ def dense_labels_with_pairs(
     features, neighbours, must_link, cannot_link, *, k1, k2, eps, eps_gap, min_samples, threshold=None
 ) -> DenseLabels:
     """Clusters at three scales and the selection; samples of one object stay together when they are rejected."""
-    distance = dense_jaccard(features, neighbours, k1, k2)
     nodes = objects_of(len(features), must_link)
+    distance = dense_node_distance(features, neighbours, nodes, k1, k2)
     scales = tuple(
         dense_clusters(distance, nodes, cannot_link, eps=scale, min_samples=min_samples)
         for scale in (eps - eps_gap, eps, eps + eps_gap)

@@ -93,7 +93,9 @@ def eps_curve(
 
     Cost: one label stage, and ``E`` times DBSCAN.
     """
-    distance = jaccard_distance(rows, k1=k1, k2=k2, cutoff=float(eps.max()), neighbours=neighbours[:, :k1])
+    nodes = None if constraints is None else constraints.nodes
+    cutoff = float(eps.max())
+    distance = jaccard_distance(rows, k1=k1, k2=k2, cutoff=cutoff, neighbours=neighbours[:, :k1], nodes=nodes)
     labels = np.stack(clusters_at(distance, map(float, eps), min_samples=min_samples, constraints=constraints))
     num = labels.shape[1]
     sizes = [np.bincount(row[row != NOISE]) for row in labels]

@@ -1,10 +1,9 @@
 """Clusters of a graph under known pairs: must-links are one node, and no cluster holds a cannot-link.
 
-A node has the neighbours of all its samples: its distance to another node is the least distance of two of their
-samples, and it counts by the number of its samples. A cluster that holds a cannot-link is split where its graph is
-weakest: its links are joined from the nearest to the farthest (Kruskal's algorithm), except those that would join two
-sides of a cannot-link. Of equal distances the pair of lower rows comes first, so that the result depends on nothing
-else.
+A node has the neighbours of all its samples (``retrieval/object_encoding.py``), and counts by the number of its
+samples. A cluster that holds a cannot-link is split where its graph is weakest: its links are joined from the nearest
+to the farthest (Kruskal's algorithm), except those that would join two sides of a cannot-link. Of equal distances the
+pair of lower rows comes first, so that the result depends on nothing else.
 
 No array is larger than the stored pairs and the cannot-links.
 """
@@ -19,30 +18,6 @@ from scipy.sparse import csr_array
 from spcl.pairs.constraints import PairConstraints
 
 NOISE = -1
-
-
-def contracted(distance: csr_array, constraints: PairConstraints) -> csr_array:
-    """Give the distances of nodes: the least of their samples' distances.
-
-    Args:
-        distance: ``[N, N]`` csr array, symmetric; a pair that is not stored is far.
-        constraints: The nodes of the samples.
-
-    Returns:
-        ``[P, P]`` csr array of the same type, columns ascending. A node of several samples is at distance 0 of itself.
-    """
-    num = len(constraints.sizes)
-    rows = np.repeat(np.arange(distance.shape[0]), np.diff(distance.indptr))
-    several = np.flatnonzero(constraints.sizes > 1)
-    first = np.concatenate([constraints.nodes[rows], several])
-    second = np.concatenate([constraints.nodes[distance.indices], several])
-    values = np.concatenate([distance.data, np.zeros(len(several), dtype=distance.data.dtype)])
-    keys = first * num + second
-    order = np.argsort(keys, kind="stable")
-    distinct, starts = np.unique(keys[order], return_index=True)
-    least = np.minimum.reduceat(values[order], starts) if len(distinct) else values
-    indptr = np.searchsorted(distinct, np.arange(num + 1) * num)
-    return csr_array((least, distinct % num, indptr), shape=(num, num))
 
 
 def without_cannot_links(

@@ -19,7 +19,7 @@ from spcl.arrays import Features, unit_rows
 from spcl.compiled import PARALLEL
 from spcl.neighbours.nearest import nearest_neighbours
 from spcl.retrieval.compressed_rows import CompressedRows, compressed
-from spcl.retrieval.k_reciprocal import NearEncoding, near_encoding
+from spcl.retrieval.k_reciprocal import NearEncoding, k_reciprocal_encoding, near_encoding
 from spcl.retrieval.mirrored import mirrored
 from spcl.retrieval.near_order import by_column, near_order, rows_in_order
 from spcl.settings_checks import check_count, check_range
@@ -50,6 +50,7 @@ def jaccard_distance(
     k2: int = 6,
     cutoff: float = 0.62,
     neighbours: NDArray[np.integer] | None = None,
+    nodes: NDArray[np.int64] | None = None,
 ) -> csr_array:
     """Compute the Jaccard distance of the k-reciprocal encodings of all pairs, up to a cutoff.
 
@@ -59,9 +60,12 @@ def jaccard_distance(
         k2: Neighbours in the local query expansion, at least 1, at most k1 of them; 1: none.
         cutoff: The largest distance that is stored, at least 0 and below 1.
         neighbours: ``[N, k1]`` int, nearest first, the row itself among them; None: computed exactly.
+        nodes: ``[N]`` int64, the object of each row, from 0 without gaps, where rows are known to show one object:
+            their encodings are averaged, and the distance is that of objects. None: every row is an object.
 
     Returns:
-        ``[N, N]`` float32 csr array, symmetric, columns ascending. Stored: distance <= cutoff, zeros included.
+        ``[N, N]`` float32 csr array (``[P, P]`` of P objects), symmetric, columns ascending. Stored: distance <=
+        cutoff, zeros included.
 
     Raises:
         ValueError: If a setting is out of range, shapes do not fit, or rows are zero, NaN or infinite.
@@ -88,6 +92,10 @@ def jaccard_distance(
     rows = unit_rows(features)
     if neighbours is None:
         neighbours = nearest_neighbours(rows, k1).indices
+    if nodes is not None:
+        from spcl.retrieval.object_encoding import jaccard_of_objects
+
+        return jaccard_of_objects(k_reciprocal_encoding(rows, neighbours, k1=k1, k2=k2), nodes, cutoff=cutoff)
     return jaccard_of_near(near_encoding(rows, neighbours, k1=k1, k2=k2), cutoff=cutoff)
 
 

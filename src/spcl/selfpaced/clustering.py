@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from spcl.compiled import PARALLEL
-from spcl.pairs.constrained_clusters import contracted, without_cannot_links
+from spcl.pairs.constrained_clusters import without_cannot_links
 from spcl.pairs.constraints import PairConstraints
 from spcl.settings_checks import check_count, check_range
 
@@ -41,7 +41,8 @@ def cluster_at_three_scales(
     """Cluster by DBSCAN at ``eps - eps_gap``, ``eps`` and ``eps + eps_gap``.
 
     Args:
-        distance: ``[N, N]`` csr array that stores every pair at distance ``eps + eps_gap`` or less.
+        distance: ``[N, N]`` csr array that stores every pair at distance ``eps + eps_gap`` or less; ``[P, P]``, of the
+            nodes, with known pairs.
         eps: DBSCAN's largest distance of two neighbours at the normal scale, inclusive.
         eps_gap: Difference of eps to the tight and the loose scale.
         min_samples: Neighbours, the sample itself included, that make a core sample.
@@ -59,7 +60,8 @@ def clusters_at(
     """Cluster by DBSCAN at several values of eps, with known pairs.
 
     Args:
-        distance: ``[N, N]`` csr array, symmetric, that stores every pair at the largest eps or less.
+        distance: ``[N, N]`` csr array, symmetric, that stores every pair at the largest eps or less; ``[P, P]``, of
+            the nodes, with known pairs.
         eps: The largest distances of two neighbours, inclusive.
         min_samples: Neighbours, the sample itself included, that make a core sample.
         constraints: Known pairs of the samples; None: none.
@@ -72,12 +74,11 @@ def clusters_at(
     """
     if constraints is None:
         return [dbscan(distance, eps=value, min_samples=min_samples) for value in eps]
-    of_nodes = contracted(distance, constraints)
     found = []
     for value in eps:
-        core = core_samples(of_nodes, eps=value, min_samples=min_samples, weights=constraints.sizes)
-        labels = _labels_of(of_nodes, value, core)
-        split = without_cannot_links(labels, of_nodes, constraints, core=core, eps=value)
+        core = core_samples(distance, eps=value, min_samples=min_samples, weights=constraints.sizes)
+        labels = _labels_of(distance, value, core)
+        split = without_cannot_links(labels, distance, constraints, core=core, eps=value)
         found.append(constraints.expanded(split))
     return found
 

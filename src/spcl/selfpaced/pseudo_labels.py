@@ -148,11 +148,12 @@ def pseudo_labels(
         nothing = np.empty(0, dtype=np.int64)
         empty = np.empty(0, dtype=np.float64)
         return PseudoLabels(nothing, Scales(nothing, nothing, nothing), empty, empty, independence_threshold, 0, 0)
-    distance = jaccard_distance(rows, k1=k1, k2=k2, cutoff=eps + eps_gap, neighbours=neighbours)
+    nodes = None if constraints is None else constraints.nodes
+    distance = jaccard_distance(rows, k1=k1, k2=k2, cutoff=eps + eps_gap, neighbours=neighbours, nodes=nodes)
     scales = cluster_at_three_scales(
         distance, eps=eps, eps_gap=eps_gap, min_samples=min_samples, constraints=constraints
     )
-    return labels_of_scales(scales, independence_threshold, None if constraints is None else constraints.nodes)
+    return labels_of_scales(scales, independence_threshold, nodes)
 
 
 def labels_of_scales(scales: Scales, threshold: float | None, nodes: NDArray[np.int64] | None = None) -> PseudoLabels:
