@@ -16,7 +16,7 @@ from PIL import Image
 from spcl.export import onnx_graph
 from spcl.export.onnx_check import Agreement, agreement_of
 from spcl.export.onnx_file import export_onnx
-from spcl.export.tracker import tracker_input
+from spcl.export.tracker import resized_as_trackers_do
 from spcl.reporting.console import SilentReporter
 from tests.export.test_weights import encoder_of
 from tests.fakes import draw
@@ -145,34 +145,31 @@ def test_half_precision(tmp_path, crops):
 
 
 def test_for_a_tracker(tmp_path, crops):
-    """Fed as trackers feed: resized to their size, ImageNet's mean and deviation taken off, whatever ours are."""
+    """Fed as trackers feed: ImageNet's mean and deviation taken off, whatever ours are; of any size, under any name."""
     encoder = encoder_of(height=64, width=32)
     encoder.network.mean, encoder.network.std = (0.5, 0.4, 0.3), (0.5, 0.25, 0.2)
     report = SilentReporter()
-    written = export_onnx(encoder, tmp_path / "osnet_x0_25_mine.onnx", for_tracker=True, opset=17, report=report)
+    options = {"for_tracker": True, "opset": 17, "report": report}
+    written = export_onnx(encoder, tmp_path / "clip_mine.onnx", images=tmp_path / "crops", **options)
     assert not report.warnings
-    assert (written.given.size, written.given.name, written.given.output_name) == ((256, 128), "images", "output")
+    assert (written.given.size, written.given.name, written.given.output_name) == ((64, 32), "images", "output")
     mean, std = (np.array(v, np.float32).reshape(1, 3, 1, 1) for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
-    features = run(written.path, (pixels(crops, (256, 128)) / 255 - mean) / std)
-    assert ((features * encoder.embed(crops)).sum(axis=1) > 0.98).all()
-    assert 0.98 < written.own_preparation < 1.0
-    same_size = encoder_of(height=256, width=256)
-    vehicles = export_onnx(same_size, tmp_path / "osnet_x0_25_veri.onnx", for_tracker=True, opset=17, report=report)
-    assert vehicles.given.size == (256, 256)
-    features = run(vehicles.path, (pixels(crops, (256, 256)) / 255 - mean) / std)
-    assert np.abs(features - same_size.embed(crops)).max() < 1e-5
-    assert vehicles.own_preparation > 0.999999
-    export_onnx(encoder, tmp_path / "model.onnx", for_tracker=True, opset=17, report=report)
-    assert "model.onnx" in report.warnings[0]
-    assert "osnet_x0_25_model.onnx" in report.warnings[0]
+    expected = encoder.embed(crops)
+    features = run(written.path, (pixels(crops, encoder.size) / 255 - mean) / std)
+    assert np.abs(features - expected).max() < 1e-5
+    # As the tracker resizes; the crops are larger than the input.
+    given = resized_as_trackers_do(crops, encoder.size).transpose(0, 3, 1, 2).astype(np.float32)
+    features = run(written.path, (given / 255 - mean) / std)
+    cosine = (features * expected).sum(axis=1).mean()
+    assert 0.9 < cosine < 0.99999
+    assert written.own_preparation == pytest.approx(cosine, abs=1e-5)
 
 
-def test_names_that_trackers_read():
-    assert tracker_input("osnet_x0_25_mine.onnx").size == (256, 128)
-    assert tracker_input("osnet_x0_25_vehicleid.onnx").size == (256, 256)
-    for name in ("clip", "lmbn_n", "hacnn"):
-        with input_error("file-name-not-supported", name):
-            tracker_input(f"{name}_mine.onnx")
+def test_resizing_is_that_of_opencv(crops):
+    """Each value is the mean of the four nearest pixels, by their distance; written out for one."""
+    image = Image.fromarray(np.arange(0, 240, 10, dtype=np.uint8).reshape(2, 4, 3))
+    (small,) = resized_as_trackers_do([image], (1, 2))
+    assert small.tolist() == [[[75, 85, 95], [135, 145, 155]]]
 
 
 def test_a_graph_that_disagrees_is_not_kept(tmp_path, monkeypatch):

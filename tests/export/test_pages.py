@@ -7,6 +7,7 @@ import re
 import numpy as np
 import pytest
 
+from spcl.export.hub_folder import export_hub
 from spcl.export.onnx_file import export_onnx
 from spcl.export.weights import export_weights
 from spcl.reporting.console import SilentReporter
@@ -37,15 +38,17 @@ def test_export(crops):
     encoder = encoder_of()
     export_onnx(encoder, "encoder.onnx", opset=17)
     export_weights(encoder, "encoder.safetensors")
+    export_hub(encoder, "my-encoder")
     expected = encoder.embed(crops)
-    by_onnxruntime, by_timm = features_of_blocks("export.md")
+    by_onnxruntime, by_timm, by_folder = features_of_blocks("export.md")
     assert np.abs(by_onnxruntime - expected).max() < 1e-5
     assert np.abs(by_timm - expected[:1]).max() < 1e-5
+    assert np.abs(by_folder - expected[:1]).max() < 1e-5
 
 
 def test_trackers(crops):
     encoder = encoder_of(height=256, width=128)
-    export_onnx(encoder, "osnet_x0_25_mine.onnx", opset=17, for_tracker=True, report=SilentReporter())
+    export_onnx(encoder, "tracker.onnx", opset=17, for_tracker=True, report=SilentReporter())
     (features,) = features_of_blocks("trackers.md")
     # The tracker's resizing is bilinear, ours bicubic.
     assert ((features * encoder.embed(crops)).sum(axis=1) > 0.995).all()

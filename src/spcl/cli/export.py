@@ -50,7 +50,7 @@ class Export(EncoderOptions):
     float16: bool = False
     """.onnx: compute the backbone in half precision; input, output and the layers after it stay float32."""
     for_tracker: bool = False
-    """.onnx: take images as trackers give them: normalised, of the size that BoxMOT derives from the file's name."""
+    """.onnx: take images as trackers give them: divided by 255 and normalised by the values of ImageNet."""
     images: str = ""
     """.onnx: images (at most 128) on which onnxruntime and torch are compared. Without it: rendered images. Without a
     checkpoint the shape of these images decides the size of the input."""
@@ -139,8 +139,8 @@ def _lines(written: OnnxFile, *, float16: bool) -> list[str]:
         )
     if written.own_preparation is not None:
         lines.append(
-            f"at the tracker's image size: mean cosine {written.own_preparation:.4f} with the features at the "
-            "encoder's size (docs/trackers.md)"
+            f"images that are resized as trackers do: mean cosine {written.own_preparation:.4f} with the features of "
+            "spcl (docs/trackers.md)"
         )
     return lines
 

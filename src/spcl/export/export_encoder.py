@@ -33,8 +33,7 @@ class ExportRequest:
         encoder: The encoder; without a checkpoint, ``images`` determine the size.
         opset: Version of ONNX's operators (``.onnx``).
         float16: Weights and arithmetic of the trunk in half precision (``.onnx``).
-        for_tracker: Take what trackers give: images of the size that the file's name means to them, already normalised
-            (``.onnx``).
+        for_tracker: Take what trackers give: images that are already normalised (``.onnx``).
         images: Images to compare onnxruntime with torch on, 128 at most (``.onnx``); empty: rendered ones.
         overwrite: Replace a file that is there.
         source: Options of finding ``images``.

@@ -12,8 +12,10 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 
 from spcl.atomic_files import written_aside
+from spcl.data.image_decoding import open_image
 from spcl.data.image_key import shown_path
 from spcl.data.image_sources import images_of
 from spcl.data.image_store import ImageStore
@@ -22,7 +24,7 @@ from spcl.errors import InputError
 from spcl.export.files import DEFAULT_OPSET, refuse_existing
 from spcl.export.onnx_check import Agreement, compare_with_encoder
 from spcl.export.onnx_graph import GraphInput, onnx_model
-from spcl.export.tracker import KNOWN_NAME, tracker_input
+from spcl.export.tracker import resized_as_trackers_do, tracker_input
 from spcl.inference.embedding import Encoder
 from spcl.randomness import generator
 from spcl.reporting.console import Reporter
@@ -42,8 +44,8 @@ class OnnxFile:
         metadata: Metadata in the file, text values by name.
         agreement: Agreement with the encoder in torch, on the same values.
         num_bytes: Size of the file in bytes.
-        own_preparation: For a tracker: mean cosine of the file's features, of images of the tracker's size, and those
-            of ``Encoder.embed``; None otherwise. Both resize bicubically: the tracker's own resizing is not in it.
+        own_preparation: For a tracker: mean cosine of the features of images that are resized as trackers do, and
+            those of ``Encoder.embed``; None otherwise.
     """
 
     path: Path
@@ -76,8 +78,8 @@ def export_onnx(
         path: Path of the file; ends in ``.onnx``.
         opset: Version of ONNX's operators.
         float16: Weights and arithmetic of the trunk in half precision; input, output and head stay float32.
-        for_tracker: Take what trackers give instead: images of the size that the file's name means to them, normalised
-            by ImageNet's mean and deviation (``tracker.py``).
+        for_tracker: Take what trackers give instead: images normalised by ImageNet's mean and deviation
+            (``tracker.py``).
         images: Images to compare with: a folder or anything ``images_of`` takes; None: built-in rendered ones.
         overwrite: Replace a file that is there.
         report: Receives progress and warnings.
@@ -88,11 +90,7 @@ def export_onnx(
     path, report = Path(path), report or LoggingReporter()
     _require_packages()
     refuse_existing(path, overwrite=overwrite)
-    given = tracker_input(path.name) if for_tracker else GraphInput(size=encoder.size)
-    if for_tracker and KNOWN_NAME not in path.name:
-        report.warn(
-            f"BoxMOT can refuse the file name {path.name}; {KNOWN_NAME}_{path.stem}.onnx is accepted (docs/trackers.md)"
-        )
+    given = tracker_input(encoder.size) if for_tracker else GraphInput(size=encoder.size)
     encoder.cpu()
     if any(weight.dtype != torch.float32 for weight in encoder.parameters()):
         encoder = copy.deepcopy(encoder).float()
@@ -103,7 +101,7 @@ def export_onnx(
             model = onnx_model(encoder, given, opset=opset, float16=float16, progress=advance)
         aside.write_bytes(model.SerializeToString())
         with report.progress("comparing with torch") as advance:
-            agreement, features = compare_with_encoder(aside, encoder, given, pixels, progress=advance)
+            agreement, _ = compare_with_encoder(aside, encoder, given, pixels, progress=advance)
         problem = agreement.problem(float16=float16)
         if problem is not None:
             raise InputError(
@@ -114,7 +112,8 @@ def export_onnx(
             )
     own = None
     if for_tracker:
-        own = float(np.mean((features * encoder.embed(records)).sum(axis=1)))
+        as_given = encoder.embed(list(resized_as_trackers_do(_opened(records), encoder.size)))
+        own = float(np.mean((as_given * encoder.embed(records)).sum(axis=1)))
     metadata = {entry.key: entry.value for entry in model.metadata_props}
     return OnnxFile(path, given, metadata, agreement, path.stat().st_size, own)
 
@@ -127,6 +126,11 @@ def _require_packages() -> None:
             raise InputError(
                 f'ONNX needs the package {name}: pip install "spcl[export]"', code="package-not-installed"
             ) from error
+
+
+def _opened(records: Sequence[Any]) -> list[Image.Image]:
+    """Open files; images are as they are."""
+    return [open_image(Path(each)) if isinstance(each, str | Path) else each for each in records]
 
 
 def _images_to_compare(

@@ -1,36 +1,44 @@
 """The input that multi-object trackers give to a re-identification model in an ONNX file.
 
-Read in mikel-brostrom/boxmot (``boxmot/reid``): crops are resized, converted to RGB, divided by 255, normalised by
-ImageNet's mean and standard deviation, and given to the first input of the file; the first output is normalised. The
-file's name decides the size, and must contain the name of a network that BoxMOT has, though the file brings its own.
+BoxMOT 25 (``boxmot/reid``) reads the size of the images from the graph, whatever the name of the file. It resizes crops
+to it bilinearly without smoothing, converts them to RGB, divides by 255, normalises by ImageNet's mean and standard
+deviation, and scales the first output to length 1.
 """
 
 from __future__ import annotations
 
-from spcl.errors import InputError
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional as F
+
 from spcl.export.onnx_graph import GraphInput
 
-KNOWN_NAME = "osnet_x0_25"
-"""A network that BoxMOT has. A file whose name contains it is loaded, and gets the images described above."""
-
-_PERSONS, _VEHICLES = (256, 128), (256, 256)
+if TYPE_CHECKING:
+    from PIL import Image
 
 
-def tracker_input(file_name: str) -> GraphInput:
-    """Give the input that a tracker gives to a file of this name: images of vehicles are square.
+def tracker_input(size: tuple[int, int]) -> GraphInput:
+    """Give the input that a tracker gives to a graph of this height and width."""
+    return GraphInput(size=size, is_normalised=True, name="images", output_name="output")
+
+
+def resized_as_trackers_do(images: Sequence[Image.Image], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Resize RGB images bilinearly without smoothing, as OpenCV's ``INTER_LINEAR`` does.
 
     Args:
-        file_name: File name without its folder.
+        images: The images.
+        size: Height and width in pixels.
 
-    Raises:
-        InputError: If BoxMOT prepares the images of files of this name differently.
+    Returns:
+        ``[N, H, W, 3]`` uint8.
     """
-    unfit = next((name for name in ("clip", "lmbn", "hacnn") if name in file_name), None)
-    if unfit is not None:
-        raise InputError(
-            f"{file_name} contains {unfit}, and BoxMOT prepares the images of such a file differently; use another "
-            f"name, for example {KNOWN_NAME}_mine.onnx",
-            code="file-name-not-supported",
-        )
-    size = _VEHICLES if "veri" in file_name or "vehicleid" in file_name else _PERSONS
-    return GraphInput(size=size, is_normalised=True, name="images", output_name="output")
+    resized = []
+    for image in images:
+        pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1).unsqueeze(0).float()
+        small = F.interpolate(pixels, size, mode="bilinear", align_corners=False, antialias=False)
+        resized.append(small[0].round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0).numpy())
+    return np.stack(resized)
