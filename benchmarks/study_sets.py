@@ -43,6 +43,9 @@ FRAMES_BETWEEN, FRAMES_TO_THE_NEXT = 3, 8
 """Frames between two images of a simulated track, and between the beginnings of two tracks of a camera."""
 SIZES = {"pedestrian": (128, 64), "vehicle": (96, 96)}
 """Kinds of rendered objects, and the height and width of their images."""
+DEMONSTRATION = SyntheticSpec(train_identities=40, test_identities=40, cameras=4, images_per_camera=6, seed=1)
+KEPT_BACK = SyntheticSpec(train_identities=60, test_identities=40, cameras=6, images_per_camera=3, seed=7)
+"""Other objects and cameras, for ``pedestrian-kept`` and ``vehicle-kept``: no choice was made by them."""
 OMNIGLOT = {
     "data": {"height": 64, "width": 64},
     "network": {"arch": "timm/resnet10t", "pretrained": "none", "batch_norm_group": 0},
@@ -57,7 +60,8 @@ def set_names(data: Path) -> list[str]:
     street = [f"{kind}-{task}" for kind in SIZES for task in ("uda", "usl")]
     whole = [*omniglot, *street, *there]
     tracked = [f"{name}-tracks" for name in whole if not name.startswith("grocery")]
-    return [*whole, *(f"{name}-{FEW_IMAGES}" for name in whole), *tracked]
+    kept = [f"{kind}-kept" for kind in SIZES]
+    return [*whole, *(f"{name}-{FEW_IMAGES}" for name in whole), *kept, *tracked]
 
 
 def study_set(name: str, data: Path, work: Path) -> StudySet:
@@ -78,6 +82,8 @@ def study_set(name: str, data: Path, work: Path) -> StudySet:
     kind, _, task = name.partition("-")
     if kind == "omniglot":
         return StudySet(data / "omniglot/target", str(data / "omniglot/source.csv"), OMNIGLOT)
+    if kind in SIZES and task == "kept":
+        return StudySet(rendered(work, kind, "street", KEPT_BACK), "", settings_of(SIZES[kind], epochs=5))
     if kind in SIZES:
         street = rendered(work, kind, "street")
         source = str(rendered(work, kind, "studio")) if task == "uda" else ""
@@ -99,24 +105,12 @@ def settings_of(size: tuple[int, int], *, epochs: int) -> dict[str, dict[str, An
     }
 
 
-def rendered(work: Path, kind: str, domain: str) -> Path:
-    """Render the street or the studio of the demonstration, unless it is there."""
-    folder = work / f"{domain}-{kind}"
+def rendered(work: Path, kind: str, domain: str, scene: SyntheticSpec = DEMONSTRATION) -> Path:
+    """Render the street or the studio, unless it is there: the demonstration's, or another one."""
+    folder = work / (f"{domain}-{kind}" if scene == DEMONSTRATION else f"{domain}-{kind}-seed{scene.seed}")
     if not (folder / "query").is_dir():
-        write_market1501(
-            folder,
-            SyntheticSpec(
-                kind=kind,
-                domain=domain,
-                train_identities=40,
-                test_identities=40,
-                cameras=4,
-                images_per_camera=6,
-                height=SIZES[kind][0],
-                width=SIZES[kind][1],
-                seed=1,
-            ),
-        )
+        height, width = SIZES[kind]
+        write_market1501(folder, replace(scene, kind=kind, domain=domain, height=height, width=width))
     return folder
 
 

@@ -32,6 +32,11 @@ class DataConfig:
     """Names of the table's columns, where they differ from the standard ones: path=file,identity=track_id."""
     time_format: str = ""
     """Format of the times in a table, in the codes of strptime (%d.%m.%Y). Without it: ISO 8601, EXIF or Unix time."""
+    pairs: str = ""
+    """Table of known pairs of the target's images: path_a, path_b, relation (same or different); several as
+    a.csv,b.csv. Without it: pairs.csv beside the images, where there is one."""
+    no_tracks: bool = False
+    """Do not use the tracks of the target's images (column track), which are known to show one object each."""
     height: int = 256
     """Height in pixels of the images that the network receives."""
     width: int = 128

@@ -9,8 +9,11 @@ import pytest
 from spcl.cli.flags import flags_of, recipe_of
 from spcl.cli.main import main
 from spcl.cli.train import parsed_recipe
-from spcl.config import Recipe, load_recipe, overlay
+from spcl.config import Recipe, load_recipe, overlay, to_toml
 from spcl.errors import InputError
+from spcl.kinds import KINDS
+from spcl.settings import kind_of
+from tests.input_errors import input_error
 
 FROZEN = {
     "--recipe",
@@ -108,8 +111,51 @@ def test_a_flag_of_a_part_of_another_kind_is_refused(tmp_path):
     _, recipe = parsed_recipe([*words, "--temperature", "0.2"])
     assert recipe.losses[0].temperature == 0.2
     assert recipe.memory.momentum == 0.3
-    with pytest.raises(InputError, match=r"--momentum: a setting of memory of the kind 'hybrid', and the recipe has"):
-        parsed_recipe([*words, "--momentum", "0.5"])
+    with pytest.raises(InputError, match=r"--memory: a setting of memory of the kind 'hybrid', and the recipe has"):
+        parsed_recipe([*words, "--memory", "sharded"])
+    assert parsed_recipe([*words, "--momentum", "0.5"])[1].memory.momentum == 0.5
     own = overlay(Recipe(), {"losses": [{"kind": "tests.training.own_parts:CameraLoss"}]}, "test")
     with pytest.raises(InputError, match="temperature is"):
         overlay(own, {"memory": {"temperature": 0.1}}, "command line")
+
+
+def test_a_flag_applies_to_another_kind_that_has_the_setting():
+    _, recipe = parsed_recipe(["x", "--recipe", "spcl-plus", "--lr", "0.01", "--k1", "30", "--search", "torch"])
+    assert recipe.optimiser.lr == 0.01 and kind_of("optimiser", recipe.optimiser, KINDS) == "adamw"
+    # 30 is the default of the flag, and auto that of the recipe.
+    assert recipe.labels.k1 == 30 and recipe.labels.search == "torch"
+    _, plain = parsed_recipe(["x", "--recipe", "spcl-plus"])
+    assert plain.labels.k1 == "auto" and plain.optimiser == load_recipe("spcl-plus").optimiser
+    # A value that is the flag's default is an error as well where the kind has no such setting.
+    for flag, value in (("--eps", "0.6"), ("--k2", "6"), ("--eps-gap", "0.3")):
+        with input_error("option-does-not-apply", flag, "'average-linkage'", "--recipe spcl"):
+            parsed_recipe(["x", "--recipe", "spcl-plus", flag, value])
+    with input_error("option-does-not-apply", "--memory", "'cluster'"):
+        parsed_recipe(["x", "--recipe", "spcl-cluster-memory", "--memory", "auto"])
+
+
+def test_a_run_that_is_continued_keeps_its_recipe(tmp_path):
+    words = ["x", "--logs-dir", str(tmp_path)]
+    _, first = parsed_recipe([*words, "--recipe", "spcl-plus", "--epochs", "3", "--seed", "5", "--workers", "1"])
+    (tmp_path / "config.toml").write_text(to_toml(overlay(first, {"data": {"target": "y"}}, "test")))
+    _, again = parsed_recipe([*words, "--resume"])
+    assert again == overlay(first, {"data": {"workers": "auto"}}, "test")
+    assert parsed_recipe([*words, "--resume_or_start", "--epochs", "9"])[1].schedule.epochs == 9
+    # Not without --resume, and not with another recipe.
+    assert parsed_recipe(words)[1].labels == load_recipe("spcl").labels
+    assert parsed_recipe([*words, "--resume", "--recipe", "spcl"])[1].labels == load_recipe("spcl").labels
+    # Without a run in the folder it is as without --resume.
+    assert parsed_recipe(["x", "--logs-dir", str(tmp_path / "no"), "--resume"])[1].labels == load_recipe("spcl").labels
+    (tmp_path / "config.toml").write_text("[labels")
+    with input_error("damaged-file", "--recipe"):
+        parsed_recipe([*words, "--resume"])
+
+
+def test_a_continued_run_imports_no_code_that_only_its_folder_names(tmp_path):
+    (tmp_path / "config.toml").write_text(
+        '[labels]\nkind = "self-paced-each-epoch"\n[memory]\nkind = "tests.no_such_module:Memory"\n'
+        '[[losses]]\nkind = "contrastive"\n[[losses]]\nkind = "tests.no_such_module:Loss"\n'
+    )
+    _, recipe = parsed_recipe(["x", "--logs-dir", str(tmp_path), "--resume"])
+    assert kind_of("labels", recipe.labels, KINDS) == "self-paced-each-epoch"
+    assert recipe.memory == Recipe().memory and recipe.losses == Recipe().losses

@@ -64,7 +64,7 @@ def test_without_decay_every_trained_parameter_is_in_one_group():
 
 class Context:
     def __init__(self, epochs):
-        self.encoder, self.epochs, self.starts_random = network("timm/test_resnet"), epochs, False
+        self.encoder, self.epochs, self.steps, self.starts_random = network("timm/test_resnet"), epochs, 1000, False
         self.runtime = type("R", (), {"device": torch.device("cpu")})
 
 
@@ -95,6 +95,15 @@ def test_the_rate_from_random_weights(kind):
     assert settings.build(context).optimizer.param_groups[0]["lr"] == pytest.approx(0.1)
     context.starts_random = True
     assert settings.build(context).optimizer.param_groups[0]["lr"] == pytest.approx(0.3)
+
+
+@pytest.mark.parametrize("kind", [AdamWSettings, SgdSettings])
+@pytest.mark.parametrize(("steps", "random", "rate"), [(999, False, 0.2), (1000, False, 0.1), (999, True, 0.3)])
+def test_the_rate_of_a_short_run(kind, steps, random, rate):
+    context = Context(2)
+    context.steps, context.starts_random = steps, random
+    settings = kind(lr=0.1, random_weights_factor=3.0, short_run_factor=2.0)
+    assert settings.build(context).optimizer.param_groups[0]["lr"] == pytest.approx(rate)
 
 
 @pytest.mark.parametrize("values", [{"warmup_epochs": -1}, {"layer_decay": 0.0}, {"schedule": "linear"}])

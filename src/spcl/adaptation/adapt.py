@@ -21,6 +21,7 @@ from spcl.config import Recipe
 from spcl.data.catalogue import load_dataset
 from spcl.data.folder_dataset import split_for_evaluation
 from spcl.inference.query_checks import can_evaluate, check_queries
+from spcl.pairs.pair_sources import PairOptions, pair_sources
 from spcl.records import ReIDDataset
 from spcl.reporting.console import Reporter, ReporterListener, duration
 from spcl.reporting.events import Emitter, Event, Warned
@@ -120,7 +121,9 @@ def _adapted(request: AdaptationRequest, session: Session, heard: _WarningsHeard
     started, runtime, report = time.monotonic(), session.runtime, session.report
     config, labelled, crops = runtime.together(lambda: _inputs(request, report))
     target = ReIDDataset(config.data.target, train=crops.trained, protocol="no-camera")
-    run = prepare(config, session, resume=request.resume, target=target)
+    options = PairOptions(request.settings.pairs, tracks=not request.settings.no_tracks)
+    pairs = runtime.together(lambda: pair_sources(request.images, options))
+    run = prepare(config, session, resume=request.resume, target=target, pairs=pairs)
     report.say(crops.words())
     rating = Rating(run, crops.rated, labelled)
     old = old_network(run)

@@ -51,6 +51,11 @@ class AdaptationSettings:
     """Which crops of a folder are taken: all below it, or those of a data set's splits."""
     duplicates: Literal["keep", "first"] = "keep"
     """Byte-identical copies among the crops: keep all, or only the first."""
+    pairs: str = ""
+    """Table of known pairs of the crops: path_a, path_b, relation (same or different); several as a.csv,b.csv. Without
+    it: pairs.csv beside the crops, where there is one."""
+    no_tracks: bool = False
+    """Do not use the tracks of the crops (column track), which are known to show one object each."""
     seed: int = 1
     """Seed of all random draws."""
     device: str = "auto"
@@ -93,6 +98,7 @@ class AdaptationSettings:
                 "precision": self.precision,
             },
         }
+        given["data"] |= {"pairs": self.pairs, "no_tracks": self.no_tracks}
         given["data"] |= {name: side for name, side in (("height", self.height), ("width", self.width)) if side}
         config = overlay(Recipe(), stored, f"checkpoint {checkpoint}")
         return overlay(config, given, "adapt")

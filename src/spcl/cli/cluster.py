@@ -77,6 +77,7 @@ class Cluster(GroupingOptions):
             min_size=self.min_size,
             folders=self.folders,
             overwrite=self.overwrite,
+            pairs=self.pair_options(),
             source=self.source(),
             encoding=self.encoding(),
         )

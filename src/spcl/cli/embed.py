@@ -16,6 +16,7 @@ from spcl.data.image_sources import check_is_there
 from spcl.data.source_options import IdentityFrom
 from spcl.data.table_checks import check_tables
 from spcl.gallery.embed_images import EmbeddingRequest, EmbeddingResult, embed_images
+from spcl.inference.encode_options import By
 from spcl.reporting.console import ConsoleReporter, Reporter, SilentReporter
 
 
@@ -47,6 +48,9 @@ class Embed(FeatureOptions):
     identity_from: IdentityFrom = "auto"
     """Where identities are read: table (a column), folder (the folder of an image), top-folder (the folder directly
     below the given one) or name (the number before _c in the file name): docs/data.md."""
+    by: By = "image"
+    """With -o: what a row is, an image or a track with all its images (column track). A gallery gets the images, and
+    tracks are searched with --by track."""
     overwrite: bool = False
     """With -o: replace a features file that exists."""
     json: bool = False
@@ -60,6 +64,7 @@ class Embed(FeatureOptions):
             gallery=self.gallery or None,
             key=self.key,
             overwrite=self.overwrite,
+            by=self.by,
             source=self.source(),
             encoding=self.encoding(),
         )
@@ -82,8 +87,10 @@ def main(arguments: Sequence[str]) -> None:
 def print_embedding(embedded: EmbeddingResult, report: Reporter) -> None:
     """Print what was left out, what was embedded, and where it is."""
     print_broken(embedded.broken, report)
+    of_tracks = "" if embedded.num_tracks is None else f"{embedded.num_tracks} tracks of "
     report.say(
-        f"{embedded.num_images} images, features of length {embedded.feature_length}, encoder {embedded.fingerprint}"
+        f"{of_tracks}{embedded.num_images} images, features of length {embedded.feature_length}, "
+        f"encoder {embedded.fingerprint}"
     )
     output, gallery = embedded.output, embedded.gallery
     if output is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Annotated, Any, Literal
 
@@ -74,12 +75,25 @@ def flags_of(recipe: Recipe) -> Flags:
     return Flags(**given)
 
 
-def recipe_of(flags: Flags, recipe: Recipe) -> Recipe:
+def given_flags(words: Sequence[str]) -> frozenset[str]:
+    """The names of the settings whose flags are among the words of a command line; ``placement`` for ``--memory``."""
+    names = {word.partition("=")[0][2:].replace("-", "_") for word in words if word.startswith("--")}
+    return frozenset("placement" if name == "memory" else name for name in names)
+
+
+def _flag(name: str) -> str:
+    return "--memory" if name == "placement" else "--" + name.replace("_", "-")
+
+
+def recipe_of(flags: Flags, recipe: Recipe, given: Collection[str] = ()) -> Recipe:
     """The recipe with what the flags changed.
+
+    A flag of a part that the recipe has of another kind applies where that kind has a setting of the same name.
 
     Args:
         flags: After parsing, over ``flags_of(recipe)``.
         recipe: The recipe before the changes.
+        given: Names of the settings whose flags are on the command line, whatever their values.
 
     Raises:
         InputError: If a flag was given that belongs to a part which the recipe has of another kind.
@@ -89,18 +103,23 @@ def recipe_of(flags: Flags, recipe: Recipe) -> Recipe:
     for section in (entry.name for entry in fields(Flags)):
         old, new = asdict(getattr(before, section)), asdict(getattr(flags, section))
         changed = {name: value for name, value in new.items() if value != old[name]}
+        is_other = section in _PARTS and not isinstance(getattr(recipe, section), _PARTS[section][0])
+        if is_other:
+            # The value may be the default of the flag's own kind, and another one in the recipe.
+            changed |= {name: value for name, value in new.items() if name in given}
         if not changed:
             continue
         if section == "loss":
             # ``overlay`` finds the loss for a temperature by its former place.
             values["memory"] = values.get("memory", {}) | changed
             continue
-        if section in _PARTS and not isinstance(getattr(recipe, section), _PARTS[section][0]):
+        unknown = [name for name in changed if not hasattr(getattr(recipe, section), name)]
+        if is_other and unknown:
             kind = kind_of(section, getattr(recipe, section), KINDS)
             raise InputError(
-                f"{', '.join('--' + name.replace('_', '-') for name in changed)}: a setting of {section} of the kind "
+                f"{', '.join(map(_flag, unknown))}: a setting of {section} of the kind "
                 f"{_PARTS[section][1]!r}, and the recipe has {kind!r}; write its settings under [{section}] in a file "
-                "(--config)",
+                f"(--config), or start from a recipe with {_PARTS[section][1]!r}, such as --recipe spcl",
                 code="option-does-not-apply",
             )
         values[section] = values.get(section, {}) | changed

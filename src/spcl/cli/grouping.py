@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 from spcl.cli.options import EncodingOptions, at_least
+from spcl.cli.pair_flags import PairFlags
 
 Auto = Literal["auto"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class GroupingOptions(EncodingOptions):
+class GroupingOptions(EncodingOptions, PairFlags):
     """Which encoder looks at a folder of crops, and the least that counts as a group."""
 
     min_samples: int = 4

@@ -23,8 +23,8 @@ TITLES: dict[str, frozenset[str]] = {
         "options": "",
         "settings": "recipe config set seed",
         "data": "video tracks source target data-dir images columns time-format layout camera start fps first-frame "
-        "identity-from duplicates range best min-visible min-confidence min-size height width check on-broken evaluate "
-        "by kind train-identities test-identities images-per-camera",
+        "identity-from duplicates pairs no-tracks range best min-visible min-confidence min-size height width check "
+        "on-broken evaluate by kind train-identities test-identities images-per-camera",
         "encoder": "checkpoint encoder arch pretrained domain from-checkpoint from-domain features dropout pooling "
         "last-stride batch-norm-group flip calibration engine onnx-file",
         "clustering": "k1 k2 eps eps-gap min-samples search",
@@ -48,8 +48,8 @@ _ELSEWHERE = {
 VALUES = {
     name: value
     for value, names in {
-        "FILE": "resume config checkpoint output calibration picture save-picture per-query from-checkpoint report "
-        "token-file onnx-file",
+        "FILE": "pairs resume config checkpoint output calibration picture save-picture per-query from-checkpoint "
+        "report token-file onnx-file",
         "FOLDER": "data-dir logs-dir out gallery cache-dir folders hub",
         "OWNER/NAME": "push",
         "SUBJECT": "subjects",

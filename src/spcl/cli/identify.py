@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from spcl.cli.options import checked_rate, parsed
-from spcl.cli.querying import QueryOptions, answered, print_broken
+from spcl.cli.querying import QueryOptions, answered, print_broken, shown_query
 from spcl.cli.text_table import aligned
-from spcl.data.image_key import shown_path
 from spcl.gallery.identify_images import IdentificationRequest, IdentificationResult, identify_images
 from spcl.reporting.console import Reporter
 
@@ -43,6 +42,7 @@ class Identify(QueryOptions):
             false_match_rate=self.false_match_rate,
             calibration=self.calibration,
             where=self.where,
+            by=self.by,
             find_nearest=bool(self.output),
             source=self.source(),
             encoding=self.encoding(),
@@ -60,7 +60,8 @@ def print_identification(identified: IdentificationResult, report: Reporter) -> 
     """Print what was left out, the name of each query, and from which similarity on names are given."""
     print_broken(identified.broken, report)
     rows = [["identity", "similarity", "probability", "nearest", "runner-up", "image"]]
-    for path, answer in zip(identified.queries, identified.answers, strict=True):
+    tracks = identified.tracks or [None] * len(identified.queries)
+    for path, track, answer in zip(identified.queries, tracks, identified.answers, strict=True):
         second = "-"
         if answer.runner_up_similarity is not None:
             second = f"{answer.runner_up} ({answer.runner_up_similarity:.3f})"
@@ -71,7 +72,7 @@ def print_identification(identified: IdentificationResult, report: Reporter) -> 
                 "-" if answer.probability is None else f"{answer.probability:.3f}",
                 str(answer.nearest),
                 second,
-                shown_path(path),
+                shown_query(path, track),
             ]
         )
     for line in aligned(rows):

@@ -81,7 +81,17 @@ class FeatureOptions(EncodingOptions):
 
 _DATA_AND_PLACES = frozenset(
     {
-        *("--target", "--source", "--data-dir", "--columns", "--identity-from", "--layout", "--evaluate", "--images"),
+        *(
+            "--target",
+            "--source",
+            "--pairs",
+            "--data-dir",
+            "--columns",
+            "--identity-from",
+            "--layout",
+            "--evaluate",
+            "--images",
+        ),
         *("--checkpoint", "--from-checkpoint", "--pretrained", "--config", "--where", "--camera-not"),
         *(
             "-o",

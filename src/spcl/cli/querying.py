@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Protocol, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Protocol, TypeVar
 
 import tyro
 
@@ -18,7 +18,11 @@ from spcl.data.image_sources import check_is_there
 from spcl.data.source_options import IdentityFrom
 from spcl.data.table_checks import check_tables
 from spcl.errors import InputError
+from spcl.inference.encode_options import By
 from spcl.reporting.console import ConsoleReporter, Reporter, SilentReporter
+
+if TYPE_CHECKING:
+    from spcl.gallery.tracks import QueryTrack
 
 _MOST_NAMED = 20
 
@@ -40,6 +44,8 @@ class QueryOptions(FeatureOptions):
     identity_from: IdentityFrom = "auto"
     """Identities of a gallery of images: table (a column), folder (the folder of an image), top-folder (the folder
     directly below the given one) or name (the number before _c in the file name): docs/data.md."""
+    by: By = "image"
+    """What gets one answer: an image, or a track with all its images (column track)."""
     where: str = ""
     """Use only images of the gallery that pass this filter: "camera != 3", "time >= '2026-01-01 08:00'"."""
     json: bool = False
@@ -119,6 +125,13 @@ def answered(
         given.write_table(options.output, excel=options.excel)
         report.say(f"table: {options.output}")
     return given, report
+
+
+def shown_query(path: Path, track: QueryTrack | None) -> str:
+    """A query as it is shown: an image by its path, a track by its name and its number of images."""
+    if track is None or track.track is None:
+        return shown_path(path)
+    return f"track {track.track} ({track.num_images} image(s)), {shown_path(path)}"
 
 
 def print_broken(broken: Sequence[tuple[Path, str]], report: Reporter) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from spcl.atomic_files import check_place
 from spcl.cli.options import at_least, parsed
-from spcl.cli.querying import QueryOptions, answered, print_broken
+from spcl.cli.querying import QueryOptions, answered, print_broken, shown_query
 from spcl.cli.text_table import aligned
 from spcl.data.image_key import shown_path
 from spcl.errors import InputError
@@ -64,6 +64,7 @@ class Search(QueryOptions):
             where=self.where,
             exact=self.exact,
             rerank=self.rerank,
+            by=self.by,
             source=self.source(),
             encoding=self.encoding(),
         )
@@ -88,16 +89,18 @@ def main(arguments: Sequence[str]) -> None:
 def print_search(searched: ImageSearchResult, report: Reporter, *, filtered: bool) -> None:
     """Print what was left out, what was found for each query, and how."""
     print_broken(searched.broken, report)
-    for query, hits in zip(searched.queries, searched.hits, strict=True):
-        report.say(f"query {shown_path(query)}")
-        for line in _table(hits, filtered=filtered):
+    tracks = searched.tracks or [None] * len(searched.queries)
+    for query, track, hits in zip(searched.queries, tracks, searched.hits, strict=True):
+        report.say(f"query {shown_query(query, track)}")
+        for line in _table(hits, filtered=filtered, is_by_track=bool(searched.tracks)):
             report.say(f"  {line}")
     found = searched.found
     how = "every image compared" if found.engine == "exact" else f"by the index, recall {100 * found.recall:.1f} %"
-    report.say(f"searched in {searched.num_images} images, {how}")
+    of_tracks = f"{searched.num_tracks} tracks of " if searched.tracks else ""
+    report.say(f"searched in {of_tracks}{searched.num_images} images, {how}")
 
 
-def _table(hits: Sequence[Hit], *, filtered: bool) -> list[str]:
+def _table(hits: Sequence[Hit], *, filtered: bool, is_by_track: bool) -> list[str]:
     if not hits:
         return ["no image passes the filter" if filtered else "no other image is in the gallery"]
     columns = {
@@ -107,9 +110,11 @@ def _table(hits: Sequence[Hit], *, filtered: bool) -> list[str]:
         "camera": [_shown(hit.camera) for hit in hits],
         "identity": [_shown(hit.identity) for hit in hits],
         "time": [_shown(hit.time) for hit in hits],
+        "track": [_shown(hit.columns.get("track")) if is_by_track else "-" for hit in hits],
+        "images": [_shown(hit.columns.get("num_images")) if is_by_track else "-" for hit in hits],
         "path": [shown_path(hit.path) for hit in hits],
     }
-    for name in ("distance", "time"):
+    for name in ("distance", "time", "track", "images"):
         if all(cell == "-" for cell in columns[name]):
             del columns[name]
     return aligned([list(columns), *map(list, zip(*columns.values(), strict=True))])

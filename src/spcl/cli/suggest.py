@@ -44,7 +44,11 @@ class Suggest(GroupingOptions):
     def request(self) -> SettingsRequest:
         """What is asked for."""
         return SettingsRequest(
-            self.images, min_samples=self.min_samples, source=self.source(), encoding=self.encoding()
+            self.images,
+            min_samples=self.min_samples,
+            pairs=self.pair_options(),
+            source=self.source(),
+            encoding=self.encoding(),
         )
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 import tyro
 
 from spcl.cli.computing import ComputingOptions
-from spcl.cli.flags import Flags, flags_of, recipe_of
+from spcl.cli.flags import Flags, flags_of, given_flags, recipe_of
 from spcl.cli.options import parsed
 from spcl.cli.report import check_report_place, print_report_of_run
 from spcl.config import DataConfig, Recipe, load_config, load_recipe, overlay
@@ -23,6 +23,7 @@ from spcl.inference.encode_options import EncodeOptions
 from spcl.launched import is_main_process
 from spcl.reporting.console import ConsoleReporter, Reporter, SilentReporter
 from spcl.tracking.trackers import tracker_names, with_trackers
+from spcl.training_run.own_recipe import recipe_of_run
 
 if TYPE_CHECKING:
     from spcl.training_run.train import TrainingResult
@@ -166,7 +167,7 @@ def check_data_tables(data: DataConfig) -> None:
 def parsed_recipe(arguments: Sequence[str]) -> tuple[Train, Recipe]:
     """The command line over the file over the checkpoint over the recipe; the last three are looked for first."""
     words = with_joined_data(arguments)
-    recipe = load_recipe(_value_of("--recipe", words, "spcl"))
+    recipe = _recipe_to_start_from(words)
     path = _value_of("--config", words, "")
     in_file = load_config(Path(path), recipe) if path else recipe
     checkpoint = _value_of("--from-checkpoint", words, in_file.network.from_checkpoint)
@@ -182,9 +183,20 @@ def parsed_recipe(arguments: Sequence[str]) -> tuple[Train, Recipe]:
     return _over_recipe(words, load_config(Path(path), recipe) if path else recipe)
 
 
+def _recipe_to_start_from(words: Sequence[str]) -> Recipe:
+    """The recipe that is named; without a name that of the run that is continued, or the paper's."""
+    name = _value_of("--recipe", words, "")
+    resumes = any(word.replace("_", "-") in ("--resume", "--resume-or-start") for word in words)
+    if name or not resumes:
+        return load_recipe(name or "spcl")
+    path = _value_of("--config", words, "")
+    usual = (load_config(Path(path)) if path else Recipe()).run.logs_dir
+    return recipe_of_run(Path(_value_of("--logs-dir", words, usual))) or load_recipe("spcl")
+
+
 def _over_recipe(words: Sequence[str], recipe: Recipe) -> tuple[Train, Recipe]:
     options = parsed(Train, words, "spcl train", default=Train(settings=flags_of(recipe)), flat=True)
-    return options, recipe_of(options.settings, recipe)
+    return options, recipe_of(options.settings, recipe, given_flags(words))
 
 
 def with_joined_data(arguments: Sequence[str]) -> list[str]:

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from spcl.data.combined_sources import sources_of
 from spcl.data.image_key import image_keys
+from spcl.data.track_columns import of_table, repeated_tracks
 from spcl.errors import InputError
 from spcl.records import Record, ReIDDataset
 
@@ -20,7 +21,8 @@ def combined_targets(text: str, load: Callable[[str], ReIDDataset]) -> ReIDDatas
 
     Returns:
         ReIDDataset: for several targets, the training images of all, target after target, without identities; numbers
-        of cameras continue from one target to the next, and an image of unknown camera stays so. An image that is in
+        of cameras continue from one target to the next, and an image of unknown camera stays so; tracks of different
+        targets are different. An image that is in
         two targets counts once. Queries and galleries are those of ``parts``, one data set for each target, whose
         ``train`` are the images that were taken from it; ``parts[i].name`` is the name that was given.
 
@@ -34,7 +36,8 @@ def combined_targets(text: str, load: Callable[[str], ReIDDataset]) -> ReIDDatas
     seen: set[str] = set()
     parts: list[ReIDDataset] = []
     num_cameras = 0
-    for target, dataset in zip(targets, loaded, strict=True):
+    repeated = repeated_tracks([dataset.train for dataset in loaded])
+    for number, (target, dataset) in enumerate(zip(targets, loaded, strict=True), start=1):
         if not dataset.train:
             raise InputError(f"the target {target} has no training images", code="no-images")
         keys = image_keys([record.path for record in dataset.train])
@@ -43,7 +46,7 @@ def combined_targets(text: str, load: Callable[[str], ReIDDataset]) -> ReIDDatas
         notes = dataset.notes
         if len(new) < len(dataset.train):
             notes += (f"{len(dataset.train) - len(new)} of its training images are in an earlier target: used once",)
-        train = tuple(_of_target(record, num_cameras) for record in new)
+        train = tuple(_of_target(of_table(record, number, repeated), num_cameras) for record in new)
         num_cameras += max((record.camera for record in dataset.train if record.camera is not None), default=-1) + 1
         parts.append(replace(dataset, name=target, train=train, notes=notes))
     return ReIDDataset(

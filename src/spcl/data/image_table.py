@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 
 from spcl.data.byte_identical import byte_identical
 from spcl.data.repeated_images import check_agreement, note_of_copies, note_of_repeated, rows_of_each_image
+from spcl.data.track_columns import of_table, repeated_tracks
 from spcl.errors import InputError
 from spcl.records import Record
 
@@ -85,16 +85,15 @@ def combined_tables(parts: Sequence[ImageTable]) -> ImageTable:
     names = list(dict.fromkeys(name for part in parts for name in part.columns))
     columns: Columns = {name: [] for name in names}
     records: list[Record] = []
-    repeated = _repeated_tracks(parts)
+    repeated = repeated_tracks([part.records for part in parts])
     for number, part in enumerate(parts, start=1):
         identity = 1 + max((r.identity for r in records if r.identity is not None), default=-1)
         camera = 1 + max((r.camera for r in records if r.camera is not None), default=-1)
         records += [
             replace(
-                record,
+                of_table(record, number, repeated),
                 identity=None if record.identity is None else record.identity + identity,
                 camera=None if record.camera is None else record.camera + camera,
-                track=f"{number}:{record.track}" if record.track in repeated else record.track,
             )
             for record in part.records
         ]
@@ -112,12 +111,6 @@ def combined_tables(parts: Sequence[ImageTable]) -> ImageTable:
         tuple(entry for part in parts for entry in part.left_out),
         tuple(dict.fromkeys(notes)),
     )
-
-
-def _repeated_tracks(parts: Sequence[ImageTable]) -> set[str]:
-    """The names of tracks that are in several tables: different tracks, which get the number of their table."""
-    counts = Counter(name for part in parts for name in {record.track for record in part.records if record.track})
-    return {name for name, count in counts.items() if count > 1}
 
 
 def with_given(table: ImageTable, columns: Mapping[str, Sequence[Any]]) -> ImageTable:

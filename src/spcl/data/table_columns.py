@@ -20,7 +20,7 @@ Columns = dict[str, list[Any]]
 
 _EMPTY_MARKS = frozenset({"na", "n/a", "#n/a", "<na>", "nan", "none", "null", "-", "?"})
 """Texts that mean an empty cell in a column of numbers; in other columns they are text."""
-_READ_ALREADY = ("identity", "camera", "time", "split")
+_READ_ALREADY = ("identity", "camera", "time", "split", "track")
 
 
 def columns_of(listed: ListedImages, dataset: ReIDDataset) -> Columns:

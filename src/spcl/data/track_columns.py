@@ -8,7 +8,9 @@ one track of the whole table. The columns ``frame``, ``x``, ``y``, ``w`` and ``h
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -62,6 +64,17 @@ def tracks_in_names(paths: Sequence[Path]) -> list[str | None]:
     """
     found = [_MARS.fullmatch(path.stem) for path in paths]
     return [f"{name[1]}T{name[2]}" for name in found if name] if all(found) else [None] * len(paths)
+
+
+def repeated_tracks(tables: Sequence[Sequence[Record]]) -> set[str]:
+    """Give the names of tracks that are in several tables: these are different tracks."""
+    counts = Counter(name for records in tables for name in {record.track for record in records if record.track})
+    return {name for name, count in counts.items() if count > 1}
+
+
+def of_table(record: Record, number: int, repeated: Collection[str]) -> Record:
+    """Give a record whose track has the number of its table before its name, if other tables repeat the name."""
+    return replace(record, track=f"{number}:{record.track}") if record.track in repeated else record
 
 
 def note_of_tracks(records: Sequence[Record]) -> tuple[str, ...]:

@@ -38,7 +38,7 @@ _IDENTIFICATION: dict[str, pa.DataType | None] = {
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
-def search_table(result: SearchResult, queries: Sequence[str | Path]) -> pa.Table:
+def search_table(result: SearchResult, queries: Sequence[str | Path], tracks: Sequence[str | None] = ()) -> pa.Table:
     """Make the table of a search: the hits of each query, nearest first.
 
     A query without hits has one row without a rank.
@@ -46,20 +46,23 @@ def search_table(result: SearchResult, queries: Sequence[str | Path]) -> pa.Tabl
     Args:
         result: Result of the search.
         queries: Paths of the queries.
+        tracks: Names of the tracks that were searched for, one for each query; empty: images were searched for.
 
     Returns:
-        Columns path (the query), rank (from 1), found_path, similarity, distance (after re-ranking, else missing),
-        found_identity, found_camera, found_time, and ``found_`` and the name of each further column of the gallery.
+        Columns path (the query), track (the query's, for tracks only), rank (from 1), found_path, similarity, distance
+        (after re-ranking, else missing), found_identity, found_camera, found_time, and ``found_`` and the name of each
+        further column of the gallery.
     """
     rows: list[dict[str, Any]] = []
-    for query, hits in zip(queries, result, strict=True):
-        path = _absolute(query)
-        rows += [{"path": path, "rank": rank, **_found(hit)} for rank, hit in enumerate(hits, start=1)]
+    for query, track, hits in zip(queries, tracks or [None] * len(queries), result, strict=True):
+        asked = {"path": _absolute(query), "track": track}
+        rows += [{**asked, "rank": rank, **_found(hit)} for rank, hit in enumerate(hits, start=1)]
         if not hits:
-            rows.append({"path": path})
+            rows.append(asked)
     own = [name for hits in result for hit in hits[:1] for name in hit.columns]
     kinds: dict[str, pa.DataType | None] = {
         "path": pa.string(),
+        **({"track": pa.string()} if tracks else {}),
         "rank": pa.int64(),
         "found_path": pa.string(),
         "similarity": pa.float64(),
@@ -75,7 +78,10 @@ def search_table(result: SearchResult, queries: Sequence[str | Path]) -> pa.Tabl
 
 
 def identification_table(
-    answers: Sequence[Identification], queries: Sequence[str | Path], nearest: Sequence[Hit | None]
+    answers: Sequence[Identification],
+    queries: Sequence[str | Path],
+    nearest: Sequence[Hit | None],
+    tracks: Sequence[str | None] = (),
 ) -> pa.Table:
     """Make the table of an identification, with one row for each query.
 
@@ -83,17 +89,20 @@ def identification_table(
         answers: An answer for each query.
         queries: Paths of the queries.
         nearest: For each query, the most similar image of its nearest identity; None where there is none.
+        tracks: Names of the tracks that were named, one for each query; empty: images were named.
 
     Returns:
-        Columns path (the query), identity (the name that was given; empty where ``is_unknown``, whatever identities
-        are called), is_unknown, probability, similarity (to the mean of the nearest identity), nearest_identity (also
-        where it is too far to give its name), runner_up, runner_up_similarity, nearest_path, nearest_similarity,
-        nearest_camera and nearest_time (of the most similar image of the nearest identity).
+        Columns path (the query), track (for tracks only), identity (the name that was given; empty where
+        ``is_unknown``, whatever identities are called), is_unknown, probability, similarity (to the mean of the
+        nearest identity), nearest_identity (also where it is too far to give its name), runner_up,
+        runner_up_similarity, nearest_path, nearest_similarity, nearest_camera and nearest_time (of the most
+        similar image of the nearest identity).
     """
     rows = []
-    for answer, query, hit in zip(answers, queries, nearest, strict=True):
+    for answer, query, hit, track in zip(answers, queries, nearest, tracks or [None] * len(queries), strict=True):
         row: dict[str, Any] = {
             "path": _absolute(query),
+            "track": track,
             "identity": None if answer.identity is None else str(answer.identity),
             "is_unknown": answer.identity is None,
             "probability": answer.probability,
@@ -110,7 +119,8 @@ def identification_table(
                 "nearest_time": hit.time,
             }
         rows.append(row)
-    return _table(rows, _IDENTIFICATION)
+    kinds = {"path": pa.string(), "track": pa.string(), **_IDENTIFICATION} if tracks else _IDENTIFICATION
+    return _table(rows, kinds)
 
 
 def write_answers(path: Path, table: pa.Table, *, excel: bool = False) -> None:

@@ -15,14 +15,12 @@ from spcl.atomic_files import check_place
 from spcl.data.source_options import SourceOptions
 from spcl.errors import InputError
 from spcl.gallery.result import Added
-from spcl.inference.encode_options import EncodeOptions
+from spcl.inference.encode_options import By, EncodeOptions
 from spcl.reporting.console import Reporter, WarningsKept, say_notes
 from spcl.short_repr import with_short_repr
 
 if TYPE_CHECKING:
-    from spcl.gallery.features_file import FeaturesWriter
     from spcl.gallery.gallery import Gallery
-    from spcl.gallery.images_to_rows import EmbeddedRows
     from spcl.inference.embedding import Encoder
 
 
@@ -38,6 +36,8 @@ class EmbeddingRequest:
         key: What identifies an image in a new gallery: its file (``path``) or its bytes (``content``); None: the
             gallery's setting, and ``path`` for a new gallery.
         overwrite: Whether to replace an existing features file.
+        by: What a row of the features file is: an ``image``, or a ``track``, all images of it together. A gallery gets
+            the images in both cases, and makes tracks of them when it is searched by track.
         source: How the images are found, and which columns are read.
         encoding: The encoder and its options; by default the gallery's encoder, otherwise a network with ImageNet
             weights.
@@ -48,6 +48,7 @@ class EmbeddingRequest:
     gallery: str | Path | None = None
     key: Literal["path", "content"] | None = None
     overwrite: bool = False
+    by: By = field(default="image", kw_only=True)
     source: SourceOptions = field(default_factory=SourceOptions)
     encoding: EncodeOptions = field(default_factory=EncodeOptions)
 
@@ -113,6 +114,7 @@ class EmbeddingResult:
         fingerprint: Fingerprint of the encoder.
         output: The features file; None: not requested.
         gallery: The gallery after the images were added; None: not requested.
+        num_tracks: Number of rows of the features file, if these are tracks; None: they are images.
         broken: Path and reason of each image that could not be read and was left out.
         notes: Remarks about the source, in sentences.
         warnings: Warnings, in sentences.
@@ -123,6 +125,7 @@ class EmbeddingResult:
     fingerprint: str
     output: Path | None = None
     gallery: FilledGallery | None = None
+    num_tracks: int | None = None
     broken: tuple[tuple[Path, str], ...] = ()
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
@@ -139,6 +142,8 @@ class EmbeddingResult:
             plain["output"] = str(self.output)
         if self.gallery is not None:
             plain["gallery"] = self.gallery.to_dict()
+        if self.num_tracks is not None:
+            plain["num_tracks"] = self.num_tracks
         plain["notes"] = list(self.notes)
         return plain | ({"warnings": list(self.warnings)} if self.warnings else {})
 
@@ -168,6 +173,7 @@ def embed_images(request: EmbeddingRequest, *, report: Reporter | None = None) -
     """
     output = _checked_output(request)
 
+    from spcl.gallery.embedding_total import EmbeddingTotal
     from spcl.gallery.features_file import features_writer
     from spcl.gallery.gallery_encoder import encoder_to_search
     from spcl.gallery.images_to_rows import embedded_rows, find_images
@@ -177,8 +183,13 @@ def embed_images(request: EmbeddingRequest, *, report: Reporter | None = None) -
     kept = WarningsKept(report)
     encoding = request.encoding
     runtime = encoding.runtime()
-    found = find_images(request.images, request.source)
-    say_notes(kept, found.notes)
+    found = to_embed = find_images(request.images, request.source)
+    tracks = None
+    if request.by == "track":
+        from spcl.gallery.track_rows import TrackParts, ordered_by_track
+
+        to_embed, tracks = ordered_by_track(found), TrackParts()
+    say_notes(kept, to_embed.notes)
     encoder = encoder_to_search(encoding.encoder, request.gallery or "", lambda: found.records, kept)
     with ExitStack() as stack:
         gallery, writer = None, None
@@ -186,13 +197,14 @@ def embed_images(request: EmbeddingRequest, *, report: Reporter | None = None) -
             to_fill = gallery_to_fill(Path(request.gallery), encoder, flip=encoding.flip, key=request.key)
             gallery = stack.enter_context(to_fill)
             gallery.check_rows(found.table)
-        total = _Total()
+        total = EmbeddingTotal(tracks)
         with ExitStack() as file:
             if output is not None:
-                facts = _facts(encoder, encoding)
+                facts = _facts(encoder, encoding) | ({} if tracks is None else {"by": "track"})
                 writer = file.enter_context(features_writer(output, encoder.feature_dim, facts))
-            for part in embedded_rows(encoder, found, EmbedSettings.of(encoding, runtime), report=kept):
+            for part in embedded_rows(encoder, to_embed, EmbedSettings.of(encoding, runtime), report=kept):
                 total.take(part, writer, gallery)
+            total.end(writer, kept)
         filled = None if gallery is None else _filled(gallery, total.added, kept)
     return EmbeddingResult(
         num_images=total.num_images,
@@ -201,7 +213,8 @@ def embed_images(request: EmbeddingRequest, *, report: Reporter | None = None) -
         output=output,
         gallery=filled,
         broken=total.added.broken,
-        notes=found.notes,
+        num_tracks=None if tracks is None else total.num_tracks,
+        notes=to_embed.notes,
         warnings=tuple(kept.warnings),
     )
 
@@ -235,22 +248,6 @@ def _facts(encoder: Encoder, encoding: EncodeOptions) -> dict[str, Any]:
         "flip": encoding.flip,
         FACT: None if encoder.origin is None else encoder.origin.to_dict(),
     }
-
-
-class _Total:
-    """Counts over the parts that were written."""
-
-    def __init__(self) -> None:
-        self.num_images, self.added = 0, Added(0, 0)
-
-    def take(self, part: EmbeddedRows, writer: FeaturesWriter | None, gallery: Gallery | None) -> None:
-        """Write a part to the file and to the gallery, and count it."""
-        self.num_images += len(part.table)
-        self.added += Added(0, 0, part.broken)
-        if writer is not None:
-            writer.write(part.table, part.features)
-        if gallery is not None:
-            self.added += gallery.add_table(part.table, part.features)
 
 
 def _filled(gallery: Gallery, added: Added, report: Reporter) -> FilledGallery:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from spcl.data.image_key import kept_path
 from spcl.data.placeholders import note_of_a_dominant_identity
 from spcl.errors import InputError, require
-from spcl.gallery.queries import QueryRequest, opened_request
+from spcl.gallery.queries import OpenRequest, QueryRequest, opened_request
 from spcl.gallery.result import Hit
 from spcl.reporting.console import Reporter, say_notes
 from spcl.short_repr import with_short_repr
@@ -20,6 +20,7 @@ from spcl.short_repr import with_short_repr
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from spcl.gallery.tracks import QueryTrack
     from spcl.inference.embedding import Encoder
     from spcl.verification.identification import Basis, Enrolled, Identification
     from spcl.verification.thresholds import Threshold
@@ -38,6 +39,8 @@ class IdentificationRequest(QueryRequest):
         where: A filter of the enrolled images, for example ``camera != 3``; empty: all images.
         find_nearest: Whether to find, for each query, the most similar image of its nearest identity, in one more pass
             over the gallery's vectors.
+        by: What gets a name: an ``image``, or a ``track``, all images of it together; the threshold is then that of the
+            gallery's tracks.
         source: How images are found, and which columns are read.
         encoding: The encoder and its options; by default the gallery's encoder.
     """
@@ -66,6 +69,7 @@ class IdentificationResult:
         num_identities: Number of identities in the gallery.
         basis: Origin of the threshold: ``gallery`` (its images) or ``calibration``.
         threshold: The least similarity at which an identity is given, its false-match rate, and a warning about them.
+        tracks: The tracks that were named, one for each query; empty if images were named.
         broken: Path and reason of each image that could not be read, of the queries and of a gallery of images.
         notes: Remarks about the sources, in sentences.
         warnings: Warnings besides ``threshold.warning``, in sentences.
@@ -77,6 +81,7 @@ class IdentificationResult:
     num_identities: int
     basis: Basis
     threshold: Threshold
+    tracks: tuple[QueryTrack, ...] = ()
     broken: tuple[tuple[Path, str], ...] = ()
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
@@ -90,19 +95,25 @@ class IdentificationResult:
             "false_match_rate": self.threshold.false_match_rate,
             "warning": self.threshold.warning,
             "queries": [
-                {"query": str(query), **asdict(answer)}
-                for query, answer in zip(self.queries, self.answers, strict=True)
+                {"query": str(query), **of_track, **asdict(answer)}
+                for query, of_track, answer in zip(self.queries, self._of_tracks(), self.answers, strict=True)
             ],
             "broken": [{"path": str(path), "reason": reason} for path, reason in self.broken],
             "notes": list(self.notes),
         }
         return plain | ({"warnings": list(self.warnings)} if self.warnings else {})
 
+    def _of_tracks(self) -> list[dict[str, Any]]:
+        if not self.tracks:
+            return [{}] * len(self.queries)
+        return [{"track": track.track, "num_images": track.num_images} for track in self.tracks]
+
     def to_table(self) -> pa.Table:
         """Make a table with one row for each query; its columns are those of ``answer_tables.identification_table``."""
         from spcl.gallery.answer_tables import identification_table
 
-        return identification_table(self.answers, self.queries, self.nearest or [None] * len(self.queries))
+        nearest = self.nearest or [None] * len(self.queries)
+        return identification_table(self.answers, self.queries, nearest, [track.track for track in self.tracks])
 
     def write_table(self, path: str | Path, *, excel: bool = False) -> None:
         """Write ``to_table`` as CSV or Parquet, by the ending of the path.
@@ -152,17 +163,24 @@ def identify_images(request: IdentificationRequest, *, report: Reporter | None =
         asked.source.check_identities()
         asked.source.fill()
         gallery = asked.source.gallery
-        enrolled = gallery.enrolled(where, asked.report)
+        is_by_track = request.by == "track"
+        enrolled = _enrolled_tracks(asked, where) if is_by_track else gallery.enrolled(where, asked.report)
         more = tuple(note for note in _notes_of_identities(enrolled) if note not in asked.notes)
         say_notes(asked.report, more)
         threshold = _threshold(enrolled, asked.encoder, request, asked.report)
         queries = asked.embed_queries()
-        paths = [record.path for record in queries.records]
-        answers = enrolled.identify(queries.features, request.false_match_rate)
+        paths, features = [record.path for record in queries.records], queries.features
+        tracks: tuple[QueryTrack, ...] = ()
+        if is_by_track:
+            from spcl.gallery.tracks import query_tracks
+
+            tracks, features = query_tracks(queries, asked.quality)
+            paths = [track.path for track in tracks]
+        answers = enrolled.identify(features, request.false_match_rate)
         nearest: list[Hit | None] = []
         if request.find_nearest:
             names = [str(answer.nearest) for answer in answers]
-            nearest = gallery.nearest_of(queries.features, names, where=where, without=paths)
+            nearest = gallery.nearest_of(features, names, where=where, without=paths)
         return IdentificationResult(
             queries=tuple(Path(kept_path(path)) for path in paths),
             answers=tuple(answers),
@@ -170,10 +188,26 @@ def identify_images(request: IdentificationRequest, *, report: Reporter | None =
             num_identities=len(enrolled.identities),
             basis=enrolled.basis(threshold.false_match_rate),
             threshold=threshold,
+            tracks=tracks,
             broken=queries.broken + asked.source.broken,
             notes=asked.notes + more,
             warnings=tuple(asked.report.warnings),
         )
+
+
+def _enrolled_tracks(asked: OpenRequest, where: str | None) -> Enrolled:
+    """Enrol the tracks of the gallery; images are enrolled one by one if it has none, with a warning."""
+    from spcl.gallery.enrolment import with_calibration
+    from spcl.gallery.tracks import GalleryTracks
+
+    gallery = asked.source.gallery
+    tracks = GalleryTracks.of(gallery, where, required=False)
+    if all(name is None for name in tracks.names):
+        asked.report.warn(
+            "the gallery has no tracks, so that the threshold is that of single images: the share of strangers' tracks "
+            "that get a name is not known"
+        )
+    return with_calibration(tracks.enrolled(), asked.encoder, gallery.flip)
 
 
 def _notes_of_identities(enrolled: Enrolled) -> tuple[str, ...]:

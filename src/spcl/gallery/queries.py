@@ -5,18 +5,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from spcl.data.image_endings import is_image_name
 from spcl.data.image_files import what_is_there
 from spcl.data.source_options import SourceOptions
 from spcl.data.table_files import SUFFIXES
 from spcl.errors import InputError
-from spcl.inference.encode_options import EncodeOptions
+from spcl.inference.encode_options import By, EncodeOptions
 from spcl.reporting.console import Reporter, WarningsKept, say_notes
 
 if TYPE_CHECKING:
@@ -36,12 +36,14 @@ class QueryRequest:
     Attributes:
         gallery: A gallery's folder, a features file (Parquet), or images of any kind, which are embedded first.
         queries: The images to compare: a path, or several; an image, a folder, a table or a registered name.
+        by: What gets one answer: an ``image``, or a ``track``, all images of it together.
         source: How images are found, and which columns are read.
         encoding: The encoder and its options; by default the gallery's encoder.
     """
 
     gallery: str | Path
     queries: Queries
+    by: By = field(default="image", kw_only=True)
     source: SourceOptions = field(default_factory=SourceOptions, kw_only=True)
     encoding: EncodeOptions = field(default_factory=EncodeOptions, kw_only=True)
 
@@ -54,6 +56,7 @@ class OpenRequest:
         encoder: Encoder of the queries and of the gallery.
         source: The gallery; where it is made of images, ``source.fill`` embeds them.
         records: Records of the queries.
+        quality: Quality of the queries, by path; empty where their source has no column ``quality``.
         notes: Remarks about the queries and the gallery, in sentences.
         report: Receives progress, and keeps the warnings.
     """
@@ -61,6 +64,7 @@ class OpenRequest:
     encoder: Encoder
     source: Searchable
     records: tuple[Record, ...]
+    quality: Mapping[Path, Any]
     notes: tuple[str, ...]
     report: WarningsKept
     _settings: EmbedSettings
@@ -108,7 +112,12 @@ def opened_request(
     with searchable(request.gallery, encoder, settings, where=where, options=request.source, report=kept) as source:
         notes = tuple(dict.fromkeys((*wanted.notes, *source.notes)))
         say_notes(kept, notes)
-        yield OpenRequest(encoder, source, wanted.records, notes, kept, settings)
+        yield OpenRequest(encoder, source, wanted.records, _quality_of(wanted), notes, kept, settings)
+
+
+def _quality_of(images: ImageTable) -> dict[Path, Any]:
+    values = images.columns.get("quality", [])
+    return {record.path: value for record, value in zip(images.records, values, strict=False)}
 
 
 def found_queries(queries: Queries, options: SourceOptions, *, purpose: str) -> ImageTable:

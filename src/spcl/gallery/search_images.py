@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from spcl.data.image_key import kept_path
 from spcl.errors import require
-from spcl.gallery.queries import QueryRequest, opened_request
+from spcl.gallery.queries import OpenRequest, QueryRequest, opened_request
 from spcl.gallery.result import Hit, SearchResult
 from spcl.reporting.console import Reporter
 from spcl.short_repr import with_short_repr
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from spcl.gallery.gallery import Gallery
+    from spcl.gallery.tracks import QueryTrack
+    from spcl.inference.embedding import EmbeddedImages
 
 MOST_CAMERAS_NAMED = 20
 
@@ -38,6 +40,7 @@ class SearchRequest(QueryRequest):
             empty: all images.
         exact: Whether to compare every image, even if the gallery has an index.
         rerank: Whether to order the 100 (or 4 x ``top``) most similar images of each query by k-reciprocal re-ranking.
+        by: What is searched for and found: an ``image``, or a ``track``, all images of it together.
         source: How images are found, and which columns are read.
         encoding: The encoder and its options; by default the gallery's encoder.
     """
@@ -69,6 +72,8 @@ class ImageSearchResult:
         num_images: Number of images in the gallery.
         image_size: Height and width in pixels of the images that the encoder sees.
         reranked: Whether the hits are in the order of re-ranking.
+        tracks: The tracks that were searched for, one for each query; empty if images were searched for.
+        num_tracks: Number of tracks in the gallery; 0 if images were searched for.
         broken: Path and reason of each image that could not be read, of the queries and of a gallery of images.
         notes: Remarks about the sources, in sentences.
         warnings: Warnings, in sentences.
@@ -79,6 +84,8 @@ class ImageSearchResult:
     num_images: int
     image_size: tuple[int, int]
     reranked: bool = False
+    tracks: tuple[QueryTrack, ...] = ()
+    num_tracks: int = 0
     broken: tuple[tuple[Path, str], ...] = ()
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
@@ -95,19 +102,24 @@ class ImageSearchResult:
             "recall": self.found.recall,
             "num_images": self.num_images,
             "queries": [
-                {"query": str(query), "hits": [hit.to_row() for hit in hits]}
-                for query, hits in zip(self.queries, self.found, strict=True)
+                {"query": str(query), **of_track, "hits": [hit.to_row() for hit in hits]}
+                for query, of_track, hits in zip(self.queries, self._of_tracks(), self.found, strict=True)
             ],
             "broken": [{"path": str(path), "reason": reason} for path, reason in self.broken],
             "notes": list(self.notes),
         }
         return plain | ({"warnings": list(self.warnings)} if self.warnings else {})
 
+    def _of_tracks(self) -> list[dict[str, Any]]:
+        if not self.tracks:
+            return [{}] * len(self.queries)
+        return [{"track": track.track, "num_images": track.num_images} for track in self.tracks]
+
     def to_table(self) -> pa.Table:
         """Make a table with one row for each hit; its columns are those of ``answer_tables.search_table``."""
         from spcl.gallery.answer_tables import search_table
 
-        return search_table(self.found, self.queries)
+        return search_table(self.found, self.queries, [track.track for track in self.tracks])
 
     def write_table(self, path: str | Path, *, excel: bool = False) -> None:
         """Write ``to_table`` as CSV or Parquet, by the ending of the path.
@@ -170,6 +182,8 @@ def search_images(request: SearchRequest, *, report: Reporter | None = None) -> 
         asked.source.fill()
         gallery = asked.source.gallery
         _warn_of_unknown_cameras(gallery, request.camera_not, asked.report)
+        if request.by == "track":
+            return _search_tracks(request, where, asked, queries)
         paths = [record.path for record in queries.records]
         found = gallery.search(
             queries.features,
@@ -190,6 +204,28 @@ def search_images(request: SearchRequest, *, report: Reporter | None = None) -> 
             notes=asked.notes,
             warnings=tuple(asked.report.warnings),
         )
+
+
+def _search_tracks(
+    request: SearchRequest, where: str | None, asked: OpenRequest, images: EmbeddedImages
+) -> ImageSearchResult:
+    from spcl.gallery.tracks import GalleryTracks, query_tracks, search_tracks
+
+    gallery = asked.source.gallery
+    queries, features = query_tracks(images, asked.quality)
+    tracks = GalleryTracks.of(gallery, where)
+    return ImageSearchResult(
+        queries=tuple(Path(kept_path(query.path)) for query in queries),
+        found=search_tracks(tracks, queries, features, request.top, rerank=request.rerank),
+        num_images=len(gallery),
+        image_size=asked.encoder.size,
+        reranked=request.rerank,
+        tracks=queries,
+        num_tracks=len(tracks.names),
+        broken=images.broken + asked.source.broken,
+        notes=asked.notes,
+        warnings=tuple(asked.report.warnings),
+    )
 
 
 def _warn_of_unknown_cameras(gallery: Gallery, cameras: Sequence[str], report: Reporter) -> None:

@@ -15,8 +15,10 @@ from spcl.data.source_options import SourceOptions
 from spcl.data.suspect_images import SuspectImages, without_small_images
 from spcl.errors import require
 from spcl.inference.encode_options import EncodeOptions
+from spcl.pairs.known_pairs import KnownPairs, pair_facts
+from spcl.pairs.pair_options import PairOptions
 from spcl.records import Record
-from spcl.reporting.console import Reporter, say_notes
+from spcl.reporting.console import Reporter, say_pairs
 from spcl.reporting.quiet_reporters import LoggingReporter
 from spcl.short_repr import with_short_repr
 
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from spcl.grouping.groups import Groups
+    from spcl.grouping.own_images import SearchedImages
     from spcl.inference.encoder_origin import EncoderOrigin
 
 
@@ -42,6 +45,7 @@ class GroupingRequest:
         min_size: Images whose shorter side has fewer pixels are left out; 0: none.
         folders: A folder for each group in ``out``, of links to the images or of copies.
         overwrite: Replace groups that are in ``out`` already.
+        pairs: Which knowledge of pairs of images is used: tracks, a table of pairs.
         source: Options of finding images.
         encoding: The encoder and its options; by default ImageNet weights, at a size that fits the images.
 
@@ -58,6 +62,7 @@ class GroupingRequest:
     min_size: int = 0
     folders: Literal["none", "link", "copy"] = "none"
     overwrite: bool = False
+    pairs: PairOptions = field(default_factory=PairOptions)
     source: SourceOptions = field(default_factory=SourceOptions)
     encoding: EncodeOptions = field(default_factory=EncodeOptions)
 
@@ -93,6 +98,8 @@ class GroupingResult:
         out: Folder that holds the results; None: nothing was written.
         not_copied: Images that are in no folder, because they were gone or the disk cannot hold their name; None: no
             folders were asked for.
+        pairs: Known pairs of the images, by their rows, which the groups respect.
+        contradictions: A sentence on each contradiction of the known pairs, and how it was decided.
     """
 
     records: tuple[Record, ...]
@@ -108,6 +115,8 @@ class GroupingResult:
     source: tuple[str, ...]
     out: Path | None = None
     not_copied: tuple[Path, ...] | None = None
+    pairs: KnownPairs = field(default_factory=KnownPairs)
+    contradictions: tuple[str, ...] = ()
 
     @property
     def reasons(self) -> tuple[str, ...]:
@@ -137,6 +146,7 @@ class GroupingResult:
             "encoder_origin": None if self.origin is None else self.origin.to_dict(),
             "source": list(self.source),
             "notes": list(self.notes),
+            **pair_facts(self.pairs, self.contradictions),
         }
 
     def _written(self, request: GroupingRequest, out: Path) -> GroupingResult:
@@ -183,15 +193,17 @@ def group_images(request: GroupingRequest, *, report: Reporter | None = None) ->
     # Earlier results are no crops, where the folder of the results lies among the images.
     images, odd = without_small_images(found if out is None else found.outside(out), min_size=request.min_size)
 
-    from spcl.grouping.groups import cluster
     from spcl.grouping.groups_folder import check_folder
-    from spcl.grouping.own_images import embed_and_search, suggestion_for
+    from spcl.grouping.own_images import embed_and_search
+    from spcl.pairs.pair_sources import pair_sources
 
     if out is not None:
         check_folder(out, overwrite=request.overwrite)
     runtime = request.encoding.runtime()
-    notes = (*images.notes, *odd.notes)
-    say_notes(report, notes)
+    sources = pair_sources(request.images, request.pairs)
+    known, contradictions = sources.known(images.records)
+    notes = (*images.notes, *odd.notes, *known.notes)
+    say_pairs(report, notes, contradictions)
     searched = embed_and_search(
         images.records,
         encoding=request.encoding,
@@ -201,20 +213,11 @@ def group_images(request: GroupingRequest, *, report: Reporter | None = None) ->
         report=report,
         memory_flags=("--k1",),
     )
-    suggestion = suggestion_for(
-        searched, eps=request.eps, k1=request.k1, k2=request.k2, min_samples=request.min_samples, report=report
-    )
-    groups = cluster(
-        searched.images.features,
-        eps=suggestion.eps,
-        k1=suggestion.k1,
-        k2=suggestion.k2,
-        min_samples=request.min_samples,
-        neighbours=searched.neighbours,
-    )
+    if searched.images.broken:
+        known, contradictions = sources.known(searched.images.records)
     result = GroupingResult(
         records=searched.images.records,
-        groups=replace(groups, suggestion=suggestion),
+        groups=_groups_of(searched, known, request, report),
         broken=searched.images.broken,
         left_out=images.left_out,
         odd=odd,
@@ -224,8 +227,38 @@ def group_images(request: GroupingRequest, *, report: Reporter | None = None) ->
         features=searched.images.features,
         origin=searched.encoder.origin,
         source=_paths_of(request.images),
+        pairs=known,
+        contradictions=contradictions,
     )
     return result if out is None else result._written(request, out)
+
+
+def _groups_of(searched: SearchedImages, known: KnownPairs, request: GroupingRequest, report: Reporter) -> Groups:
+    """Choose the settings that are not given, and group the images under their known pairs."""
+    from spcl.grouping.groups import cluster
+    from spcl.grouping.own_images import suggestion_for
+    from spcl.pairs.constraints import PairConstraints
+
+    suggestion = suggestion_for(
+        searched,
+        eps=request.eps,
+        k1=request.k1,
+        k2=request.k2,
+        min_samples=request.min_samples,
+        report=report,
+        constraints=PairConstraints.of(len(searched.images.records), known.must_link, known.cannot_link),
+    )
+    groups = cluster(
+        searched.images.features,
+        eps=suggestion.eps,
+        k1=suggestion.k1,
+        k2=suggestion.k2,
+        min_samples=request.min_samples,
+        neighbours=searched.neighbours,
+        must_link=known.must_link,
+        cannot_link=known.cannot_link,
+    )
+    return replace(groups, suggestion=suggestion)
 
 
 def _paths_of(source: Source) -> tuple[str, ...]:

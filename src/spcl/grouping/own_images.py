@@ -17,6 +17,7 @@ from spcl.inference.embedding import EmbeddedImages, EmbedSettings, Encoder, emb
 from spcl.inference.encode_options import EncodeOptions
 from spcl.inference.encoder_choice import chosen_encoder
 from spcl.neighbours.nearest import nearest_neighbours
+from spcl.pairs.constraints import PairConstraints
 from spcl.records import Record
 from spcl.reporting.console import Reporter
 from spcl.runtime import Runtime
@@ -84,6 +85,7 @@ def suggestion_for(
     k2: int | Literal["auto"] = "auto",
     min_samples: int,
     report: Reporter,
+    constraints: PairConstraints | None = None,
 ) -> Suggestion:
     """Settings that fit the images; what is given is kept. Arguments as of ``suggest``."""
     with report.progress("trying settings") as advance:
@@ -95,4 +97,5 @@ def suggestion_for(
             min_samples=min_samples,
             neighbours=searched.neighbours,
             progress=advance,
+            constraints=constraints,
         )

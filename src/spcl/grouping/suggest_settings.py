@@ -17,7 +17,8 @@ from spcl.data.image_sources import images_of
 from spcl.data.source_options import SourceOptions
 from spcl.errors import InputError, require
 from spcl.inference.encode_options import EncodeOptions
-from spcl.reporting.console import Reporter, say_notes
+from spcl.pairs.pair_options import PairOptions
+from spcl.reporting.console import Reporter, say_pairs
 from spcl.reporting.quiet_reporters import LoggingReporter
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class SettingsRequest:
     Attributes:
         images: A folder with all below it, a table of paths (CSV, Parquet) or a registered data set.
         min_samples: About the least number of images of a group, at least 2.
+        pairs: Which knowledge of pairs of images is used: tracks, a table of pairs.
         source: Options of finding images.
         encoding: Which encoder, and how it encodes; by default ImageNet weights, at a size that fits the images. With
             another encoder other settings may fit.
@@ -48,6 +50,7 @@ class SettingsRequest:
 
     images: str | Path
     min_samples: int = 4
+    pairs: PairOptions = field(default_factory=PairOptions)
     source: SourceOptions = field(default_factory=SourceOptions)
     encoding: EncodeOptions = field(default_factory=EncodeOptions)
 
@@ -69,7 +72,8 @@ class SuggestedSettings:
             it reads the same images.
         num_images: Images that were looked at.
         broken: Path and reason of each image that could not be read.
-        notes: Remarks about the source, in sentences.
+        notes: Remarks about the source and the known pairs, in sentences.
+        contradictions: A sentence on each contradiction of the known pairs, and how it was decided.
     """
 
     suggestion: Suggestion
@@ -79,6 +83,7 @@ class SuggestedSettings:
     num_images: int
     broken: tuple[tuple[Path, str], ...]
     notes: tuple[str, ...]
+    contradictions: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, with the curve of the suggested k1."""
@@ -145,9 +150,14 @@ def suggest_settings(request: SettingsRequest, *, report: Reporter | None = None
     shape = crop_shape(images.records)
 
     from spcl.grouping.own_images import embed_and_search, suggestion_for
+    from spcl.pairs.constraints import PairConstraints
+    from spcl.pairs.pair_sources import pair_sources
 
     runtime = request.encoding.runtime()
-    say_notes(report, images.notes)
+    sources = pair_sources(request.images, request.pairs)
+    known, contradictions = sources.known(images.records)
+    notes = (*images.notes, *known.notes)
+    say_pairs(report, notes, contradictions)
     searched = embed_and_search(
         images.records,
         encoding=request.encoding,
@@ -156,7 +166,9 @@ def suggest_settings(request: SettingsRequest, *, report: Reporter | None = None
         runtime=runtime,
         report=report,
     )
-    found = suggestion_for(searched, min_samples=request.min_samples, report=report)
+    pairs = sources.known(searched.images.records)[0] if searched.images.broken else known
+    constraints = PairConstraints.of(len(searched.images.records), pairs.must_link, pairs.cannot_link)
+    found = suggestion_for(searched, min_samples=request.min_samples, report=report, constraints=constraints)
     is_enough = len(images) >= _FEWEST_TRAINED
     return SuggestedSettings(
         suggestion=found,
@@ -165,7 +177,8 @@ def suggest_settings(request: SettingsRequest, *, report: Reporter | None = None
         training_note=_note_on_training(request, len(images)) if is_enough else _MORE_IMAGES,
         num_images=len(searched.images.records),
         broken=searched.images.broken,
-        notes=images.notes,
+        notes=notes,
+        contradictions=contradictions,
     )
 
 
@@ -182,6 +195,8 @@ def _training_command(request: SettingsRequest, found: Suggestion, shape: CropSh
         words += ["--arch", encoder.arch] if encoder.arch else []
         words += ["--pretrained", encoder.pretrained] if encoder.pretrained != "auto" else []
     words += ["--eps", f"{found.eps:g}", "--k1", str(found.k1), "--k2", str(found.k2)]
+    words += ["--pairs", ",".join(map(str, request.pairs.files))] if request.pairs.files else []
+    words += [] if request.pairs.tracks else ["--no-tracks"]
     usual = _flags_of_training(SettingsRequest(request.images))
     for flag, value in _flags_of_training(request).items():
         words += [] if value == usual[flag] else [flag, value]

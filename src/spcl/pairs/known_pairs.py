@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 from zlib import crc32
 
 import numpy as np
@@ -124,6 +124,17 @@ class KnownPairs:
         if not len(self):
             return 0
         return crc32(self.must_link.tobytes() + b"|" + self.cannot_link.tobytes())
+
+
+def pair_facts(known: KnownPairs, contradictions: Sequence[str]) -> dict[str, Any]:
+    """Give the numbers of known pairs and their contradictions as plain values, for a summary; empty without any."""
+    if not len(known) and not contradictions:
+        return {}
+    return {
+        "must_links": len(known.must_link),
+        "cannot_links": len(known.cannot_link),
+        "contradictions": list(contradictions),
+    }
 
 
 def _rows(pairs: Sequence[tuple[int, int, PairOrigin]]) -> NDArray[np.int64]:

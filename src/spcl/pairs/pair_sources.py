@@ -15,31 +15,13 @@ from spcl.data.table_columns import tables_meant
 from spcl.errors import InputError
 from spcl.pairs.contradictions import without_contradictions
 from spcl.pairs.known_pairs import KnownPairs
+from spcl.pairs.pair_options import PairOptions as PairOptions
 from spcl.pairs.pair_table import PAIRS_FILE, PairTable, read_pairs
 from spcl.pairs.pairs_of_tracks import pairs_of_tracks
 from spcl.records import Record
 
 PairsOfRecords = Callable[[Sequence[Record]], KnownPairs]
 """A further source: gives pairs of rows of some images."""
-
-
-@dataclass(frozen=True)
-class PairOptions:
-    """Which knowledge of pairs of images is used.
-
-    Attributes:
-        pairs: A table of pairs (CSV), or several; empty: ``pairs.csv`` beside the images, where there is one.
-        tracks: Whether the tracks of the images are used.
-    """
-
-    pairs: str | Sequence[str] = ""
-    tracks: bool = True
-
-    @property
-    def files(self) -> tuple[Path, ...]:
-        """The tables that are named."""
-        named = (self.pairs,) if isinstance(self.pairs, str) else tuple(self.pairs)
-        return tuple(Path(name) for name in named if name)
 
 
 @dataclass(frozen=True)

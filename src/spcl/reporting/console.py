@@ -54,6 +54,7 @@ __all__ = [
     "epoch_header",
     "epoch_line",
     "say_notes",
+    "say_pairs",
     "shown_progress",
     "write_metrics",
 ]
@@ -67,6 +68,19 @@ def say_notes(report: Reporter, notes: Sequence[str]) -> None:
     """Report remarks about a source: what was found, and what is not used."""
     for note in notes:
         report.say(f"note: {note}")
+
+
+_SHOWN_CONTRADICTIONS = 10
+
+
+def say_pairs(report: Reporter, notes: Sequence[str], contradictions: Sequence[str]) -> None:
+    """Report how much of each source of known pairs is used, and warn of the first contradictions among them."""
+    say_notes(report, notes)
+    for text in contradictions[:_SHOWN_CONTRADICTIONS]:
+        report.warn(f"known pairs contradict each other: {text}")
+    if len(contradictions) > _SHOWN_CONTRADICTIONS:
+        more = len(contradictions) - _SHOWN_CONTRADICTIONS
+        report.warn(f"{more} more contradiction(s) of known pairs were decided in the same way")
 
 
 class _Console(Console):

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from spcl.training.learning_rates import Schedule
     from spcl.training.parts import BuildContext, Optimisation
 
+STEPS_OF_A_LONG_RUN = 1000
+"""Steps from which ``short_run_factor`` does not apply."""
+
 
 @dataclass(frozen=True)
 class ScheduledSettings(AdamSettings):
@@ -31,18 +34,23 @@ class ScheduledSettings(AdamSettings):
 
     random_weights_factor: float = 1.0
     """Factor of the learning rate where the network starts from random weights, which must move farther."""
+    short_run_factor: float = 1.0
+    """Factor of the learning rate in a run of fewer than 1,000 steps, where the rate of a long run changes too little;
+    of this and the factor for random weights the larger one counts."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        factor = self.random_weights_factor
-        require(0 < factor < inf, "random_weights_factor", factor, "a positive, finite number")
+        for name in ("random_weights_factor", "short_run_factor"):
+            require(0 < getattr(self, name) < inf, name, getattr(self, name), "a positive, finite number")
         require(self.schedule in ("cosine", "step", "constant"), "schedule", self.schedule, "cosine, step or constant")
         require(self.warmup_epochs >= 0, "warmup_epochs", self.warmup_epochs, "0 or more")
         require(0 < self.layer_decay <= 1, "layer_decay", self.layer_decay, "above 0 and at most 1")
 
     def rate(self, context: BuildContext) -> float:
         """Give the learning rate of a run."""
-        return self.lr * (self.random_weights_factor if context.starts_random else 1.0)
+        random = self.random_weights_factor if context.starts_random else None
+        short = self.short_run_factor if context.steps < STEPS_OF_A_LONG_RUN else None
+        return self.lr * max((factor for factor in (random, short) if factor is not None), default=1.0)
 
 
 @dataclass(frozen=True)

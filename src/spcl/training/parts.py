@@ -226,6 +226,7 @@ class BuildContext:
         report: Receives progress and warnings.
         built: The parts that are built already, by name: the memory, then the teacher.
         epochs: Number of epochs of the run.
+        steps: Number of steps of the run, over all epochs.
         starts_random: Whether the network starts from random weights.
     """
 
@@ -238,6 +239,7 @@ class BuildContext:
     report: Reporter
     built: Mapping[str, Any] = field(default_factory=dict)
     epochs: int = 1
+    steps: int = 1
     starts_random: bool = False
 
     @property

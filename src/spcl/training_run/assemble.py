@@ -22,11 +22,12 @@ from spcl.inference.extraction import extract_features
 from spcl.inference.query_checks import can_evaluate
 from spcl.nn.backbones import check_patches
 from spcl.nn.encoder_network import EncoderNetwork, EncoderSettings
-from spcl.records import ReIDDataset, cameras_of, identities_of
+from spcl.pairs.pair_sources import PairSources
+from spcl.records import ReIDDataset, identities_of
 from spcl.reporting.events import Reporter
 from spcl.runtime import Runtime
 from spcl.selfpaced.slots import Slots
-from spcl.training.parts import RatesLabels, TargetView
+from spcl.training.parts import RatesLabels
 from spcl.training.selection import Criterion, criterion_of
 from spcl.training.state import RunState
 from spcl.training.step import TrainingParts
@@ -42,6 +43,7 @@ from spcl.training_run.run_files import (
 from spcl.training_run.run_identity import RunIdentity
 from spcl.training_run.session import Session
 from spcl.training_run.starting_point import start_of
+from spcl.training_run.target_pairs import target_view
 from spcl.training_run.training_sets import load_sets, make_store, training_records
 
 
@@ -102,12 +104,20 @@ class Run:
             # The names and the order of the images count; their folder may be moved.
             images=[crc32("\n".join(record.path.name for record in records).encode()) for records in sets],
             defaults=to_values(Recipe()),
+            pairs=self.parts.target.checksum(),
             read=in_new_places,
         )
         return RunFolder(self.folder, identity, self.runtime, self.slots)
 
 
-def prepare(config: Recipe, session: Session, *, resume: bool = False, target: ReIDDataset | None = None) -> Run:
+def prepare(
+    config: Recipe,
+    session: Session,
+    *,
+    resume: bool = False,
+    target: ReIDDataset | None = None,
+    pairs: PairSources | None = None,
+) -> Run:
     """Check everything and build a run.
 
     Args:
@@ -115,6 +125,7 @@ def prepare(config: Recipe, session: Session, *, resume: bool = False, target: R
         session: Device and processes of the run, and the receiver of its messages.
         resume: Whether to continue the state in the log folder.
         target: The unlabelled domain if it is no data set on disk; None: the one that the settings name.
+        pairs: Sources of known pairs of the target's images; None: those that the settings name.
 
     Raises:
         InputError: For whatever would stop the run later; names the next step.
@@ -123,6 +134,7 @@ def prepare(config: Recipe, session: Session, *, resume: bool = False, target: R
     _check_settings(config, session, resume=resume)
     # Before weights, which may have to be downloaded.
     source, target = load_sets(config, session, target)
+    view = runtime.together(lambda: target_view(config, target, session.report, pairs))
     start = start_of(config, runtime)
     domains = tuple(training_records(source, target))
     torch.manual_seed(randomness.number(config.run.seed, "network"))
@@ -135,7 +147,6 @@ def prepare(config: Recipe, session: Session, *, resume: bool = False, target: R
     slots = Slots(num_classes, len(target.train))
     runtime.together(lambda: check_labelling(config, slots, encoder, session))
     stores = {domain: make_store(config, records) for domain, records in training_records(source, target).items()}
-    view = TargetView(len(target.train), cameras_of(target.train))
     shape = RunShape(slots, view, domains, _extraction(stores, session))
     parts = build_parts(config, encoder, shape, session)
     rates_labels = bool(target.train) and isinstance(parts.labeller, RatesLabels)

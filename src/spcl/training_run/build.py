@@ -65,6 +65,7 @@ def build_parts(recipe: Recipe, encoder: EncoderNetwork, shape: RunShape, sessio
         shape.extract,
         report,
         epochs=recipe.schedule.epochs,
+        steps=recipe.schedule.epochs * recipe.schedule.iters,
         starts_random=recipe.network.pretrained == "none" and not recipe.network.from_checkpoint,
     )
     optimisation: Optimisation = built(recipe.optimiser, context)

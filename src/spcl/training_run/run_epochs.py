@@ -162,4 +162,5 @@ def _batches(run: Run) -> EpochBatches:
         seed=config.run.seed,
         device=run.runtime.device,
         share=Share(run.runtime.rank, run.runtime.num_processes),
+        target_tracks=run.parts.target.tracks,
     )

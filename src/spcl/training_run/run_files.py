@@ -173,13 +173,14 @@ class RunFolder:
             The files that were written.
         """
         settings = dict(self.identity.settings)
-        content = {"state": state.state_dict(), "config": settings, "images": self.identity.images}
+        facts: dict[str, Any] = {"images": self.identity.images, "pairs": self.identity.pairs}
+        content = {"state": state.state_dict(), "config": settings, **facts}
         names = [CHECKPOINT_FILE, *([BEST_FILE] if is_best else [])] if epoch_ended else []
 
         def write() -> None:
             if names:
-                facts = {"config": settings} | _selected(state)
-                weights = checkpoint_of(result, epoch=state.epoch, best_mean_ap=state.best_mean_ap, facts=facts)
+                chosen = {"config": settings} | _selected(state)
+                weights = checkpoint_of(result, epoch=state.epoch, best_mean_ap=state.best_mean_ap, facts=chosen)
                 for name in names:
                     save_atomically(weights, self.path / name)
             save_atomically(content, self.path / RESUME_FILE)
@@ -191,7 +192,7 @@ class RunFolder:
         """Restore a state from the saved state of the run.
 
         Raises:
-            InputError: If the run was made with other settings or other images; names them.
+            InputError: If the run was made with other settings, other images or other known pairs; names them.
         """
         saved = _load_state(self.path)
         if not {"state", "config", "images"} <= set(saved):
@@ -204,6 +205,12 @@ class RunFolder:
                 f"the images are not those that the run in {self.path} began with; bring them back, or give another "
                 "--logs-dir",
                 code="images-changed",
+            )
+        if saved.get("pairs", 0) != self.identity.pairs:
+            raise InputError(
+                f"the known pairs or tracks of the images are not those that the run in {self.path} began with; bring "
+                "the tables back, or give another --logs-dir",
+                code="pairs-changed",
             )
         content = in_parts(saved["state"], self.slots)
         # The hybrid memory copies its rows. Other tensors are copied here: they must not stay mapped to the file.

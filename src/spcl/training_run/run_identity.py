@@ -17,6 +17,8 @@ _MAY_CHANGE = {
     "data.image_memory",
     "data.cache_dir",
     "data.check",
+    # What the tables contain is compared.
+    "data.pairs",
     "network.pretrained",
     "schedule.epochs",
     "schedule.eval_step",
@@ -38,12 +40,14 @@ class RunIdentity:
         images: Checksum of the names of the training images, for each domain.
         defaults: The default of every setting.
         read: Function that moves settings of an earlier version to their present places.
+        pairs: Checksum of the known pairs and the tracks of the target; 0 without any.
     """
 
     settings: Mapping[str, Any]
     images: list[int]
     defaults: Mapping[str, Any]
     read: Callable[[Mapping[str, Any]], Mapping[str, Any]] = dict
+    pairs: int = 0
 
 
 def require_same_settings(saved: Mapping[str, Any], identity: RunIdentity, folder: Path) -> None:
