@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from time import process_time
 
 import pytest
 
@@ -11,6 +12,7 @@ from spcl.gallery.columns import described
 from spcl.gallery.filters import both, checked_filter, not_cameras
 from spcl.gallery.gallery import Gallery
 from tests.gallery.features import names, unit_rows
+from tests.input_errors import input_error
 
 START = datetime(2026, 1, 1, 6)
 ROWS = [
@@ -222,3 +224,30 @@ def test_paths_that_are_there_are_meant_as_the_gallery_holds_them(tmp_path, monk
         ("path = 'a b/name'", "3"),
     ):
         assert "".join(sorted(hit.camera for hit in gallery.search(unit_rows(1), where=where)[0])) == cameras, where
+
+
+@pytest.mark.parametrize("kind", ["cameras", "numbers", "times"])
+def test_long_lists_take_linear_time(gallery, kind):
+    """With time to spare for a busy machine: a quadratic pass over 30,000 values takes minutes."""
+    values = {
+        "cameras": ("camera", (f"'{number}'" for number in range(30_000))),
+        "numbers": ("lane", map(str, range(30_000))),
+        "times": ("time", (f"'{START + timedelta(minutes=30 * number):%Y-%m-%d %H:%M}'" for number in range(30_000))),
+    }
+    column, listed = values[kind]
+    began = process_time()
+    where = checked_filter(f"{column} in ({', '.join(listed)})", gallery._store.snapshot().schema)
+    assert process_time() - began < 10
+    expected = [row for row in ROWS if is_number(row["camera"])] if kind == "cameras" else ROWS
+    expected = [row for row in ROWS if row["time"] is not None] if kind == "times" else expected
+    assert gallery._store.snapshot().count(where) == len(expected)
+
+
+@pytest.mark.parametrize("chain", [" or ", " and ", "+"])
+def test_a_chain_that_would_overflow_the_stack_is_refused(gallery, chain):
+    """LanceDB ends the process at some thousands of operators."""
+    part = "1" if chain == "+" else "lane = 3"
+    where = ("lane = " if chain == "+" else "") + chain.join([part] * 251)
+    assert gallery.search(unit_rows(1), k=1, where=where)[0] is not None
+    with input_error("invalid-filter", "251 operators", "column in", "..."):
+        gallery.search(unit_rows(1), k=1, where=where + chain + part)

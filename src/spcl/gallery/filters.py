@@ -15,7 +15,6 @@ import math
 import operator
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
@@ -24,16 +23,8 @@ from spcl.data.image_key import kept_path
 from spcl.data.time_parsing import as_time
 from spcl.errors import InputError
 from spcl.gallery.columns import TIME, VECTOR, column_kind
+from spcl.gallery.filter_tokens import ARITHMETIC, Token, token_of, tokens_of
 
-_TOKEN = re.compile(
-    r"""(?P<space>\s+)
-      | (?P<text>'(?:[^']|'')*')
-      | (?P<number>-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?)
-      | (?P<name>[^\W\d]\w*)
-      | (?P<compare><=|>=|<>|!=|==|=|<|>)
-      | (?P<other>[(),+*/%.\-|])""",
-    re.VERBOSE,
-)
 _ORDERED = ("<", ">", "<=", ">=", "between")
 _COMPARED: dict[str, Callable[[float, float], bool]] = {
     "<": operator.lt,
@@ -44,20 +35,12 @@ _COMPARED: dict[str, Callable[[float, float], bool]] = {
 _TURNED = {"<": ">", ">": "<", "<=": ">=", ">=": "<="}
 _CAMERA = "camera"
 _PATH = "path"
-_ARITHMETIC = ("+", "-", "*", "/", "%", "|", ".")
 _PLAIN_DIGITS = re.compile(r"-?\d+")
 _PLAIN_NUMBER = re.compile(r"-?\d+(\.\d+)?")
 _MOST_LISTED = 1000
 
 
-@dataclass
-class _Token:
-    kind: str
-    text: str
-
-    @property
-    def word(self) -> str:
-        return self.text.lower()
+_SHOWN = 200
 
 
 def checked_filter(where: str, schema: pa.Schema, cameras: Callable[[], Sequence[str]] | None = None) -> str:
@@ -82,13 +65,14 @@ def checked_filter(where: str, schema: pa.Schema, cameras: Callable[[], Sequence
         tokens = _cameras_listed(tokens, cameras)
     types = {field.name.lower(): field.type for field in schema}
     rewritten = [token.text for token in tokens]
+    compared = _compared_with(tokens, types)
     for at, token in enumerate(tokens):
         if token.kind not in ("text", "number"):
             continue
         if token.kind == "text" and _is_pattern_of_paths(tokens, at):
             rewritten[at] = quoted(_absolute_pattern(_plain(token)))
             continue
-        place, comparison = _compared_with(tokens, at, types)
+        place, comparison = compared[at]
         if place is None:
             continue
         column = tokens[place]
@@ -128,32 +112,27 @@ def known_columns(schema: pa.Schema) -> str:
 
 def invalid_filter(where: str, reason: str, schema: pa.Schema) -> InputError:
     """Make the error for a filter that cannot be used."""
+    shown = where if len(where) <= _SHOWN else where[:_SHOWN] + " ..."
     return InputError(
-        f"the filter {where!r} cannot be used: {reason}; {known_columns(schema)}. "
+        f"the filter {shown!r} cannot be used: {reason}; {known_columns(schema)}. "
         "Write for example: camera != 3 and time >= '2026-01-01 08:00'",
         code="invalid-filter",
     )
 
 
-def _tokens(where: str, schema: pa.Schema) -> list[_Token]:
-    tokens, at = [], 0
-    while at < len(where):
-        found = _TOKEN.match(where, at)
-        if found is None:
-            hint = " (write text in single quotes)" if where[at] in "\"'" else ""
-            raise invalid_filter(where, f"there is {where[at : at + 12]!r} in it{hint}", schema)
-        at = found.end()
-        if found.lastgroup != "space":
-            tokens.append(_Token(str(found.lastgroup), found[0]))
-    return tokens
+def _tokens(where: str, schema: pa.Schema) -> list[Token]:
+    try:
+        return tokens_of(where)
+    except ValueError as error:
+        raise invalid_filter(where, str(error), schema) from None
 
 
-def _cameras_listed(tokens: list[_Token], cameras: Callable[[], Sequence[str]]) -> list[_Token]:
+def _cameras_listed(tokens: list[Token], cameras: Callable[[], Sequence[str]]) -> list[Token]:
     """Replace ``camera > 3`` and ``camera between 3 and 5`` by ``camera in (...)``, where both mean the same.
 
     They do if every camera is a number: another camera passes neither ``camera > 3`` nor ``not camera > 3``.
     """
-    listed: list[_Token] = []
+    listed: list[Token] = []
     at = 0
     while at < len(tokens):
         compared = _compared_camera(tokens, at)
@@ -162,9 +141,15 @@ def _cameras_listed(tokens: list[_Token], cameras: Callable[[], Sequence[str]]) 
             listed.append(tokens[at])
             at += 1
             continue
-        between = [_Token("other", ",")] * (2 * len(values) - 1)
-        between[::2] = [_Token("text", quoted(value)) for value in values]
-        listed += [_Token("name", "camera"), _Token("name", "in"), _Token("other", "("), *between, _Token("other", ")")]
+        between = [token_of("other", ",")] * (2 * len(values) - 1)
+        between[::2] = [token_of("text", quoted(value)) for value in values]
+        listed += [
+            token_of("name", "camera"),
+            token_of("name", "in"),
+            token_of("other", "("),
+            *between,
+            token_of("other", ")"),
+        ]
         at += compared[0]
     return listed
 
@@ -176,8 +161,14 @@ def _passing_cameras(cameras: Sequence[str], passes: Callable[[float], bool]) ->
     return [camera for camera in cameras if passes(float(camera))]
 
 
-def _compared_camera(tokens: list[_Token], at: int) -> tuple[int, Callable[[float], bool]] | None:
+def _is_compared(tokens: list[Token], at: int) -> bool:
+    return tokens[at].kind == "number" and at + 1 < len(tokens) and tokens[at + 1].kind == "compare"
+
+
+def _compared_camera(tokens: list[Token], at: int) -> tuple[int, Callable[[float], bool]] | None:
     """The number of tokens that compare the camera with numbers, and the test of a number; None if they do not."""
+    if tokens[at].word != _CAMERA and not _is_compared(tokens, at):
+        return None
     kinds = [_CAMERA if token.word == _CAMERA else token.kind for token in tokens[at : at + 5]]
     words = [token.word for token in tokens[at : at + 5]]
     low, high = -math.inf, math.inf
@@ -191,7 +182,7 @@ def _compared_camera(tokens: list[_Token], at: int) -> tuple[int, Callable[[floa
     else:
         return None
     beside = [token.text for token in (*tokens[max(0, at - 1) : at], *tokens[at + length : at + length + 1])]
-    if any(text in _ARITHMETIC or text in _COMPARED for text in beside):
+    if any(text in ARITHMETIC or text in _COMPARED for text in beside):
         return None
     if sign == "between":
         return length, lambda number: low <= number <= high
@@ -200,29 +191,39 @@ def _compared_camera(tokens: list[_Token], at: int) -> tuple[int, Callable[[floa
     return length, lambda number: _COMPARED[sign](number, value)
 
 
-def _compared_with(tokens: list[_Token], at: int, types: dict[str, pa.DataType]) -> tuple[int | None, str]:
-    """The place of the column that a literal is compared with, and the operator; None if there is none."""
-    comparison = ""
-    for place in range(at - 1, -1, -1):
-        token = tokens[place]
+def _compared_with(tokens: list[Token], types: dict[str, pa.DataType]) -> list[tuple[int | None, str]]:
+    """For each token, the place of the column that it would be compared with, and the operator; None if there is none.
+
+    Before a literal of a list stand the operator and the column, with other literals between: one pass from left to
+    right keeps both, so that the cost is linear.
+    """
+    found: list[tuple[int | None, str]] = []
+    # Of the tokens so far: the column before an operator that may follow, and the column and operator of a literal.
+    column: int | None = None
+    compared: tuple[int | None, str] | None = None
+    for place, token in enumerate(tokens):
+        after = (place + 2, tokens[place + 1].word) if place + 2 < len(tokens) else (None, "")
+        if compared is not None:
+            found.append(compared)
+        elif after[0] and tokens[place + 1].kind == "compare" and tokens[place + 2].word in types:
+            found.append(after)
+        else:
+            found.append((None, ""))
         if token.kind == "compare" or token.word in ("in", "between"):
-            comparison = comparison or token.word
+            compared = None if column is None else (column, token.word)
         elif token.kind == "name" and token.word in types:
-            return (place, comparison) if comparison else (None, "")
-        elif not (token.text in "(," or token.kind in ("text", "number") or _joins(tokens, place)):
-            break
-    after = tokens[at + 1 : at + 3]
-    if len(after) == 2 and after[0].kind == "compare" and after[1].word in types:
-        return at + 2, after[0].word
-    return None, ""
+            column, compared = place, (None, "")
+        elif not (token.text in ("(", ",") or token.kind in ("text", "number") or _joins(tokens, place)):
+            column = compared = None
+    return found
 
 
-def _plain(token: _Token) -> str:
+def _plain(token: Token) -> str:
     """The text of a text literal."""
     return token.text[1:-1].replace("''", "'")
 
 
-def _is_pattern_of_paths(tokens: list[_Token], at: int) -> bool:
+def _is_pattern_of_paths(tokens: list[Token], at: int) -> bool:
     """Whether a literal is the pattern in ``path like PATTERN``."""
     before = [token.word for token in tokens[max(0, at - 3) : at]]
     return before[-1:] in (["like"], ["ilike"]) and (before[-2:-1] == [_PATH] or before[:-1] == [_PATH, "not"])
@@ -241,14 +242,14 @@ def _is_there(path: str) -> bool:
         return False
 
 
-def _joins(tokens: list[_Token], place: int) -> bool:
+def _joins(tokens: list[Token], place: int) -> bool:
     """Whether a token is the ``not`` before ``in`` or the ``and`` of ``between ... and ...``."""
     word = tokens[place].word
     return word == "not" or (word == "and" and place >= 2 and tokens[place - 2].word == "between")
 
 
 def _literal(
-    token: _Token, column: _Token, data_type: pa.DataType, comparison: str, where: str, schema: pa.Schema
+    token: Token, column: Token, data_type: pa.DataType, comparison: str, where: str, schema: pa.Schema
 ) -> str:
     """Convert a literal to the type of the column that it is compared with."""
     text = _plain(token) if token.kind == "text" else token.text
