@@ -28,6 +28,7 @@ from spcl.training_run.earlier_runs import in_parts
 from spcl.training_run.run_file_names import CONFIG_FILE as CONFIG_FILE
 from spcl.training_run.run_file_names import METRICS_FILE as METRICS_FILE
 from spcl.training_run.run_identity import RunIdentity, require_same_settings
+from spcl.training_run.run_lock import hold_run, refuse_run_in_use, release_run
 
 CHECKPOINT_FILE, BEST_FILE = "checkpoint.pth.tar", "model_best.pth.tar"
 RESUME_FILE = "resume.pt"
@@ -59,6 +60,7 @@ def stops_in_order(folder: Path, report: Reporter) -> Iterator[None]:
         yield
     except BaseException as error:
         is_saved = holds_state(folder)
+        release_run(folder)
         if is_main_process() and not began and not is_saved:
             _remove_settings(folder, first)
         if isinstance(error, KeyboardInterrupt):
@@ -68,6 +70,8 @@ def stops_in_order(folder: Path, report: Reporter) -> Iterator[None]:
                 else "stopped before anything was saved; the same command starts again"
             )
         raise
+    finally:
+        release_run(folder)
 
 
 def _remove_settings(folder: Path, first: Path) -> None:
@@ -89,6 +93,7 @@ def check_log_folder(folder: Path, *, resume: bool) -> None:
     """
     if folder.exists() and not folder.is_dir():
         raise InputError(f"the log folder {folder} is a file; give another --logs-dir", code="not-a-folder")
+    refuse_run_in_use(folder)
     if resume and not holds_run(folder):
         raise InputError(
             f"there is no run to continue in {folder}: {what_is_there(folder)}. Give the --logs-dir of the run, or "
@@ -112,7 +117,7 @@ def check_log_folder(folder: Path, *, resume: bool) -> None:
 
 
 def prepare_log_folder(folder: Path, *, resume: bool) -> bool:
-    """Create the folder of a run, or check that the run can be continued in it.
+    """Create the folder of a run, or check that the run can be continued in it; this process then holds its lock.
 
     Returns:
         Whether there is a state to continue from.
@@ -125,6 +130,7 @@ def prepare_log_folder(folder: Path, *, resume: bool) -> bool:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
+        hold_run(folder)
     except OSError as error:
         raise InputError(
             f"cannot write to the log folder {folder}: {error.strerror or error}", code="cannot-write"
