@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from spcl.errors import InputError
+from spcl.gallery import folder as folder_of_gallery
 from spcl.gallery import open_or_create
 from spcl.gallery.gallery import Gallery
 from spcl.gallery.open_or_create import gallery_to_fill
@@ -65,6 +66,36 @@ def test_one_that_another_program_makes_at_the_same_time_is_opened(tmp_path, mon
     monkeypatch.setattr(open_or_create.Gallery, "create", overtaken)
     run(tmp_path / "g", rows=2)
     assert len(Gallery.open(tmp_path / "g")) == 2
+
+
+@pytest.mark.parametrize("folder_is_there", [False, True])
+@pytest.mark.parametrize("at", ["before", "after"])
+def test_one_that_is_made_between_the_check_and_the_rename_is_opened(tmp_path, monkeypatch, folder_is_there, at):
+    original, others_turn = folder_of_gallery.connected, [True]
+    if folder_is_there:
+        (tmp_path / "g").mkdir()
+
+    def theirs():
+        others_turn.clear()
+        run(tmp_path / "g", rows=1)
+
+    class Database:
+        def __init__(self, folder):
+            self._database = original(folder)
+
+        def create_table(self, *given, **named):
+            if others_turn and at == "before":
+                theirs()
+            self._database.create_table(*given, **named)
+            if others_turn:
+                theirs()
+
+    monkeypatch.setattr(folder_of_gallery, "connected", Database)
+    run(tmp_path / "g", rows=2)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["g"]
+    assert len(Gallery.open(tmp_path / "g")) == 2
+    with input_error("already-exists", tmp_path / "g", "open it"):
+        Gallery.create(tmp_path / "g", fingerprint="x", dim=8)
 
 
 def test_what_it_is_made_with(tmp_path):

@@ -49,7 +49,7 @@ def make_folder(folder: Path, dim: int, facts: Mapping[str, Any]) -> None:
         raise InputError(
             f"there is already a gallery at {folder}: open it, or give another folder", code="already-exists"
         )
-    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+    if not _is_free(folder):
         raise InputError(f"a gallery needs a folder of its own, and {what_is_there(folder)}", code="folder-not-empty")
     if not folder.name:
         raise InputError(
@@ -65,8 +65,9 @@ def make_folder(folder: Path, dim: int, facts: Mapping[str, Any]) -> None:
         folder.parent.mkdir(parents=True, exist_ok=True)
         remove_leftovers(folder)
         connected(aside).create_table(TABLE, schema=schema)
-        if folder.exists():
+        if os.name == "nt" and folder.exists():
             folder.rmdir()
+        # An empty folder is replaced in one step; one in which another program has made its gallery is not.
         aside.rename(folder)
     except (OSError, RuntimeError) as error:
         if is_gallery(folder):
@@ -78,6 +79,16 @@ def make_folder(folder: Path, dim: int, facts: Mapping[str, Any]) -> None:
         ) from error
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+
+
+def _is_free(folder: Path) -> bool:
+    """Whether a gallery can be made at a path: nothing is there, or an empty folder."""
+    try:
+        return not any(folder.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        return not os.path.lexists(folder)
+    except OSError:
+        return False
 
 
 def connected(folder: Path) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -13,6 +12,7 @@ from spcl.gallery.folder import is_gallery
 from spcl.gallery.gallery import Gallery
 from spcl.gallery.keys import KeyBy
 from spcl.inference.embedding import Encoder
+from spcl.leftovers import aside_of, remove
 
 
 @contextmanager
@@ -49,7 +49,10 @@ def gallery_to_fill(folder: Path, encoder: Encoder, *, flip: bool, key: KeyBy | 
         with suppress(Exception), alone(folder):
             # Another program may have added images in the meantime.
             if not len(gallery):
-                shutil.rmtree(folder)
+                # In one step: another program that makes the gallery now would meet the half of a folder.
+                aside = aside_of(folder)
+                folder.rename(aside)
+                remove(aside)
         _remove_empty(missing)
         raise
 

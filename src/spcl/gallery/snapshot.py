@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from spcl.errors import first_line
 from spcl.gallery.columns import KEY, VECTOR, vectors_of
+from spcl.gallery.damage import damaged_gallery, is_of_files, reading_gallery, reads_gallery, reason_of
 from spcl.gallery.filters import invalid_filter
 
 FACTS = b"spcl"
@@ -33,10 +34,13 @@ class Snapshot:
         has_keys: Whether the rows have keys; rows of a gallery of format 1 have none.
         dim: D, the length of a vector.
         version: Number of the version.
+        folder: Folder of the gallery.
+
+    Every method raises an ``InputError`` if a file of the gallery cannot be read.
     """
 
-    def __init__(self, table: Any) -> None:
-        self._table = table
+    def __init__(self, table: Any, folder: Path) -> None:
+        self._table, self.folder = table, folder
         schema: pa.Schema = table.schema
         self.has_keys = KEY in schema.names
         self.schema = schema.remove(schema.get_field_index(KEY)) if self.has_keys else schema
@@ -52,14 +56,21 @@ class Snapshot:
         try:
             return int(self._table.count_rows(where))
         except (ValueError, RuntimeError) as error:
-            if where is None:
-                raise
-            # The end of the message is a place in the source code of LanceDB.
-            reason = re.sub(r",?\s*/\S+\.rs:\S+$", "", first_line(error)).removeprefix("Invalid input, ").rstrip(" .")
+            if where is None or is_of_files(error) or not self._can_be_counted():
+                raise damaged_gallery(self.folder, error) from error
+            reason = reason_of(error)
             # The message also lists columns that users do not see.
             if unknown := re.search(r'No field named "?([^".]+)"?\.', reason):
                 reason = f"there is no column {unknown[1]} (write text and times in single quotes)"
             raise invalid_filter(where, reason, self.schema) from error
+
+    def _can_be_counted(self) -> bool:
+        """Whether a filter that is right can be used: otherwise the files are wrong, not the user's filter."""
+        try:
+            self._table.count_rows("path is not null")
+        except (ValueError, RuntimeError):
+            return False
+        return True
 
     def scan(
         self, columns: Sequence[str], where: str | None = None, rows: int = ROWS_AT_ONCE
@@ -68,10 +79,12 @@ class Snapshot:
         query = self._table.search().select(list(columns)).with_row_id(True)
         if where is not None:
             query = query.where(where)
-        for batch in query.to_batches(batch_size=rows):
-            if batch.num_rows:
-                yield batch.column(ROW_ID).to_numpy().astype(np.int64), batch
+        with reading_gallery(self.folder):
+            for batch in query.to_batches(batch_size=rows):
+                if batch.num_rows:
+                    yield batch.column(ROW_ID).to_numpy().astype(np.int64), batch
 
+    @reads_gallery
     def take(self, row_ids: NDArray[np.int64], columns: Sequence[str]) -> pa.Table:
         """Read the rows of some ids, in the order of the ids; an id may occur more than once."""
         distinct = np.unique(row_ids)
@@ -85,6 +98,7 @@ class Snapshot:
         """Read the vectors of some rows, ``[len(row_ids), dim]``."""
         return vectors_of(self.take(row_ids, [VECTOR]).column(VECTOR), self.dim)
 
+    @reads_gallery
     def sample(self, num: int, rng: np.random.Generator) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Draw rows without replacement, and give their row ids and vectors."""
         count = self.count()
@@ -92,11 +106,13 @@ class Snapshot:
         found = self._table.take_offsets(offsets).select([VECTOR]).with_row_id().to_arrow()
         return found.column(ROW_ID).to_numpy().astype(np.int64), vectors_of(found.column(VECTOR), self.dim)
 
+    @reads_gallery
     def indexed(self) -> tuple[int, int] | None:
         """Count the rows in the index and the rows that are not in it; None without an index."""
         stats = self._table.index_stats(VECTOR_INDEX)
         return None if stats is None else (int(stats.num_indexed_rows), int(stats.num_unindexed_rows))
 
+    @reads_gallery
     def search_index(
         self, query: NDArray[np.float32], k: int, *, regions: int | None, refine: int, where: str | None = None
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:

@@ -6,22 +6,23 @@ A write is one version, which is stored completely or not at all, also if the pr
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from spcl.data.image_files import what_is_there
-from spcl.errors import InputError, first_line
+from spcl.errors import InputError
 from spcl.gallery.columns import KEY, VECTOR, check_new_columns, column_kind
 from spcl.gallery.concurrent_writes import LostRaceError, alone, until_won
+from spcl.gallery.damage import damaged_gallery, reads_gallery
 from spcl.gallery.enrolment_file import known_facts
 from spcl.gallery.folder import (
     FORMAT,
@@ -39,6 +40,8 @@ from spcl.gallery.migration import with_keys
 from spcl.gallery.rows_file import Copied, copied_facts, read_copy
 from spcl.gallery.rows_in_memory import RowsInMemory
 from spcl.gallery.snapshot import VECTOR_INDEX, Snapshot, facts_of
+
+T = TypeVar("T")
 
 _KEYS_AT_ONCE = 65536
 # Readers of an older version have finished by then.
@@ -100,14 +103,11 @@ class Store:
         self._copied: Copied | None = None
 
     def _read_facts(self) -> None:
-        folder = self.folder
+        folder, table = self.folder, self._table()
         try:
-            table = self._table()
             self.facts = facts_of(table.schema)
-        except (ValueError, RuntimeError, OSError) as error:
-            raise InputError(
-                f"the gallery {folder} cannot be read: {first_line(error)}", code="damaged-file"
-            ) from error
+        except (ValueError, RecursionError) as error:
+            raise damaged_gallery(folder, error) from error
         if VECTOR not in table.schema.names or "fingerprint" not in self.facts:
             raise InputError(
                 f"the table in {folder} was not made by spcl: it does not name the encoder of its vectors",
@@ -132,7 +132,7 @@ class Store:
 
     def snapshot(self) -> Snapshot:
         """Give a snapshot of the newest version."""
-        return Snapshot(self._table())
+        return Snapshot(self._table(), self.folder)
 
     def reading(self, where: str | None = None) -> Snapshot:
         """Give a snapshot for reading by one filter or none: that of the copied rows, if it can filter so."""
@@ -166,7 +166,7 @@ class Store:
             table = self._table()
             fitted, kept = filled_from(_fitted(rows, table.schema), self._held(rows.column(KEY)))
             merge = table.merge_insert(KEY).when_matched_update_all().when_not_matched_insert_all()
-            done = until_won(lambda: merge.execute(fitted))
+            done = self._write(lambda: merge.execute(fitted))
         return Written(int(done.num_inserted_rows), int(done.num_updated_rows), kept, note)
 
     def _held(self, keys: pa.ChunkedArray) -> pa.Table:
@@ -189,7 +189,7 @@ class Store:
         schema = pa.schema([KEY_FIELD, *snapshot.schema], metadata=table_metadata(facts))
         rows, num_merged = with_keys(snapshot, self.folder, schema)
         # It conflicts with no other write: writers of this version wait for the lock, and it replaces every row.
-        until_won(lambda: self._database.create_table(TABLE, data=rows, mode="overwrite"))
+        self._write(lambda: self._database.create_table(TABLE, data=rows, mode="overwrite"))
         self.facts = facts_of(self._table().schema)
         merged = f"; {num_merged} rows with another path to the same image were merged" if num_merged else ""
         return (
@@ -208,16 +208,16 @@ class Store:
                 table.add_columns(new)
 
         # After a conflict, the next attempt sees the columns of the other writer.
-        until_won(add_missing_columns)
+        self._write(add_missing_columns)
 
     def clear(self, columns: Sequence[str], where: str) -> int:
         """Empty some columns of the rows that pass a filter, and count these rows."""
         nothing = dict.fromkeys(columns, "null")
-        return int(until_won(lambda: self._table().update(where=where, values_sql=nothing)).rows_updated)
+        return int(self._write(lambda: self._table().update(where=where, values_sql=nothing)).rows_updated)
 
     def delete(self, where: str) -> int:
         """Remove the rows that pass a filter, and count them."""
-        return int(until_won(lambda: self._table().delete(where)).num_deleted_rows)
+        return int(self._write(lambda: self._table().delete(where)).num_deleted_rows)
 
     def build_index(self, *, partitions: int, sample_rate: int, iterations: int) -> None:
         """Build the vector index over all rows; an older index is replaced."""
@@ -226,7 +226,7 @@ class Store:
         config = IvfSq(
             distance_type="l2", num_partitions=partitions, sample_rate=sample_rate, max_iterations=iterations
         )
-        until_won(lambda: self._table().create_index(VECTOR, config=config, replace=True, name=VECTOR_INDEX))
+        self._write(lambda: self._table().create_index(VECTOR, config=config, replace=True, name=VECTOR_INDEX))
 
     def index_columns(self) -> None:
         """Index the columns that filters name and that have no index yet, so that a filter need not read every row.
@@ -244,7 +244,7 @@ class Store:
                 self._index_column(field.name, Bitmap() if few_values else BTree())
 
     def _index_column(self, column: str, config: Any) -> None:
-        until_won(lambda: self._table().create_index(column, config=config, replace=True, name=f"{column}_index"))
+        self._write(lambda: self._table().create_index(column, config=config, replace=True, name=f"{column}_index"))
 
     def tidy(self) -> None:
         """Merge the files of many small writes, add new rows to the index, and remove versions older than an hour.
@@ -252,11 +252,19 @@ class Store:
         If other programs write during every attempt, nothing is done until the next call.
         """
         with suppress(LostRaceError):
-            until_won(lambda: self._table().optimize(cleanup_older_than=_KEEP_VERSIONS))
+            self._write(lambda: self._table().optimize(cleanup_older_than=_KEEP_VERSIONS))
 
+    @reads_gallery
     def _table(self) -> Any:
         # A handle stays at its version, so each reader gets its own. The caches belong to the connection.
-        return self._database.open_table(TABLE)
+        try:
+            return self._database.open_table(TABLE)
+        except (ValueError, RuntimeError) as error:
+            raise damaged_gallery(self.folder, error) from error
+
+    @reads_gallery
+    def _write(self, write: Callable[[], T]) -> T:
+        return until_won(write)
 
 
 def _fitted(rows: pa.Table, schema: pa.Schema) -> pa.Table:
