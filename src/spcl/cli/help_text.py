@@ -53,6 +53,7 @@ VALUES = {
         "FOLDER": "data-dir logs-dir out gallery cache-dir folders hub",
         "OWNER/NAME": "push",
         "SUBJECT": "subjects",
+        "RUN": "runs",
         "DATA": "data source target evaluate dataset dataset-source dataset-target",
         "IMAGES": "images query",
         "IMAGE": "first second",

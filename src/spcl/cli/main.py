@@ -46,6 +46,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "datasets": "list the registered data sets, and the folder of each",
     },
     "run and compare experiments": {
+        "live": "follow running trainings in a browser",
         "evaluate": "measure mAP and top-k of a checkpoint on a data set",
         "sweep": "train over seeds and settings, and compare the runs in a table",
         "runs": "compare finished runs in a table: mean and standard deviation over seeds",

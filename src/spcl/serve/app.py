@@ -15,8 +15,11 @@ from spcl.errors import InputError
 from spcl.serve.api import router
 from spcl.serve.failures import RequestError, answered_error
 from spcl.serve.guard import Guard
+from spcl.serve.login import router as login
 from spcl.serve.metrics import Metrics
 from spcl.serve.opening import Served
+from spcl.serve.page_files import router as files
+from spcl.serve.search_page import router as pages
 from spcl.serve.service import GalleryService
 from spcl.serve.sessions import Sessions
 from spcl.serve.settings import ServeLimits, Token
@@ -56,7 +59,8 @@ def make_app(served: Served, *, limits: ServeLimits | None = None, token: Token 
     )
     app.state.service = service
     app.state.sessions = sessions = None if token is None else Sessions(token)
-    app.include_router(router)
+    for part in (router, pages, files, login):
+        app.include_router(part)
     add_error_answers(app)
     return Guard(app, limits, sessions, metrics.observe_answer)
 
