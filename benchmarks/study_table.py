@@ -9,9 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from study_sets import FEW_IMAGES
 
 from spcl.errors import InputError
 from spcl.experiments.finished_runs import FinishedRun, find_runs
+
+PANEL = ("floor", "spcl", "stack", "ceiling")
+"""Variants of the table of all data sets."""
 
 
 @dataclass(frozen=True)
@@ -42,12 +46,20 @@ def study_table(out: Path, sets: Sequence[str], variants: Sequence[str], quality
         variants: Names of the variants, in the order of the rows; those without finished runs are left out.
         quality_file: Name of the file of label quality in a run's folder.
     """
-    tables = []
+    tables, panel = [], []
     shares: dict[str, list[float]] = {}
     for name in sets:
         found = {each: figures_of(out / name / each.replace(" ", "-"), quality_file) for each in variants}
         figures = {each: row for each, row in found.items() if row is not None}
+        whole = out / name.removesuffix(f"-{FEW_IMAGES}") / "floor"
+        if "floor" in found and "floor" not in figures and (floor := figures_of(whole, quality_file)) is not None:
+            # It is trained without the target's images, so that of the whole set is that of the cut one.
+            figures = {"floor": floor, **figures}
         tables.append(f"## {name}\n\n{_table_of(figures, shares)}")
+        panel += _panel_row(name, figures)
+    if panel:
+        columns = ("set", *PANEL, "share of the way", "best epoch", "F / ARI", "clusters (objects)", "s an epoch")
+        tables.append("\n".join([f"## Panel\n\n| {' | '.join(columns)} |", "|---" * len(columns) + "|", *panel]))
     if shares:
         rows = [f"| {name} | {np.median(each):.0f} % | {len(each)} |" for name, each in shares.items()]
         head = "| variant | median share of the way | sets |\n|---|---|---|"
@@ -79,6 +91,28 @@ def figures_of(folder: Path, quality_file: str) -> VariantFigures | None:
         else None,
         seconds=float(np.mean([_seconds_of_an_epoch(run) for run in rated])),
     )
+
+
+def _panel_row(name: str, figures: dict[str, VariantFigures]) -> list[str]:
+    """Give the row of a data set, with ``spcl`` and ``stack`` side by side; none without both."""
+    if not {"spcl", "stack"} <= set(figures):
+        return []
+    floor, ceiling = (
+        float(np.mean(figures[each].last)) if each in figures else np.nan for each in ("floor", "ceiling")
+    )
+    both = [figures[each] for each in ("spcl", "stack")]
+    share = 100 * (float(np.mean(both[1].last)) - floor) / (ceiling - floor)
+    cells = [
+        name,
+        *("-" if each not in figures else _spread(figures[each].last) for each in PANEL),
+        "-" if np.isnan(share) else f"{share:.0f} %",
+        ", ".join(f"{np.mean(row.best):.1f}" for row in both),
+        ", ".join("-" if row.quality is None else f"{row.quality[0]:.0f} / {row.quality[1]:.0f}" for row in both),
+        ", ".join("-" if row.clusters is None else f"{row.clusters[0]:.0f}" for row in both)
+        + ("" if both[1].clusters is None else f" ({both[1].clusters[1]})"),
+        ", ".join(f"{row.seconds:.0f}" for row in both),
+    ]
+    return [f"| {' | '.join(cells)} |"]
 
 
 def _table_of(figures: dict[str, VariantFigures], shares: dict[str, list[float]]) -> str:

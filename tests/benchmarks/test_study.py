@@ -7,7 +7,7 @@ import pytest
 import study
 import study_sets
 from study_sets import StudySet, cut_to_few
-from study_table import study_table
+from study_table import VariantFigures, study_table
 
 from spcl.config import load_recipe, overlay
 from spcl.data.catalogue import load_dataset
@@ -83,3 +83,18 @@ def test_a_small_study_trains_goes_on_and_makes_its_table(tmp_path, monkeypatch)
         study.study(study.StudyOptions(out=tmp_path / "out", variants=("nothing",)))
     assert error.value.code == "no-such-name"
     assert study_table(tmp_path / "empty", ["fake"], ["spcl"], "x.jsonl").startswith("## fake")
+
+
+def test_the_panel_has_spcl_and_stack_side_by_side_and_the_floor_of_the_whole_set(tmp_path, monkeypatch):
+    last = {"floor": 20.0, "spcl": 30.0, "stack": 50.0, "ceiling": 60.0}
+
+    def figures_of(folder, quality_file):
+        if folder.parent.name == "fake-6" and folder.name == "floor":
+            return None
+        rated = last.get(folder.name)
+        return None if rated is None else VariantFigures((rated,), (rated,), (40.0, 30.0), (9.0, 8), 12.0)
+
+    monkeypatch.setattr("study_table.figures_of", figures_of)
+    table = study_table(tmp_path, ["fake-6"], list(study.variants()), "x.jsonl")
+    cells = "fake-6 | 20.0 | 30.0 | 50.0 | 60.0 | 75 % | 30.0, 50.0 | 40 / 30, 40 / 30 | 9, 9 (8) | 12, 12"
+    assert f"| {cells} |" in table
