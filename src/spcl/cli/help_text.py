@@ -23,8 +23,8 @@ TITLES: dict[str, frozenset[str]] = {
         "options": "",
         "settings": "recipe config set seed",
         "data": "video tracks source target data-dir images columns time-format layout camera start fps first-frame "
-        "identity-from duplicates pairs no-tracks range best min-visible min-confidence min-size height width check "
-        "on-broken evaluate by kind train-identities test-identities images-per-camera",
+        "reference identity-from duplicates pairs no-tracks range best min-visible min-confidence min-size height "
+        "width check on-broken evaluate by kind train-identities test-identities images-per-camera",
         "encoder": "checkpoint encoder arch pretrained domain from-checkpoint from-domain features dropout pooling "
         "last-stride batch-norm-group flip calibration engine onnx-file",
         "clustering": "k1 k2 eps eps-gap min-samples search",
@@ -55,7 +55,7 @@ VALUES = {
         "SUBJECT": "subjects",
         "RUN": "runs",
         "DATA": "data source target evaluate dataset dataset-source dataset-target",
-        "IMAGES": "images query",
+        "IMAGES": "images query new reference",
         "IMAGE": "first second",
         "NETWORK": "arch",
         "FILE|imagenet": "encoder",

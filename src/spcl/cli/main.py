@@ -1,7 +1,7 @@
 """``spcl COMMAND ...``: finds the command, and turns every error of the user's into one clear message.
 
-Exit codes: 0 done; 1 another process of the run is gone; 2 the input cannot be used (the message says what to do);
-130 stopped with Ctrl-C; 143 stopped by SIGTERM.
+Exit codes: 0 done; 1 another process of the run is gone; 2 the input cannot be used (the message says what to do); 3
+``spcl monitor`` has found drift; 130 stopped with Ctrl-C; 143 stopped by SIGTERM.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "identify": "give an image the name of an identity in a gallery, or answer unknown",
         "compare": "decide whether two images show one object",
         "serve": "answer programs and people over HTTP, from a gallery",
+        "monitor": "find cameras whose new images differ from those of a gallery",
         "calibrate": "measure which similarity means the same object, on images like yours",
         "export": "write an encoder for other programs: ONNX, or weights for timm and torch",
     },
