@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from spcl.inference.evaluation import EvaluationResult
     from spcl.inference.evaluation_request import EvaluationOptions, EvaluationRequest
     from spcl.pages.write_report import ReportRequest, ReportResult, write_report
+    from spcl.pairs.pair_options import PairOptions
     from spcl.records import Record, ReIDDataset
     from spcl.retrieval.jaccard import jaccard_distance
     from spcl.retrieval.ranking import RankingResult, rank_metrics
@@ -96,6 +97,7 @@ _HOMES = {
     "ImageSearchResult": "spcl.gallery.search_images",
     "InputError": "spcl.errors",
     "KnownDatasets": "spcl.data.registered_datasets",
+    "PairOptions": "spcl.pairs.pair_options",
     "PseudoLabels": "spcl.selfpaced.pseudo_labels",
     "RankingResult": "spcl.retrieval.ranking",
     "ReIDDataset": "spcl.records",
@@ -186,6 +188,7 @@ __all__ = [
     "ImageSearchResult",
     "InputError",
     "KnownDatasets",
+    "PairOptions",
     "PseudoLabels",
     "RankingResult",
     "ReIDDataset",

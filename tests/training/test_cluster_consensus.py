@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from spcl.pairs.constraints import PairConstraints
 from spcl.selfpaced.contrastive_loss import contrastive_loss
 from spcl.selfpaced.hybrid_memory import HybridMemory
 from spcl.selfpaced.slots import Slots
@@ -19,6 +20,7 @@ from spcl.training.cluster_consensus import (
     carried_over,
     consensus,
     soft_labels,
+    without_denied,
 )
 from tests.shared import input_error
 
@@ -132,3 +134,14 @@ def test_a_soft_label_draws_to_both_clusters():
 def test_settings_out_of_range(name, value):
     with input_error("setting-out-of-range", name):
         ClusterConsensusSettings(**{name: value})
+
+
+def test_a_soft_label_has_no_class_of_an_image_under_a_cannot_link():
+    """Image 0 was drawn to class 1, in which image 2 is now known to be another object than images 0 and 1."""
+    labels = np.array([0, 0, 1, 2])
+    classes = np.array([[0, 1, 2], [0, 1, 0], [1, 0, 2], [2, 1, 2]])
+    shares = np.array([[0.5, 0.3, 0.2], [0.6, 0.4, 0.0], [0.5, 0.25, 0.25], [0.9, 0.1, 0.0]])
+    constraints = PairConstraints.of(4, must_link=[[0, 1]], cannot_link=[[1, 2]])
+    found, kept = without_denied(classes, shares, labels, constraints)
+    assert found.tolist() == [[0, 0, 2], [0, 0, 0], [1, 1, 2], [2, 1, 2]]
+    np.testing.assert_allclose(kept, [[5 / 7, 0, 2 / 7], [1, 0, 0], [2 / 3, 0, 1 / 3], [0.9, 0.1, 0]])

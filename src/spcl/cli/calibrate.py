@@ -13,6 +13,7 @@ import tyro
 from spcl.atomic_files import check_place
 from spcl.cli.encoder_flags import CheckpointWord
 from spcl.cli.options import FeatureOptions, at_least, checked_rate, parsed
+from spcl.cli.pair_flags import PairFlags
 from spcl.data.source_options import IdentityFrom
 from spcl.errors import InputError
 from spcl.reporting.console import ConsoleReporter, Reporter, SilentReporter
@@ -20,7 +21,7 @@ from spcl.verification.calibrate_images import CalibrationRequest, CalibrationRe
 
 
 @dataclass(frozen=True)
-class Calibrate(FeatureOptions):
+class Calibrate(FeatureOptions, PairFlags):
     """Measure which similarity means "the same object" on images like yours; the checkpoint or a file keeps the result.
 
     spcl compare and spcl identify then give probabilities and verdicts. Use images that the encoder was not trained on:
@@ -76,6 +77,7 @@ class Calibrate(FeatureOptions):
             labelled=self.labels,
             false_match_rate=self.false_match_rate,
             seed=self.seed,
+            pairs=self.pair_options(),
             source=self.source(),
             encoding=self.encoding(),
         )

@@ -63,6 +63,12 @@ class PairConstraints:
             )
         return cls(nodes, np.bincount(nodes).astype(np.int64), np.unique(between, axis=0).reshape(-1, 2))
 
+    def as_pairs(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Give the constraints as must-links and cannot-links of rows, ``[M, 2]`` and ``[C, 2]`` int64."""
+        firsts = np.unique(self.nodes, return_index=True)[1]
+        others = np.flatnonzero(firsts[self.nodes] != np.arange(len(self.nodes)))
+        return np.stack([firsts[self.nodes[others]], others], axis=1), firsts[self.cannot_link]
+
     def expanded(self, labels: NDArray[np.int64]) -> NDArray[np.int64]:
         """Give each sample the label of its node."""
         return labels[self.nodes]

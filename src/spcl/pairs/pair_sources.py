@@ -13,6 +13,7 @@ from pathlib import Path
 from spcl.data.image_key import shown_path
 from spcl.data.table_columns import tables_meant
 from spcl.errors import InputError
+from spcl.pairs.constraints import PairConstraints
 from spcl.pairs.contradictions import without_contradictions
 from spcl.pairs.known_pairs import KnownPairs
 from spcl.pairs.pair_options import PairOptions as PairOptions
@@ -72,6 +73,12 @@ class PairSources:
                 KnownPairs(notes=(f"known pairs: {found.words()}; {len(contradictions)} contradiction(s)",))
             )
         return found, contradictions
+
+
+def constraints_of(sources: PairSources, records: Sequence[Record]) -> PairConstraints | None:
+    """Give the known pairs of some images as constraints of a clustering; None: none are known."""
+    known, _ = sources.known(records)
+    return PairConstraints.of(len(records), known.must_link, known.cannot_link)
 
 
 def pair_sources(

@@ -11,7 +11,8 @@ two epochs says which class a class of the epoch before has become. With ``A_i``
 ``c`` is the certainty of the labels of an epoch, ``m_j`` the class means of the memory, of unit length where
 ``normalised``, ``t`` the temperature. Soft labels of the first epoch, and those of source images, are onehot. So an
 image that changes its cluster is drawn to both, and one whose cluster is stable to its cluster alone. Each soft label
-keeps its ``most_classes`` largest shares, that of its own class among them.
+keeps its ``most_classes`` largest shares, that of its own class among them, and none of a class that holds an image
+known to show another object.
 
 Paper: Zhang, Ge, Qiao and Li, *Refining Pseudo Labels with Clustering Consensus over Generations for Unsupervised
 Object Re-identification*, CVPR 2021.
@@ -34,6 +35,7 @@ from spcl.errors import require
 from spcl.training.several_positives import require_whole_memory
 
 if TYPE_CHECKING:
+    from spcl.pairs.constraints import PairConstraints
     from spcl.training.parts import BuildContext, LossTerm, StepInputs
 
 
@@ -65,7 +67,9 @@ class ClusterConsensusSettings:
             InputError: If the memory is sharded over the processes.
         """
         require_whole_memory(context, "cluster-consensus")
-        return ClusterConsensus(self, context.slots.num_source_classes, context.runtime.device)
+        return ClusterConsensus(
+            self, context.slots.num_source_classes, context.runtime.device, context.target.constraints()
+        )
 
 
 class ClusterConsensus:
@@ -82,12 +86,18 @@ class ClusterConsensus:
 
     name = "cluster-consensus"
 
-    def __init__(self, settings: ClusterConsensusSettings, num_source_classes: int, device: torch.device) -> None:
+    def __init__(
+        self,
+        settings: ClusterConsensusSettings,
+        num_source_classes: int,
+        device: torch.device,
+        constraints: PairConstraints | None = None,
+    ) -> None:
         self.settings, self.weight = settings, settings.weight
         self.labels: NDArray[np.int64] | None = None
         self.classes = torch.zeros(0, settings.most_classes, dtype=torch.int64, device=device)
         self.shares = torch.zeros(0, settings.most_classes, device=device)
-        self._num_source, self._device = num_source_classes, device
+        self._num_source, self._device, self._constraints = num_source_classes, device, constraints
 
     def follow_labels(self, labels: NDArray[np.int64]) -> None:
         """Carry the soft labels over to the target's labels ``[N]`` of a new epoch."""
@@ -97,6 +107,8 @@ class ClusterConsensus:
             classes, shares = self.classes[num:].cpu().numpy() - num, self.shares[num:].cpu().numpy()
             before = carried_over(classes, shares, self.labels, labels)
         classes, shares = soft_labels(labels, before, self.settings.certainty, self.settings.most_classes)
+        if self._constraints is not None:
+            classes, shares = without_denied(classes, shares, labels, self._constraints)
         self.labels = labels.copy()
         source = np.arange(self._num_source)
         own = np.zeros((len(source), self.settings.most_classes))
@@ -218,3 +230,28 @@ def soft_labels(
     kept = place < most_classes
     classes[rows[kept], place[kept]], shares[rows[kept], place[kept]] = columns[kept], values[kept]
     return classes, shares / shares.sum(axis=1, keepdims=True)
+
+
+def without_denied(
+    classes: NDArray[np.int64], shares: NDArray[np.float64], labels: NDArray[np.int64], constraints: PairConstraints
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Take from each soft label the classes that hold an image under a cannot-link with its image.
+
+    Args:
+        classes: ``[N, M]`` int64, classes of each soft label, the image's own first.
+        shares: ``[N, M]`` float64, the share of each of them; rows add up to 1.
+        labels: ``[N]`` int64, the labels of the epoch, which respect the known pairs.
+        constraints: Known pairs of the images.
+
+    Returns:
+        Classes and shares of the same shapes; what was taken counts for the other classes in their proportions.
+    """
+    # The class of a node is that of any of its images.
+    of_node = np.empty(len(constraints.sizes), dtype=np.int64)
+    of_node[constraints.nodes] = labels
+    num = int(labels.max(initial=0)) + 1
+    first, second = constraints.cannot_link[:, 0], constraints.cannot_link[:, 1]
+    denied = np.concatenate([first * num + of_node[second], second * num + of_node[first]])
+    is_denied = np.isin(constraints.nodes[:, None] * num + classes, denied)
+    kept = np.where(is_denied, 0, shares)
+    return np.where(is_denied, labels[:, None], classes), kept / kept.sum(axis=1, keepdims=True)

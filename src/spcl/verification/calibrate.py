@@ -35,6 +35,7 @@ from spcl.verification.pairs import NO_GROUP
 from spcl.verification.thresholds import Threshold
 
 if TYPE_CHECKING:
+    from spcl.pairs.pair_sources import PairSources
     from spcl.verification.calibration_pairs import CalibrationPairs
 
 FACT = "calibration"
@@ -104,6 +105,7 @@ def calibrate(
     report: Reporter | None = None,
     num_threads: NumThreads = "auto",
     flip: bool = False,
+    pairs: PairSources | None = None,
 ) -> EncoderCalibration:
     """Calibrate the similarities of an encoder on images like the ones it will be used on.
 
@@ -122,11 +124,13 @@ def calibrate(
         num_threads: Number of threads that decode images; ``auto``: as many as compute.
         flip: Whether to average the features of each image and its mirror image; the calibration holds for such
             features only.
+        pairs: Sources of known pairs of the images, used without labels: tracks, a table of pairs. None: none.
 
     Raises:
         InputError: If the images do not give enough pairs, or objects do not differ more than images of one.
     """
     # Imported here because reading a calibration does not need this compiled code.
+    from spcl.pairs.pair_sources import constraints_of
     from spcl.verification.calibration_pairs import altered_similarities, labelled_pairs, unlabelled_pairs
 
     report, runtime = report or LoggingReporter(), runtime or Runtime("cpu")
@@ -142,19 +146,20 @@ def calibrate(
     embedded = embed_records(encoder, some, settings, report=report)
     rng = generator(seed, "pairs to calibrate")
     if labelled:
-        pairs = labelled_pairs(embedded, rng)
+        drawn = labelled_pairs(embedded, rng)
     else:
         unread = {path for path, _ in embedded.broken}
         rows = [row for row in chosen.tolist() if records[row].path not in unread]
         altered = altered_similarities(encoder, embedded, runtime, report, num_threads, rng, flip=flip)
-        pairs = unlabelled_pairs(embedded, altered, None if moments is None else moments[rows], rng)
+        known = None if pairs is None else constraints_of(pairs, embedded.records)
+        drawn = unlabelled_pairs(embedded, altered, None if moments is None else moments[rows], rng, known)
     return EncoderCalibration(
-        _fitted(pairs, len(embedded.records)),
+        _fitted(drawn, len(embedded.records)),
         "labels" if labelled else "no labels",
         encoder.fingerprint,
         num_images=len(embedded.records),
-        num_groups=pairs.num_groups,
-        notes=(*_notes(embedded, len(some), len(records)), *pairs.notes),
+        num_groups=drawn.num_groups,
+        notes=(*_notes(embedded, len(some), len(records)), *drawn.notes),
         flip=flip,
     )
 

@@ -16,7 +16,9 @@ from spcl.data.image_sources import Source, images_of
 from spcl.data.source_options import SourceOptions
 from spcl.errors import InputError, require
 from spcl.inference.encode_options import EncodeOptions
-from spcl.reporting.console import Reporter, say_notes
+from spcl.pairs.known_pairs import KnownPairs
+from spcl.pairs.pair_options import PairOptions
+from spcl.reporting.console import Reporter, say_pairs
 from spcl.reporting.quiet_reporters import LoggingReporter
 
 if TYPE_CHECKING:
@@ -38,17 +40,20 @@ class CalibrationRequest:
         false_match_rate: Share of pairs of different objects, above 0 and below 1, that may be taken for one: its
             threshold is among the figures.
         seed: Seed of the random pairs, at least 0.
+        pairs: Which knowledge of pairs of images is used without labels: tracks, a table of pairs.
         source: Options of finding images, and of identities if labels are used.
         encoding: The encoder and its options; by default ImageNet weights, at a size that fits the images.
 
     Raises:
-        InputError: If a value is out of range, or ``source.identity_from`` is given without labels.
+        InputError: If a value is out of range, ``source.identity_from`` is given without labels, or a table of pairs
+            with labels.
     """
 
     images: Source
     labelled: bool = False
     false_match_rate: float = 0.01
     seed: int = 0
+    pairs: PairOptions = field(default_factory=PairOptions)
     source: SourceOptions = field(default_factory=SourceOptions)
     encoding: EncodeOptions = field(default_factory=EncodeOptions)
 
@@ -58,6 +63,12 @@ class CalibrationRequest:
         require(self.seed >= 0, "seed", self.seed, "at least 0")
         is_used = self.labelled or self.source.identity_from == "auto"
         require(is_used, "identity_from", self.source.identity_from, "auto without labels, which are not read")
+        if self.labelled and self.pairs.files:
+            raise InputError(
+                f"a table of pairs ({self.pairs.files[0]}) is for a calibration without labels, and identities are "
+                "used here; leave one of them out (--pairs, --labels)",
+                code="option-contradiction",
+            )
 
     def check_places(self, output: str | Path | None = None) -> None:
         """Check that ``CalibrationResult.store`` can write, before the work.
@@ -179,9 +190,13 @@ def calibrate_images(request: CalibrationRequest, *, report: Reporter | None = N
 
     Cost: one pass over at most 30,000 images; without labels a second one over 2,000, and the clustering.
     """
+    from spcl.pairs.pair_sources import pair_sources
+
     report = report or LoggingReporter()
     images = images_of(request.images, request.source, labelled=request.labelled)
-    say_notes(report, images.notes)
+    sources = None if request.labelled else pair_sources(request.images, request.pairs)
+    known, contradictions = sources.known(images.records) if sources else (KnownPairs(), ())
+    say_pairs(report, (*images.notes, *known.notes), contradictions)
     written = {} if request.labelled else images.columns
 
     from spcl.inference.encoder_choice import chosen_encoder
@@ -200,6 +215,7 @@ def calibrate_images(request: CalibrationRequest, *, report: Reporter | None = N
         report=report,
         num_threads=encoding.workers,
         flip=encoding.flip,
+        pairs=sources,
     )
     return CalibrationResult(
         calibration=found,
@@ -207,5 +223,5 @@ def calibrate_images(request: CalibrationRequest, *, report: Reporter | None = N
         checkpoint=encoding.encoder.checkpoint,
         arch=encoding.encoder.arch,
         encoder_origin=encoder.origin,
-        source_notes=images.notes,
+        source_notes=(*images.notes, *known.notes),
     )

@@ -2,8 +2,9 @@
 
 With labels: pairs of one identity (of two cameras, where these are known) and of two. Without, pairs that almost surely
 are: members of one reliable cluster and altered copies of one image, half and half, against members of different
-clusters; or, where cameras and times are known, against images that one camera took at one time. Members of one cluster
-are more alike than images of one object, altered copies less; their mixture errs little (docs/results.md).
+clusters; or, where cameras and times are known, against images that one camera took at one time. Tracks take the place
+of both: images of one track, against images of simultaneous tracks (``known_calibration_pairs.py``). Members of one
+cluster are more alike than images of one object, altered copies less; their mixture errs little (docs/results.md).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from spcl.data.augment import TrainAugmentation
 from spcl.data.image_store import ImageStore
 from spcl.inference.embedding import EmbeddedImages, Encoder
+from spcl.pairs.constraints import PairConstraints
 from spcl.records import cameras_of, identities_of
 from spcl.reporting.console import Reporter
 from spcl.runtime import Runtime
@@ -24,6 +26,7 @@ from spcl.selfpaced.pseudo_labels import PseudoLabels, pseudo_labels
 from spcl.selfpaced.reliability import singletons_for_noise
 from spcl.threads import NumThreads
 from spcl.verification.calibration import Calibration
+from spcl.verification.known_calibration_pairs import pairs_of_one_object, pairs_of_two_objects
 from spcl.verification.pairs import NO_GROUP, different_pairs, pair_similarities, same_pairs
 from spcl.verification.stranger_scores import StrangerScores
 
@@ -106,36 +109,33 @@ def unlabelled_pairs(
     altered: NDArray[np.float32],
     moments: NDArray[np.int64] | None,
     rng: np.random.Generator,
+    constraints: PairConstraints | None = None,
 ) -> CalibrationPairs:
-    """Pairs from clusters, altered copies and, where they are known, cameras and times.
+    """Pairs from tracks, clusters, altered copies and, where they are known, cameras and times.
 
     Args:
         images: Images and features.
         altered: ``[n]`` similarities of images to altered copies of themselves.
         moments: ``[N]``: equal numbers: taken by one camera at one time; -1 unknown. None: none known.
         rng: Generator of the random draws.
+        constraints: Known pairs of the images, which take the place of clusters where there are enough; None: none.
     """
     features = images.features
-    clusters = clusters_of(features)
+    clusters = clusters_of(features, constraints)
     reliable = np.where(np.bincount(clusters.labels)[clusters.labels] > 1, clusters.labels, NO_GROUP)
-    inside = pair_similarities(features, same_pairs(reliable, cameras_of(images.records), most=MOST_PAIRS, rng=rng))
-    notes: tuple[str, ...] = ()
-    if not len(inside):
-        notes = ("no reliable clusters: images of one object are known from altered copies alone",)
-    num_same, same = len(inside) + len(altered), _half_and_half(inside, altered, rng)
     apart = singletons_for_noise(clusters.scales.tight)
-    different = _at_one_time(moments, rng)
-    narrow = clusters.scales.tight
-    alike = (narrow[different[:, 0]] == narrow[different[:, 1]]) & (narrow[different[:, 0]] >= 0)
-    if len(different) and alike.mean() > _MOST_ALIKE:
-        notes += (
-            f"times are not used: {alike.mean():.0%} of the pairs that one camera took at one time look like one "
-            "object (docs/compare.md)",
-        )
-        different = different[:0]
-    if len(different) >= _ENOUGH_PAIRS:
-        notes += (f"pairs of different objects: {len(different)} that one camera took at one time",)
+    cameras = cameras_of(images.records)
+    linked = pairs_of_one_object(constraints, cameras, most=MOST_PAIRS, rng=rng)
+    if len(linked) >= _ENOUGH_PAIRS:
+        same, num_same = pair_similarities(features, linked), len(linked)
+        notes: tuple[str, ...] = (f"pairs of one object: {len(linked)} of tracks and of pairs that are known by hand",)
     else:
+        inside = pair_similarities(features, same_pairs(reliable, cameras, most=MOST_PAIRS, rng=rng))
+        none = "no reliable clusters: images of one object are known from altered copies alone"
+        notes = () if len(inside) else (none,)
+        num_same, same = len(inside) + len(altered), _half_and_half(inside, altered, rng)
+    different, found = _known_different(clusters.scales.tight, moments, constraints, rng)
+    if not len(different):
         different = different_pairs(apart, most=MOST_PAIRS, rng=rng)
     return CalibrationPairs(
         same,
@@ -145,17 +145,44 @@ def unlabelled_pairs(
         _numbered(singletons_for_noise(clusters.scales.loose), different),
         num_same,
         clusters.num_clusters,
-        notes,
+        (*notes, *found),
         labelled=False,
         strangers=StrangerScores.measure(features, reliable, apart, rng),
     )
 
 
-def clusters_of(features: NDArray[np.float32]) -> PseudoLabels:
-    """Clusters of ``[N, D]`` unit rows as pairs are taken from them."""
+def _known_different(
+    narrow: NDArray[np.int64],
+    moments: NDArray[np.int64] | None,
+    constraints: PairConstraints | None,
+    rng: np.random.Generator,
+) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+    """Pairs of two objects that are known from simultaneous tracks, or from times, and notes; empty: too few."""
+    different = pairs_of_two_objects(constraints, most=MOST_PAIRS, rng=rng)
+    if len(different) >= _ENOUGH_PAIRS:
+        return different, (f"pairs of different objects: {len(different)} of simultaneous tracks and known by hand",)
+    notes: tuple[str, ...] = ()
+    different = _at_one_time(moments, rng)
+    alike = (narrow[different[:, 0]] == narrow[different[:, 1]]) & (narrow[different[:, 0]] >= 0)
+    if len(different) and alike.mean() > _MOST_ALIKE:
+        notes = (
+            f"times are not used: {alike.mean():.0%} of the pairs that one camera took at one time look like one "
+            "object (docs/compare.md)",
+        )
+        different = different[:0]
+    if len(different) < _ENOUGH_PAIRS:
+        return different[:0], notes
+    return different, (*notes, f"pairs of different objects: {len(different)} that one camera took at one time")
+
+
+def clusters_of(features: NDArray[np.float32], constraints: PairConstraints | None = None) -> PseudoLabels:
+    """Clusters of ``[N, D]`` unit rows, under known pairs, as pairs are taken from them."""
     # In a small set the thirty nearest neighbours are nearly all images.
     k1 = min(len(features), max(_LEAST_K1, min(_K1, len(features) // 6)))
-    return pseudo_labels(features, k1=k1, k2=min(_K2, k1), eps=_EPS, eps_gap=_EPS_GAP)
+    must, cannot = (None, None) if constraints is None else constraints.as_pairs()
+    return pseudo_labels(
+        features, k1=k1, k2=min(_K2, k1), eps=_EPS, eps_gap=_EPS_GAP, must_link=must, cannot_link=cannot
+    )
 
 
 @torch.no_grad()
