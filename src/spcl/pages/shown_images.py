@@ -140,12 +140,17 @@ def _names_of_identities(records: Sequence[Record]) -> tuple[str | None, ...]:
 
     Folders and numbers are names only where each identity has one of its own.
     """
-    known = [record for record in records if record.identity is not None]
-    for name_of in (lambda record: record.path.parent.name, lambda record: record.path.name.partition("_")[0]):
-        pairs = {(record.identity, name_of(record)) for record in known}
+    folders = [record.path.parent.name for record in records]
+    prefixes = [record.path.name.partition("_")[0] for record in records]
+    for candidates in (folders, prefixes):
+        pairs = {
+            (record.identity, name)
+            for record, name in zip(records, candidates, strict=True)
+            if record.identity is not None
+        }
         names = dict(pairs)
         if len(pairs) == len(names) == len(set(names.values())):
-            return tuple(names.get(record.identity) for record in records)
+            return tuple(None if record.identity is None else names[record.identity] for record in records)
     return tuple(None if record.identity is None else str(record.identity) for record in records)
 
 
