@@ -10,16 +10,23 @@ import io
 import threading
 from collections import OrderedDict
 from pathlib import Path
+from typing import Protocol
 
 from PIL import Image
 
 from spcl.data.image_decoding import UnreadableImageError, open_image
 from spcl.serve.failures import RequestError
-from spcl.serve.image_ids import ImageIds
 
 _MOST_KEPT = 2000
 _MOST_KEPT_BYTES = 20_000_000
 _QUALITY = 88
+
+
+class FindsImages(Protocol):
+    """Finds the images that may be shown; no others are."""
+
+    def path_of(self, name: str) -> str | None:
+        """Give the path of an image by its public name; None: there is none."""
 
 
 class ShownImages:
@@ -29,7 +36,7 @@ class ShownImages:
         ids: Finds the images.
     """
 
-    def __init__(self, ids: ImageIds) -> None:
+    def __init__(self, ids: FindsImages) -> None:
         self._ids = ids
         self._kept: OrderedDict[tuple[str, int, int, int], bytes] = OrderedDict()
         self._num_bytes = 0

@@ -1,0 +1,51 @@
+"""``spcl review``: correct groups in a browser."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import tyro
+
+from spcl.cli.computing import ComputingOptions
+from spcl.cli.options import parsed
+from spcl.reporting.console import ConsoleReporter
+from spcl.review.review import ReviewRequest, review
+
+
+@dataclass(frozen=True)
+class Review(ComputingOptions):
+    """Correct the groups of spcl cluster in a browser: look, merge, split, move, name, confirm, undo.
+
+    The page is for the browsers of this machine only. Each correction is a line in corrections.csv before the page
+    shows it, as if spcl correct had made it. Ctrl-C ends the program. docs/correct.md has the keys.
+    """
+
+    usage: ClassVar[str] = "FOLDER [options]"
+    example: ClassVar[str] = "spcl review groups"
+
+    folder: tyro.conf.Positional[str]
+    """The folder of spcl cluster."""
+    who: str = ""
+    """Who makes the corrections. Without it: the name of the user of the system."""
+    port: int = 0
+    """Port to listen at; 0: a free one, which is printed."""
+    no_browser: bool = False
+    """Print the address and do not open a browser."""
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Run ``spcl review`` with these words."""
+    options = parsed(Review, arguments, "spcl review")
+    report = ConsoleReporter()
+    request = ReviewRequest(options.folder, options.who, port=options.port, opens_browser=not options.no_browser)
+
+    def print_address(address: str) -> None:
+        report.say(f"{address} (Ctrl-C ends the program)")
+        # A program that starts this one reads the address at once.
+        sys.stdout.flush()
+
+    review(request, on_started=print_address)
+    report.say(f"corrections: {options.folder}/corrections.csv")

@@ -1,1 +1,0 @@
-"""From tracks of several cameras to one identity for the tracks of each object."""

@@ -1,0 +1,1 @@
+"""Correct groups in a browser: a local page over ``spcl.corrections``."""

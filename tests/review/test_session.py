@@ -1,0 +1,156 @@
+"""What the review page reads and writes: the groups of a folder, and corrections that spcl correct could have made."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+
+import spcl
+from spcl.corrections.group_table import GroupTable, write_group_table
+from spcl.review.app import make_review_app
+from spcl.review.session import NUM_SHOWN, ReviewSession
+from tests.fakes import draw
+from tests.input_errors import input_error
+
+HOSTILE = "<img src=x onerror=alert(1)>\"'&.png"
+
+
+def write_groups(folder: Path, group: list[int]) -> list[Path]:
+    names = [f"{number:02}.png" for number in range(len(group) - 1)] + [HOSTILE]
+    paths = [draw(folder / "crops" / name, number % 3, number, size=(20, 30)) for number, name in enumerate(names)]
+    confidence = np.linspace(0.9, 0.2, len(group)).round(3)
+    write_group_table(
+        folder / "out/groups.csv", GroupTable(tuple(paths), np.array(group), np.where(confidence, confidence, 0), {})
+    )
+    (folder / "out/summary.json").write_text("{}")
+    return paths
+
+
+@pytest.fixture
+def out(tmp_path):
+    write_groups(tmp_path, [0] * 10 + [1, 1, 1, 2, 2, -1])
+    return tmp_path / "out"
+
+
+@pytest.fixture
+def client(out):
+    with TestClient(make_review_app(ReviewSession(out, "Anna")), base_url="http://127.0.0.1") as client:
+        yield client
+
+
+def by_number(answer):
+    return {group["number"]: group for group in answer["groups"]}
+
+
+def test_groups_with_their_surest_images(client):
+    answer = client.get("/api/groups").json()
+    groups = by_number(answer)
+    assert {number: group["size"] for number, group in groups.items()} == {0: 10, 1: 3, 2: 2}
+    assert groups[0]["rows"] == list(range(NUM_SHOWN))
+    assert (answer["images"], answer["ungrouped"], answer["can_undo"]) == (16, 1, False)
+    members = client.get("/api/groups/1").json()
+    assert [image["row"] for image in members["images"]] == [10, 11, 12]
+    assert [image["file"] for image in client.get("/api/groups/-1").json()["images"]] == [HOSTILE]
+
+
+def test_corrections_are_those_of_spcl_correct(client, out, tmp_path):
+    def correct(action, *words):
+        answer = client.post("/api/corrections", json={"action": action, "words": words})
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    merged = correct("merge", {"group": 1}, {"group": 2})
+    assert merged["removed"] == [2]
+    assert [(group["number"], group["size"]) for group in merged["changed"]] == [(1, 5)]
+    split = correct("split", {"group": 0}, {"row": 0}, {"row": 1})
+    assert sorted(group["size"] for group in split["changed"]) == [2, 8]
+    correct("move", {"row": 15}, {"group": 1})
+    correct("name", {"group": 1}, {"text": HOSTILE})
+    correct("confirm", {"group": 0})
+    undone = correct("undo")
+    assert undone["corrections"] == {"used": 4, "undone": 1, "missing": 0}
+    groups = spcl.read_groups(out)
+    assert groups.table.names == {1: HOSTILE}
+    assert {each.who for each in groups.log.corrections} == {"Anna"}
+    assert by_number(client.get("/api/groups").json()) == {
+        each["number"]: each for each in ReviewSession(out).overview()["groups"]
+    }
+    # The same words on the command line give the same groups.
+    paths = write_groups(tmp_path / "again", [0] * 10 + [1, 1, 1, 2, 2, -1])
+    again = tmp_path / "again/out"
+    for action, *words in (
+        ("merge", "1", "2"),
+        ("split", "0", str(paths[0]), str(paths[1])),
+        ("move", str(paths[15]), "1"),
+        ("name", "1", HOSTILE),
+    ):
+        spcl.correct(again, action, words)
+    assert np.array_equal(spcl.read_groups(again).table.group, groups.table.group)
+
+
+def test_other_programs_may_correct_too(client, out):
+    spcl.correct(out, "merge", ["1", "2"])
+    assert 2 not in by_number(client.get("/api/groups").json())
+    refused = client.post("/api/corrections", json={"action": "merge", "words": [{"group": 0}, {"group": 2}]})
+    assert (refused.status_code, refused.json()["error"]["code"]) == (422, "no-such-group")
+    assert len(spcl.read_groups(out).log.corrections) == 1
+
+
+def test_images_grouped_again(client, out, tmp_path):
+    write_groups(tmp_path, [0, 0, 1, 1])
+    refused = client.get("/api/groups")
+    assert refused.json()["error"]["code"] == "grouped-again"
+    # Loading the page takes the new groups.
+    assert client.get("/").status_code == 200
+    assert client.get("/api/groups").json()["images"] == 4
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"action": "merge", "words": [{"group": 0}, {"group": 99}]},
+        {"action": "fly", "words": []},
+        {"action": "split", "words": [{"group": 0}, {"row": 99}]},
+        {"action": "split", "words": [{"group": 0}, {"row": -1}]},
+        {"action": "split", "words": [{"group": "0; x"}, {"row": "a"}]},
+        {"action": "merge", "words": "0"},
+        {"action": "merge"},
+        [],
+    ],
+)
+def test_wrong_requests_change_nothing(client, out, body):
+    answer = client.post("/api/corrections", json=body)
+    assert 400 <= answer.status_code < 500
+    assert answer.json()["error"]["message"]
+    assert not (out / "corrections.csv").exists()
+
+
+def test_only_the_images_of_the_groups_are_served(client, out, tmp_path):
+    (tmp_path / "secret.png").write_bytes((tmp_path / "crops/00.png").read_bytes())
+    image = client.get("/images/0?size=16")
+    assert image.headers["content-type"] == "image/jpeg"
+    assert image.content[:3] == b"\xff\xd8\xff"
+    for path in ("/images/99", "/images/-1", "/images/..%2f..%2fsecret.png", "/static/..%2fsession.py", "/static/x.js"):
+        assert client.get(path).status_code in (404, 422), path
+    assert client.get("/images/0?size=100000").status_code == 422
+
+
+def test_other_sites_are_kept_out(client):
+    assert client.get("/api/groups", headers={"Host": "evil.example"}).status_code == 421
+    refused = client.post(
+        "/api/corrections", json={"action": "undo", "words": []}, headers={"Origin": "http://evil.example"}
+    )
+    assert refused.status_code == 403
+    page = client.get("/")
+    assert "default-src 'none'" in page.headers["content-security-policy"]
+    # Nothing comes from elsewhere, and no script stands in the page.
+    assert "http" not in page.text
+    assert "<script>" not in page.text
+
+
+def test_a_folder_without_groups(tmp_path):
+    with input_error("no-groups", str(tmp_path)):
+        ReviewSession(tmp_path)
