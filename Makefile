@@ -43,6 +43,7 @@ bench: setup  ## Measure what docs/benchmarks.md claims
 	$(BIN)/python benchmarks/official_style.py
 	$(BIN)/python benchmarks/gallery.py
 	$(BIN)/python benchmarks/startup.py
+	$(BIN)/python benchmarks/report.py
 
 clean:
 	rm -rf $(VENV) build dist site .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

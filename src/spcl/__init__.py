@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from spcl.inference.evaluate_dataset import DatasetEvaluation, evaluate_dataset
     from spcl.inference.evaluation import EvaluationResult
     from spcl.inference.evaluation_request import EvaluationOptions, EvaluationRequest
+    from spcl.linking.link_tracks import LinkRequest, LinkResult, link_tracks
     from spcl.pages.write_report import ReportRequest, ReportResult, write_report
     from spcl.pairs.pair_options import PairOptions
     from spcl.records import Record, ReIDDataset
@@ -97,6 +98,8 @@ _HOMES = {
     "ImageSearchResult": "spcl.gallery.search_images",
     "InputError": "spcl.errors",
     "KnownDatasets": "spcl.data.registered_datasets",
+    "LinkRequest": "spcl.linking.link_tracks",
+    "LinkResult": "spcl.linking.link_tracks",
     "PairOptions": "spcl.pairs.pair_options",
     "PseudoLabels": "spcl.selfpaced.pseudo_labels",
     "RankingResult": "spcl.retrieval.ranking",
@@ -135,6 +138,7 @@ _HOMES = {
     "group_images": "spcl.grouping.group_images",
     "identify_images": "spcl.gallery.identify_images",
     "jaccard_distance": "spcl.retrieval.jaccard",
+    "link_tracks": "spcl.linking.link_tracks",
     "load_dataset": "spcl.data.catalogue",
     "load_encoder": "spcl.inference.encoder",
     "load_recipe": "spcl.config",
@@ -188,6 +192,8 @@ __all__ = [
     "ImageSearchResult",
     "InputError",
     "KnownDatasets",
+    "LinkRequest",
+    "LinkResult",
     "PairOptions",
     "PseudoLabels",
     "RankingResult",
@@ -227,6 +233,7 @@ __all__ = [
     "group_images",
     "identify_images",
     "jaccard_distance",
+    "link_tracks",
     "load_dataset",
     "load_encoder",
     "load_recipe",

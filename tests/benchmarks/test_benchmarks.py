@@ -11,6 +11,7 @@ import label_stage
 import numpy as np
 import pytest
 import ranking
+import report as report_benchmark
 import training_step
 from measuring import shortest
 from mixture import mixture
@@ -139,3 +140,10 @@ print("unknown" if before is None else (memory.read() - before) / block.nbytes)
     if ratio == "unknown":
         pytest.skip("this system does not report a process's peak memory")
     assert 0.9 < float(ratio) < 1.2
+
+
+def test_report(capsys):
+    found = figures(report_benchmark, capsys, "--images", "120", "--groups", "12", "--dim", "16")
+    assert found["fits"]
+    assert (found["images"], found["groups"]) == (120, 12)
+    assert {"Groups", "Ranked results", "Pairs of cameras", "Similarities", "Map"} <= set(found["sections"])

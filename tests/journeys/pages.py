@@ -60,6 +60,7 @@ def write_footage(folder: Path) -> None:
         write_mot(folder / f"{camera}.txt", rows)
     lines = ["path,identity,camera,track,frame"]
     lines += [f"my_crops/{n:03d}.jpg,{n // 4},{n // 2 % 2},{n // 2},{n}" for n in range(24)]
+    (folder / "my_travel.csv").write_text("camera_a,camera_b,min_seconds,max_seconds\ngate,yard,5,60\n")
     (folder / "my_sightings.csv").write_text("\n".join(lines))
 
 

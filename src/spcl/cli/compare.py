@@ -15,6 +15,7 @@ from spcl.cli.options import checked_rate, parsed
 from spcl.data.image_files import what_is_there
 from spcl.data.table_dataset import SUFFIXES
 from spcl.errors import InputError
+from spcl.inference.encode_options import By
 from spcl.reporting.console import ConsoleReporter, Reporter, SilentReporter
 from spcl.verification.compare_images import ComparisonRequest, compare_images
 
@@ -43,13 +44,15 @@ class Compare(EncoderOptions):
     checkpoint: CheckpointWord = ""
     """The encoder, for example model_best.pth.tar. Without one: the encoder of --calibration, or ImageNet weights."""
     first: tyro.conf.Positional[str] = ""
-    """The first image."""
+    """The first image, or with --by track a folder or a table."""
     second: tyro.conf.Positional[str] = ""
-    """The second image."""
+    """The second image, or with --by track a folder or a table."""
     false_match_rate: float = 0.01
     """Share of pairs of different objects that may be called the same object, above 0 and below 1."""
     calibration: str = ""
     """A file of spcl calibrate -o, used instead of the calibration in the checkpoint."""
+    by: By = "image"
+    """What is compared: two images, or two tracks: each is a folder or a table with all its images."""
     device: str = "auto"
     """Device of the network: auto, cpu, cuda, cuda:N or mps."""
     json: bool = False
@@ -60,8 +63,10 @@ class Compare(EncoderOptions):
         super().check()
         checked_rate(self.false_match_rate)
         for given in map(Path, (self.first, self.second)):
+            if self.by == "track" and given.exists():
+                continue
             if given.is_dir():
-                raise InputError(f"{given} is a folder; give one image", code="not-an-image")
+                raise InputError(f"{given} is a folder; give one image, or --by track", code="not-an-image")
             if not given.exists():
                 raise InputError(f"there is no image {given}: {what_is_there(given)}", code="no-such-file")
             if given.suffix.lower() in SUFFIXES:
@@ -76,6 +81,7 @@ class Compare(EncoderOptions):
             calibration=self.calibration or None,
             encoder=self.choice(),
             device=self.device,
+            by=self.by,
         )
 
 

@@ -22,9 +22,9 @@ TITLES: dict[str, frozenset[str]] = {
         "arguments": "dataset dataset-source dataset-target",
         "options": "",
         "settings": "recipe config set seed",
-        "data": "video tracks source target data-dir images columns time-format layout camera start fps first-frame "
-        "reference identity-from duplicates pairs no-tracks range best min-visible min-confidence min-size height "
-        "width check on-broken evaluate by kind train-identities test-identities images-per-camera",
+        "data": "video tracks travel boxes source target data-dir images columns time-format layout camera start fps "
+        "first-frame reference identity-from duplicates pairs no-tracks range best min-visible min-confidence min-size "
+        "height width check on-broken evaluate by kind train-identities test-identities images-per-camera",
         "encoder": "checkpoint encoder arch pretrained domain from-checkpoint from-domain features dropout pooling "
         "last-stride batch-norm-group flip calibration engine onnx-file",
         "clustering": "k1 k2 eps eps-gap min-samples search",
@@ -48,8 +48,8 @@ _ELSEWHERE = {
 VALUES = {
     name: value
     for value, names in {
-        "FILE": "pairs resume config checkpoint output calibration picture save-picture per-query from-checkpoint "
-        "report token-file onnx-file",
+        "FILE": "travel pairs resume config checkpoint output calibration picture save-picture per-query "
+        "from-checkpoint report token-file onnx-file",
         "FOLDER": "data-dir logs-dir out gallery cache-dir folders hub",
         "OWNER/NAME": "push",
         "SUBJECT": "subjects",
@@ -66,6 +66,7 @@ VALUES = {
         "COLUMN=NAME,...": "columns",
         "VIDEO": "video",
         "TRACKS": "tracks",
+        "CAMERA=FILE": "boxes",
         "NAME": "camera who",
         "TIME": "start",
         "FORMAT": "time-format",

@@ -40,6 +40,7 @@ GROUPS: dict[str, dict[str, str]] = {
     },
     "look at your images": {
         "crops": "cut the crops of a tracker's boxes from a video, with a table of them",
+        "link": "give the tracks of one object one identity, over cameras and time",
         "cluster": "group the images of a folder by the object they show",
         "correct": "correct groups by hand: merge, split, move, confirm, name, undo",
         "review": "correct groups in a browser, with a mouse or by keyboard alone",

@@ -113,7 +113,9 @@ def histogram(
         return Markup("")
     y_ticks = ticks(0.0, top)
     plane = _Plane(low, high, 0.0, y_ticks[-1])
-    parts = [_axes(plane, ticks(low, high, 7), y_ticks, x_title, percent=True)]
+    parts = [
+        _axes(plane, [tick for tick in ticks(low, high, 7) if low <= tick <= high], y_ticks, x_title, percent=True)
+    ]
     for each in bars:
         width = (high - low) / len(each.counts)
         steps = "".join(

@@ -31,6 +31,9 @@ _SHEET_PIXELS = 1024
 _BLOCK = 8
 """Cells are whole blocks of JPEG: colours of one image do not run into the next."""
 
+_MOST_WIDE = 96
+"""Largest shown width of a picture of the usual shape in CSS pixels: three of them lie side by side on a phone."""
+
 _SHAPES = (0.4, 2.0)
 """Least and largest width of a cell, as a share of its height."""
 
@@ -142,6 +145,7 @@ class PictureBook:
     def _draw_tier(self, pictures: Sequence[Picture], settings: TierSettings, budget: float) -> int:
         """Store the pictures of a tier; gives the number of bytes in the page."""
         shape = self._usual_shape([picture.path for picture in pictures])
+        shown = min(settings.shown_height, _MOST_WIDE / shape)
         steps = [step for step in _STEPS if step[0] <= settings.most_height]
         chosen = self._first_that_fits(pictures, steps, shape, budget)
         for at in range(chosen, len(steps)):
@@ -149,7 +153,7 @@ class PictureBook:
             box = (max(_BLOCK, round(height * shape / _BLOCK) * _BLOCK), height)
             if at == chosen or steps[at - 1][0] != height:
                 thumbs = self._thumbs([picture.path for picture in pictures], box)
-            sheets, cells = _sheets_of(thumbs, box, quality, settings.shown_height / height, len(self._sheets))
+            sheets, cells = _sheets_of(thumbs, box, quality, shown / height, len(self._sheets))
             taken = sum(len(sheet.data) * 4 // 3 + 120 for sheet in sheets)
             if taken <= budget or at == len(steps) - 1:
                 break

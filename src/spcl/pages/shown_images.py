@@ -136,14 +136,22 @@ def shown_table(table: ImageTable) -> ShownImages:
 
 
 def _names_of_identities(records: Sequence[Record]) -> tuple[str | None, ...]:
-    """Give the names of the folders of identities, where each identity has one folder; otherwise the numbers."""
-    pairs = {(record.identity, record.path.parent) for record in records if record.identity is not None}
-    names = {identity: folder.name for identity, folder in pairs}
-    is_one_to_one = len(pairs) == len(names) == len(set(names.values()))
-    return tuple(
-        None if record.identity is None else names[record.identity] if is_one_to_one else str(record.identity)
-        for record in records
-    )
+    """Give the names of identities: of their folders, or the numbers before ``_`` in names of files, or the numbers.
+
+    Folders and numbers are names only where each identity has one of its own.
+    """
+    folders = [record.path.parent.name for record in records]
+    prefixes = [record.path.name.partition("_")[0] for record in records]
+    for candidates in (folders, prefixes):
+        pairs = {
+            (record.identity, name)
+            for record, name in zip(records, candidates, strict=True)
+            if record.identity is not None
+        }
+        names = dict(pairs)
+        if len(pairs) == len(names) == len(set(names.values())):
+            return tuple(None if record.identity is None else names[record.identity] for record in records)
+    return tuple(None if record.identity is None else str(record.identity) for record in records)
 
 
 def texts(values: Sequence[Any] | None, count: int) -> tuple[str | None, ...]:

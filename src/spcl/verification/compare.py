@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from spcl.errors import InputError
 from spcl.inference.embedding import Encoder, ImageLike
+from spcl.inference.image_lists import flattened
+from spcl.retrieval.track_features import track_features
 from spcl.verification.calibrate import FACT, EncoderCalibration, stored_calibration
 from spcl.verification.calibration import Verdict
 from spcl.verification.thresholds import check_rate
@@ -41,22 +44,27 @@ class Comparison:
 
 def compare(
     encoder: Encoder,
-    first: ImageLike,
-    second: ImageLike,
+    first: ImageLike | Sequence[ImageLike],
+    second: ImageLike | Sequence[ImageLike],
     *,
     false_match_rate: float = 0.01,
     calibration: EncoderCalibration | None = None,
 ) -> Comparison:
-    """Compare two images.
+    """Compare two images, or two tracks.
 
     Args:
         encoder: The encoder, from ``load_encoder``.
-        first: One image: a path, a PIL image or a uint8 array ``[H, W, 3]``.
-        second: The other image, in any of the same forms.
+        first: One image: a path, a PIL image or a uint8 array ``[H, W, 3]``; or a list of images of one object.
+        second: The other image or list, in any of the same forms. A list may be compared with an image.
         false_match_rate: Share of pairs of different objects that may be called ``same``; the same share of pairs of
             one object may be called ``different``, and the similarities between are ``unsure``.
         calibration: Calibration of the encoder; None: the checkpoint's, if it has one (``spcl calibrate`` makes one).
-            If it was made with ``flip``, the two images are encoded with ``flip``, too.
+            If it was made with ``flip``, the images are encoded with ``flip``, too.
+
+    Returns:
+        Comparison. Of lists, the similarity is that of their fused features (``retrieval/track_features.py``). The
+            calibration is one of single images: probability and verdict are those of the mean similarity of the images
+            of one list to those of the other, which is cautious, because a mean varies less than single pairs do.
 
     Raises:
         InputError: If an image cannot be read, the rate is out of range, or the calibration is of another encoder.
@@ -72,10 +80,18 @@ def compare(
             "make one for this checkpoint with spcl calibrate",
             code="encoder-mismatch",
         )
-    features = encoder.embed([first, second], flip=known is not None and known.flip)
+    sides = [list(side) if isinstance(side, list | tuple) else [side] for side in (first, second)]
+    images, tracks = flattened(sides)
+    features = encoder.embed(images, flip=known is not None and known.flip)
     is_unused = known is None and FACT in encoder.facts
     unused = "the checkpoint's calibration is of other weights or another domain" if is_unused else None
-    return judged(float(features[0] @ features[1]), known, false_match_rate=false_match_rate, unused=unused)
+    if tracks is None or len(images) == 2:
+        return judged(float(features[0] @ features[1]), known, false_match_rate=false_match_rate, unused=unused)
+    fused = track_features(features, tracks)
+    similarity = float(fused.features[0] @ fused.features[1])
+    of_images = similarity * float(fused.lengths.prod())
+    found = judged(of_images, known, false_match_rate=false_match_rate, unused=unused)
+    return replace(found, similarity=similarity)
 
 
 def judged(

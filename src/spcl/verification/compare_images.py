@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from spcl.errors import InputError, require
-from spcl.inference.encode_options import EncoderChoice
+from spcl.inference.encode_options import By, EncoderChoice
 from spcl.reporting.console import Reporter
 from spcl.reporting.quiet_reporters import LoggingReporter
 
@@ -23,16 +23,17 @@ class ComparisonRequest:
     """Which two images to compare, and with what.
 
     Attributes:
-        first: Path of an image.
-        second: Path of the other image.
+        first: Path of an image; with ``by="track"`` a folder or a table of images of one object.
+        second: Path of the other image, folder or table.
         false_match_rate: Share of pairs of different objects, above 0 and below 1, that may be called ``same``.
         calibration: A file that ``CalibrationResult.store`` or ``spcl calibrate -o`` wrote, in place of the calibration
             in the checkpoint; None: the checkpoint's, where it has one.
         encoder: The encoder; by default the calibration's, otherwise ImageNet weights.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+        by: What is compared: an ``image`` with another, or a ``track`` (all images of a folder or table) with another.
 
     Raises:
-        InputError: If the rate is none, or a folder is given.
+        InputError: If the rate is none, or a folder is given in the place of an image.
     """
 
     first: str | Path
@@ -41,17 +42,18 @@ class ComparisonRequest:
     calibration: str | Path | None = None
     encoder: EncoderChoice = field(default_factory=EncoderChoice)
     device: str = "auto"
+    by: By = "image"
 
     def __post_init__(self) -> None:
         """Raise an ``InputError`` for a rate that is none, and for a folder."""
         require(0 < self.false_match_rate < 1, "false_match_rate", self.false_match_rate, "above 0 and below 1")
         for given in (self.first, self.second):
-            if Path(given).is_dir():
+            if self.by == "image" and Path(given).is_dir():
                 raise InputError(f"{given} is a folder; give one image", code="not-an-image")
 
 
 def compare_images(request: ComparisonRequest, *, report: Reporter | None = None) -> Comparison:
-    """Compare two images. ``spcl.compare`` does the same with an encoder that is loaded already.
+    """Compare two images, or two tracks. ``spcl.compare`` does the same with an encoder that is loaded already.
 
     Args:
         request: The two images and the options.
@@ -70,7 +72,7 @@ def compare_images(request: ComparisonRequest, *, report: Reporter | None = None
             found = spcl.compare_images(spcl.ComparisonRequest("a.jpg", "b.jpg", encoder=encoder))
             print(found.similarity, found.probability, found.verdict)
 
-    Cost: two images are encoded; the network is loaded anew each time.
+    Cost: the images are encoded; the network is loaded anew each time.
     """
     from spcl.inference.encoder_choice import chosen_encoder
     from spcl.records import Record
@@ -79,14 +81,35 @@ def compare_images(request: ComparisonRequest, *, report: Reporter | None = None
     from spcl.verification.compare import compare
 
     device = Runtime(request.device).device
-    images = [Path(request.first), Path(request.second)]
+    sides = [_images_of(Path(given), request.by) for given in (request.first, request.second)]
     file = Path(request.calibration) if request.calibration else None
     encoder = chosen_encoder(
         request.encoder,
-        lambda: [Record(image) for image in images],
+        lambda: [Record(image) for side in sides for image in side],
         remembered=None if file is None else read_calibration(file)[1],
         report=report or LoggingReporter(),
     ).to(device)
     if file is not None:
         use_calibration(encoder, file)
-    return compare(encoder, images[0], images[1], false_match_rate=request.false_match_rate)
+    return compare(encoder, sides[0], sides[1], false_match_rate=request.false_match_rate)
+
+
+def _images_of(given: Path, by: By) -> list[Path]:
+    """The images of one side; all of them show one object.
+
+    Raises:
+        InputError: If there are none, or images of several tracks are given as one.
+    """
+    if by == "image":
+        return [given]
+    from spcl.data.image_sources import images_of
+
+    records = images_of(given).records
+    tracks = sorted({record.track for record in records if record.track is not None})
+    if len(tracks) > 1:
+        raise InputError(
+            f"{given} has images of {len(tracks)} tracks ({', '.join(tracks[:4])}); give the folder or a table of one "
+            "track",
+            code="several-tracks",
+        )
+    return [record.path for record in records]

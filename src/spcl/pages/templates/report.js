@@ -19,13 +19,12 @@
       number: function (card) { return +card.dataset.number; },
     };
     const show = function () {
-      const wanted = words.value.trim().toLowerCase().split(/\s+/).filter(Boolean);
+      const wanted = words.value.trim().toLowerCase();
       const key = keys[order.value];
       let shown = 0;
       cards.sort(function (a, b) { return key(a) - key(b) || a.dataset.number - b.dataset.number; });
       for (const card of cards) {
-        const fits = wanted.every(function (word) { return text.get(card).includes(word); });
-        card.hidden = !fits || (only.value === "unsure" && card.dataset.unsure !== "1")
+        card.hidden = !text.get(card).includes(wanted) || (only.value === "unsure" && card.dataset.unsure !== "1")
           || (only.value === "sure" && card.dataset.unsure !== "0");
         shown += !card.hidden;
       }

@@ -1,0 +1,1 @@
+"""From tracks of several cameras to one identity for the tracks of each object."""
