@@ -7,7 +7,6 @@ of data, network, schedule and run are in ``sections.py``. The defaults are the 
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import resources
@@ -18,6 +17,7 @@ import tomli_w
 
 from spcl.errors import InputError, require
 from spcl.kinds import KINDS, MOVED
+from spcl.nested_text import toml_of
 from spcl.sections import DataConfig as DataConfig
 from spcl.sections import NetworkConfig as NetworkConfig
 from spcl.sections import RunConfig as RunConfig
@@ -41,11 +41,6 @@ from spcl.training.parts import (
     Teacher,
 )
 from spcl.training.self_paced_labels import SelfPacedLabelSettings
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 
 @dataclass(frozen=True)
@@ -108,7 +103,7 @@ def load_recipe(name_or_path: str | Path) -> Recipe:
     if name not in recipe_names():
         raise InputError(f"there is no recipe {name!r}; there are {', '.join(recipe_names())}", code="no-such-recipe")
     text = resources.files("spcl.recipes").joinpath(f"{name}.toml").read_text(encoding="utf-8")
-    return overlay(Recipe(), tomllib.loads(text), f"recipe {name}")
+    return overlay(Recipe(), toml_of(text), f"recipe {name}")
 
 
 def load_config(path: Path, base: Recipe | None = None) -> Recipe:
@@ -120,12 +115,12 @@ def load_config(path: Path, base: Recipe | None = None) -> Recipe:
         InputError: If the file cannot be read, names an unknown setting or holds a value out of range.
     """
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        values = toml_of(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(
             f"cannot read the settings file {path}: {error.strerror or error}", code="unreadable-file"
         ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise InputError(f"{path} is not valid TOML: {error}", code="malformed-settings") from error
     return overlay(base or Recipe(), values, str(path), folder=path.parent)
 

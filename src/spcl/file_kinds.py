@@ -5,9 +5,10 @@ torch is not imported.
 
 from __future__ import annotations
 
-import json
 import zipfile
 from pathlib import Path
+
+from spcl.nested_text import json_of
 
 _HEAD = 1024
 _TAR_MARK = slice(257, 262)
@@ -99,7 +100,7 @@ def _kind_of_text(head: bytes) -> str | None:
 
 def _keys_of(text: str) -> str:
     try:
-        content = json.loads(text)
+        content = json_of(text)
     except ValueError:
         return ""
     return f" with the keys {', '.join(list(map(str, content))[:4])}" if isinstance(content, dict) else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import zipfile
 
 import numpy as np
@@ -234,6 +235,14 @@ def started_from(path):
     return find_start(Runtime("cpu"), checkpoint=str(path), **start)
 
 
+OUT_OF_RANGE = [
+    ("features", 10**12), ("features", -5), ("features", True), ("features", 7), ("dropout", math.nan),
+    ("dropout", 1.0), ("height", 10**6), ("height", 0), ("width", -1), ("last_stride", 3), ("group_size", 1),
+    ("group_size", -2), ("pixel_range", "5:2"),
+]  # fmt: skip
+NO_CHANNELS = [[math.nan] * 3, [0.5], "abc", None, [0.5] * 4, [True] * 3, [math.inf, 1, 1]]
+
+
 @pytest.mark.parametrize(
     ("changed", "code", "named"),
     [
@@ -244,6 +253,12 @@ def started_from(path):
         ({"encoder": {"pooling": "max"}}, "version-not-supported", "pooling 'max'"),
         ({"encoder": {"height": "tall"}}, "damaged-file", "height 'tall'"),
         ({"encoder": {"domains": [1]}}, "damaged-file", "[1]"),
+        *(({"encoder": {name: value}}, "damaged-file", f"{name} {value!r}") for name, value in OUT_OF_RANGE),
+        ({"encoder": {"domains": ["target", "target"]}}, "damaged-file", "different names"),
+        ({"encoder": {"domains": ["a"] * 100_000}}, "damaged-file", "different names"),
+        ({"encoder": {"domains": ["a.b"]}}, "damaged-file", "different names"),
+        *(({"stored": {name: value}}, "damaged-file", name) for name in ("mean", "std") for value in NO_CHANNELS),
+        ({"stored": {"std": [0.0, 1.0, 1.0]}}, "damaged-file", "above 0"),
         ({"state_dict": [torch.zeros(1)]}, "not-a-checkpoint", "state_dict"),
         ({"state_dict": torch.zeros(2)}, "not-a-checkpoint", "state_dict"),
         ({"state_dict": {1: torch.zeros(2)}}, "not-a-checkpoint", "state_dict"),
@@ -254,7 +269,28 @@ def test_a_checkpoint_that_is_no_whole_one_or_another_versions(encoder, tmp_path
     content = checkpoint_of(encoder.network, epoch=1, best_mean_ap=None, facts={"version": "9.1"})
     changed = dict(changed)
     settings = content["spcl"]["encoder"] | changed.pop("encoder", {})
+    content["spcl"] |= changed.pop("stored", {})
     content["spcl"]["encoder"] = {name: value for name, value in settings.items() if value is not None}
     torch.save(content | changed, tmp_path / "c.pth.tar")
     with input_error(code, named):
         use(tmp_path / "c.pth.tar")
+
+
+def test_what_this_version_wrote_is_not_called_another_versions(encoder, tmp_path):
+    content = checkpoint_of(encoder.network, epoch=1, best_mean_ap=None, facts={})
+    content["spcl"]["encoder"]["pooling"] = "max"
+    torch.save(content, tmp_path / "c.pth.tar")
+    with input_error("damaged-file", "pooling 'max'"):
+        load_encoder(tmp_path / "c.pth.tar")
+
+
+@pytest.mark.parametrize("kind", ["sparse", "complex", "whole"])
+def test_weights_of_another_type_are_refused(encoder, tmp_path, kind):
+    content = checkpoint_of(encoder.network, epoch=1, best_mean_ap=None, facts={})
+    name = next(name for name, value in content["state_dict"].items() if value.ndim == 4)
+    weight = content["state_dict"][name]
+    other = {"sparse": weight.to_sparse(), "complex": weight.to(torch.complex64), "whole": weight.to(torch.int64)}
+    content["state_dict"][name] = other[kind]
+    torch.save(content, tmp_path / "c.pth.tar")
+    with input_error("weights-mismatch" if kind == "whole" else "not-a-checkpoint", "c.pth.tar"):
+        load_encoder(tmp_path / "c.pth.tar")

@@ -32,6 +32,7 @@ from spcl.corrections.replay import Replayed, replay
 from spcl.data.image_files import what_is_there
 from spcl.data.image_key import image_keys
 from spcl.errors import InputError
+from spcl.nested_text import json_of
 
 SUMMARY = "summary.json"
 _STATE = "corrections"
@@ -275,7 +276,7 @@ def _with_corrections(folder: Path, found: GroupTable, log: CorrectionLog) -> Co
 
 def _summary(folder: Path) -> dict[str, Any]:
     try:
-        summary = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
+        summary = json_of((folder / SUMMARY).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return summary if isinstance(summary, dict) else {}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,14 +9,10 @@ from typing import Any
 
 from spcl.config import Recipe, in_new_places, to_values
 from spcl.errors import InputError, first_line
+from spcl.nested_text import json_of, toml_of
 from spcl.settings import flat_values
 from spcl.training.selection import best_of, no_longer_improves
 from spcl.training_run.run_file_names import CONFIG_FILE, METRICS_FILE
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 _PLAIN_SECTIONS = ("data", "network", "schedule", "run")
 
@@ -82,10 +76,10 @@ def read_run(folder: Path) -> FinishedRun:
         InputError: If the run is not finished, or its files cannot be read; names the reason.
     """
     try:
-        values = tomllib.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+        values = toml_of((folder / CONFIG_FILE).read_text(encoding="utf-8"))
         settings = flat_values(in_new_places(values))
         lines = (folder / METRICS_FILE).read_text(encoding="utf-8").splitlines()
-        rows = [json.loads(line) for line in lines if line.strip()]
+        rows = [json_of(line) for line in lines if line.strip()]
         epochs = int(settings["schedule.epochs"])
     except FileNotFoundError as error:
         raise InputError(

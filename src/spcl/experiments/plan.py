@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -15,12 +14,8 @@ from zlib import crc32
 from spcl.config import Recipe, overlay, to_values
 from spcl.errors import InputError
 from spcl.kinds import KINDS, MOVED
+from spcl.nested_text import toml_of
 from spcl.settings import flat_values, kind_of
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 _OWN = {
     "run.logs_dir": "each run of a sweep has its folder below --logs-dir",
@@ -140,8 +135,8 @@ def _values(given: str, text: str) -> tuple[Any, ...]:
     if not given.startswith("["):
         return tuple(_value(each.strip()) for each in given.split(","))
     try:
-        return tuple(tomllib.loads(f"values = {given}")["values"])
-    except tomllib.TOMLDecodeError as error:
+        return tuple(toml_of(f"values = {given}")["values"])
+    except ValueError as error:
         raise InputError(
             f'--set is {text!r}; {given} is no list of TOML, such as ["a", "b"]: {error}',
             code="setting-not-understood",

@@ -5,8 +5,6 @@ A sweep that is started again continues: finished runs are skipped, a stopped on
 
 from __future__ import annotations
 
-import json
-import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,15 +17,11 @@ from spcl.experiments.finished_runs import read_run, stopped_early
 from spcl.experiments.plan import PlannedRun, plan
 from spcl.experiments.table import RunsTable, table_of
 from spcl.launched import launched
+from spcl.nested_text import json_of, toml_of
 from spcl.reporting.console import Reporter, ReporterListener
 from spcl.reporting.events import Emitter, Event, Guarded, Listener, RunStarted
 from spcl.tracking.trackers import check_trackers, with_trackers
 from spcl.training_run.run_file_names import CONFIG_FILE, METRICS_FILE
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 TABLE_NAMES = ("table.csv", "table.md", "table.tex")
 
@@ -224,7 +218,7 @@ def is_finished(run: PlannedRun) -> bool:
     from spcl.training_run.run_identity import RunIdentity, require_same_settings
 
     try:
-        before = tomllib.loads(settings.read_text(encoding="utf-8"))
+        before = toml_of(settings.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(f"cannot read {settings}: {error}; give another --logs-dir", code="unreadable-file") from error
     identity = RunIdentity(to_values(run.recipe), [], to_values(Recipe()), in_new_places)
@@ -243,7 +237,7 @@ def _stopped_early(run: PlannedRun, epochs: int) -> bool:
     metrics, schedule = run.folder / METRICS_FILE, run.recipe.schedule
     if not schedule.patience or not metrics.is_file():
         return False
-    rows = [json.loads(line) for line in metrics.read_text(encoding="utf-8").splitlines()]
+    rows = [json_of(line) for line in metrics.read_text(encoding="utf-8").splitlines()]
     return stopped_early(rows[:epochs], schedule.select, schedule.patience)
 
 

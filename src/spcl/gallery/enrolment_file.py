@@ -18,6 +18,7 @@ import numpy as np
 from spcl.atomic_files import written_aside
 from spcl.errors import InputError
 from spcl.gallery.table_state import GalleryFacts, holds_for
+from spcl.nested_text import json_of
 from spcl.verification.identification import Enrolled
 
 _FILE = "enrolled.npz"
@@ -43,7 +44,7 @@ def read_enrolled(folder: Path) -> Enrolled | None:
         if about is None:
             return None
         values = {name: arrays[name] for name in _ARRAYS}
-        identities = tuple(json.loads(arrays["identities"].tobytes()))
+        identities = tuple(json_of(arrays["identities"].tobytes()))
         is_whole = values["means"].shape == (len(identities), about["dim"]) and all(
             len(values[name]) == len(identities) for name in ("counts", "lengths")
         )
@@ -75,7 +76,7 @@ def _opened(folder: Path) -> Any:
 
 def _about(arrays: Any, folder: Path) -> dict[str, Any] | None:
     """The facts of the file; None if it is out of date."""
-    about: dict[str, Any] = json.loads(arrays["about"].tobytes())
+    about: dict[str, Any] = json_of(arrays["about"].tobytes())
     return about if holds_for(about, _LAYOUT, folder) else None
 
 

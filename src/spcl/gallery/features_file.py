@@ -24,6 +24,7 @@ from spcl.gallery.columns import VECTOR, vectors_of, with_vectors
 from spcl.gallery.matrix_file import MatrixWriter, finish_pair
 from spcl.gallery.matrix_file import paths_file as paths_file
 from spcl.leftovers import remove
+from spcl.nested_text import json_of
 
 SUFFIXES = (".parquet", ".npy")
 _FACTS = b"spcl"
@@ -114,8 +115,13 @@ class FeaturesFile:
                 code="not-a-features-file",
             )
         self.path = path
-        self.facts: dict[str, Any] = json.loads(schema.metadata[_FACTS])
-        self.dim: int = schema.field(VECTOR).type.list_size
+        try:
+            self.facts: dict[str, Any] = dict(json_of(schema.metadata[_FACTS]))
+            self.dim: int = schema.field(VECTOR).type.list_size
+        except (ValueError, TypeError, AttributeError) as error:
+            raise InputError(
+                f"the features file {path} cannot be read: {first_line(error)}", code="damaged-file"
+            ) from error
 
     def __len__(self) -> int:
         """Count the images."""

@@ -16,6 +16,7 @@ from spcl.atomic_files import written_aside
 from spcl.gallery.search import IndexFacts, search_exactly
 from spcl.gallery.snapshot import Snapshot
 from spcl.gallery.store import Store
+from spcl.nested_text import json_of
 from spcl.randomness import generator
 from spcl.reporting.console import Reporter
 from spcl.reporting.quiet_reporters import LoggingReporter
@@ -50,7 +51,7 @@ def needs_building(snapshot: Snapshot, facts: IndexFacts | None) -> bool:
 def read_facts(folder: Path, snapshot: Snapshot) -> IndexFacts | None:
     """Read the facts of the index; None without a measured index."""
     try:
-        facts = IndexFacts(**json.loads((folder / _FILE).read_text(encoding="utf-8")))
+        facts = IndexFacts(**json_of((folder / _FILE).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         return None
     return facts if snapshot.indexed() is not None else None

@@ -20,6 +20,7 @@ from spcl.gallery.columns import KEY, VECTOR
 from spcl.gallery.rows_in_memory import RowsInMemory
 from spcl.gallery.snapshot import Snapshot
 from spcl.gallery.table_state import GalleryFacts, holds_for, state_of
+from spcl.nested_text import json_of
 
 MOST_VALUES = 5_000_000
 """Largest number of values (rows x length of a vector) of a gallery with a copy: 20 MB."""
@@ -93,5 +94,5 @@ def write_copy(folder: Path, state: str | None, facts: Mapping[str, Any], snapsh
 
 
 def _about(schema: pa.Schema, folder: Path) -> dict[str, Any] | None:
-    about: dict[str, Any] = json.loads((schema.metadata or {})[_ABOUT])
+    about: dict[str, Any] = json_of((schema.metadata or {})[_ABOUT])
     return about if holds_for(about, _LAYOUT, folder) and VECTOR in schema.names else None

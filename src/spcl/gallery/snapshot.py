@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from spcl.gallery.columns import KEY, VECTOR, vectors_of
 from spcl.gallery.damage import damaged_gallery, is_of_files, reading_gallery, reads_gallery, reason_of
 from spcl.gallery.filters import invalid_filter
+from spcl.nested_text import json_of
 
 FACTS = b"spcl"
 """The key of the table's metadata under which the facts of the gallery are stored."""
@@ -139,4 +139,4 @@ class Snapshot:
 
 def facts_of(schema: pa.Schema) -> dict[str, Any]:
     """Read the facts of a gallery from the schema of its table; empty if spcl did not write the table."""
-    return dict(json.loads((schema.metadata or {}).get(FACTS, b"{}")))
+    return dict(json_of((schema.metadata or {}).get(FACTS, b"{}")))

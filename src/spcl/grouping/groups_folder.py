@@ -20,6 +20,7 @@ from spcl.data.table_files import write_table
 from spcl.errors import InputError
 from spcl.grouping.group_folders import fill_group_folders
 from spcl.leftovers import is_left
+from spcl.nested_text import json_of
 from spcl.records import Record
 from spcl.report.sheet import SheetRow, contact_sheet
 
@@ -180,7 +181,7 @@ def _opened(path: Path) -> Image.Image | None:
 def _summary_in(folder: Path) -> dict[str, Any] | None:
     """The summary of a folder that this module wrote, finished or not; None where it did not."""
     try:
-        summary = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
+        summary = json_of((folder / SUMMARY).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
     return summary if isinstance(summary, dict) and summary.get("made_by") == _MADE_BY else None

@@ -20,6 +20,7 @@ from spcl.errors import InputError
 from spcl.file_kinds import is_hub
 from spcl.inference.hub_files import add_hub_facts, read_hub
 from spcl.inference.official_checkpoints import from_official, load_safely, official_facts, to_official
+from spcl.inference.stored_encoder import stored_encoder
 from spcl.inference.weights_file import is_weights_file, read_weights_file, write_weights_file
 from spcl.nn.encoder_network import EncoderNetwork, EncoderSettings
 from spcl.nn.trunk_weights import check_values, known_arch, weights_in
@@ -172,7 +173,7 @@ def _content(path: Path, arch: str | None) -> tuple[dict[str, Any], Mapping[str,
     content = _read(path)
     state = content.get("state_dict", content)
     is_state = isinstance(state, Mapping) and all(
-        isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in state.items()
+        isinstance(name, str) and isinstance(value, torch.Tensor) and _is_plain(value) for name, value in state.items()
     )
     if "spcl" not in content:
         _require_official(content, state if is_state else {}, path, arch)
@@ -181,6 +182,10 @@ def _content(path: Path, arch: str | None) -> tuple[dict[str, Any], Mapping[str,
         empty = ", and its state_dict is empty" if is_state and content else ""
         raise InputError(f"{path} has no state_dict of tensors; {keys}{empty}", code="not-a-checkpoint")
     return content, state
+
+
+def _is_plain(value: torch.Tensor) -> bool:
+    return value.layout is torch.strided and not value.is_complex() and not value.is_quantized
 
 
 def _require_official(
@@ -219,7 +224,7 @@ def _settings(
     size: tuple[int, int] | None,
 ) -> EncoderSettings:
     if "spcl" in content:
-        values = _stored_encoder(content["spcl"], path)
+        values = stored_encoder(content["spcl"], state, path)
         if arch is not None and arch != values["arch"]:
             raise InputError(f"{path} is a checkpoint of {values['arch']}, not of {arch}", code="checkpoint-mismatch")
         if size is not None:
@@ -235,42 +240,16 @@ def _settings(
     return EncoderSettings(arch=known, height=height, width=width, features=facts.features, domains=facts.domains)
 
 
-def _stored_encoder(facts: Any, path: Path) -> dict[str, Any]:
-    """Read and check the encoder settings in a checkpoint of spcl: each setting is known, and of its type.
-
-    Raises:
-        InputError: If a setting is of another type, or unknown, as from another version.
-    """
-    values = facts.get("encoder") if isinstance(facts, Mapping) else None
-    if not isinstance(values, Mapping) or not {"arch", "height", "width", "domains"} <= set(values):
-        raise InputError(
-            f"{path} does not contain all settings of its encoder; get the file again", code="damaged-file"
-        )
-    version = facts.get("version", "unknown")
-    defaults = EncoderSettings().to_dict()
-    for name, value in values.items():
-        if name not in defaults or (name == "pooling" and value not in ("avg", "gem")):
-            raise InputError(
-                f"{path} was written by another version of spcl ({version}; this is {__version__}), whose encoders "
-                f"have {name} {value!r}: load it with that version",
-                code="version-not-supported",
-            )
-        kind = type(defaults[name])
-        if not isinstance(value, (int, float) if kind is float else kind):
-            raise InputError(
-                f"{path} has an encoder with {name} {value!r}; expected {kind.__name__}", code="damaged-file"
-            )
-    if not values["domains"] or not all(isinstance(domain, str) for domain in values["domains"]):
-        raise InputError(f"{path} has the domains {values['domains']!r}; expected a list of names", code="damaged-file")
-    return dict(values)
+def _fits(value: torch.Tensor, wanted: torch.Tensor) -> bool:
+    return value.shape == wanted.shape and value.is_floating_point() == wanted.is_floating_point()
 
 
 def _load_strictly(encoder: EncoderNetwork, state: Mapping[str, torch.Tensor], path: Path, *, is_ours: bool) -> None:
     wanted = encoder.state_dict()
     missing = [name for name in wanted if name not in state]
     unknown = [name for name in state if name not in wanted]
-    unfit = [name for name in wanted if name in state and wanted[name].shape != state[name].shape]
-    for names, what in ((missing, "lacks"), (unknown, "also holds"), (unfit, "has another shape for")):
+    unfit = [name for name in wanted if name in state and not _fits(state[name], wanted[name])]
+    for names, what in ((missing, "lacks"), (unknown, "also holds"), (unfit, "has another shape or type for")):
         if names:
             raise InputError(
                 f"{path} is not a checkpoint of {encoder.settings.arch} with domains {', '.join(encoder.domains)}: it "

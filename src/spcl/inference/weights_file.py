@@ -21,6 +21,7 @@ from spcl.atomic_files import written_aside
 from spcl.errors import InputError, first_line
 from spcl.file_kinds import is_safetensors, what_it_is
 from spcl.inference.official_checkpoints import from_official, to_official
+from spcl.nested_text import json_of
 
 SUFFIX = ".safetensors"
 REID_PREFIX = "reid."
@@ -112,7 +113,7 @@ def settings_in_header(header: dict[str, str], path: Path) -> dict[str, Any]:
         InputError: If there are none.
     """
     try:
-        facts: dict[str, Any] = json.loads(header.pop(_FACTS))
+        facts: dict[str, Any] = json_of(header.pop(_FACTS))
         str(facts["encoder"]["arch"])
     except (KeyError, ValueError, TypeError) as error:
         raise InputError(

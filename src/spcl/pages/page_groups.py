@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +22,7 @@ from spcl.inference.embedding import EmbeddedImages, Encoder
 from spcl.inference.encode_options import EncodeOptions
 from spcl.inference.encoder_choice import RememberedEncoder
 from spcl.inference.encoder_origin import EncoderOrigin
+from spcl.nested_text import json_of
 from spcl.pages.encoded import encoded, rows_read
 from spcl.pages.group_cards import GroupedImages
 from spcl.pages.run_settings import SettingsSection
@@ -108,7 +108,7 @@ def read_grouping(
 
 def _summary(folder: Path) -> dict[str, Any]:
     try:
-        return dict(json.loads((folder / SUMMARY).read_text(encoding="utf-8")))
+        return dict(json_of((folder / SUMMARY).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
         raise InputError(
             f"{folder / SUMMARY} cannot be read ({first_line(error)}); make the groups again with spcl cluster",

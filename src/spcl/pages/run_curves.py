@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,14 +10,10 @@ from typing import Any
 from markupsafe import Markup
 
 from spcl.errors import InputError, first_line
+from spcl.nested_text import json_of, toml_of
 from spcl.pages.charts import NUM_COLOURS, Line, line_chart
 from spcl.settings import flat_values
 from spcl.training_run.run_file_names import CONFIG_FILE, METRICS_FILE
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 ADAPTATION_FILE = "adaptation.json"
 
@@ -121,10 +115,10 @@ def _names(folders: Sequence[Path]) -> list[str]:
 def _read(folder: Path, name: str) -> ShownRun:
     try:
         config, metrics, adapted = (folder / file for file in (CONFIG_FILE, METRICS_FILE, ADAPTATION_FILE))
-        values = tomllib.loads(config.read_text(encoding="utf-8")) if config.is_file() else {}
+        values = toml_of(config.read_text(encoding="utf-8")) if config.is_file() else {}
         lines = metrics.read_text(encoding="utf-8").splitlines() if metrics.is_file() else []
-        epochs = tuple(dict(json.loads(line)) for line in lines if line.strip())
-        adaptation = dict(json.loads(adapted.read_text(encoding="utf-8"))) if adapted.is_file() else None
+        epochs = tuple(dict(json_of(line)) for line in lines if line.strip())
+        adaptation = dict(json_of(adapted.read_text(encoding="utf-8"))) if adapted.is_file() else None
         return ShownRun(folder, name, flat_values(values), values, epochs, adaptation)
     except (OSError, ValueError, TypeError) as error:
         raise InputError(f"{folder}: its files cannot be read ({first_line(error)})", code="damaged-file") from error

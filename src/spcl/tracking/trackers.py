@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from spcl.atomic_files import written_aside
 from spcl.errors import InputError
+from spcl.nested_text import json_of
 from spcl.reporting.console import Reporter, ReporterListener
 from spcl.reporting.epoch_report import EpochReport
 from spcl.reporting.events import Emitter, EpochEnded, Evaluated, Event, Guarded, Labelled, RunEnded, RunStarted
@@ -208,7 +209,7 @@ def figures_of(report: EpochReport) -> dict[str, float]:
 
 def _read_ids(folder: Path) -> dict[str, str]:
     try:
-        found = json.loads((folder / IDS_FILE).read_text(encoding="utf-8"))
+        found = json_of((folder / IDS_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}

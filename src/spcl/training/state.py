@@ -7,6 +7,7 @@ random generators), this epoch's labels, and what the run has reported so far.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -65,7 +66,9 @@ class RunState:
 
         Raises:
             InputError: If the state of a part is missing.
+            LookupError, TypeError, ValueError, RuntimeError: If a value is missing, or of another type or size.
         """
+        _check(state)
         saved = state["parts"]
         lacking = [name for name in self.parts if name not in saved]
         if lacking:
@@ -82,3 +85,17 @@ class RunState:
         self.best_mean_ap, self.best_epoch = state["best_mean_ap"], state["best_epoch"]
         # A run of an older version has none.
         self.best_label_score = state.get("best_label_score")
+
+
+def _check(state: Mapping[str, Any]) -> None:
+    """Raise an error for values that are not those of a run, before a part is changed."""
+    for name in ("epoch", "iteration", "best_epoch"):
+        if type(state[name]) is not int or state[name] < 0:
+            raise ValueError(f"{name} is {state[name]!r}; expected a whole number from 0 on")
+    for name in ("best_mean_ap", "best_label_score"):
+        value = state.get(name)
+        if value is not None and not (isinstance(value, float | int) and math.isfinite(value)):
+            raise ValueError(f"{name} is {value!r}; expected a finite number")
+    labels = state["labels"]
+    if labels is not None and (labels.ndim != 1 or labels.dtype != torch.int64):
+        raise ValueError(f"labels are of {labels.dtype} and shape {tuple(labels.shape)}; expected [N] int64")

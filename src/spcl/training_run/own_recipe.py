@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from spcl.config import Recipe, in_new_places, overlay
 from spcl.errors import InputError, first_line
+from spcl.nested_text import toml_of
 from spcl.training_run.run_file_names import CONFIG_FILE
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 _OF_THE_COMMAND = {
     "data": ("source", "target", "data_dir", "workers", "image_memory", "cache_dir", "check"),
@@ -36,8 +31,8 @@ def recipe_of_run(folder: Path) -> Recipe | None:
     if not path.is_file():
         return None
     try:
-        values = in_new_places(tomllib.loads(path.read_text(encoding="utf-8")))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        values = in_new_places(toml_of(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError) as error:
         raise InputError(
             f"{path}, the settings of the run that is to be continued, cannot be read ({first_line(error)}); give its "
             "recipe with --recipe",

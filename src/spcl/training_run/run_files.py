@@ -13,7 +13,7 @@ from typing import Any
 
 from spcl.atomic_files import written_aside
 from spcl.data.image_files import what_is_there
-from spcl.errors import InputError
+from spcl.errors import InputError, first_line
 from spcl.inference.checkpoint import checkpoint_of, save_atomically
 from spcl.inference.official_checkpoints import load_safely
 from spcl.launched import is_main_process
@@ -32,6 +32,9 @@ from spcl.training_run.run_lock import hold_run, refuse_run_in_use, release_run
 
 CHECKPOINT_FILE, BEST_FILE = "checkpoint.pth.tar", "model_best.pth.tar"
 RESUME_FILE = "resume.pt"
+
+_UNFIT = (LookupError, TypeError, ValueError, RuntimeError, AttributeError, ArithmeticError)
+"""Errors of a state whose values are missing, or of another type or size."""
 
 
 def holds_run(folder: Path) -> bool:
@@ -205,18 +208,24 @@ class RunFolder:
             raise InputError(
                 f"{self.path / RESUME_FILE} is not the state of a run. {_what_is_left(self.path)}", code="damaged-file"
             )
+        try:
+            self._take(saved, state)
+        except InputError:
+            raise
+        except _UNFIT as error:
+            raise InputError(
+                f"{self.path / RESUME_FILE} does not fit this run ({first_line(error)[:200]}): it is damaged, or was "
+                f"changed. {_what_is_left(self.path)}",
+                code="damaged-file",
+            ) from error
+
+    def _take(self, saved: dict[str, Any], state: RunState) -> None:
         require_same_settings(saved["config"], self.identity, self.path)
         if saved["images"] != self.identity.images:
             raise InputError(
                 f"the images are not those that the run in {self.path} began with; bring them back, or give another "
                 "--logs-dir",
                 code="images-changed",
-            )
-        if saved.get("pairs", 0) != self.identity.pairs:
-            raise InputError(
-                f"the known pairs or tracks of the images are not those that the run in {self.path} began with; bring "
-                "the tables back, or give another --logs-dir",
-                code="pairs-changed",
             )
         content = in_parts(saved["state"], self.slots)
         # The hybrid memory copies its rows. Other tensors are copied here: they must not stay mapped to the file.
@@ -272,4 +281,9 @@ def saved_epochs(folder: Path) -> int:
     if not holds_state(folder):
         return 0
     saved = _load_state(folder)
-    return int(saved.get("state", {}).get("epoch", 0))
+    try:
+        return int(saved["state"]["epoch"])
+    except _UNFIT as error:
+        raise InputError(
+            f"{folder / RESUME_FILE} is not the state of a run. {_what_is_left(folder)}", code="damaged-file"
+        ) from error

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from spcl.errors import InputError
+from spcl.nested_text import json_of
 
 try:
     import fcntl
@@ -115,7 +116,7 @@ def _runs(process: Any) -> bool:
 def _owner_in(file: IO[str]) -> dict[str, Any] | None:
     file.seek(0)
     try:
-        owner = json.loads(file.read(4096))
+        owner = json_of(file.read(4096))
     except (ValueError, RecursionError):
         return None
     return owner if isinstance(owner, dict) else None

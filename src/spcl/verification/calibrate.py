@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,7 @@ from spcl.inference.embedding import EmbeddedImages, EmbedSettings, Encoder, emb
 from spcl.inference.encoder_choice import RememberedEncoder
 from spcl.inference.encoder_origin import FACT as ENCODER_FACT
 from spcl.inference.encoder_origin import EncoderOrigin
+from spcl.nested_text import json_of
 from spcl.randomness import generator
 from spcl.records import Record
 from spcl.reporting.console import Reporter
@@ -32,6 +33,7 @@ from spcl.short_repr import with_short_repr
 from spcl.threads import NumThreads
 from spcl.verification.calibration import Calibration
 from spcl.verification.pairs import NO_GROUP
+from spcl.verification.stored_values import check_kind, check_whole
 from spcl.verification.thresholds import Threshold
 
 if TYPE_CHECKING:
@@ -83,15 +85,24 @@ class EncoderCalibration:
         """Build a calibration from the values that ``to_dict`` gave.
 
         Raises:
-            ValueError: If a value is missing or unknown.
+            ValueError: If a value is missing, unknown, or cannot be that of a calibration.
         """
         try:
             # Earlier versions stored the number of objects, and whether identities are known, only at this level.
             older = {"num_objects": values["num_groups"], "labelled": values["origin"] == "labels"}
             calibration = Calibration.from_dict(older | dict(values["calibration"]))
-            return cls(**(dict(values) | {"calibration": calibration, "notes": tuple(values["notes"])}))
+            found = cls(**(dict(values) | {"calibration": calibration, "notes": tuple(values["notes"])}))
         except (KeyError, TypeError) as error:
             raise ValueError(f"not a calibration: {error}") from error
+        if found.origin not in get_args(Origin):
+            raise ValueError(f"origin is {found.origin!r}; expected {' or '.join(get_args(Origin))}")
+        check_kind(found.fingerprint, str, "fingerprint")
+        check_kind(found.flip, bool, "flip")
+        check_whole(found.num_images, "num_images")
+        check_whole(found.num_groups, "num_groups")
+        for note in found.notes:
+            check_kind(note, str, "a note")
+        return found
 
 
 def calibrate(
@@ -232,7 +243,7 @@ def read_calibration(path: Path) -> tuple[EncoderCalibration, RememberedEncoder]
             code="no-such-file",
         )
     try:
-        values = dict(json.loads(path.read_text(encoding="utf-8")))
+        values = dict(json_of(path.read_text(encoding="utf-8")))
         origin = EncoderOrigin.of_facts(values)
         found = EncoderCalibration.from_dict({name: value for name, value in values.items() if name != ENCODER_FACT})
     except (OSError, ValueError, TypeError, AttributeError) as error:

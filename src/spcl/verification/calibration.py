@@ -27,6 +27,7 @@ from spcl.verification.rate_spread import (
     spreads_over_objects,
 )
 from spcl.verification.score_tails import FEWEST_SCORES, ScoreTail
+from spcl.verification.stored_values import check_kind, check_number, check_numbers, check_whole
 from spcl.verification.stranger_scores import StrangerScores
 from spcl.verification.thresholds import MOST_SIMILAR, Limit, Threshold, check_rate
 
@@ -244,7 +245,7 @@ class Calibration:
         """Build a calibration from the values that ``to_dict`` gave.
 
         Raises:
-            ValueError: If a value is missing or unknown.
+            ValueError: If a value is missing, unknown, or cannot be that of a calibration.
         """
         try:
             tails = {name: ScoreTail.from_dict(values[name]) for name in ("different", "same")}
@@ -255,9 +256,18 @@ class Calibration:
                 "strangers": None if strangers is None else StrangerScores.from_dict(strangers),
                 **tails,
             }
-            return cls(**(dict(values) | known))
+            found = cls(**(dict(values) | known))
         except (KeyError, TypeError) as error:
             raise ValueError(f"not a calibration: {error}") from error
+        check_number(found.to_one, "to_one", 0)
+        check_number(found.from_minus_one, "from_minus_one", 0)
+        check_number(found.offset, "offset")
+        if found.spreads is not None:
+            check_numbers(found.spreads, "spreads", most=len(SPREAD_RATES), low=0)
+        check_kind(found.labelled, bool, "labelled")
+        if found.num_objects is not None:
+            check_whole(found.num_objects, "num_objects")
+        return found
 
 
 def in_one_line(limits: Mapping[Limit, str]) -> str | None:

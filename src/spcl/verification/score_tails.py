@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from spcl.verification.stored_values import check_number, check_numbers, check_rising, check_whole
+
 FEWEST_SCORES = 10
 """Smallest number of scores from which a distribution is estimated."""
 
@@ -123,12 +125,21 @@ class ScoreTail:
         """Build a distribution from the values that ``to_dict`` gave.
 
         Raises:
-            ValueError: If a value is missing or unknown.
+            ValueError: If a value is missing, unknown, or cannot be that of a distribution.
         """
         try:
-            return cls(**(dict(values) | {name: tuple(values[name]) for name in ("shares", "heights")}))
+            found = cls(**(dict(values) | {name: tuple(values[name]) for name in ("shares", "heights")}))
         except (KeyError, TypeError) as error:
             raise ValueError(f"not the description of a distribution of scores: {error}") from error
+        check_numbers(found.shares, "shares", low=1e-300, high=1)
+        check_rising(found.shares[::-1], "shares from the last to the first")
+        check_numbers(found.heights, "heights", length=len(found.shares))
+        check_rising(found.heights, "heights")
+        check_number(found.tail_scale, "tail_scale", 0)
+        check_number(found.tail_shape, "tail_shape", -100, 100)
+        check_number(found.tail_share, "tail_share", 1e-300, 1)
+        check_whole(found.num_scores, "num_scores")
+        return found
 
     def _above_tail_start(self, share: float) -> float:
         """Give the distance of a share's height from the start of the fitted tail."""

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from spcl.verification.pairs import NO_GROUP
 from spcl.verification.rate_spread import SPREAD_RATES, spread_at
 from spcl.verification.score_tails import FEWEST_SCORES, ScoreTail
+from spcl.verification.stored_values import check_numbers, check_rising
 
 _SHOTS = (1, 2, 4, 8)
 _COUNTS = (1, 2, 4, 8, 16)
@@ -145,10 +146,10 @@ class StrangerScores:
         """Build the scores from the values that ``to_dict`` gave.
 
         Raises:
-            ValueError: If a value is missing or unknown.
+            ValueError: If a value is missing, unknown, or cannot be that of such scores.
         """
         try:
-            return cls(
+            found = cls(
                 shots=tuple(values["shots"]),
                 lengths=tuple(values["lengths"]),
                 counts=tuple(tuple(counts) for counts in values["counts"]),
@@ -157,6 +158,21 @@ class StrangerScores:
             )
         except (KeyError, TypeError) as error:
             raise ValueError(f"not the scores of strangers: {error}") from error
+        check_numbers(found.shots, "shots", low=1)
+        check_rising(found.shots, "shots", strictly=True)
+        rows = len(found.shots)
+        check_numbers(found.lengths, "lengths", length=rows, low=0, high=1 + 1e-3)
+        for name in ("counts", "tails", "spreads"):
+            if len(getattr(found, name)) != rows:
+                raise ValueError(f"{name} has {len(getattr(found, name))} rows; expected {rows}")
+        for counts, tails, spreads in zip(found.counts, found.tails, found.spreads, strict=True):
+            check_numbers(counts, "counts", length=len(tails), low=1)
+            check_rising(counts, "counts", strictly=True)
+            if len(spreads) != len(tails):
+                raise ValueError(f"there are spreads of {len(spreads)} counts; expected {len(tails)}")
+            for of_count in spreads:
+                check_numbers(of_count, "spreads", most=len(SPREAD_RATES), low=0)
+        return found
 
     def _worth(self, shots: float, length: float) -> float:
         """Convert a number of shots to an equivalent number of measured ones: nearly equal shots count as one."""
