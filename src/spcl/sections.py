@@ -34,7 +34,8 @@ class DataConfig:
     """Format of the times in a table, in the codes of strptime (%d.%m.%Y). Without it: ISO 8601, EXIF or Unix time."""
     pairs: str = ""
     """Table of known pairs of the target's images: path_a, path_b, relation (same or different); several as
-    a.csv,b.csv. Without it: pairs.csv beside the images, where there is one."""
+    a.csv,b.csv. A folder of spcl cluster means its corrections. Without it: pairs.csv beside the images, where there is
+    one."""
     no_tracks: bool = False
     """Do not use the tracks of the target's images (column track), which are known to show one object each."""
     height: int = 256

@@ -52,8 +52,8 @@ class AdaptationSettings:
     duplicates: Literal["keep", "first"] = "keep"
     """Byte-identical copies among the crops: keep all, or only the first."""
     pairs: str = ""
-    """Table of known pairs of the crops: path_a, path_b, relation (same or different); several as a.csv,b.csv. Without
-    it: pairs.csv beside the crops, where there is one."""
+    """Table of known pairs of the crops: path_a, path_b, relation (same or different); several as a.csv,b.csv. A
+    folder of spcl cluster means its corrections. Without it: pairs.csv beside the crops, where there is one."""
     no_tracks: bool = False
     """Do not use the tracks of the crops (column track), which are known to show one object each."""
     seed: int = 1

@@ -103,7 +103,8 @@ def main(arguments: Sequence[str]) -> None:
 
 def print_grouping(result: GroupingResult, out: Path, report: Reporter) -> None:
     """Print why these settings, what was found, and the files in the folder of the results."""
-    from spcl.grouping.groups_folder import BROKEN, FOLDERS, ODD, PICTURE, SUMMARY, TABLE
+    from spcl.corrections.group_table import TABLE
+    from spcl.grouping.groups_folder import BROKEN, FOLDERS, ODD, PICTURE, SUMMARY
 
     for reason in result.reasons:
         report.say(f"  {reason}")

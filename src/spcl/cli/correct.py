@@ -13,13 +13,14 @@ import tyro
 from spcl.cli.computing import ComputingOptions
 from spcl.cli.options import parsed
 from spcl.cli.text_table import aligned
+from spcl.corrections.answers import take_answers
 from spcl.corrections.corrected_groups import CorrectedGroups, CorrectionResult, correct, read_groups
 from spcl.corrections.edited_table import take_table
 from spcl.errors import InputError
 from spcl.reporting.console import ConsoleReporter, Reporter, SilentReporter
 
 _CORRECTIONS = ("merge", "split", "move", "confirm", "name", "deny", "undo")
-_ACTIONS = (*_CORRECTIONS, "table", "apply", "show", "log")
+_ACTIONS = (*_CORRECTIONS, "answers", "table", "apply", "show", "log")
 
 
 @dataclass(frozen=True)
@@ -31,9 +32,9 @@ class Correct(ComputingOptions):
     group show one object. name GROUP NAME: so does this, and the object has a name. deny FIRST SECOND: two groups, or
     two images, are not one object. undo [NUMBER]: take back the last correction, or that of a number.
 
-    show [GROUP]: print the groups, or the images of one; log: print the corrections. table FILE: take the groups of an
-    edited table as corrections. apply: write table and picture again. A group is given by its number or its name, an
-    image by its path or its file name.
+    show [GROUP]: print the groups, or the images of one; log: print the corrections. answers FILE: take the answers to
+    the questions of spcl ask. table FILE: take the groups of an edited table. apply: write table and picture again. A
+    group is given by its number or its name, an image by its path or its file name.
     """
 
     usage: ClassVar[str] = "FOLDER ACTION [WORDS ...] [options]"
@@ -42,7 +43,7 @@ class Correct(ComputingOptions):
     folder: tyro.conf.Positional[str]
     """The folder of spcl cluster."""
     action: tyro.conf.Positional[str] = "show"
-    """merge, split, move, confirm, name, deny, undo, table, apply, show or log."""
+    """merge, split, move, confirm, name, deny, undo, answers, table, apply, show or log."""
     words: tyro.conf.Positional[tuple[str, ...]] = ()
     """Groups, images, a name or a number, as the action takes them."""
     who: str = ""
@@ -57,12 +58,13 @@ class Correct(ComputingOptions):
             raise InputError(
                 f"there is no action {self.action!r}; expected {', '.join(_ACTIONS)}", code="no-such-correction"
             )
-        takes = {"table": (1, "one table"), "apply": (0, "no word"), "log": (0, "no word"), "show": (1, "one group")}
+        table, nothing = (1, "one table"), (0, "no word")
+        takes = {"answers": table, "table": table, "apply": nothing, "log": nothing, "show": (1, "one group")}
         most, what = takes.get(self.action, (len(self.words), ""))
         if len(self.words) > most:
             raise InputError(f"{self.action} takes {what}, and got {' '.join(self.words)}", code="too-many-arguments")
-        if self.action == "table" and not self.words:
-            raise InputError("table takes one table, and got nothing", code="missing-argument")
+        if self.action in ("answers", "table") and not self.words:
+            raise InputError(f"{self.action} takes one table, and got nothing", code="missing-argument")
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -111,6 +113,8 @@ def print_correction(result: CorrectionResult, report: Reporter) -> None:
 def _corrected(options: Correct) -> CorrectionResult:
     if options.action == "table":
         return take_table(options.folder, options.words[0], who=options.who)
+    if options.action == "answers":
+        return take_answers(options.folder, options.words[0], who=options.who)
     return correct(options.folder, options.action, options.words, who=options.who)
 
 

@@ -44,6 +44,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "cluster": "group the images of a folder by the object they show",
         "correct": "correct groups by hand: merge, split, move, confirm, name, undo",
         "review": "correct groups in a browser, with a mouse or by keyboard alone",
+        "ask": "choose the pairs of images whose answer improves groups the most",
         "suggest": "suggest settings that fit a folder of crops, with the reasons",
         "report": "make one HTML file about runs, groups, a gallery, or an encoder on images",
         "datasets": "list the registered data sets, and the folder of each",

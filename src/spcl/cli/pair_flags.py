@@ -12,8 +12,8 @@ class PairFlags:
     """Which knowledge of pairs of images is used."""
 
     pairs: str = ""
-    """Table of known pairs: path_a, path_b, relation (same or different); several as a.csv,b.csv. Without it: pairs.csv
-    beside the images, where there is one."""
+    """Table of known pairs: path_a, path_b, relation (same or different); several as a.csv,b.csv. A folder of spcl
+    cluster means its corrections. Without it: pairs.csv beside the images, where there is one."""
     no_tracks: bool = False
     """Do not use the tracks of the images (column track), which are known to show one object each."""
 

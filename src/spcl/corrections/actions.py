@@ -15,10 +15,6 @@ from spcl.errors import InputError
 Line = tuple[str, tuple[Path, ...], str]
 """Action, subjects and argument."""
 
-_BOUND = 5
-"""Images of each group of a merge that are bound to each other for later groupings, the surest ones. One alone may be
-wrong; all of them would keep every wrong image of a group for good."""
-
 NOWHERE, NEW = "none", "new"
 """In place of a group: no group, and a new one."""
 
@@ -69,7 +65,7 @@ def _merge(words: Sequence[str], known: References) -> list[Line]:
     groups = list(dict.fromkeys(known.group(word) for word in words))
     if len(groups) < 2:
         raise InputError(f"merge takes two groups, and {' and '.join(words)} are one already", code="same-group")
-    return [("merge", tuple(path for group in groups for path in _surest_few(known, group)), "")]
+    return in_lines("merge", [path for group in groups for path in _all_of(known, group)])
 
 
 def _split(words: Sequence[str], known: References) -> list[Line]:
@@ -115,7 +111,7 @@ def _move(words: Sequence[str], known: References) -> list[Line]:
 def _confirm(words: Sequence[str], known: References) -> list[Line]:
     lines = []
     for group in dict.fromkeys(known.group(word) for word in words):
-        lines += in_lines("confirm", [known.table.paths[row] for row in known.members(group)])
+        lines += in_lines("confirm", _all_of(known, group))
     return lines
 
 
@@ -132,7 +128,7 @@ def _name(words: Sequence[str], known: References) -> list[Line]:
     lines: list[Line] = []
     for other, held in known.table.names.items():
         if held == name:
-            lines.append(("merge", (*_surest_few(known, other), *_surest_few(known, group)), ""))
+            lines += in_lines("merge", [*_all_of(known, other), *_all_of(known, group)])
             rows += known.members(other)
     return lines + in_lines("name", [known.table.paths[row] for row in rows], name)
 
@@ -161,9 +157,8 @@ def _surest(known: References, group: int) -> Path:
     return path
 
 
-def _surest_few(known: References, group: int) -> list[Path]:
-    """The images of a group that a merge binds: the others can leave when the images are grouped again."""
-    return [known.table.paths[row] for row in known.members(group)[:_BOUND]]
+def _all_of(known: References, group: int) -> list[Path]:
+    return [known.table.paths[row] for row in known.members(group)]
 
 
 def _require_inside(rows: Sequence[int], group: int, known: References) -> None:

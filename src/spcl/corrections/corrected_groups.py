@@ -48,6 +48,7 @@ class CorrectedGroups:
         table: The groups after corrections.
         log: The corrections.
         replayed: What the corrections say about these images.
+        grouped_with: Number of the last correction that the grouping itself took into account; 0: none.
     """
 
     folder: Path
@@ -55,6 +56,7 @@ class CorrectedGroups:
     table: GroupTable
     log: CorrectionLog
     replayed: Replayed
+    grouped_with: int = 0
 
     @cached_property
     def references(self) -> References:
@@ -149,7 +151,7 @@ def read_groups(folder: str | Path) -> CorrectedGroups:
             code="no-groups",
         )
     found = read_group_table(where / FOUND if (where / FOUND).is_file() else where / TABLE)
-    return _with_corrections(where, found, read_corrections(where / CORRECTIONS))
+    return groups_after(where, found, read_corrections(where / CORRECTIONS), _grouped_with(where))
 
 
 def correct(folder: str | Path, action: str, words: Sequence[str] = (), *, who: str = "") -> CorrectionResult:
@@ -202,7 +204,7 @@ def add_lines(
         write_group_table(before.folder / FOUND, before.found)
     made = append_corrections(before.folder / CORRECTIONS, before.log, lines, who)
     log = CorrectionLog((*before.log.corrections, *made), before.log.notes)
-    after = _with_corrections(before.folder, before.found, log)
+    after = groups_after(before.folder, before.found, log, before.grouped_with)
     write_corrected(after)
     return CorrectionResult(made, before, after)
 
@@ -214,17 +216,22 @@ def write_corrected(groups: CorrectedGroups) -> None:
         InputError: If a file cannot be written.
     """
     write_group_table(groups.folder / TABLE, groups.table)
-    summary = _summary(groups.folder)
-    plain = groups.to_dict()
-    summary[_STATE] = {
-        **groups.counts(),
-        "grouped_with": _grouped_with(groups.folder),
-        "groups": len(plain["groups"]),
-        "images_without_group": plain["images_without_group"],
-        "table": _digest(groups.folder / TABLE),
-    }
+    summary = _summary(groups.folder) | state_of(groups, groups.folder / TABLE)
     with written_aside(groups.folder / SUMMARY) as aside:
         aside.write_text(json.dumps(summary, indent=1), encoding="utf-8")
+
+
+def state_of(groups: CorrectedGroups, table: Path) -> dict[str, Any]:
+    """Give the part of ``summary.json`` about corrections, with the digest of the table that was written."""
+    return {
+        _STATE: {
+            **groups.counts(),
+            "grouped_with": groups.grouped_with,
+            "groups": len(groups.references.sizes),
+            "images_without_group": int((groups.table.group == NO_GROUP).sum()),
+            "table": _digest(table),
+        }
+    }
 
 
 def check_unedited(groups: CorrectedGroups) -> None:
@@ -258,10 +265,18 @@ def edited_rows(groups: CorrectedGroups, edited: GroupTable) -> list[int]:
     return found
 
 
-def _with_corrections(folder: Path, found: GroupTable, log: CorrectionLog) -> CorrectedGroups:
-    replayed = replay(log, found.paths, found.group, grouped_with=_grouped_with(folder))
+def groups_after(folder: Path, found: GroupTable, log: CorrectionLog, grouped_with: int) -> CorrectedGroups:
+    """Apply corrections to the groups of a folder.
+
+    Args:
+        folder: The folder.
+        found: The groups as they were found.
+        log: The corrections.
+        grouped_with: Number of the last correction that the grouping took into account; 0: none.
+    """
+    replayed = replay(log, found.paths, found.group, grouped_with=grouped_with)
     if not found.names:
-        return CorrectedGroups(folder, found, replayed.table(found), log, replayed)
+        return CorrectedGroups(folder, found, replayed.table(found), log, replayed, grouped_with)
     # Names that the table itself has, as after an identification; what a person has said later comes first.
     taken = set(replayed.names.values())
     own = {
@@ -271,7 +286,7 @@ def _with_corrections(folder: Path, found: GroupTable, log: CorrectionLog) -> Co
     }
     table = replayed.table(found)
     table = GroupTable(table.paths, table.group, table.confidence, own | dict(replayed.names))
-    return CorrectedGroups(folder, found, table, log, replayed)
+    return CorrectedGroups(folder, found, table, log, replayed, grouped_with)
 
 
 def _summary(folder: Path) -> dict[str, Any]:

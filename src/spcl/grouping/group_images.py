@@ -9,12 +9,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from spcl.corrections.grouped_again import check_groups_unedited
 from spcl.data.image_key import kept_path
 from spcl.data.image_sources import Source, images_of
 from spcl.data.source_options import SourceOptions
 from spcl.data.suspect_images import SuspectImages, without_small_images
 from spcl.errors import require
 from spcl.inference.encode_options import EncodeOptions
+from spcl.pairs.corrected_pairs import CorrectedPairs, corrected_pairs
 from spcl.pairs.known_pairs import KnownPairs, pair_facts
 from spcl.pairs.pair_options import PairOptions
 from spcl.records import Record
@@ -100,6 +102,7 @@ class GroupingResult:
             folders were asked for.
         pairs: Known pairs of the images, by their rows, which the groups respect.
         contradictions: A sentence on each contradiction of the known pairs, and how it was decided.
+        grouped_with: Number of the last correction in the folder of the results that the groups respect; 0: none.
     """
 
     records: tuple[Record, ...]
@@ -117,6 +120,7 @@ class GroupingResult:
     not_copied: tuple[Path, ...] | None = None
     pairs: KnownPairs = field(default_factory=KnownPairs)
     contradictions: tuple[str, ...] = ()
+    grouped_with: int = 0
 
     @property
     def reasons(self) -> tuple[str, ...]:
@@ -160,6 +164,7 @@ class GroupingResult:
             odd=self.odd.rows(),
             facts=self._facts(),
             folders=request.folders,
+            grouped_with=self.grouped_with,
         )
         gone = summary.get("not_copied")
         return replace(self, out=out, not_copied=None if gone is None else tuple(map(Path, gone)))
@@ -197,10 +202,13 @@ def group_images(request: GroupingRequest, *, report: Reporter | None = None) ->
     from spcl.grouping.own_images import embed_and_search
     from spcl.pairs.pair_sources import pair_sources
 
+    corrections: list[CorrectedPairs] = []
     if out is not None:
         check_folder(out, overwrite=request.overwrite)
+        check_groups_unedited(out)
+        corrections.append(corrected_pairs(out))
     runtime = request.encoding.runtime()
-    sources = pair_sources(request.images, request.pairs)
+    sources = pair_sources(request.images, request.pairs, others=corrections)
     known, contradictions = sources.known(images.records)
     notes = (*images.notes, *odd.notes, *known.notes)
     say_pairs(report, notes, contradictions)
@@ -229,6 +237,7 @@ def group_images(request: GroupingRequest, *, report: Reporter | None = None) ->
         source=_paths_of(request.images),
         pairs=known,
         contradictions=contradictions,
+        grouped_with=max((source.log.next_number - 1 for source in corrections), default=0),
     )
     return result if out is None else result._written(request, out)
 

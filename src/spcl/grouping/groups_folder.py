@@ -13,7 +13,8 @@ from PIL import Image
 
 from spcl.atomic_files import cannot_write, check_way, flush
 from spcl.atomic_folders import folder_written_aside, restore_kept
-from spcl.corrections.group_table import FOUND
+from spcl.corrections.group_table import FOUND, TABLE, GroupTable
+from spcl.corrections.grouped_again import alone_if_corrected, write_tables
 from spcl.data.image_decoding import UnreadableImageError, open_image
 from spcl.data.image_key import kept_path
 from spcl.data.table_files import write_table
@@ -27,7 +28,7 @@ from spcl.report.sheet import SheetRow, contact_sheet
 if TYPE_CHECKING:
     from spcl.grouping.groups import Groups
 
-TABLE, SUMMARY, PICTURE, BROKEN, FOLDERS = "groups.csv", "summary.json", "groups.png", "broken.csv", "groups"
+SUMMARY, PICTURE, BROKEN, FOLDERS = "summary.json", "groups.png", "broken.csv", "groups"
 ODD = "odd.csv"
 
 # The last two: what killed commands of spcl 0.1.0 left.
@@ -76,6 +77,7 @@ def write_groups(
     odd: Sequence[tuple[Path, str]] = (),
     facts: Mapping[str, Any] | None = None,
     folders: Literal["none", "link", "copy"] = "none",
+    grouped_with: int = 0,
 ) -> dict[str, Any]:
     """Write everything, aside; the folder then takes the place of an earlier one as a whole.
 
@@ -87,6 +89,7 @@ def write_groups(
         odd: Path and reason of images that were grouped and are worth a look: copies, thumbnails.
         facts: Further values of the summary, plain.
         folders: A folder for each group, of links (relative; copies where the disk has none) or copies.
+        grouped_with: Number of the last correction in the folder that the groups take into account; 0: none.
 
     Returns:
         What the summary holds; with folders, ``not_copied`` among it: images that are there no more, or whose name
@@ -97,20 +100,24 @@ def write_groups(
     """
     summary = {"made_by": _MADE_BY} | summary_of(groups) | {"broken": len(broken)} | dict(facts or {})
     unfinished = json.dumps({_UNFINISHED: True} | summary, indent=1)
-    with folder_written_aside(folder, ours=_RESULTS, mark=SUMMARY, unfinished=unfinished) as aside:
-        rows = zip(records, groups.group.tolist(), groups.confidence.tolist(), strict=True)
-        # Absolute paths: the table is read from wherever it is copied to.
-        described = ((kept_path(record.path), number, f"{sure:.4f}") for record, number, sure in rows)
-        write_table(aside / TABLE, ("path", "group", "confidence"), described)
+    table = GroupTable(tuple(record.path for record in records), groups.group, groups.confidence, {})
+    with (
+        alone_if_corrected(folder),
+        folder_written_aside(folder, ours=_RESULTS, mark=SUMMARY, unfinished=unfinished) as aside,
+    ):
+        table, state = write_tables(aside, folder, table, grouped_with)
+        summary |= state
         for name, listed in ((BROKEN, broken), (ODD, odd)):
             if listed:
                 reasons = ((kept_path(path), reason) for path, reason in listed)
                 write_table(aside / name, ("path", "reason"), reasons)
-        if rows_shown := sheet_rows(records, groups.group, groups.confidence):
+        if rows_shown := sheet_rows(records, table.group, table.confidence, table.names):
             contact_sheet(aside / PICTURE, rows_shown)
         if folders != "none":
             copies = folders == "copy"
-            left_out = fill_group_folders(aside / FOLDERS, folder / FOLDERS, records, groups.group, copies=copies)
+            left_out = fill_group_folders(
+                aside / FOLDERS, folder / FOLDERS, records, table.group, names=table.names, copies=copies
+            )
             summary["not_copied"] = [str(path) for path in left_out]
         (aside / SUMMARY).write_text(json.dumps(summary, indent=1), encoding="utf-8")
         for file in aside.iterdir():

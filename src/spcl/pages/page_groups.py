@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spcl.corrections.group_table import read_group_table
+from spcl.corrections.group_table import TABLE, read_group_table
 from spcl.data.camera_parsing import cameras_of_files
 from spcl.data.source_options import SourceOptions
 from spcl.errors import InputError, first_line
 from spcl.grouping.first_compilation import compile_label_stage
 from spcl.grouping.groups import cluster
-from spcl.grouping.groups_folder import BROKEN, SUMMARY, TABLE
+from spcl.grouping.groups_folder import BROKEN, SUMMARY
 from spcl.inference.embedding import EmbeddedImages, Encoder
 from spcl.inference.encode_options import EncodeOptions
 from spcl.inference.encoder_choice import RememberedEncoder

@@ -12,8 +12,8 @@ class PairOptions:
     """Which knowledge of pairs of images is used.
 
     Attributes:
-        pairs: A table of pairs (CSV), or several, as a sequence or as ``a.csv,b.csv``; empty: ``pairs.csv`` beside the
-            images, where there is one.
+        pairs: A table of pairs (CSV), or several, as a sequence or as ``a.csv,b.csv``; a folder of groups means its
+            corrections. Empty: ``pairs.csv`` and ``corrections.csv`` beside the images, where there are such.
         tracks: Whether the tracks of the images are used.
     """
 

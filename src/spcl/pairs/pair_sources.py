@@ -10,11 +10,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from spcl.corrections.corrections_file import CORRECTIONS
 from spcl.data.image_key import shown_path
 from spcl.data.table_columns import tables_meant
 from spcl.errors import InputError
 from spcl.pairs.constraints import PairConstraints
 from spcl.pairs.contradictions import without_contradictions
+from spcl.pairs.corrected_pairs import corrected_pairs, is_corrections
 from spcl.pairs.known_pairs import KnownPairs
 from spcl.pairs.pair_options import PairOptions as PairOptions
 from spcl.pairs.pair_table import PAIRS_FILE, PairTable, read_pairs
@@ -87,7 +89,8 @@ def pair_sources(
     """Find the sources of known pairs of the images of a source.
 
     Args:
-        source: The images, as a command takes them; ``pairs.csv`` in a folder, or beside a table, is a table of pairs.
+        source: The images, as a command takes them; ``pairs.csv`` in a folder, or beside a table, is a table of pairs,
+            and ``corrections.csv`` are corrections by hand.
         options: Which knowledge is used.
         others: Further sources, for example corrections.
 
@@ -95,11 +98,13 @@ def pair_sources(
         InputError: If a table cannot be read; the message has file, line and value.
     """
     if options.files:
-        tables = tuple(read_pairs(file) for file in options.files)
-        return PairSources(tables, True, options.tracks, tuple(others))
+        tables = tuple(read_pairs(file) for file in options.files if not is_corrections(file))
+        corrected = [corrected_pairs(file, is_named=True) for file in options.files if is_corrections(file)]
+        return PairSources(tables, True, options.tracks, (*others, *corrected))
     found: list[PairTable] = []
     notes: list[str] = []
-    for file in _beside(source):
+    others = (*others, *(corrected_pairs(file) for file in _beside(source, CORRECTIONS)))
+    for file in _beside(source, PAIRS_FILE):
         try:
             found.append(read_pairs(file))
         except InputError as error:
@@ -110,9 +115,9 @@ def pair_sources(
     return PairSources(tuple(found), False, options.tracks, tuple(others), tuple(notes))
 
 
-def _beside(source: str | Path | Sequence[str | Path]) -> list[Path]:
-    """The tables of pairs in the folders of a source, or beside its files; each once."""
+def _beside(source: str | Path | Sequence[str | Path], name: str) -> list[Path]:
+    """The files of a name in the folders of a source, or beside its files; each once."""
     places = [Path(source)] if isinstance(source, str | Path) else [Path(one) for one in source]
     named = [place for one in places for place in ([one] if one.is_dir() else tables_meant(one).values())]
     folders = dict.fromkeys(place if place.is_dir() else place.parent for place in named if place.exists())
-    return [folder / PAIRS_FILE for folder in folders if (folder / PAIRS_FILE).is_file()]
+    return [folder / name for folder in folders if (folder / name).is_file()]

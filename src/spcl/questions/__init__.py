@@ -1,0 +1,1 @@
+"""Questions about pairs of images whose answers change groups the most."""
