@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,16 +25,13 @@ from spcl.corrections.corrections_file import (
     append_corrections,
     read_corrections,
 )
+from spcl.corrections.folder_state import STATE, SUMMARY, digest, number_grouped_with, read_summary
 from spcl.corrections.group_table import FOUND, NO_GROUP, TABLE, GroupTable, read_group_table, write_group_table
 from spcl.corrections.references import References
 from spcl.corrections.replay import Replayed, replay
 from spcl.data.image_files import what_is_there
 from spcl.data.image_key import image_keys
 from spcl.errors import InputError
-from spcl.nested_text import json_of
-
-SUMMARY = "summary.json"
-_STATE = "corrections"
 
 
 @dataclass(frozen=True)
@@ -151,7 +147,7 @@ def read_groups(folder: str | Path) -> CorrectedGroups:
             code="no-groups",
         )
     found = read_group_table(where / FOUND if (where / FOUND).is_file() else where / TABLE)
-    return groups_after(where, found, read_corrections(where / CORRECTIONS), _grouped_with(where))
+    return groups_after(where, found, read_corrections(where / CORRECTIONS), number_grouped_with(where))
 
 
 def correct(folder: str | Path, action: str, words: Sequence[str] = (), *, who: str = "") -> CorrectionResult:
@@ -216,7 +212,7 @@ def write_corrected(groups: CorrectedGroups) -> None:
         InputError: If a file cannot be written.
     """
     write_group_table(groups.folder / TABLE, groups.table)
-    summary = _summary(groups.folder) | state_of(groups, groups.folder / TABLE)
+    summary = read_summary(groups.folder) | state_of(groups, groups.folder / TABLE)
     with written_aside(groups.folder / SUMMARY) as aside:
         aside.write_text(json.dumps(summary, indent=1), encoding="utf-8")
 
@@ -224,22 +220,22 @@ def write_corrected(groups: CorrectedGroups) -> None:
 def state_of(groups: CorrectedGroups, table: Path) -> dict[str, Any]:
     """Give the part of ``summary.json`` about corrections, with the digest of the table that was written."""
     return {
-        _STATE: {
+        STATE: {
             **groups.counts(),
             "grouped_with": groups.grouped_with,
             "groups": len(groups.references.sizes),
             "images_without_group": int((groups.table.group == NO_GROUP).sum()),
-            "table": _digest(table),
+            "table": digest(table),
         }
     }
 
 
 def check_unedited(groups: CorrectedGroups) -> None:
     """Raise an ``InputError`` if ``groups.csv`` holds other groups than the corrections give: an edit would be lost."""
-    state = _summary(groups.folder).get(_STATE)
+    state = read_summary(groups.folder).get(STATE)
     if not (groups.folder / FOUND).exists():
         return
-    if isinstance(state, Mapping) and state.get("table") == _digest(groups.folder / TABLE):
+    if isinstance(state, Mapping) and state.get("table") == digest(groups.folder / TABLE):
         return
     number = len(edited_rows(groups, read_group_table(groups.folder / TABLE)))
     if number:
@@ -287,22 +283,3 @@ def groups_after(folder: Path, found: GroupTable, log: CorrectionLog, grouped_wi
     table = replayed.table(found)
     table = GroupTable(table.paths, table.group, table.confidence, own | dict(replayed.names))
     return CorrectedGroups(folder, found, table, log, replayed, grouped_with)
-
-
-def _summary(folder: Path) -> dict[str, Any]:
-    try:
-        summary = json_of((folder / SUMMARY).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return summary if isinstance(summary, dict) else {}
-
-
-def _grouped_with(folder: Path) -> int:
-    """Number of the last correction that the grouping itself took into account; 0: none."""
-    state = _summary(folder).get(_STATE)
-    number = state.get("grouped_with", 0) if isinstance(state, Mapping) else 0
-    return number if isinstance(number, int) else 0
-
-
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,7 +11,8 @@ import numpy as np
 
 from spcl.atomic_files import written_aside
 from spcl.corrections.answers import QUESTIONS, has_answers
-from spcl.corrections.corrected_groups import SUMMARY, CorrectedGroups, read_groups
+from spcl.corrections.corrected_groups import CorrectedGroups, read_groups
+from spcl.corrections.folder_state import read_summary
 from spcl.data.image_key import image_keys
 from spcl.data.table_files import write_table
 from spcl.errors import InputError, require
@@ -123,7 +123,7 @@ def _embedded(groups: CorrectedGroups, request: AskRequest, report: Reporter) ->
     from spcl.inference.encoder_choice import chosen_encoder
 
     encoding = request.encoding
-    summary = _summary(groups.folder)
+    summary = read_summary(groups.folder)
     if encoding.encoder == type(encoding.encoder)() and summary.get("checkpoint"):
         encoding = replace(encoding, encoder=replace(encoding.encoder, checkpoint=str(summary["checkpoint"])))
     records = [Record(path) for path in groups.table.paths]
@@ -188,11 +188,3 @@ def _written(
 
 def _label(groups: CorrectedGroups, number: int) -> str:
     return "no group" if number < 0 else groups.table.label(number)
-
-
-def _summary(folder: Path) -> dict[str, Any]:
-    try:
-        summary = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return summary if isinstance(summary, dict) else {}
