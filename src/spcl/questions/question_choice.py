@@ -5,8 +5,8 @@ images of its object in the other group (recall), and images of other objects lo
 expected from the probabilities of all pairs, in units of images (the sum of a figure like BCubed over the images), and
 multiplied by the probability of the answer. Images without a group count as groups of one.
 
-An answer "different" inside a group would divide it where its graph is weakest; measured, such questions lower recall
-by more than they raise precision (``docs/results.md``), so that they are not asked.
+Pairs inside a group are not asked about: an answer "different" would divide the group where its graph is weakest, and
+which of its other images go to which side would be a guess.
 """
 
 from __future__ import annotations
