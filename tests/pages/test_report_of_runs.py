@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from contextlib import redirect_stdout
+from io import StringIO
 
 import numpy as np
 import pytest
 
 import spcl
+from spcl.cli.main import main
 from spcl.pages.charts import Line, line_chart, ticks
 from spcl.pages.write_report import ReportRequest, write_report
 from spcl.reporting.quiet_reporters import SilentReporter
@@ -109,9 +112,11 @@ def runs(tmp_path_factory):
     """Two runs of one epoch on a small copy of Market-1501."""
     root = tmp_path_factory.mktemp("runs")
     data = write_fake("market1501", root / "data", num_identities=8)
-    for seed in (1, 2):
-        schedule = {"epochs": 1, "iters": 1}
-        trained(small_config(data, root / f"run{seed}", run={"seed": seed, "device": "cpu"}, schedule=schedule))
+    small = "--arch timm/test_resnet --pretrained none --height 32 --width 16 --batch-size 8 --iters 1 --epochs 1"
+    words = f"{small} --k1 6 --k2 2 --seed 1 --device cpu --workers 2 --json".split()
+    with redirect_stdout(StringIO()):
+        main(["train", str(data), "--logs-dir", str(root / "run1"), "--report", str(root / "run1.html"), *words])
+    trained(small_config(data, root / "run2", run={"seed": 2, "device": "cpu"}, schedule={"epochs": 1, "iters": 1}))
     return root
 
 
@@ -126,6 +131,8 @@ def test_a_run_with_the_images_that_its_encoder_sees(runs, tmp_path):
     assert page.text.count("▶ query") >= 8
     assert "✓ right" in page.text
     assert "By split split images identities cameras train" in page.text
+    # train --report has written the same page.
+    assert read((runs / "run1.html").read_text(encoding="utf-8")).text == page.text
 
 
 def test_two_runs_query_by_query(runs, tmp_path):
@@ -166,6 +173,7 @@ def test_a_checkpoint_on_images_with_and_without_labels(runs, tmp_path):
 def test_a_gallery_and_a_features_file(tmp_path):
     features = np.random.default_rng(0).normal(size=(40, 8)).astype(np.float32)
     features += 4 * np.eye(8, dtype=np.float32)[np.arange(40) % 8]
+    features /= np.linalg.norm(features, axis=1, keepdims=True)
     gallery = spcl.Gallery.create(tmp_path / "my.gallery", fingerprint="mine", dim=8)
     names = [f"/gone/{number}.jpg" for number in range(40)]
     times = [f"2026-01-01 08:{number:02d}" for number in range(40)]
