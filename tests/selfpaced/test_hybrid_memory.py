@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from spcl.selfpaced.contrastive_loss import contrastive_loss
-from spcl.selfpaced.hybrid_memory import HybridMemory
+from spcl.selfpaced.hybrid_memory import HybridMemory, NotFiniteError
 
 
 def filled(num_slots: int = 12, dim: int = 5, num_classes: int = 4, seed: int = 0) -> HybridMemory:
@@ -180,3 +180,27 @@ def test_what_enters_a_memory_is_checked():
             HybridMemory(4, 3, momentum=momentum)
     with pytest.raises(ValueError, match="expected whole numbers"):
         memory.relabel(torch.tensor([0.0, 0.5, 1.0, 2.0]))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_feature_that_is_not_finite_leaves_the_memory_as_it_was(value):
+    memory = HybridMemory(5, 3)
+    memory.fill(torch.eye(5, 3) + 0.1)
+    before = {name: tensor.clone() for name, tensor in memory.state_dict().items()}
+    inputs = torch.nn.functional.normalize(torch.ones(3, 3), dim=1)
+    inputs[1, 2] = value
+    with pytest.raises(NotFiniteError, match=r"rows \[1\]"):
+        memory.update(inputs, torch.arange(3))
+    assert all(torch.equal(tensor, before[name]) for name, tensor in memory.state_dict().items())
+
+
+def test_arrays_of_numpy_are_as_good_as_tensors():
+    memory, other = HybridMemory(5, 3), HybridMemory(5, 3)
+    inputs, slots = torch.nn.functional.normalize(torch.ones(2, 3), dim=1), torch.tensor([4, 1])
+    for one in (memory, other):
+        one.fill(torch.eye(5, 3) + 0.1)
+    loss = contrastive_loss(inputs, slots, memory)
+    assert torch.equal(contrastive_loss(inputs.numpy(), slots.numpy(), memory), loss)
+    memory.update(inputs, slots)
+    other.update(inputs.numpy(), slots.numpy())
+    assert torch.equal(memory.features, other.features)

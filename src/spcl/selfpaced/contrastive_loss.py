@@ -36,6 +36,7 @@ def contrastive_loss(inputs: Tensor, slots: Tensor, memory: HybridMemory, *, tem
     if not 0 < temperature < float("inf"):
         raise ValueError(f"temperature is {temperature}; it must be a positive number")
     require_classes(memory.class_sizes)
+    inputs, slots = torch.as_tensor(inputs), torch.as_tensor(slots)
     check_batch(inputs, slots, tuple(memory.features.shape))
     # Under autocast the product would be rounded to half precision: the loss stays in float32.
     with torch.autocast(device_type=inputs.device.type, enabled=False):

@@ -22,6 +22,10 @@ _ROWS_AT_ONCE = 16384
 _LEAST_SQUARE = 1e-20
 
 
+class NotFiniteError(ValueError):
+    """A feature is NaN or infinite."""
+
+
 class HybridMemory(nn.Module):
     """A memory of ``num_slots`` unit rows of length ``dim``, float32 whatever the network's precision.
 
@@ -116,11 +120,16 @@ class HybridMemory(nn.Module):
 
         Raises:
             ValueError: If shapes do not fit, a slot on the host is out of range, or rows have no classes yet.
+            NotFiniteError: If a feature on the host is NaN or infinite; the memory is unchanged.
 
         Paper: equations 2 and 3. Reference: ``spcl/models/hm.py: HM.backward``.
         """
         require_classes(self.class_sizes)
+        inputs, slots = torch.as_tensor(inputs), torch.as_tensor(slots)
         check_batch(inputs, slots, tuple(self.features.shape))
+        if inputs.device.type == "cpu" and not bool(inputs.isfinite().all()):
+            rows = (~inputs.isfinite().all(dim=1)).nonzero()[:, 0].tolist()
+            raise NotFiniteError(f"inputs hold values that are NaN or infinite in the rows {rows[:5]}")
         device = self.features.device
         inputs = inputs.detach().to(self.features.dtype)
         for positions, rows in in_turns(slots):

@@ -24,6 +24,7 @@ from spcl.errors import InputError
 from spcl.nn.domain_batchnorm import running_statistics
 from spcl.reporting.epoch_report import EpochReport
 from spcl.reporting.events import Emitter, EpochEnded, Labelled, Saved
+from spcl.selfpaced.hybrid_memory import NotFiniteError
 from spcl.training.interrupts import stops_between_steps
 from spcl.training.known_pairs import require_known_pairs
 from spcl.training.label_score import label_agreement
@@ -164,7 +165,10 @@ def _steps(state: RunState, parts: TrainingParts, calls: LoopCalls, settings: Lo
         stops_between_steps(when=parts.runtime.num_processes == 1) as is_stopped,
     ):
         for batch in calls.batches(state.epoch, state.labels, state.iteration):
-            totals += step(parts, batch, settings.accumulate)
+            try:
+                totals += step(parts, batch, settings.accumulate)
+            except NotFiniteError as error:
+                raise _not_finite(report_of(state)) from error
             state.iteration += 1
             advance(state.iteration, settings.iters)
             is_due = settings.checkpoint_iters and state.iteration % settings.checkpoint_iters == 0
@@ -245,13 +249,17 @@ def _require_finite(state: RunState, parts: TrainingParts) -> None:
     report = report_of(state)
     if report.loss is not None and np.isfinite(report.loss) and bool(finite.all()):
         return
+    raise _not_finite(report)
+
+
+def _not_finite(report: EpochReport) -> InputError:
     error = InputError(
         f"in epoch {report.epoch} the loss or the weights are NaN or infinite. Start again in another --logs-dir, with "
         "--precision fp32 or a smaller --lr (docs/adapt.md)",
         code="not-finite",
     )
     error.is_shared = True
-    raise error
+    return error
 
 
 @contextmanager
