@@ -460,3 +460,19 @@ def test_an_image_without_a_finite_value_cannot_be_read(tmp_path):
     Image.fromarray(np.full((8, 4), np.nan, np.float32)).save(tmp_path / "x.tif")
     with input_error("unreadable-image", "x.tif", "finite"):
         open_image(tmp_path / "x.tif")
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_pipe_or_a_device_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.jpg")
+    places = [tmp_path / "pipe.jpg", Path("/dev/zero"), Path("/dev/null")]
+    for place in places:
+        with input_error("unreadable-image", place.name, "not a regular file"):
+            open_image(place)
+    records = [Record(place) for place in places]
+    broken = check_images(records, sample=None, num_threads=1)
+    assert len(broken) == len(places)
+    store = ImageStore(records, size=(8, 4), on_broken="skip", num_threads=0)
+    store.read(np.arange(len(records)))
+    assert all("not a regular file" in reason for reason in store.broken.values())

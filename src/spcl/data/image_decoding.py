@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import stat
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -63,7 +65,14 @@ def open_image(path: Path, pixel_range: PixelRange | None = None) -> Image.Image
 
 
 def identified(path: Path) -> Image.Image:
-    """Open an image file with Pillow: its size and format are known, its pixels are not decoded yet."""
+    """Open an image file with Pillow: its size and format are known, its pixels are not decoded yet.
+
+    Raises:
+        OSError: If it cannot be opened, or is a pipe or a device, which could be waited for without end.
+    """
+    mode = path.stat().st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise OSError(errno.EINVAL, "it is a pipe or a device, not a regular file", str(path))
     try:
         return Image.open(path)
     except UnidentifiedImageError:

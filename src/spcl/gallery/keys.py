@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
+from stat import S_ISREG
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import pyarrow as pa
@@ -90,6 +91,8 @@ class ImageKeys:
         """The hash of a file's bytes; the path of a file that cannot be read."""
         try:
             stat = Path(path).stat()
+            if not S_ISREG(stat.st_mode):  # a pipe could be waited for without end
+                return path
             known = (path, stat.st_size, stat.st_mtime_ns)
             if known not in self._contents:
                 hashed = hashlib.sha256()

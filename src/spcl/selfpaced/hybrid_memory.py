@@ -128,8 +128,8 @@ class HybridMemory(nn.Module):
         inputs, slots = torch.as_tensor(inputs), torch.as_tensor(slots)
         check_batch(inputs, slots, tuple(self.features.shape))
         if inputs.device.type == "cpu" and not bool(inputs.isfinite().all()):
-            rows = (~inputs.isfinite().all(dim=1)).nonzero()[:, 0].tolist()
-            raise NotFiniteError(f"inputs hold values that are NaN or infinite in the rows {rows[:5]}")
+            wrong = (~inputs.isfinite().all(dim=1)).nonzero()[:, 0].tolist()
+            raise NotFiniteError(f"inputs hold values that are NaN or infinite in the rows {wrong[:5]}")
         device = self.features.device
         inputs = inputs.detach().to(self.features.dtype)
         for positions, rows in in_turns(slots):
