@@ -154,12 +154,12 @@ def with_tracks(target: Path, tracked: Path, *, cameras_together: int = 1) -> Pa
     return tracked
 
 
-def simulated_tracks(records: Sequence[Record]) -> list[Record]:
+def simulated_tracks(records: Sequence[Record], *, seed: int = 0) -> list[Record]:
     """Make the images of each identity and camera a track; the tracks of a camera overlap in random order."""
     members: dict[tuple[int | None, int | None], list[int]] = defaultdict(list)
     for row, record in enumerate(records):
         members[record.camera, record.identity].append(row)
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed)
     keys = [list(members)[at] for at in rng.permutation(len(members))]
     starts: dict[int | None, int] = defaultdict(int)
     tracked = list(records)

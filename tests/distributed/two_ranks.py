@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from spcl.data.image_store import ImageStore
 from spcl.errors import InputError
 from spcl.inference.evaluation import RankingSettings, evaluate_encoder
 from spcl.nn.encoder_network import EncoderNetwork, EncoderSettings
+from spcl.pairs.known_pairs import KnownPairs, PairOrigin
 from spcl.records import Record, ReIDDataset
 from spcl.reporting.console import SilentReporter
 from spcl.runtime import Runtime, end_processes
@@ -21,6 +23,7 @@ from spcl.selfpaced.contrastive_loss import contrastive_loss
 from spcl.selfpaced.hybrid_memory import HybridMemory
 from spcl.selfpaced.pseudo_labels import pseudo_labels
 from spcl.selfpaced.sharded_memory import ShardedMemory, sharded_contrastive_loss
+from spcl.training.known_pairs import require_known_pairs
 from spcl.training.parts import TargetView
 from spcl.training.self_paced_labels import SelfPacedLabeller, SelfPacedLabelSettings
 from spcl.training_run.first_pass import fill_memory
@@ -153,6 +156,13 @@ def labels_of_an_epoch(runtime: Runtime) -> None:
     assert np.array_equal(found.labels, expected.labels)
     assert found.independence_threshold == expected.independence_threshold
     assert found.num_clusters > 3
+    hand = PairOrigin("by hand", "test")
+    pairs = KnownPairs.of([(0, 1, hand), (1, 2, hand)], [(2, 3, hand)])
+    known = SelfPacedLabeller(SelfPacedLabelSettings(**settings), runtime, SilentReporter())
+    with_pairs = known.label(features, replace(target, pairs=pairs))
+    wanted = pseudo_labels(features, **settings, must_link=pairs.must_link, cannot_link=pairs.cannot_link)
+    assert np.array_equal(with_pairs.labels, wanted.labels) and not np.array_equal(found.labels, wanted.labels)
+    require_known_pairs(with_pairs.labels, replace(target, pairs=pairs))
 
 
 def broken_images_of_both(runtime: Runtime, folder: Path) -> None:

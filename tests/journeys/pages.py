@@ -62,6 +62,8 @@ def write_footage(folder: Path) -> None:
     lines += [f"my_crops/{n:03d}.jpg,{n // 4},{n // 2 % 2},{n // 2},{n}" for n in range(24)]
     (folder / "my_travel.csv").write_text("camera_a,camera_b,min_seconds,max_seconds\ngate,yard,5,60\n")
     (folder / "my_sightings.csv").write_text("\n".join(lines))
+    (pairs,) = (code for _, code in blocks_of("docs/tracks.md") if code.startswith("path_a"))
+    (folder / "my_pairs.csv").write_text(pairs)
 
 
 def run_blocks(page: str) -> None:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
 import spcl
+from spcl.grouping.eps_choice import suggest
 from spcl.neighbours.nearest import nearest_neighbours
 from spcl.pairs.constraints import PairConstraints
 from spcl.retrieval.jaccard import jaccard_distance
@@ -140,6 +141,16 @@ def test_groups_keep_known_pairs():
     check_pairs(found.group, must, cannot)
     given_settings = spcl.cluster(features, eps=0.6, k1=10, must_link=must, cannot_link=cannot)
     check_pairs(given_settings.group, must, cannot)
+
+
+def test_settings_are_rated_by_the_must_links_alone():
+    features = group_features(5, 60, spread=0.9)
+    must, cannot = [[0, 1], [1, 2], [10, 20]], [[2, 3], [10, 30], [4, 5]]
+    linked = suggest(features, constraints=PairConstraints.of(60, must))
+    both = suggest(features, constraints=PairConstraints.of(60, must, cannot))
+    assert (both.eps, both.k1, both.reasons) == (linked.eps, linked.k1, linked.reasons)
+    apart = suggest(features, constraints=PairConstraints.of(60, None, cannot))
+    assert apart.reasons == suggest(features).reasons
 
 
 @pytest.mark.parametrize(

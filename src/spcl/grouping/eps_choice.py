@@ -82,7 +82,8 @@ def suggest(
         neighbours: ``[N, k]`` int, nearest first, the row itself among them, ``searched(k1, min_samples)`` columns;
             None: computed exactly.
         progress: Called with (values of k1 done, all values of k1); values above one that is too large are not tried.
-        constraints: Known pairs of the rows, which all clusters that are tried respect; None: none.
+        constraints: Known pairs of the rows; None: none. Settings are rated by clusters under the must-links alone:
+            clusters that cannot-links split would hide that a setting merges objects.
 
     Raises:
         ValueError: If a setting is out of range, shapes do not fit, or rows are zero, NaN or infinite.
@@ -110,11 +111,12 @@ def suggest(
         return _untried("all images are equal: one cluster", eps, PAPER_K1 if k1 == "auto" else k1, k2, min_samples)
     if neighbours is None:
         neighbours = nearest_neighbours(rows, searched(k1, min_samples)).indices
+    rated = None if constraints is None else constraints.of_one_object()
     curves: list[EpsCurve] = []
     for done, number in enumerate(tried_k1):
         width = k2_for(number) if k2 == "auto" else k2
         curve = eps_curve(
-            rows, neighbours, k1=number, k2=width, eps=tried_eps, min_samples=min_samples, constraints=constraints
+            rows, neighbours, k1=number, k2=width, eps=tried_eps, min_samples=min_samples, constraints=rated
         )
         curves.append(curve)
         if progress is not None:

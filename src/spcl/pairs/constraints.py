@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -62,6 +62,12 @@ class PairConstraints:
                 "leave one of these pairs out"
             )
         return cls(nodes, np.bincount(nodes).astype(np.int64), np.unique(between, axis=0).reshape(-1, 2))
+
+    def of_one_object(self) -> PairConstraints | None:
+        """Give the constraints without cannot-links; None where no two samples are known to be one object."""
+        if len(self.sizes) == len(self.nodes):
+            return None
+        return replace(self, cannot_link=self.cannot_link[:0])
 
     def as_pairs(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Give the constraints as must-links and cannot-links of rows, ``[M, 2]`` and ``[C, 2]`` int64."""
