@@ -15,9 +15,8 @@ import pytest
 import spcl
 from spcl.corrections.group_table import GroupTable, write_group_table
 from spcl.data.synthetic import SyntheticSpec, render_image
-from spcl.review.app import make_review_app
 from spcl.review.session import ReviewSession
-from tests.review.test_session import write_groups
+from tests.review.test_session import app_of, write_divided_groups, write_groups
 from tests.serve.test_browser import running
 from tests.shared import PROJECT_ROOT
 
@@ -91,6 +90,25 @@ def test_by_keyboard_alone(program, browser):
     assert errors == []
 
 
+def test_questions_by_keyboard_alone(tmp_path, browser):
+    out = write_divided_groups(tmp_path)
+    with running(app_of(ReviewSession(out))) as address:
+        page = browser.new_page(viewport={"width": 1200, "height": 800})
+        page.goto(address)
+        page.wait_for_selector(".card")
+        page.get_by_role("button", name="Questions").click()
+        page.wait_for_selector(".pair", timeout=60_000)
+        page.keyboard.press("s")
+        said(page, "1 answered.")
+        page.keyboard.press("y")
+        said(page, "2 answered.")
+        page.keyboard.press("n")
+        said(page, "3 answered.")
+        axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed")
+        assert [each["id"] for each in axe.Axe().run(page).response["violations"]] == []
+    assert [each.action for each in spcl.read_groups(out).log.corrections] == ["merge", "deny"]
+
+
 def test_a_drag_moves_and_merges(program, browser):
     _, address, out = program
     page = browser.new_page(viewport={"width": 1200, "height": 800})
@@ -119,7 +137,7 @@ def test_the_picture_of_the_documentation(tmp_path, browser):
     confidence = np.linspace(0.95, 0.4, len(paths)).round(2)
     table = GroupTable(tuple(paths), np.array(group), confidence, {0: "Ada", 3: "the red jacket"})
     write_group_table(tmp_path / "out/groups.csv", table)
-    app = make_review_app(ReviewSession(tmp_path / "out"))
+    app = app_of(ReviewSession(tmp_path / "out"))
     wanted = os.environ.get("SPCL_SCREENSHOTS")
     picture = (PROJECT_ROOT / wanted if wanted else tmp_path) / "review.png"
     with running(app) as address:

@@ -10,7 +10,10 @@ from fastapi.testclient import TestClient
 
 import spcl
 from spcl.corrections.group_table import GroupTable, write_group_table
+from spcl.inference.encode_options import EncodeOptions, EncoderChoice
+from spcl.reporting.console import SilentReporter
 from spcl.review.app import make_review_app
+from spcl.review.asked import Asked
 from spcl.review.session import NUM_SHOWN, ReviewSession
 from tests.fakes import draw
 from tests.input_errors import input_error
@@ -29,6 +32,12 @@ def write_groups(folder: Path, group: list[int]) -> list[Path]:
     return paths
 
 
+def app_of(session: ReviewSession):
+    # Random weights: questions by colours and shapes are enough here.
+    encoding = EncodeOptions(encoder=EncoderChoice(arch="timm/test_resnet", pretrained="none"))
+    return make_review_app(session, Asked(session, encoding, SilentReporter()))
+
+
 @pytest.fixture
 def out(tmp_path):
     write_groups(tmp_path, [0] * 10 + [1, 1, 1, 2, 2, -1])
@@ -37,7 +46,7 @@ def out(tmp_path):
 
 @pytest.fixture
 def client(out):
-    with TestClient(make_review_app(ReviewSession(out, "Anna")), base_url="http://127.0.0.1") as client:
+    with TestClient(app_of(ReviewSession(out, "Anna")), base_url="http://127.0.0.1") as client:
         yield client
 
 
@@ -154,3 +163,49 @@ def test_other_sites_are_kept_out(client):
 def test_a_folder_without_groups(tmp_path):
     with input_error("no-groups", str(tmp_path)):
         ReviewSession(tmp_path)
+
+
+def write_divided_groups(tmp_path: Path) -> Path:
+    """Four objects of twelve images each; every one is in two groups."""
+    paths = [
+        draw(tmp_path / f"crops/{identity}_{number:02}.png", identity, 100 * identity + number, size=(20, 30))
+        for identity in range(4)
+        for number in range(12)
+    ]
+    group = np.array([2 * identity + (number >= 6) for identity in range(4) for number in range(12)])
+    write_group_table(tmp_path / "out/groups.csv", GroupTable(tuple(paths), group, np.full(48, 0.5), {}))
+    (tmp_path / "out/summary.json").write_text("{}")
+    return tmp_path / "out"
+
+
+def test_questions_and_answers(tmp_path):
+    twelve = write_divided_groups(tmp_path)
+    with TestClient(app_of(ReviewSession(twelve)), base_url="http://127.0.0.1") as client:
+        questions = client.get("/api/questions?num=4").json()["questions"]
+        assert questions
+        group = spcl.read_groups(twelve).table.group
+        for question in questions:
+            assert group[question["first"]] != group[question["second"]]
+            assert 0 <= question["probability"] <= 1
+        seen = [(question["first"], question["second"]) for question in questions]
+
+        def answer(question, text):
+            first, second = question["first"], question["second"]
+            return client.post("/api/answers", json={"first": first, "second": second, "answer": text})
+
+        unsure = answer(questions[0], "unsure")
+        assert unsure.json() == {"changes": []}
+        again = client.get("/api/questions?num=4").json()["questions"]
+        assert seen[0] not in [(question["first"], question["second"]) for question in again]
+        same = answer(questions[1], "same").json()
+        assert len(same["removed"]) == 1
+        different = answer(questions[2], "different").json()
+        assert different["changes"] == []
+        after = spcl.read_groups(twelve)
+        assert [each.action for each in after.log.corrections] == ["merge", "deny"]
+        assert after.table.group[questions[1]["first"]] == after.table.group[questions[1]["second"]]
+        asked = client.get("/api/questions?num=20").json()["questions"]
+        assert not {frozenset(pair) for pair in seen[:3]} & {frozenset((q["first"], q["second"])) for q in asked}
+        assert answer(questions[3 % len(questions)], "perhaps").status_code == 422
+        wrong = client.post("/api/answers", json={"first": 0, "second": 999, "answer": "same"})
+        assert (wrong.status_code, wrong.json()["error"]["code"]) == (404, "no-such-image")

@@ -9,15 +9,14 @@ from typing import ClassVar
 
 import tyro
 
-from spcl.cli.computing import ComputingOptions
-from spcl.cli.options import parsed
+from spcl.cli.options import EncodingOptions, parsed
 from spcl.reporting.console import ConsoleReporter
 from spcl.review.review import ReviewRequest, review
 
 
 @dataclass(frozen=True)
-class Review(ComputingOptions):
-    """Correct the groups of spcl cluster in a browser: look, merge, split, move, name, confirm, undo.
+class Review(EncodingOptions):
+    """Correct the groups of spcl cluster in a browser: look, merge, split, move, name, confirm, undo, answer questions.
 
     The page is for the browsers of this machine only. Each correction is a line in corrections.csv before the page
     shows it, as if spcl correct had made it. Ctrl-C ends the program. docs/correct.md has the keys.
@@ -40,12 +39,18 @@ def main(arguments: Sequence[str]) -> None:
     """Run ``spcl review`` with these words."""
     options = parsed(Review, arguments, "spcl review")
     report = ConsoleReporter()
-    request = ReviewRequest(options.folder, options.who, port=options.port, opens_browser=not options.no_browser)
+    request = ReviewRequest(
+        options.folder,
+        options.who,
+        port=options.port,
+        opens_browser=not options.no_browser,
+        encoding=options.encoding(),
+    )
 
     def print_address(address: str) -> None:
         report.say(f"{address} (Ctrl-C ends the program)")
         # A program that starts this one reads the address at once.
         sys.stdout.flush()
 
-    review(request, on_started=print_address)
+    review(request, report=report, on_started=print_address)
     report.say(f"corrections: {options.folder}/corrections.csv")

@@ -112,13 +112,18 @@ def ask(request: AskRequest, *, report: Reporter | None = None) -> AskResult:
             f"{groups.folder / QUESTIONS}, or replace them with --overwrite",
             code="already-exists",
         )
-    images = _embedded(groups, request, report)
-    questions = _chosen(groups, images, request)
+    images = embedded_images(groups, request, report)
+    questions = chosen_questions(groups, images, request)
     table, sheet = _written(groups, images.records, questions)
     return AskResult(groups, images.records, tuple(questions), table, sheet, images.broken)
 
 
-def _embedded(groups: CorrectedGroups, request: AskRequest, report: Reporter) -> EmbeddedImages:
+def embedded_images(groups: CorrectedGroups, request: AskRequest, report: Reporter) -> EmbeddedImages:
+    """Embed the images of groups, by the encoder of the groups where the request names none; broken ones are left out.
+
+    Raises:
+        InputError: If the encoder cannot be used, or no image can be read.
+    """
     from spcl.inference.embedding import EmbedSettings, embed_records
     from spcl.inference.encoder_choice import chosen_encoder
 
@@ -133,7 +138,14 @@ def _embedded(groups: CorrectedGroups, request: AskRequest, report: Reporter) ->
     return embed_records(encoder, records, EmbedSettings.of(encoding, encoding.runtime()), report=report)
 
 
-def _chosen(groups: CorrectedGroups, images: EmbeddedImages, request: AskRequest) -> list[Question]:
+def chosen_questions(groups: CorrectedGroups, images: EmbeddedImages, request: AskRequest) -> list[Question]:
+    """Choose questions about groups as they are now; rows are those of the images that were embedded.
+
+    Raises:
+        InputError: If the images are too few for a calibration.
+
+    Cost: ``N^2 D`` for the similarities.
+    """
     from spcl.questions.pair_probabilities import PairProbabilities, calibration_of
     from spcl.questions.question_choice import choose_questions
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from fastapi import Body, FastAPI, Query
 from fastapi.responses import FileResponse, JSONResponse, Response
 
+from spcl.review.asked import Asked
 from spcl.review.row_images import RowImages
 from spcl.review.session import ReviewSession
 from spcl.serve.app import add_error_answers
@@ -18,15 +19,16 @@ from spcl.serve.guard import Guard
 from spcl.serve.settings import ServeLimits
 
 _STATIC = Path(__file__).with_name("static")
-_FILES = {"review.js": "text/javascript", "review.css": "text/css"}
+_FILES = {"review.js": "text/javascript", "questions.js": "text/javascript", "review.css": "text/css"}
 _MOST_WORDS = 100_000
 
 
-def make_review_app(session: ReviewSession, *, limits: ServeLimits | None = None) -> Guard:
+def make_review_app(session: ReviewSession, asked: Asked, *, limits: ServeLimits | None = None) -> Guard:
     """Make the application; it answers this machine's own names only.
 
     Args:
         session: The groups.
+        asked: Chooses the questions worth asking.
         limits: Limits of requests; None: the defaults.
 
     Returns:
@@ -35,6 +37,7 @@ def make_review_app(session: ReviewSession, *, limits: ServeLimits | None = None
     app = FastAPI(title="spcl review", docs_url=None, redoc_url=None, openapi_url=None)
     _add_page(app, session)
     _add_groups(app, session)
+    _add_questions(app, asked)
     add_error_answers(app)
     return Guard(app, limits or ServeLimits(), None, lambda route, status, seconds: None)
 
@@ -75,6 +78,18 @@ def _add_groups(app: FastAPI, session: ReviewSession) -> None:
     ) -> Response:
         # Answered only when it is on the disk.
         return await _answered(lambda: session.correct(action, words))
+
+
+def _add_questions(app: FastAPI, asked: Asked) -> None:
+    @app.get("/api/questions")
+    async def questions(num: Annotated[int, Query(ge=1, le=200)] = 20) -> Response:
+        return await _answered(lambda: asked.questions(num))
+
+    @app.post("/api/answers")
+    async def answer(
+        first: Annotated[int, Body()], second: Annotated[int, Body()], answer: Annotated[str, Body(max_length=10)]
+    ) -> Response:
+        return await _answered(lambda: asked.answer(first, second, answer))
 
 
 async def _answered(work: Callable[[], Any]) -> Response:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from spcl.corrections.actions import lines_of
+from spcl.corrections.actions import Line, lines_of
 from spcl.corrections.corrected_groups import CorrectedGroups, add_lines, read_groups
 from spcl.corrections.corrections_file import alone
 from spcl.corrections.group_table import NO_GROUP
@@ -101,26 +101,21 @@ class ReviewSession:
         Raises:
             InputError: If it cannot be made; nothing is changed then.
         """
+        texts = [self._word(word) for word in words]
+        return self._added(lambda before: lines_of(action, texts, before.references, before.log))
+
+    def link(self, action: str, first: int, second: int) -> dict[str, Any]:
+        """Say of two images that they show one object (``merge``) or two (``deny``); results as of ``correct``."""
+        pair = Path(self._word({"row": first})), Path(self._word({"row": second}))
+        return self._added(lambda before: [(action, pair, "")])
+
+    def _added(self, lines: Callable[[CorrectedGroups], Sequence[Line]]) -> dict[str, Any]:
         with self._lock, alone(self.folder):
             # What spcl.correct does, with the groups that are known already: the page does not wait for 20,000 rows.
             before = self._read()
-            lines = lines_of(action, [self._word(word) for word in words], before.references, before.log)
-            result = add_lines(before, lines, who=self.who)
+            result = add_lines(before, lines(before), who=self.who)
             self._state, self._groups = self._state_of_files(), result.after
-        after = result.after
-        old, new = before.references.sizes, after.references.sizes
-        same_rows = before.table.group == after.table.group
-        touched = {*before.table.group[~same_rows].tolist(), *after.table.group[~same_rows].tolist()}
-        touched |= {n for n in old.keys() | new.keys() if before.table.names.get(n) != after.table.names.get(n)}
-        by_hand = before.replayed.by_hand != after.replayed.by_hand
-        touched |= set(after.table.group[by_hand].tolist())
-        return {
-            "correction": result.number,
-            "changes": result.changes(),
-            "changed": [summary_of(after, number) for number in sorted(touched & new.keys())],
-            "removed": sorted((touched - new.keys()) - {NO_GROUP}),
-            **_counts(after),
-        }
+        return {"correction": result.number, "changes": result.changes(), **changed_groups(before, result.after)}
 
     def _word(self, word: Mapping[str, Any]) -> str:
         number = word.get("group", word.get("row"))
@@ -163,6 +158,20 @@ class ReviewSession:
             self._state = self._state_of_files()
             self._groups = read_groups(self.folder)
             self._paths = self._groups.table.paths
+
+
+def changed_groups(before: CorrectedGroups, after: CorrectedGroups) -> dict[str, Any]:
+    """Give the groups that differ, as plain values, and the numbers of those that are gone."""
+    old, new = before.references.sizes, after.references.sizes
+    moved = before.table.group != after.table.group
+    touched = {*before.table.group[moved].tolist(), *after.table.group[moved].tolist()}
+    touched |= {n for n in old.keys() | new.keys() if before.table.names.get(n) != after.table.names.get(n)}
+    touched |= set(after.table.group[before.replayed.by_hand != after.replayed.by_hand].tolist())
+    return {
+        "changed": [summary_of(after, number) for number in sorted(touched & new.keys())],
+        "removed": sorted((touched - new.keys()) - {NO_GROUP}),
+        **_counts(after),
+    }
 
 
 def summary_of(groups: CorrectedGroups, number: int) -> dict[str, Any]:

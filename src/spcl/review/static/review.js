@@ -300,8 +300,9 @@ function showLarge(at) {
 }
 
 function showOnly(view) {
-  for (const each of ["groups", "group"]) find(each).hidden = each !== view;
+  for (const each of ["groups", "group", "questions"]) find(each).hidden = each !== view;
   find("view-groups").setAttribute("aria-pressed", view === "groups");
+  find("view-questions").setAttribute("aria-pressed", view === "questions");
   find("view-none").setAttribute("aria-pressed", view === "group" && state.open === -1);
 }
 
@@ -352,6 +353,7 @@ document.addEventListener("keydown", (event) => {
   let used = true;
   if (event.key === "u") undo();
   else if (event.key === "?") toggleKeys();
+  else if (state.view === "questions") used = keyInQuestions(event);
   else if (event.key.startsWith("Arrow")) moveFocus(state.view === "group" ? ".image" : ".card", event.key);
   else if (state.view === "group") used = keyInGroup(event, on.closest(".image") ? Number(on.dataset.at) : undefined);
   else used = keyInGroups(event, on.closest(".card") ? Number(on.closest(".card").dataset.number) : undefined);
@@ -377,6 +379,7 @@ find("merge-marked").addEventListener("click", mergeMarked);
 find("undo").addEventListener("click", undo);
 find("show-keys").addEventListener("click", toggleKeys);
 find("view-groups").addEventListener("click", showGroups);
+find("view-questions").addEventListener("click", () => showQuestions());
 find("view-none").addEventListener("click", () => openGroup(-1));
 
 attempt(async () => {
