@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +11,8 @@ from typing import ClassVar
 import tyro
 
 from spcl.cli.options import EncodingOptions, parsed
-from spcl.reporting.console import ConsoleReporter
+from spcl.corrections.corrected_groups import read_groups
+from spcl.reporting.console import ConsoleReporter, Reporter, SilentReporter
 from spcl.review.review import ReviewRequest, review
 
 
@@ -33,12 +35,14 @@ class Review(EncodingOptions):
     """Port to listen at; 0: a free one, which is printed."""
     no_browser: bool = False
     """Print the address and do not open a browser."""
+    json: bool = False
+    """Print the address, and at the end the number of corrections, as JSON."""
 
 
 def main(arguments: Sequence[str]) -> None:
     """Run ``spcl review`` with these words."""
     options = parsed(Review, arguments, "spcl review")
-    report = ConsoleReporter()
+    report: Reporter = SilentReporter() if options.json else ConsoleReporter()
     request = ReviewRequest(
         options.folder,
         options.who,
@@ -48,9 +52,14 @@ def main(arguments: Sequence[str]) -> None:
     )
 
     def print_address(address: str) -> None:
+        if options.json:
+            print(json.dumps({"address": address, "folder": options.folder}))
         report.say(f"{address} (Ctrl-C ends the program)")
         # A program that starts this one reads the address at once.
         sys.stdout.flush()
 
     review(request, report=report, on_started=print_address)
-    report.say(f"corrections: {options.folder}/corrections.csv")
+    counts = read_groups(options.folder).counts()
+    if options.json:
+        print(json.dumps({"corrections": counts}))
+    report.say(f"{counts['used']} corrections in {options.folder}/corrections.csv")
