@@ -298,3 +298,26 @@ def test_health_and_metrics(client):
     assert 'spcl_requests_total{path="/identify",status="200"}' in text
     assert "spcl_batch_images_bucket" in text and "spcl_identified_total" in text
     assert "spcl_gallery_images 72.0" in text
+
+
+def test_metrics_compare_the_cameras_of_requests_with_the_gallery(tmp_path):
+    from spcl.monitoring.monitor import MonitoringRequest, monitor
+
+    gallery = write_gallery(tmp_path)
+    names = [f"{identity:04d}_c0s1_000000_00.png" for identity in range(24)]
+    (tmp_path / "new").mkdir()
+    for identity, name in enumerate(names):
+        (tmp_path / "new" / name).write_bytes(image_bytes(identity, shot=9))
+    monitor(MonitoringRequest(gallery, tmp_path / "new"))
+    with ExitStack() as stack:
+        client = client_of(stack, gallery)
+        for start in range(0, 48, 24):
+            data = {"camera": "0" if start else "of no gallery"}
+            images = [image_bytes(identity, shot=10) for identity in range(24)]
+            assert client.post("/search", files=files(*images), data=data).status_code == 200
+            assert client.post("/identify", files=files(*images), data=data).status_code == 200
+        text = client.get("/metrics").text
+    assert 'spcl_drift_p_value{camera="0",figure="similarity"}' in text
+    assert 'spcl_drift_median{camera="0",figure="brightness"}' in text
+    assert 'spcl_drift_reference_median{camera="0",figure="unknown"}' in text
+    assert "of no gallery" not in text and 'spcl_drift_median{camera="1"' not in text

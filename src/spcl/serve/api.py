@@ -8,6 +8,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 from pydantic_core import to_json
 
+from spcl.monitoring.reference import FALSE_MATCH_RATE
 from spcl.serve import answers
 from spcl.serve.failures import RequestError
 from spcl.serve.filter_words import search_filter
@@ -55,11 +56,11 @@ def _queries(form: ImageForm) -> list[dict[str, Any]]:
 
 
 @router.post("/embed", response_model=answers.Embedded, responses=_REFUSED, openapi_extra=image_body("track", "box"))
-async def embed(request: Request, _: WithoutParameters) -> Response:
+async def embed(request: Request, __: WithoutParameters) -> Response:
     """Compute the features of images, or of tracks."""
     service = _service(request)
     form = await _form(request, "track", "box")
-    features = await service.embed(form)
+    features, _ = await service.embed(form)
     encoder = service.served.gallery
     rows = zip(_queries(form), features.tolist(), strict=True)
     return _json(
@@ -82,7 +83,7 @@ async def same(request: Request, given: WithRate) -> Response:
             "length-mismatch",
             f"there are {len(form.tracks)} queries; expected two images, or images of two tracks",
         )
-    first, second = await service.embed(form)
+    (first, second), _ = await service.embed(form)
     found = judged(
         float(first @ second),
         service.served.calibration,
@@ -100,8 +101,11 @@ async def search(request: Request, given: WithSearch) -> Response:
     service = _service(request)
     condition = search_filter(given.where, given.camera_not, given.since, given.until)
     form = await _form(request, "track", "camera", "box")
-    features = await service.embed(form)
+    features, decoded = await service.embed(form)
     found = await service.search(features, k=given.top, where=condition, exact=given.exact or None, rerank=given.rerank)
+    if condition is None:
+        nearest = [hits[0].similarity if hits else float("nan") for hits in found]
+        await service.observe(form, decoded, similarities=nearest)
     unknown = await service.unknown_cameras(given.camera_not)
     queries = []
     for query, hits in zip(_queries(form), found, strict=True):
@@ -132,7 +136,10 @@ async def identify(request: Request, given: WithRate) -> Response:
     """Name the identity of each query among those in the gallery, or answer unknown."""
     service = _service(request)
     form = await _form(request, "track", "camera", "box")
-    known, answered = await service.identify(await service.embed(form), given.false_match_rate)
+    features, decoded = await service.embed(form)
+    known, answered = await service.identify(features, given.false_match_rate)
+    if given.false_match_rate == FALSE_MATCH_RATE:
+        await service.observe(form, decoded, unknown=[answer.identity is None for answer in answered])
     threshold = known.threshold(given.false_match_rate)
     queries = []
     for query, answer in zip(_queries(form), answered, strict=True):

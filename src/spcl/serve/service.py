@@ -17,6 +17,7 @@ from spcl.gallery.result import SearchResult
 from spcl.gallery.table_state import state_of
 from spcl.pixel_range import PixelRange
 from spcl.serve.batching import Batcher
+from spcl.serve.drift_window import DriftWindow
 from spcl.serve.enrolled_now import EnrolledNow
 from spcl.serve.enrolling import Enroller, NewImages, Written
 from spcl.serve.failures import RequestError, answered_error
@@ -68,6 +69,7 @@ class GalleryService:
         )
         self._naming = Batcher(self._identify, most=256, most_waiting=limits.waiting_images, name="identification")
         self._looking: asyncio.Task[None] | None = None
+        self.drift = DriftWindow(served.gallery.path, served.gallery.fingerprint, metrics.registry)
 
     async def start(self) -> None:
         """Read the enrolled identities, and begin to look for writes of other programs."""
@@ -112,10 +114,28 @@ class GalleryService:
         ]
         return np.asarray(parts[0] if len(parts) == 1 else np.concatenate(parts), dtype=np.float32)
 
-    async def embed(self, form: ImageForm) -> NDArray[np.float32]:
-        """Give the features of each query of a request, ``[Q, D]`` unit rows; a track has the mean of its images."""
-        features = await self.encode(await self.decode(form))
-        return fused(features, form.tracks)
+    async def embed(self, form: ImageForm) -> tuple[NDArray[np.float32], list[Decoded]]:
+        """Give the features of each query of a request, ``[Q, D]`` unit rows, and its decoded images.
+
+        A track has the mean of the features of its images.
+        """
+        decoded = await self.decode(form)
+        return fused(await self.encode(decoded), form.tracks), decoded
+
+    async def observe(self, form: ImageForm, decoded: Sequence[Decoded], **figures: Sequence[Any]) -> None:
+        """Take in the images of a request for the comparison of cameras, each with the figures of its query.
+
+        Args:
+            form: The images of the request.
+            decoded: The decoded images.
+            figures: Values of each query: ``similarities`` or ``unknown``.
+        """
+        cameras = form.values("camera")
+        if not any(self.drift.counts(camera) for camera in cameras):
+            return
+        query_of = {image: number for number, track in enumerate(form.tracks) for image in track}
+        given = {name: [values[query_of[row]] for row in range(len(decoded))] for name, values in figures.items()}
+        await self._in_thread(self._decoders, lambda: self.drift.observe(decoded, cameras, **given))
 
     async def search(self, features: NDArray[np.float32], **options: Any) -> SearchResult:
         """Search the gallery, with the options of ``Gallery.search``."""
