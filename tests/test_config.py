@@ -60,3 +60,17 @@ def test_settings_cannot_be_changed():
     with pytest.raises(AttributeError):
         Recipe().labels.eps = 0.1  # type: ignore[misc]
     assert asdict(Recipe())["labels"]["eps"] == 0.6
+
+
+def test_a_recipe_starts_from_the_one_that_it_names(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text('base = "spcl-plus"\n[schedule]\nepochs = 3\n')
+    plus = load_recipe("spcl-plus")
+    expected = overlay(plus, {"schedule": {"epochs": 3}}, "test")
+    assert load_recipe(path) == load_recipe(str(path)) == load_config(path) == expected
+    # A base that is given counts.
+    assert load_config(path, Recipe()) == overlay(Recipe(), {"schedule": {"epochs": 3}}, "test")
+    for base in ('"spcl-puls"', "3", '"mine.toml"'):
+        path.write_text(f"base = {base}\n")
+        with input_error("no-such-recipe", "base is"):
+            load_recipe(path)

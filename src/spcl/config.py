@@ -89,7 +89,8 @@ def load_recipe(name_or_path: str | Path) -> Recipe:
     """Load a recipe of the package, or one in a TOML file.
 
     Args:
-        name_or_path: One of ``recipe_names()``, or the path of a TOML file whose values replace the defaults.
+        name_or_path: One of ``recipe_names()``, or the path of a TOML file. The values of a file replace those of the
+            recipe that it names as ``base``, ``base = "spcl-plus"``, or the defaults.
 
     Returns:
         Recipe: every setting of a training run, frozen; ``dataclasses.replace`` gives an altered copy.
@@ -102,27 +103,59 @@ def load_recipe(name_or_path: str | Path) -> Recipe:
         return load_config(Path(name))
     if name not in recipe_names():
         raise InputError(f"there is no recipe {name!r}; there are {', '.join(recipe_names())}", code="no-such-recipe")
-    text = resources.files("spcl.recipes").joinpath(f"{name}.toml").read_text(encoding="utf-8")
-    return overlay(Recipe(), toml_of(text), f"recipe {name}")
+    values = toml_of(resources.files("spcl.recipes").joinpath(f"{name}.toml").read_text(encoding="utf-8"))
+    base = base_of(values, name)
+    return overlay(load_recipe(base) if base else Recipe(), _without_base(values), f"recipe {name}")
+
+
+def base_of(values: Mapping[str, Any], where: str) -> str:
+    """Give the name of the recipe that values start from: their ``base``; empty: the defaults.
+
+    Raises:
+        InputError: If there is no such recipe.
+    """
+    base = values.get("base", "")
+    if "base" in values and base not in recipe_names():
+        raise InputError(
+            f"{where}: base is {base!r}; expected the name of a recipe: {', '.join(recipe_names())}",
+            code="no-such-recipe",
+        )
+    return str(base)
+
+
+def _without_base(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: part for name, part in values.items() if name != "base"}
 
 
 def load_config(path: Path, base: Recipe | None = None) -> Recipe:
-    """Read a TOML file; its settings replace those of ``base`` (None: the defaults).
+    """Read a TOML file; its settings replace those of ``base`` (None: of the recipe that it names as ``base``, if any).
 
     The kind of a part may be ``module:Name``, which is searched for in the folder of the file as well.
 
     Raises:
         InputError: If the file cannot be read, names an unknown setting or holds a value out of range.
     """
+    values = read_settings(path)
+    if base is None:
+        name = base_of(values, str(path))
+        base = load_recipe(name) if name else Recipe()
+    return overlay(base, _without_base(values), str(path), folder=path.parent)
+
+
+def read_settings(path: Path) -> dict[str, Any]:
+    """Read a TOML file as plain values, by section.
+
+    Raises:
+        InputError: If the file cannot be read, or is not valid.
+    """
     try:
-        values = toml_of(path.read_text(encoding="utf-8"))
+        return toml_of(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(
             f"cannot read the settings file {path}: {error.strerror or error}", code="unreadable-file"
         ) from error
     except ValueError as error:
         raise InputError(f"{path} is not valid TOML: {error}", code="malformed-settings") from error
-    return overlay(base or Recipe(), values, str(path), folder=path.parent)
 
 
 def overlay(base: Recipe, values: Mapping[str, Any], where: str, *, folder: Path | None = None) -> Recipe:

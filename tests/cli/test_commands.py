@@ -18,7 +18,8 @@ from spcl.cli import main as cli
 from spcl.cli import official
 from spcl.cli.main import main, run_guarded
 from spcl.cli.train import parsed_recipe
-from spcl.config import load_config, load_recipe
+from spcl.config import load_config, load_recipe, read_settings
+from spcl.demo.run_demo import ENCODERS
 from spcl.errors import InputError
 from spcl.inference.checkpoint import checkpoint_of, save_atomically
 from spcl.nn.encoder_network import EncoderNetwork, EncoderSettings
@@ -285,16 +286,24 @@ def test_demo_in_small(folder, capsys):
     )
     main(words)
     summary = json.loads((folder / "runs/demo/summary.json").read_text())
-    for name in ("untrained", "source_only", "spcl"):
+    for name in ENCODERS:
         assert 0 <= summary[name]["mAP"] <= 1
         assert 0 <= summary[name]["top1"] <= 1
-    assert {"render", "source_only", "spcl", "spcl: train", "all"} <= set(summary["seconds"])
+    assert {"render", "source_only", "spcl", "spcl: train", "true_labels", "all"} <= set(summary["seconds"])
     assert (folder / "runs/demo/ranked.png").stat().st_size > 10000
     assert "On the street" in capsys.readouterr().out
     small = {"train_identities": 4, "test_identities": 3, "images_per_camera": 2, "epochs": 1, "iters": 2}
     shown = run_demo(DemoRequest(arch="timm/test_resnet", pretrained="none", batch_size=8, **small))
     assert capsys.readouterr() == ("", "")  # a finished demo gives its figures again
     assert shown.figures["spcl"] == summary["spcl"]
+    kinds = {
+        name: read_settings(folder / "runs/demo" / name / "config.toml")["labels"]["kind"]
+        for name in ("spcl", "spcl_plus", "true_labels")
+    }
+    assert kinds["spcl"] == "self-paced" and kinds["spcl_plus"] == "average-linkage"
+    assert kinds["true_labels"] == "spcl.demo.true_labels:TrueLabels"
+    rows = (folder / "runs/demo/true_labels/metrics.jsonl").read_text().splitlines()
+    assert json.loads(rows[-1])["num_clusters"] == 4  # the training persons
     assert shown.to_dict() == json.loads((folder / "runs/demo/summary.json").read_text())
     assert shown.picture.is_file()
     assert "[folder-not-empty]" in refused([*words, "--seed", "5"], capsys)

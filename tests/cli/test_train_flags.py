@@ -159,3 +159,13 @@ def test_a_continued_run_imports_no_code_that_only_its_folder_names(tmp_path):
     _, recipe = parsed_recipe(["x", "--logs-dir", str(tmp_path), "--resume"])
     assert kind_of("labels", recipe.labels, KINDS) == "self-paced-each-epoch"
     assert recipe.memory == Recipe().memory and recipe.losses == Recipe().losses
+
+
+def test_a_settings_file_may_name_its_recipe(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text('base = "spcl-plus"\n[schedule]\nepochs = 3\n')
+    _, recipe = parsed_recipe(["x", "--config", str(path)])
+    assert recipe.labels == load_recipe("spcl-plus").labels and recipe.schedule.epochs == 3
+    assert parsed_recipe(["x", "--config", str(path), "--recipe", "spcl-plus"])[1] == recipe
+    with input_error("option-contradiction", "--recipe spcl", "'spcl-plus'"):
+        parsed_recipe(["x", "--config", str(path), "--recipe", "spcl"])

@@ -1,7 +1,7 @@
 """``spcl demo``: the main job on built-in images, from a clean studio to a street without labels.
 
-Three encoders are rated on the street: the untrained one (ImageNet weights), one trained on the labelled studio alone,
-and one that SpCL adapts with the street's unlabelled images, in the same number of steps.
+Encoders are rated on the street: the untrained one (ImageNet weights), one trained on the labelled studio alone, and
+three trained on both in the same number of steps: by the paper's recipe, by spcl-plus, and with true labels.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def print_demo(result: DemoResult, report: ConsoleReporter) -> None:
-    """Print the figures of the three encoders on the street as a table, and the files."""
+    """Print the figures of the encoders on the street as a table, and the files."""
     from rich.table import Table
 
     table = Table(title="On the street")

@@ -14,7 +14,7 @@ from spcl.cli.computing import ComputingOptions
 from spcl.cli.flags import Flags, flags_of, given_flags, recipe_of
 from spcl.cli.options import parsed
 from spcl.cli.report import check_report_place, print_report_of_run
-from spcl.config import DataConfig, Recipe, load_config, load_recipe, overlay
+from spcl.config import DataConfig, Recipe, base_of, load_config, load_recipe, overlay, read_settings
 from spcl.data.combined_sources import sources_of
 from spcl.data.table_checks import check_tables
 from spcl.data.table_options import TableOptions
@@ -185,11 +185,18 @@ def parsed_recipe(arguments: Sequence[str]) -> tuple[Train, Recipe]:
 
 def _recipe_to_start_from(words: Sequence[str]) -> Recipe:
     """The recipe that is named; without a name that of the run that is continued, or the paper's."""
-    name = _value_of("--recipe", words, "")
+    name, path = _value_of("--recipe", words, ""), _value_of("--config", words, "")
+    base = read_settings(Path(path)).get("base", "") if path else ""
+    if name and base and name != base:
+        raise InputError(
+            f"two recipes: --recipe {name}, and {path} has base = {base!r}; leave one of them out",
+            code="option-contradiction",
+        )
+    if path and base:
+        name = base_of(read_settings(Path(path)), path)
     resumes = any(word.replace("_", "-") in ("--resume", "--resume-or-start") for word in words)
     if name or not resumes:
         return load_recipe(name or "spcl")
-    path = _value_of("--config", words, "")
     usual = (load_config(Path(path)) if path else Recipe()).run.logs_dir
     return recipe_of_run(Path(_value_of("--logs-dir", words, usual))) or load_recipe("spcl")
 

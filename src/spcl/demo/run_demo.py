@@ -1,7 +1,8 @@
-"""The demonstration as a function: built-in images are rendered, an encoder is adapted, three encoders are compared.
+"""The demonstration as a function: built-in images are rendered, encoders are adapted and compared.
 
 The encoders are rated on the street: the untrained one (ImageNet weights), one trained on the labelled studio alone,
-and one that SpCL adapts with the street's unlabelled images, in the same number of steps.
+and three trained on studio and street in the same number of steps: by the paper's recipe and by ``spcl-plus`` without
+labels of the street, and by ``spcl-plus`` with the true labels in place of pseudo labels, for comparison.
 
 The functions import torch themselves: a wrong value is reported before torch is loaded.
 """
@@ -19,21 +20,18 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from spcl.atomic_files import written_aside
-from spcl.config import DataConfig, NetworkConfig, Recipe, RunConfig, ScheduleConfig
+from spcl.config import DataConfig, Recipe, load_recipe, overlay
+from spcl.demo.ranked_queries import ENCODERS as ENCODERS
+from spcl.demo.ranked_queries import draw_ranked
+from spcl.demo.true_labels import TrueLabels
 from spcl.errors import InputError, require
 from spcl.reporting.console import Reporter
 from spcl.reporting.quiet_reporters import LoggingReporter
-from spcl.training.adam import AdamSettings
-from spcl.training.self_paced_labels import SelfPacedLabelSettings
 
 if TYPE_CHECKING:
     from spcl.training_run.assemble import Run
 
-ENCODERS = {"untrained": "ImageNet weights, untrained", "source_only": "studio alone", "spcl": "SpCL: studio + street"}
-"""The encoders that are compared, with their titles."""
-
 _MAY_CHANGE = ("out", "restart")
-_SHOWN_QUERIES, _SHOWN_RANKS = 6, 6
 
 
 @dataclass(frozen=True)
@@ -56,9 +54,9 @@ class DemoRequest:
     """Test identities of the street, at least 1."""
     images_per_camera: int = 6
     """Images of an identity by each of the four cameras, at least 2."""
-    epochs: int = 6
+    epochs: int = 4
     """Number of epochs of each training."""
-    iters: int = 30
+    iters: int = 20
     """Number of steps in an epoch."""
     batch_size: int = 32
     """Number of images of each domain in a batch."""
@@ -75,11 +73,11 @@ class DemoRequest:
 
 @dataclass(frozen=True)
 class DemoResult:
-    """The figures of the three encoders on the street.
+    """The figures of the encoders on the street.
 
     Attributes:
         folder: Folder of ``summary.json``, of the picture, of the images and of the runs.
-        figures: ``mAP``, ``top1`` and others, as fractions, by encoder (``untrained``, ``source_only``, ``spcl``).
+        figures: ``mAP``, ``top1`` and others, as fractions, by encoder: the names in ``ENCODERS``.
         seconds: Duration of each stage by name; ``all`` is the whole demonstration.
         settings: The request as plain values.
         picture: File with the queries that gained most, and the images that each encoder finds for them.
@@ -98,7 +96,7 @@ class DemoResult:
 
 
 def run_demo(request: DemoRequest | None = None, *, report: Reporter | None = None) -> DemoResult:
-    """Render images, train twice, rate three encoders, write the figures and a picture.
+    """Render images, train four times, rate five encoders, write the figures and a picture.
 
     Args:
         request: The images that are rendered, and the length of the training; None: the defaults.
@@ -115,7 +113,7 @@ def run_demo(request: DemoRequest | None = None, *, report: Reporter | None = No
     Example::
 
         shown = spcl.run_demo(spcl.DemoRequest(out="runs/demo", epochs=2))
-        print(shown.figures["spcl"]["mAP"], shown.picture)
+        print(shown.figures["spcl_plus"]["mAP"], shown.picture)
     """
     request, report = request or DemoRequest(), report or LoggingReporter()
     out = Path(request.out)
@@ -136,7 +134,7 @@ def run_demo(request: DemoRequest | None = None, *, report: Reporter | None = No
             seconds |= _train(run, name)
             seconds[name] = time.monotonic() - at
         figures[name], features[name] = _rate(run)
-    picture = _picture(out / "ranked.png", run, features, figures)
+    picture = draw_ranked(out / "ranked.png", run, features, figures)
     seconds["all"] = time.monotonic() - started
     settings = asdict(request) | {"out": str(request.out)}
     result = DemoResult(folder=out, figures=figures, seconds=seconds, settings=settings, picture=picture)
@@ -212,24 +210,32 @@ def _claim(out: Path, request: DemoRequest) -> None:
 
 
 def _config(request: DemoRequest, out: Path) -> Recipe:
+    """Give the paper's recipe with the images, the network and the number of steps of the demonstration."""
     height, width = (128, 64) if request.kind == "pedestrian" else (96, 96)
-    return Recipe(
-        data=DataConfig(source=str(out / "studio"), target=str(out / "street"), height=height, width=width),
-        network=NetworkConfig(arch=request.arch, pretrained=request.pretrained),
-        labels=SelfPacedLabelSettings(k1=20),
-        # So few steps need larger ones than the paper's 0.00035.
-        optimiser=AdamSettings(lr=0.001, step_size=max(1, 2 * request.epochs // 3)),
-        schedule=ScheduleConfig(
-            batch_size=request.batch_size, epochs=request.epochs, iters=request.iters, eval_step=request.epochs
-        ),
-        run=RunConfig(seed=request.seed),
-    )
+    given = {
+        "data": {"source": str(out / "studio"), "target": str(out / "street"), "height": height, "width": width},
+        "network": {"arch": request.arch, "pretrained": request.pretrained},
+        "schedule": {
+            "batch_size": request.batch_size,
+            "epochs": request.epochs,
+            "iters": request.iters,
+            "eval_step": request.epochs,
+        },
+        "run": {"seed": request.seed},
+    }
+    return overlay(load_recipe("spcl"), given, "demo")
 
 
 def _config_of(name: str, config: Recipe, out: Path) -> Recipe:
+    """Give the recipe of an encoder: the paper's, or spcl-plus with the same images, network and number of steps."""
+    if name in ("spcl_plus", "true_labels"):
+        plus, given = load_recipe("spcl-plus"), config
+        config = replace(plus, data=given.data, network=given.network, schedule=given.schedule, run=given.run)
+    if name == "true_labels":
+        config = replace(config, labels=TrueLabels(config.data.target))
     return replace(
         config,
-        schedule=replace(config.schedule, source_only=name != "spcl"),
+        schedule=replace(config.schedule, source_only=name in ("untrained", "source_only")),
         run=replace(config.run, logs_dir=str(out / name)),
     )
 
@@ -243,47 +249,3 @@ def _rate(run: Run) -> tuple[dict[str, Any], Any]:
     records = run.target.query + run.target.gallery
     features = extract_features(run.encoder, make_store(run.config, records), run.runtime)
     return evaluate_run(run).to_row(), features
-
-
-def _picture(path: Path, run: Run, features: dict[str, Any], figures: dict[str, Any]) -> Path:
-    """Draw the queries that gained most, and the images that each encoder finds for them."""
-    import numpy as np
-
-    from spcl.records import cameras_of, identities_of
-    from spcl.report.ranked import Ranking, ShownImage, ranked_picture
-    from spcl.retrieval.matches import RankingLabels
-    from spcl.retrieval.ranking import rank_features
-    from spcl.retrieval.top_gallery import top_gallery
-    from spcl.training_run.training_sets import make_store
-
-    query, gallery = run.target.query, run.target.gallery
-    labels = RankingLabels.checked(identities_of(query), identities_of(gallery), cameras_of(query), cameras_of(gallery))
-    split = {name: (rows[: len(query)], rows[len(query) :]) for name, rows in features.items()}
-    precision = {name: rank_features(*rows, labels).per_query_ap for name, rows in split.items()}
-    gain = np.nan_to_num(precision["spcl"] - precision["untrained"])
-    # One query of each identity: the picture should show different objects.
-    best = np.argsort(-gain, kind="stable")
-    chosen = best[np.sort(np.unique(labels.query[best], return_index=True)[1])][:_SHOWN_QUERIES]
-    store = make_store(run.config, query + gallery)
-    of_chosen = replace(labels, query=labels.query[chosen], query_cameras=labels.query_cameras[chosen])
-    rankings = []
-    for name in ("untrained", "source_only", "spcl"):
-        rows = top_gallery(
-            split[name][0][chosen],
-            split[name][1],
-            of_chosen,
-            k=_SHOWN_RANKS,
-        ).rows
-        title = f"{ENCODERS[name]} (mAP {100 * figures[name]['mAP']:.0f}%)"
-        found = [
-            [
-                ShownImage(
-                    store.read(np.array([len(query) + row]))[0], bool(labels.gallery[row] == labels.query[number])
-                )
-                for row in nearest
-                if row >= 0
-            ]
-            for number, nearest in zip(chosen, rows, strict=True)
-        ]
-        rankings.append(Ranking(title, found))
-    return ranked_picture(path, [ShownImage(image) for image in store.read(chosen)], rankings)
