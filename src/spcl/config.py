@@ -79,6 +79,10 @@ class Recipe:
         require(bool(self.losses), "losses", self.losses, "at least one term")
 
 
+DEFAULT_RECIPE = "spcl-plus"
+"""The recipe of a training for which none is named; ``spcl`` is the paper's."""
+
+
 def recipe_names() -> list[str]:
     """Give the names of the recipes that come with the package."""
     folder = resources.files("spcl.recipes")

@@ -170,8 +170,8 @@ def test_suggest_tells_and_draws(crops, capsys):
     plain = json.loads(capsys.readouterr().out)
     assert f"eps {plain['eps']:g}, k1 {plain['k1']}, k2 {plain['k2']} (min-samples 4), because" in printed
     network = "--arch timm/test_resnet --pretrained none"
-    assert plain["command"].startswith(f"spcl train crops --recipe person --height 128 --width 64 {network} --eps ")
-    assert plain["command"] in printed
+    assert plain["command"].startswith(f"spcl train crops --recipe spcl --height 128 --width 64 {network} --eps ")
+    assert plain["command"] in printed and "--recipe person in place of --recipe spcl" in printed
     for reason in plain["reasons"]:
         assert reason in printed
     assert plain["curve"]["num_clusters"][plain["curve"]["eps"].index(plain["eps"])] == 4
@@ -196,7 +196,7 @@ def test_an_encoder_of_ones_own_has_its_own_weights_and_network(crops, capsys):
     printed = capsys.readouterr().out
     assert "encoder: c.pth.tar, images of" in printed
     # The command trains the encoder that was looked with, at its own size.
-    assert "spcl train crops --recipe person --from-checkpoint c.pth.tar --arch timm/test_resnet --eps " in printed
+    assert "spcl train crops --recipe spcl --from-checkpoint c.pth.tar --arch timm/test_resnet --eps " in printed
 
 
 def test_the_suggested_command_is_complete_and_says_what_it_would_not_read(crops, capsys):

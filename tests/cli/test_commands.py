@@ -28,7 +28,7 @@ from tests.shared import IMPORT_PATH
 
 SMALL = shlex.split(
     "--arch timm/test_resnet --pretrained none --height 32 --width 16 --batch-size 8 --iters 2 --epochs 2"
-    " --eval-step 1 --k1 6 --k2 2 --device cpu"
+    " --eval-step 1 --k1 6 --k2 2 --device cpu --recipe spcl"
 )
 
 
@@ -88,9 +88,9 @@ def test_broken_test_images_are_told_by_training_and_evaluation(folder, capsys):
 
 
 def test_the_file_lies_over_the_recipe_and_the_line_over_the_file(tmp_path):
-    (tmp_path / "mine.toml").write_text('[labels]\nk1 = 12\neps = 0.5\n[run]\nlogs_dir = "x"\n')
-    _, settings = parsed_recipe(["x", "--recipe", "person", "--config", str(tmp_path / "mine.toml"), "--eps", "0.4"])
-    assert (settings.network.pooling, settings.labels.k1, settings.labels.eps) == ("gem", 12, 0.4)
+    (tmp_path / "mine.toml").write_text('[labels]\nk1 = 12\nthreshold = 0.7\n[run]\nlogs_dir = "x"\n')
+    _, settings = parsed_recipe(["x", "--recipe", "person", "--config", str(tmp_path / "mine.toml"), "--k1", "9"])
+    assert (settings.network.pooling, settings.labels.k1, settings.labels.threshold) == ("gem", 9, 0.7)
 
 
 @pytest.mark.parametrize(

@@ -163,7 +163,7 @@ def test_a_gallery_goes_on(crops, folder, capsys):
     "command",
     [
         f"adapt c.pth.tar small --logs-dir run --epochs 1 --iters 60 {SMALL_STEPS}",
-        f"train small --logs-dir run --height 32 --width 16 --epochs 1 --iters 60 {SMALL_NETWORK} {SMALL_STEPS}",
+        f"train small --recipe spcl --logs-dir run --height 32 --width 16 --epochs 1 --iters 60 {SMALL_NETWORK} {SMALL_STEPS}",
     ],
 )
 def test_a_run_continues(crops, folder, capsys, command):
@@ -294,7 +294,7 @@ WRITERS = {
     f"cluster small -o out/groups {SMALL_NETWORK}": 0,
     "calibrate c.pth.tar labelled.csv --labels -o out/c.json": 0,
     "export c.pth.tar out/e.safetensors": 0,
-    f"train small --logs-dir out/run --height 32 --width 16 {SMALL_NETWORK} {TRAINING}": 1,
+    f"train small --recipe spcl --logs-dir out/run --height 32 --width 16 {SMALL_NETWORK} {TRAINING}": 1,
     f"adapt c.pth.tar small --logs-dir out/run {TRAINING}": 1,
     "sweep quick small --seed 1 2 --logs-dir out/s --set network.arch=timm/test_resnet network.pretrained=none "
     "data.height=32 data.width=16 schedule.epochs=1 schedule.iters=2 schedule.batch_size=8 labels.k1=6 labels.k2=2": 1,
@@ -372,7 +372,7 @@ def test_sigterm_in_training_saves_the_step(small_folder, monkeypatch, capsys):
     """As Ctrl-C: the step is finished and saved, and --resume goes on from it."""
     from spcl.training import loop
 
-    command = f"train small --logs-dir run --height 32 --width 16 {SMALL_NETWORK} {TRAINING}".split()
+    command = f"train small --recipe spcl --logs-dir run --height 32 --width 16 {SMALL_NETWORK} {TRAINING}".split()
     original = loop.step
 
     def step(*arguments, **named):

@@ -8,7 +8,7 @@ import pytest
 
 from spcl.cli.flags import flags_of, recipe_of
 from spcl.cli.main import main
-from spcl.cli.train import parsed_recipe
+from spcl.cli.train import note_on_recipe, parsed_recipe
 from spcl.config import Recipe, load_recipe, overlay, to_toml
 from spcl.errors import InputError
 from spcl.kinds import KINDS
@@ -92,7 +92,7 @@ def test_a_flag_reaches_its_part():
         "--epochs",
         "3",
     ]
-    _, recipe = parsed_recipe(["x", *words])
+    _, recipe = parsed_recipe(["x", "--recipe", "spcl", *words])
     expected = {
         "labels": {"k1": 9},
         "memory": {"momentum": 0.4, "placement": "sharded"},
@@ -142,10 +142,13 @@ def test_a_run_that_is_continued_keeps_its_recipe(tmp_path):
     assert again == overlay(first, {"data": {"workers": "auto"}}, "test")
     assert parsed_recipe([*words, "--resume_or_start", "--epochs", "9"])[1].schedule.epochs == 9
     # Not without --resume, and not with another recipe.
-    assert parsed_recipe(words)[1].labels == load_recipe("spcl").labels
+    assert parsed_recipe(words)[1].schedule.epochs == load_recipe("spcl-plus").schedule.epochs
     assert parsed_recipe([*words, "--resume", "--recipe", "spcl"])[1].labels == load_recipe("spcl").labels
     # Without a run in the folder it is as without --resume.
-    assert parsed_recipe(["x", "--logs-dir", str(tmp_path / "no"), "--resume"])[1].labels == load_recipe("spcl").labels
+    assert (
+        parsed_recipe(["x", "--logs-dir", str(tmp_path / "no"), "--resume"])[1]
+        == parsed_recipe(["x", "--logs-dir", str(tmp_path / "no")])[1]
+    )
     (tmp_path / "config.toml").write_text("[labels")
     with input_error("damaged-file", "--recipe"):
         parsed_recipe([*words, "--resume"])
@@ -169,3 +172,38 @@ def test_a_settings_file_may_name_its_recipe(tmp_path):
     assert parsed_recipe(["x", "--config", str(path), "--recipe", "spcl-plus"])[1] == recipe
     with input_error("option-contradiction", "--recipe spcl", "'spcl-plus'"):
         parsed_recipe(["x", "--config", str(path), "--recipe", "spcl"])
+
+
+def test_the_default_recipe_and_the_line_about_it(tmp_path):
+    assert parsed_recipe(["x"])[1] == parsed_recipe(["x", "--recipe", "spcl-plus"])[1]
+    assert note_on_recipe(["x"]) == "recipe spcl-plus; --recipe spcl is the paper's"
+    assert note_on_recipe(["x", "--recipe", "spcl"]) == note_on_recipe(["x", "--recipe=quick"]) == ""
+    path = tmp_path / "mine.toml"
+    path.write_text('base = "spcl"\n[labels]\neps = 0.5\n')
+    assert note_on_recipe(["x", "--config", str(path)]) == ""
+    assert parsed_recipe(["x", "--config", str(path)])[1].labels.eps == 0.5
+    (tmp_path / "config.toml").write_text(to_toml(load_recipe("spcl")))
+    words = ["x", "--logs-dir", str(tmp_path)]
+    assert note_on_recipe([*words, "--resume"]) == "recipe: that of the run that is continued"
+    # A run that was started by the paper's recipe, before another one was the default.
+    assert parsed_recipe([*words, "--resume"])[1].labels == load_recipe("spcl").labels
+    path.write_text("[labels]\neps = 0.5\n")
+    with input_error("no-such-setting", "--recipe spcl"):
+        parsed_recipe(["x", "--config", str(path)])
+
+
+def test_settings_of_the_labels_that_are_chosen_in_each_epoch():
+    # It asks for what these labels do anyway; another value is refused.
+    assert parsed_recipe(["x", "--recipe", "quick", "--eps", "auto"])[1] == parsed_recipe(["x", "--recipe", "quick"])[1]
+    assert parsed_recipe(["x", "--recipe", "spcl", "--eps", "auto"])[1].labels.eps == "auto"
+    # The rate falls by a cosine, not in steps.
+    with input_error("option-does-not-apply", "--step-size", "'adamw'"):
+        parsed_recipe(["x", "--step-size", "10"])
+
+
+@pytest.mark.parametrize("name", ["quick", "person", "vehicle"])
+def test_recipes_of_the_package_build_on_the_default(name):
+    plus, recipe = load_recipe("spcl-plus"), load_recipe(name)
+    for part in ("labels", "label_features", "losses", "augmentation", "optimiser", "memory", "sampler"):
+        assert getattr(recipe, part) == getattr(plus, part)
+    assert recipe.schedule.select == "auto" and recipe.data != plus.data

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from spcl.cli.options import refuse_repeated
-from spcl.cli.train import with_joined_data
+from spcl.cli.train_words import with_joined_data
 from spcl.config import DataConfig, Recipe
 from spcl.data.catalogue import load_dataset
 from spcl.data.combined_sources import combined_sources, joined_sources, sources_of

@@ -16,7 +16,7 @@ from tests.journeys.test_official_commands import SMALL as SMALL_OFFICIAL
 from tests.journeys.test_official_commands import run as run_official
 from tests.shared import PROJECT_ROOT
 
-_STEPS = "--batch-size 8 --iters 2 --epochs 1 --k1 6 --k2 2"
+_STEPS = "--batch-size 8 --iters 2 --epochs 1 --k1 6"
 _WRITTEN = ("-o", "--out", "--output", "--gallery", "--logs-dir", "--save-picture", "--picture", "--per-query")
 SMALL_TRAIN = f"--arch timm/test_resnet --pretrained none --height 32 --width 16 {_STEPS}"
 SMALL_DEMO = (
@@ -24,7 +24,7 @@ SMALL_DEMO = (
     " --epochs 1 --iters 2 --batch-size 8"
 )
 SMALL_SWEEP = (
-    "--set network.arch=timm/test_resnet network.pretrained=none data.height=32 data.width=16 labels.k1=6 labels.k2=2"
+    "--set network.arch=timm/test_resnet network.pretrained=none data.height=32 data.width=16 labels.k1=6"
     " schedule.batch_size=8 schedule.epochs=1 schedule.iters=1"
 )
 SMALL = {"train": SMALL_TRAIN, "demo": SMALL_DEMO, "adapt": _STEPS, "sweep": SMALL_SWEEP}

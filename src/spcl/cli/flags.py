@@ -81,6 +81,11 @@ def given_flags(words: Sequence[str]) -> frozenset[str]:
     return frozenset("placement" if name == "memory" else name for name in names)
 
 
+def _has_setting(part: object, name: str) -> bool:
+    """Whether a setting of a part has an effect; the epochs of a step have none in a schedule without steps."""
+    return hasattr(part, name) and (name != "step_size" or getattr(part, "schedule", "step") == "step")
+
+
 def _flag(name: str) -> str:
     return "--memory" if name == "placement" else "--" + name.replace("_", "-")
 
@@ -113,7 +118,10 @@ def recipe_of(flags: Flags, recipe: Recipe, given: Collection[str] = ()) -> Reci
             # ``overlay`` finds the loss for a temperature by its former place.
             values["memory"] = values.get("memory", {}) | changed
             continue
-        unknown = [name for name in changed if not hasattr(getattr(recipe, section), name)]
+        if is_other and changed.get("eps") == "auto" and getattr(getattr(recipe, section), "threshold", 0) == "auto":
+            # What it asks for is done by these labels in each epoch.
+            del changed["eps"]
+        unknown = [name for name in changed if not _has_setting(getattr(recipe, section), name)]
         if is_other and unknown:
             kind = kind_of(section, getattr(recipe, section), KINDS)
             raise InputError(

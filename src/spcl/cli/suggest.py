@@ -80,7 +80,11 @@ def print_settings(found: SuggestedSettings, report: Reporter) -> None:
         path, reason = found.broken[0]
         report.warn(f"{len(found.broken)} image(s) could not be read and do not count; the first, {path}: {reason}")
     if found.command:
-        report.say(f"to train with it:\n  {found.command}")
+        report.say(f"to train with it, by the paper's recipe:\n  {found.command}")
+        report.say(
+            f"to train with settings that are chosen in each epoch: --recipe {shape.recipe} in place of --recipe spcl, "
+            "without --eps, --k1, --k2 and --min-samples"
+        )
     if found.training_note:
         report.warn(found.training_note)
     report.say("without a GPU, use --recipe quick instead")

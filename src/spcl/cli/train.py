@@ -14,7 +14,8 @@ from spcl.cli.computing import ComputingOptions
 from spcl.cli.flags import Flags, flags_of, given_flags, recipe_of
 from spcl.cli.options import parsed
 from spcl.cli.report import check_report_place, print_report_of_run
-from spcl.config import DataConfig, Recipe, base_of, load_config, load_recipe, overlay, read_settings
+from spcl.cli.train_words import value_of, with_joined_data
+from spcl.config import DEFAULT_RECIPE, DataConfig, Recipe, base_of, load_config, load_recipe, overlay, read_settings
 from spcl.data.combined_sources import sources_of
 from spcl.data.table_checks import check_tables
 from spcl.data.table_options import TableOptions
@@ -43,9 +44,9 @@ class Train(ComputingOptions):
 
     data: tyro.conf.Positional[str] = ""
     """The unlabelled images: a registered name or a path, or several. The same as --target."""
-    recipe: str = "spcl"
-    """Recipe to start from: spcl (the paper), person, vehicle, quick (for a CPU), another one of docs/cli.md, or a TOML
-    file. Its values are the defaults below."""
+    recipe: str = DEFAULT_RECIPE
+    """Recipe to start from: spcl-plus, spcl (the paper's), person, vehicle, quick (for a CPU), another one of
+    docs/cli.md, or a TOML file. Its values are the defaults below. With --resume: that of the run."""
     config: str = ""
     """A TOML file of settings that replace those of the recipe. Flags replace both."""
     resume: bool = False
@@ -86,6 +87,7 @@ def main(arguments: Sequence[str]) -> None:
         log=tracker_names(options.log),
         as_json=options.json,
         page=options.report,
+        note=note_on_recipe(arguments),
     )
 
 
@@ -97,6 +99,7 @@ def run_training_command(
     log: Sequence[str] = (),
     as_json: bool = False,
     page: str = "",
+    note: str = "",
 ) -> None:
     """Train, and print where the results are.
 
@@ -107,6 +110,7 @@ def run_training_command(
         log: Names of experiment trackers.
         as_json: Print the result as JSON, and nothing else.
         page: HTML file for a report of the run; empty: none.
+        note: A line that is printed first; empty: none.
     """
     check_data_tables(recipe.data)
 
@@ -115,6 +119,8 @@ def run_training_command(
     from spcl.training_run.train import train_recipe
 
     report = ConsoleReporter() if is_main_process() and not as_json else SilentReporter()
+    if note:
+        report.say(note)
     heard = with_trackers(report, log if is_main_process() else ())
     result = train_recipe(recipe, heard, resume=resume or (or_start and holds_run(Path(recipe.run.logs_dir))))
     if not as_json:
@@ -168,9 +174,9 @@ def parsed_recipe(arguments: Sequence[str]) -> tuple[Train, Recipe]:
     """The command line over the file over the checkpoint over the recipe; the last three are looked for first."""
     words = with_joined_data(arguments)
     recipe = _recipe_to_start_from(words)
-    path = _value_of("--config", words, "")
-    in_file = load_config(Path(path), recipe) if path else recipe
-    checkpoint = _value_of("--from-checkpoint", words, in_file.network.from_checkpoint)
+    path = value_of("--config", words, "")
+    in_file = _over_file(words, path, recipe) if path else recipe
+    checkpoint = value_of("--from-checkpoint", words, in_file.network.from_checkpoint)
     if not checkpoint:
         return _over_recipe(words, in_file)
     # Flags and tables first: reading a checkpoint loads torch.
@@ -179,88 +185,66 @@ def parsed_recipe(arguments: Sequence[str]) -> tuple[Train, Recipe]:
 
     from spcl.training_run.train import over_checkpoint
 
-    recipe = over_checkpoint(recipe, checkpoint, _value_of("--arch", words, ""))
+    recipe = over_checkpoint(recipe, checkpoint, value_of("--arch", words, ""))
     return _over_recipe(words, load_config(Path(path), recipe) if path else recipe)
 
 
 def _recipe_to_start_from(words: Sequence[str]) -> Recipe:
-    """The recipe that is named; without a name that of the run that is continued, or the paper's."""
-    name, path = _value_of("--recipe", words, ""), _value_of("--config", words, "")
-    base = read_settings(Path(path)).get("base", "") if path else ""
+    """The recipe that is named; without a name that of the run that is continued, or the default one."""
+    name = _named_recipe(words)
+    own = None if name else _own_recipe(words)
+    return own or load_recipe(name or DEFAULT_RECIPE)
+
+
+def note_on_recipe(arguments: Sequence[str]) -> str:
+    """A line about the recipe of a command line that names none; empty where one is named."""
+    words = with_joined_data(arguments)
+    if _named_recipe(words):
+        return ""
+    if _own_recipe(words) is not None:
+        return "recipe: that of the run that is continued"
+    return f"recipe {DEFAULT_RECIPE}; --recipe spcl is the paper's"
+
+
+def _over_file(words: Sequence[str], path: str, recipe: Recipe) -> Recipe:
+    """The settings of a file over a recipe; an unknown setting may be one of the paper's parts."""
+    try:
+        return load_config(Path(path), recipe)
+    except InputError as error:
+        if error.code != "no-such-setting" or _named_recipe(words):
+            raise
+        raise InputError(
+            f"{error}. (Without --recipe, or base = in the file, settings are those of {DEFAULT_RECIPE}; those of the "
+            "paper's parts need --recipe spcl)",
+            code="no-such-setting",
+        ) from error
+
+
+def _named_recipe(words: Sequence[str]) -> str:
+    """The recipe that a command line or its settings file names; empty: none.
+
+    Raises:
+        InputError: If both name one, and these differ.
+    """
+    name, path = value_of("--recipe", words, ""), value_of("--config", words, "")
+    base = base_of(read_settings(Path(path)), path) if path else ""
     if name and base and name != base:
         raise InputError(
             f"two recipes: --recipe {name}, and {path} has base = {base!r}; leave one of them out",
             code="option-contradiction",
         )
-    if path and base:
-        name = base_of(read_settings(Path(path)), path)
-    resumes = any(word.replace("_", "-") in ("--resume", "--resume-or-start") for word in words)
-    if name or not resumes:
-        return load_recipe(name or "spcl")
-    usual = (load_config(Path(path)) if path else Recipe()).run.logs_dir
-    return recipe_of_run(Path(_value_of("--logs-dir", words, usual))) or load_recipe("spcl")
+    return name or base
+
+
+def _own_recipe(words: Sequence[str]) -> Recipe | None:
+    """The recipe of the run that a command line continues; None where it continues none."""
+    if not any(word.replace("_", "-") in ("--resume", "--resume-or-start") for word in words):
+        return None
+    path = value_of("--config", words, "")
+    usual = read_settings(Path(path)).get("run", {}).get("logs_dir") if path else None
+    return recipe_of_run(Path(value_of("--logs-dir", words, usual or Recipe().run.logs_dir)))
 
 
 def _over_recipe(words: Sequence[str], recipe: Recipe) -> tuple[Train, Recipe]:
     options = parsed(Train, words, "spcl train", default=Train(settings=flags_of(recipe)), flat=True)
     return options, recipe_of(options.settings, recipe, given_flags(words))
-
-
-def with_joined_data(arguments: Sequence[str]) -> list[str]:
-    """A command line with several sources, and several targets, each as one value.
-
-    ``--source a --source b`` and ``--source a b`` are ``--source a+b``, and ``--target`` is read in the same way; words
-    without a flag at the beginning are targets. ``--source a b`` without another target is a source and a target.
-
-    Raises:
-        InputError: If the data sets cannot be combined.
-    """
-    words = list(arguments)
-    has_target = not words or words[0][:1] != "-" or any(word.partition("=")[0] == "--target" for word in words)
-    words = _joined(_joined(words, "--source", takes_all=has_target), "--target", takes_all=True)
-    start = 0
-    if words and words[0][:1] == "-":
-        # Without another target, what follows the source are targets.
-        source = next((at for at, word in enumerate(words) if word.partition("=")[0] == "--source"), None)
-        if has_target or source is None:
-            return words
-        start = source + (1 if "=" in words[source] else 2)
-    end = next((at for at in range(start, len(words)) if words[at][:1] == "-"), len(words))
-    if end - start < 2:
-        return words
-    from spcl.data.combined_sources import joined_sources
-
-    return [*words[:start], joined_sources(words[start:end]), *words[end:]]
-
-
-def _joined(words: list[str], flag: str, *, takes_all: bool) -> list[str]:
-    """A command line with the values of a flag as one value, at its end; unchanged where there are fewer than two.
-
-    Args:
-        words: The command line.
-        flag: Its value follows it, or follows ``=``.
-        takes_all: Whether all words after its value, up to the next flag, are values as well.
-    """
-    values: list[str] = []
-    taken: set[int] = set()
-    for at in (at for at, word in enumerate(words) if word.partition("=")[0] == flag):
-        _, equals, value = words[at].partition("=")
-        end = at + 1
-        while end < len(words) and words[end][:1] != "-" and (takes_all or (not equals and end == at + 1)):
-            end += 1
-        values += [*([value] if equals else []), *words[at + 1 : end]]
-        taken.update(range(at, end))
-    if len(values) < 2:
-        return words
-    from spcl.data.combined_sources import joined_sources
-
-    return [*(word for at, word in enumerate(words) if at not in taken), flag, joined_sources(values)]
-
-
-def _value_of(flag: str, words: Sequence[str], default: str) -> str:
-    """The value that the parser takes: the last one; in the name of a flag _ is as good as -."""
-    for at in reversed(range(len(words))):
-        name, equals, value = words[at].partition("=")
-        if name.replace("_", "-") == flag and (equals or at + 1 < len(words)):
-            return value if equals else words[at + 1]
-    return default

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from spcl.config import Recipe, in_new_places, load_recipe, overlay, to_values
+from spcl.config import DEFAULT_RECIPE, Recipe, in_new_places, load_recipe, overlay, to_values
 from spcl.errors import InputError
 from spcl.experiments.finished_runs import read_run, stopped_early
 from spcl.experiments.plan import PlannedRun, plan
@@ -86,7 +86,7 @@ def sweep(
     target: str | Path,
     *,
     source: str | Path | None = None,
-    recipe: str | Path | Recipe = "spcl",
+    recipe: str | Path | Recipe = DEFAULT_RECIPE,
     seeds: Sequence[int] = (),
     settings: Mapping[str, Any] | None = None,
     logs_dir: str | Path = "runs/sweep",

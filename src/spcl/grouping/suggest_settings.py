@@ -183,8 +183,8 @@ def suggest_settings(request: SettingsRequest, *, report: Reporter | None = None
 
 
 def _training_command(request: SettingsRequest, found: Suggestion, shape: CropShape) -> str:
-    """A command line that trains on the images with what was suggested."""
-    words = ["spcl", "train", str(request.images), "--recipe", shape.recipe]
+    """A command line that trains on the images by the paper's recipe, with what was suggested."""
+    words = ["spcl", "train", str(request.images), "--recipe", "spcl"]
     encoder = request.encoding.encoder
     if encoder.checkpoint:
         # It has a size of its own, and what was suggested is for its features.

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from spcl.config import Recipe, load_recipe, overlay, to_values
+from spcl.config import DEFAULT_RECIPE, Recipe, load_recipe, overlay, to_values
 from spcl.inference.embedding import Encoder
 from spcl.launched import is_main_process
 from spcl.reporting.console import Reporter, ReporterListener
@@ -19,6 +19,7 @@ from spcl.short_repr import with_short_repr
 from spcl.training.parts import Labeller, LossTerm, Settings
 from spcl.training.selection import Criterion
 from spcl.training_run.assemble import prepare
+from spcl.training_run.own_recipe import recipe_of_run
 from spcl.training_run.run_epochs import run_training
 from spcl.training_run.run_files import stops_in_order
 from spcl.training_run.session import Session
@@ -61,7 +62,7 @@ def train(
     target: str | Path,
     *,
     source: str | Path | None = None,
-    recipe: str | Path | Recipe = "spcl",
+    recipe: str | Path | Recipe | None = None,
     overrides: Mapping[str, Any] | None = None,
     losses: Sequence[LossTerm | Settings[LossTerm]] | None = None,
     labeller: Labeller | Settings[Labeller] | None = None,
@@ -78,7 +79,8 @@ def train(
             for training.
         source: A labelled data set to train on as well: a registered name or a path, several as ``a+b``; None: the
             target alone.
-        recipe: The name of a recipe (``spcl``: the paper), the path of a TOML file, or a ``Recipe``.
+        recipe: The name of a recipe (``spcl``: the paper's), the path of a TOML file, or a ``Recipe``; None:
+            ``spcl-plus``, or the recipe of the run that is continued.
         overrides: Settings that replace those of the recipe: ``{"schedule.epochs": 5}``.
         losses: Loss terms that replace those of the recipe: callables ``StepInputs -> [B]`` with a name and a weight,
             or settings that build one.
@@ -100,6 +102,8 @@ def train(
     Cost: ``epochs x iters`` steps, and one label stage for each epoch.
     """
     values = nested(overrides or {})
+    if recipe is None:
+        recipe = (recipe_of_run(Path(logs_dir)) if resume else None) or DEFAULT_RECIPE
     chosen = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
     checkpoint = values.get("network", {}).get("from_checkpoint", chosen.network.from_checkpoint)
     if checkpoint:
