@@ -76,7 +76,9 @@ def test_accumulation_alone_gives_the_same(data, tmp_path):
 def train_command(target, logs, *more: str) -> list[str]:
     small = ["--arch", "timm/test_resnet", "--pretrained", "none", "--height", "32", "--width", "16", "--k1", "6"]
     steps = ["--batch-size", "8", "--batch-norm-group", "4", "--epochs", "2", "--iters", "3", "--device", "cpu"]
-    return two_processes("-m", "spcl", "train", str(target), "--logs-dir", str(logs), *small, *steps, *more)
+    return two_processes(
+        "-m", "spcl", "train", str(target), "--recipe", "spcl", "--logs-dir", str(logs), *small, *steps, *more
+    )
 
 
 def test_torchrun_trains_and_prints_once(data, tmp_path):

@@ -129,8 +129,8 @@ def test_a_sweep_without_queries_names_the_best_run_and_keeps_runs_that_stopped_
     for number in range(16):
         draw(tmp_path / "crops" / f"{number:03d}.png", number % 4, number)
     # All images are one cluster: no epoch is better than the first.
-    words = ["sweep", "quick", str(tmp_path / "crops"), "--logs-dir", str(tmp_path / "runs"), "--set"]
-    words += [*SMALL, "labels.k1=20", "schedule.patience=1", "schedule.epochs=3"]
+    words = ["sweep", "spcl", str(tmp_path / "crops"), "--logs-dir", str(tmp_path / "runs"), "--set"]
+    words += [*SMALL, "labels.k1=20", "schedule.select=auto", "schedule.patience=1", "schedule.epochs=3"]
     words = [word for word in words if word not in ("labels.k1=6", "schedule.epochs=2")]
     main(words)
     said = capsys.readouterr().out
