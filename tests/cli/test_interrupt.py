@@ -163,7 +163,8 @@ def test_a_gallery_goes_on(crops, folder, capsys):
     "command",
     [
         f"adapt c.pth.tar small --logs-dir run --epochs 1 --iters 60 {SMALL_STEPS}",
-        f"train small --recipe spcl --logs-dir run --height 32 --width 16 --epochs 1 --iters 60 {SMALL_NETWORK} {SMALL_STEPS}",
+        f"train small --recipe spcl --logs-dir run --height 32 --width 16 --epochs 1 --iters 60 {SMALL_NETWORK} "
+        f"{SMALL_STEPS}",
     ],
 )
 def test_a_run_continues(crops, folder, capsys, command):

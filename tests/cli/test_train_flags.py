@@ -206,4 +206,4 @@ def test_recipes_of_the_package_build_on_the_default(name):
     plus, recipe = load_recipe("spcl-plus"), load_recipe(name)
     for part in ("labels", "label_features", "losses", "augmentation", "optimiser", "memory", "sampler"):
         assert getattr(recipe, part) == getattr(plus, part)
-    assert recipe.schedule.select == "auto" and recipe.data != plus.data
+    assert recipe.schedule.select == "auto" and recipe != plus

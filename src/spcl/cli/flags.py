@@ -122,7 +122,7 @@ def recipe_of(flags: Flags, recipe: Recipe, given: Collection[str] = ()) -> Reci
             # What it asks for is done by these labels in each epoch.
             del changed["eps"]
         unknown = [name for name in changed if not _has_setting(getattr(recipe, section), name)]
-        if is_other and unknown:
+        if unknown:
             kind = kind_of(section, getattr(recipe, section), KINDS)
             raise InputError(
                 f"{', '.join(map(_flag, unknown))}: a setting of {section} of the kind "
