@@ -11,8 +11,9 @@ import pytest
 import torch
 
 import spcl
-from spcl.config import Recipe, load_config, load_recipe, overlay, recipe_names, to_toml, to_values, tomllib
+from spcl.config import Recipe, load_config, load_recipe, overlay, recipe_names, to_toml, to_values
 from spcl.kinds import KINDS
+from spcl.nested_text import toml_of
 from spcl.settings import kind_of
 from spcl.training import loop
 from spcl.training_run.first_pass import fill_memory
@@ -68,7 +69,7 @@ def data(tmp_path_factory):
 
 
 def recipe_of(text, target, logs, source="", **changed):
-    return overlay(small_config(target, logs, source, **changed), tomllib.loads(text), "test")
+    return overlay(small_config(target, logs, source, **changed), toml_of(text), "test")
 
 
 TWO_PROCESSES = {"schedule": {"iters": 2, "eval_step": 2}}
@@ -107,7 +108,7 @@ def test_a_kind_trains_and_resumes_to_the_bit(name, data, tmp_path, monkeypatch)
 def test_every_kind_of_the_package_is_among_them():
     seen = {section: set() for section in KINDS}
     for text in CASES.values():
-        values = to_values(overlay(Recipe(), tomllib.loads(text), "test"))
+        values = to_values(overlay(Recipe(), toml_of(text), "test"))
         for section, kinds in seen.items():
             part = values.get(section, {})
             kinds |= {each["kind"] for each in part} if isinstance(part, list) else {part.get("kind")}
