@@ -161,6 +161,14 @@ def test_cameras_are_added_to_one_folder_and_never_mixed(footage, tmp_path):
     assert not [entry.name for entry in (tmp_path / "c").iterdir() if entry.name.startswith(".")]
 
 
+def test_a_folder_of_crops_read_as_a_folder_says_what_is_not_used(footage, tmp_path):
+    cut = cut_crops(CropsRequest(footage / "img1", footage / "gate.txt", tmp_path / "c"))
+    found = images_of(tmp_path / "c")
+    assert len(found) == cut.num_crops and "track" not in found.columns
+    assert any("crops.csv are not used" in note for note in found.notes)
+    assert not any("crops.csv" in note for note in images_of(footage / "img1").notes)
+
+
 def test_a_folder_of_other_files_is_refused(footage, tmp_path):
     (tmp_path / "other").mkdir()
     (tmp_path / "other/notes.txt").write_text("mine")

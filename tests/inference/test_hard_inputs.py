@@ -106,7 +106,7 @@ def test_arrays_of_every_kind(encoder):
         (np.zeros((8, 4, 2), np.uint8), "not-an-image", "[8, 4, 2]"),
         (np.zeros((0, 4, 3), np.uint8), "not-an-image", "[0, 4, 3]"),
         (np.zeros(5, np.uint8), "not-an-image", "[5]"),
-        (torch.zeros(3, 8, 4), "not-an-image", "Tensor"),
+        (torch.zeros(3, 8, 4), "wrong-shape", "[3, 8, 4]"),
         (None, "not-an-image", "NoneType"),
         ("gone.jpg", "unreadable-image", "gone.jpg"),
     ],

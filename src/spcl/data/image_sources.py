@@ -23,7 +23,7 @@ from spcl.data.source_options import SourceOptions, note_of_no_table
 from spcl.data.table_columns import columns_of
 from spcl.data.table_dataset import SUFFIXES, names_splits
 from spcl.data.table_identities import with_identities
-from spcl.data.track_columns import note_of_tracks, tracks_in_names
+from spcl.data.track_columns import note_of_tracks, note_of_unread_crops, tracks_in_names
 from spcl.errors import InputError
 from spcl.records import Record
 
@@ -92,7 +92,8 @@ def _part(source: str | Path | list[Path], options: SourceOptions, labelled: boo
         if not found.images:
             raise no_images_error(folder, found)
         table = _of_files(found.images, options, where=str(path), root=folder)
-        return replace(table, left_out=tuple(found.left_out), notes=(*table.notes, *note_of_left_out(found.left_out)))
+        notes = (*table.notes, *note_of_left_out(found.left_out), *note_of_unread_crops(folder))
+        return replace(table, left_out=tuple(found.left_out), notes=notes)
     splits = names_splits(str(source)) and not path.exists()
     if not (registered or tables or splits):
         _check_source(path)

@@ -19,6 +19,9 @@ from spcl.data.placeholders import is_missing, is_placeholder
 from spcl.errors import InputError
 from spcl.records import Record
 
+CROPS_TABLE = "crops.csv"
+"""Name of the table of crops in a folder that ``spcl crops`` wrote."""
+
 BOX = ("x", "y", "w", "h")
 """The columns of a box: left, top, width and height in pixels of the frame."""
 
@@ -87,6 +90,16 @@ def note_of_tracks(records: Sequence[Record]) -> tuple[str, ...]:
     return (
         f"track known for {len(tracked)} of {len(records)} images: {num} track(s); frame or time known for {timed} of "
         "these images",
+    )
+
+
+def note_of_unread_crops(folder: Path) -> tuple[str, ...]:
+    """A sentence on a table of crops in a folder that is read as a folder of images; empty if there is none."""
+    if not (folder / CROPS_TABLE).is_file():
+        return ()
+    return (
+        f"{folder} is read as a folder of images: cameras, tracks and times in {CROPS_TABLE} are not used; give "
+        f"{folder / CROPS_TABLE} to use them",
     )
 
 

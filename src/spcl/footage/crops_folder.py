@@ -20,9 +20,9 @@ from PIL import Image
 
 from spcl.atomic_files import check_way, missing_folders, remove_empty, written_aside
 from spcl.data.table_files import read_table, write_table
+from spcl.data.track_columns import CROPS_TABLE as TABLE
 from spcl.errors import InputError
 
-TABLE = "crops.csv"
 COLUMNS = ("path", "camera", "track", "frame", "time", "seconds", "x", "y", "w", "h", "confidence", "quality")
 """Columns of the table; a column ``identity`` is added where the tracks file has identities."""
 

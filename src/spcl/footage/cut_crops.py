@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 
 from spcl.data.time_parsing import ACCEPTED, as_time
+from spcl.data.track_columns import CROPS_TABLE
 from spcl.errors import InputError, require
 from spcl.footage.crop_choice import CropChoice
-from spcl.footage.crops_folder import TABLE, CropsFolder
+from spcl.footage.crops_folder import CropsFolder
 from spcl.footage.cutting import Cutting
 from spcl.footage.track_boxes import TrackBoxes, TrackFileOptions
 from spcl.footage.track_files import read_tracks
@@ -172,7 +173,7 @@ def cut_crops(request: CropsRequest, *, report: Reporter | None = None) -> Crops
     with_crop = {row["track"] for row in writer.rows}
     return CropsResult(
         folder=folder.path,
-        table=folder.path / TABLE,
+        table=folder.path / CROPS_TABLE,
         camera=camera,
         format=tracks.format,
         num_crops=len(writer.rows),

@@ -35,7 +35,6 @@ from spcl.linking.link_table import (
 )
 from spcl.linking.travel_times import read_travel_times, travel_notes
 from spcl.pairs.pair_options import PairOptions
-from spcl.pairs.pair_sources import pair_sources
 from spcl.reporting.console import Reporter, WarningsKept, say_notes
 
 MOST_TRACKS = 12_000
@@ -149,6 +148,9 @@ def link_tracks(request: LinkRequest, *, report: Reporter | None = None) -> Link
         linked = spcl.link_tracks(spcl.LinkRequest("crops/crops.csv", "links"))
         print(linked.num_identities, linked.num_across)
     """
+    # Imported here: it needs scipy, and a help text does not.
+    from spcl.pairs.pair_sources import pair_sources
+
     kept = WarningsKept(report)
     folder = Path(request.output)
     check_folder(folder, overwrite=request.overwrite)
