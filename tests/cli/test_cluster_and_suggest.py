@@ -230,7 +230,7 @@ def test_what_was_found_is_told_before_it_is_drawn(crops, capsys, monkeypatch):
     with pytest.raises(SystemExit):
         main(["suggest", "crops", *SMALL, "--picture", "s.png"])
     printed = capsys.readouterr()
-    assert "to train with it:" in printed.out
+    assert "to train with it, by the paper's recipe:" in printed.out
     assert "cannot write s.png: No space left on device" in printed.err
 
 

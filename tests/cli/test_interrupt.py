@@ -28,6 +28,7 @@ from rich.progress import Progress
 
 from spcl.cli.main import main
 from spcl.data.image_decoding import check_images
+from spcl.grouping import group_folders
 from spcl.grouping import groups_folder as groups
 from spcl.inference.extraction import _read_ahead
 from spcl.records import Record
@@ -162,8 +163,8 @@ def test_a_gallery_goes_on(crops, folder, capsys):
 @pytest.mark.parametrize(
     "command",
     [
-        f"adapt c.pth.tar small --logs-dir run --epochs 1 --iters 60 {SMALL_STEPS}",
-        f"train small --recipe spcl --logs-dir run --height 32 --width 16 --epochs 1 --iters 60 {SMALL_NETWORK} "
+        f"adapt c.pth.tar small --logs-dir run --epochs 1 --iters 400 {SMALL_STEPS}",
+        f"train small --recipe spcl --logs-dir run --height 32 --width 16 --epochs 1 --iters 400 {SMALL_NETWORK} "
         f"{SMALL_STEPS}",
     ],
 )
@@ -185,12 +186,12 @@ def test_a_run_continues(crops, folder, capsys, command):
     assert done <= {f"run/{name}" for name in RUN_FILES}
 
 
-@pytest.mark.parametrize("stops_in", ["contact_sheet", "_place"])
-def test_groups_that_were_not_finished_are_replaced(crops, tmp_path, monkeypatch, stops_in):
+@pytest.mark.parametrize(("room", "stops_in"), [(groups, "contact_sheet"), (group_folders, "_place")])
+def test_groups_that_were_not_finished_are_replaced(crops, tmp_path, monkeypatch, room, stops_in):
     monkeypatch.chdir(tmp_path)
     command = ["cluster", str(crops / "small"), *f"-o out --folders link {SMALL_NETWORK}".split()]
     with monkeypatch.context() as patched:
-        original, calls = getattr(groups, stops_in), []
+        original, calls = getattr(room, stops_in), []
 
         def stopped(*arguments, **named):
             calls.append(arguments)
@@ -198,7 +199,7 @@ def test_groups_that_were_not_finished_are_replaced(crops, tmp_path, monkeypatch
                 raise KeyboardInterrupt
             return original(*arguments, **named)
 
-        patched.setattr(groups, stops_in, stopped)
+        patched.setattr(room, stops_in, stopped)
         with pytest.raises(SystemExit) as ended:
             main(command)
     assert ended.value.code == 130
@@ -298,7 +299,7 @@ WRITERS = {
     f"train small --recipe spcl --logs-dir out/run --height 32 --width 16 {SMALL_NETWORK} {TRAINING}": 1,
     f"adapt c.pth.tar small --logs-dir out/run {TRAINING}": 1,
     "sweep quick small --seed 1 2 --logs-dir out/s --set network.arch=timm/test_resnet network.pretrained=none "
-    "data.height=32 data.width=16 schedule.epochs=1 schedule.iters=2 schedule.batch_size=8 labels.k1=6 labels.k2=2": 1,
+    "data.height=32 data.width=16 schedule.epochs=1 schedule.iters=2 schedule.batch_size=8 labels.k1=6": 1,
 }
 """Commands that write, and how many files are in their place when the stop comes; the next one is complete."""
 

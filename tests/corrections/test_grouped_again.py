@@ -21,7 +21,7 @@ from tests.input_errors import input_error
 SMALL = shlex.split("--arch timm/test_resnet --pretrained none --device cpu --workers 0 --eps 0.7 --k1 5")
 TRAIN = shlex.split(
     "--recipe quick --arch timm/test_resnet --pretrained none --height 32 --width 16 --batch-size 8 --iters 1"
-    " --epochs 1 --k1 5 --k2 2"
+    " --epochs 1 --k1 5"
 )
 LETTERS = "abcdefghijklmnopqrstuvwx"
 

@@ -25,9 +25,9 @@ def test_every_block_runs(tmp_path, monkeypatch, capsys):
     )
     run_blocks("docs/experiments.md")
     runs = tmp_path / "runs"
-    assert len([path for path in (runs / "eps").iterdir() if path.is_dir()]) == 6
+    assert len([path for path in (runs / "threshold").iterdir() if path.is_dir()]) == 6
     assert len([path for path in (runs / "k1").iterdir() if path.is_dir()]) == 4
-    for written in ("usl/tensorboard", "followed/tensorboard", "eps/table.tex", "k1/table.csv"):
+    for written in ("usl/tensorboard", "followed/tensorboard", "threshold/table.tex", "k1/table.csv"):
         assert (runs / written).exists()
     assert (tmp_path / "comparison.tex").read_text().startswith("\\begin{tabular}")
     printed = capsys.readouterr().out

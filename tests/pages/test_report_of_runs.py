@@ -113,7 +113,7 @@ def runs(tmp_path_factory):
     root = tmp_path_factory.mktemp("runs")
     data = write_fake("market1501", root / "data", num_identities=8)
     small = "--arch timm/test_resnet --pretrained none --height 32 --width 16 --batch-size 8 --iters 1 --epochs 1"
-    words = f"{small} --k1 6 --k2 2 --seed 1 --device cpu --workers 2 --json".split()
+    words = f"{small} --k1 6 --seed 1 --device cpu --workers 2 --json".split()
     with redirect_stdout(StringIO()):
         main(["train", str(data), "--logs-dir", str(root / "run1"), "--report", str(root / "run1.html"), *words])
     trained(small_config(data, root / "run2", run={"seed": 2, "device": "cpu"}, schedule={"epochs": 1, "iters": 1}))

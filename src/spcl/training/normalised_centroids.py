@@ -11,13 +11,11 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from torch import Tensor
-from torch.nn import functional as F
-
-from spcl.selfpaced.sharded_memory import ShardedMemory
 from spcl.training.contrastive import ContrastiveSettings, against_class_means
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from spcl.training.parts import BuildContext, LossTerm, StepInputs
 
 
@@ -45,6 +43,10 @@ class NormalisedCentroids:
 
 def _with_unit_means(memory: Any) -> Any:
     """Give a view of a memory with class means of unit length; the mean of an empty class stays zero."""
+    from torch.nn import functional as F
+
+    from spcl.selfpaced.sharded_memory import ShardedMemory
+
     means = F.normalize(memory.class_means, dim=1)
     if isinstance(memory, ShardedMemory):
         view: Any = copy.copy(memory)

@@ -227,6 +227,12 @@ class RunFolder:
                 "--logs-dir",
                 code="images-changed",
             )
+        if saved.get("pairs", 0) != self.identity.pairs:
+            raise InputError(
+                f"the known pairs or tracks of the images are not those that the run in {self.path} began with; bring "
+                "the tables back, or give another --logs-dir",
+                code="pairs-changed",
+            )
         content = in_parts(saved["state"], self.slots)
         # The hybrid memory copies its rows. Other tensors are copied here: they must not stay mapped to the file.
         copies = {name for name, part in state.parts.items() if isinstance(part, HybridMemory | ShardedMemory)}
