@@ -142,6 +142,7 @@ print("unknown" if before is None else (memory.read() - before) / block.nbytes)
     assert 0.9 < float(ratio) < 1.2
 
 
+@pytest.mark.slow
 def test_report(capsys):
     found = figures(report_benchmark, capsys, "--images", "120", "--groups", "12", "--dim", "16")
     assert found["fits"]

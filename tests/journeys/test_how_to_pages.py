@@ -29,7 +29,19 @@ from tests.journeys.pages import (
 from tests.shared import PROJECT_ROOT
 
 DOORS = ("folder-of-images", "cameras", "research")
-PAGES = (*DOORS, "tracks", "search", "compare", "group", "correct", "report", "adapt", "export", "trackers")
+PAGES = (
+    *DOORS,
+    "tracks",
+    "search",
+    "compare",
+    "group",
+    "correct",
+    "report",
+    "adapt",
+    "export",
+    "other-programs",
+    "trackers",
+)
 
 
 @pytest.fixture(scope="module")
