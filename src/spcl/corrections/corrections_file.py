@@ -22,7 +22,8 @@ from spcl.data.table_files import Table
 from spcl.data.table_paths import paths_of
 from spcl.data.text_files import read_text
 from spcl.data.text_tables import cells_of_text
-from spcl.errors import InputError, first_line
+from spcl.errors import InputError
+from spcl.file_lock import held_lock
 
 CORRECTIONS, CUT = "corrections.csv", "corrections.cut.txt"
 """Names of the file of corrections, and of the file that keeps lines that were cut."""
@@ -144,28 +145,12 @@ def alone(folder: Path) -> Iterator[None]:
     Raises:
         InputError: If another program holds the lock for a minute, or the folder cannot be written to.
     """
-    from filelock import FileLock, Timeout
-
-    lock = FileLock(folder / _LOCK)
-    try:
-        lock.acquire(timeout=_LONGEST_WAIT)
-    except NotImplementedError:
+    busy = InputError(
+        f"another program has been writing corrections to {folder} for a minute; wait for it, or end it",
+        code="corrections-busy",
+    )
+    with held_lock(folder / _LOCK, longest_wait=_LONGEST_WAIT, busy=busy, place=str(folder)):
         yield
-        return
-    except Timeout as error:
-        raise InputError(
-            f"another program has been writing corrections to {folder} for a minute; wait for it, or end it",
-            code="corrections-busy",
-        ) from error
-    except OSError as error:
-        raise InputError(
-            f"cannot write to {folder}: {error.strerror or first_line(error)}; change who may write there",
-            code="cannot-write",
-        ) from error
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _without_cut_line(text: str) -> tuple[str, str]:

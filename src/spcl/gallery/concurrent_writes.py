@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from spcl.errors import InputError, first_line
+from spcl.errors import InputError
+from spcl.file_lock import held_lock
 
 T = TypeVar("T")
 
@@ -54,26 +55,12 @@ def alone(folder: Path) -> Iterator[None]:
         LostRaceError: If another program holds the lock for a quarter of an hour.
         InputError: If the folder cannot be written to.
     """
-    from filelock import FileLock, Timeout
-
-    lock = FileLock(folder / _LOCK)
-    try:
-        lock.acquire(timeout=_LONGEST_WAIT)
-    except NotImplementedError:
+    busy = LostRaceError(
+        f"another program has been writing to {folder} for a quarter of an hour",
+        code="gallery-busy",
+    )
+    with held_lock(folder / _LOCK, longest_wait=_LONGEST_WAIT, busy=busy, place=f"the gallery {folder}"):
         yield
-        return
-    except Timeout as error:
-        raise LostRaceError(
-            f"another program has been writing to {folder} for a quarter of an hour", code="gallery-busy"
-        ) from error
-    except OSError as error:
-        raise InputError(
-            f"cannot write to the gallery {folder}: {error.strerror or first_line(error)}", code="cannot-write"
-        ) from error
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _raise_if_disk_error(error: Exception) -> None:
