@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-all test-bounds lint bench setup clean
+.PHONY: demo test test-all trust test-bounds lint bench setup clean
 
 setup: $(VENV)/.installed
 
@@ -16,13 +16,16 @@ demo: setup  ## Adapt an encoder to a street it has no labels for, on rendered i
 	$(BIN)/spcl demo
 
 test: setup  ## The tests that every change must pass, on two processes of one thread each: the networks are tiny
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile --no-loadscope-reorder
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow and not trust" -n 2 --dist loadfile --no-loadscope-reorder
 
 test-all: setup test-bounds  ## The slow ones too
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m "not trust"
+
+trust: setup  ## Kills, full disks, damaged and hostile files, random input, long runs: what docs/reliability.md tallies
+	SPCL_TRUST=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/trust -n 2 --dist loadfile
 
 test-bounds: setup  ## The compiled loops with every index checked; these are cached apart from the others
-	NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR=$(VENV)/numba-bounds OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" \
+	NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR=$(VENV)/numba-bounds OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow and not trust" \
 		tests/retrieval tests/selfpaced tests/neighbours tests/data/test_augment.py
 
 lint: setup  ## Style, types, import contract, sizes of files and functions
