@@ -74,3 +74,10 @@ def test_a_recipe_starts_from_the_one_that_it_names(tmp_path):
         path.write_text(f"base = {base}\n")
         with input_error("no-such-recipe", "base is"):
             load_recipe(path)
+
+
+@pytest.mark.parametrize("kind", ["[1]", "{a = 1}", "true", "nan"])
+def test_a_kind_of_another_type_is_refused(tmp_path, kind):
+    (tmp_path / "r.toml").write_text(f"[[losses]]\nkind = {kind}\n")
+    with input_error("missing-kind"):
+        load_config(tmp_path / "r.toml")

@@ -5,6 +5,7 @@ torch is not imported.
 
 from __future__ import annotations
 
+import struct
 import zipfile
 from pathlib import Path
 
@@ -52,9 +53,18 @@ def is_safetensors(path: Path) -> bool:
     return len(head) == 9 and head[8:] == b"{" and 2 <= int.from_bytes(head[:8], "little") < 2**27
 
 
+def is_zip(path: Path) -> bool:
+    """Whether a file has the directory of a zip archive at its end."""
+    try:
+        return zipfile.is_zipfile(path)
+    except (zipfile.BadZipFile, struct.error):
+        # Its end has the mark of a part of an archive of several disks: changed bytes.
+        return False
+
+
 def _kind_of_zip(path: Path) -> str | None:
     """Describe a zip archive; None where it may be a file of torch."""
-    if not zipfile.is_zipfile(path):
+    if not is_zip(path):
         return "cut short (its end is missing): fetch or copy the file again"
     try:
         with zipfile.ZipFile(path) as archive:

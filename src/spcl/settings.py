@@ -114,7 +114,8 @@ def _parts(section: str, base: Any, value: Any, where: str, kinds: Kinds, folder
                 f"{where}: expected a list; write each one as [[{section}]]", code="setting-not-understood"
             )
         bases = {kind_of(section, part, kinds): part for part in base}
-        return tuple(_part(section, bases.get(each.get("kind")), each, where, kinds, folder) for each in value)
+        # The kind may be of any type here: _part checks it.
+        return tuple(_part(section, bases.get(str(each.get("kind"))), each, where, kinds, folder) for each in value)
     if not isinstance(value, Mapping):
         raise InputError(
             f"{where}: {section!r} is a section; write its settings under [{section}]", code="setting-not-understood"

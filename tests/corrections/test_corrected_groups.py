@@ -12,6 +12,7 @@ import pytest
 import spcl
 from spcl.cli.main import main
 from spcl.corrections.edited_table import take_table
+from spcl.corrections.group_table import read_group_table
 from tests.cli.test_commands import refused
 from tests.fakes import draw
 from tests.input_errors import input_error
@@ -208,3 +209,11 @@ def test_a_stop_before_the_table_is_written_is_made_good(out, monkeypatch):
     main(["correct", "out", "apply"])
     assert groups_in(out / "groups.csv", "identity") == {"Bella": "hi", "": "abcdefgj"}
     assert json.loads((out / "summary.json").read_text()) == summary
+
+
+def test_a_number_that_no_group_can_have_is_a_name(out):
+    text = (out / "groups.csv").read_text()
+    (out / "groups.csv").write_text(text.replace(",2,", f",{10**30},"))
+    assert str(10**30) in read_group_table(out / "groups.csv").names.values()
+    with input_error("no-such-group"):
+        spcl.correct(out, "confirm", ["9" * 5000])

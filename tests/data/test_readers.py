@@ -459,3 +459,19 @@ def test_identities_of_a_table_are_not_those_of_a_layout(tmp_path):
     folder = write_fake("market1501", tmp_path)
     with input_error("no-identities", "table"):
         load_dataset(folder, labelled=True, options=SourceOptions(identity_from="table"))
+
+
+def test_lists_of_names_in_other_encodings_and_long_names(tmp_path):
+    folder = write_fake("msmt17", tmp_path)
+    text = (folder / "list_train.txt").read_text()
+    (folder / "list_train.txt").write_bytes(text.encode("utf-16"))
+    assert len(load_dataset("msmt17", tmp_path).train) == 3 * 3 * 2
+    for line, code in (
+        (f"{'a' * 300}/0_0_01_.jpg 3", "missing-images"),
+        ("a/0_0_01_.jpg " + "9" * 5000, "malformed-table"),
+        (f"a/0_0_{'9' * 5000}_.jpg 3", "file-name-not-understood"),
+        ("\x00 3", "unknown-encoding"),
+    ):
+        (folder / "list_train.txt").write_text(text + line)
+        with input_error(code):
+            load_dataset("msmt17", tmp_path)

@@ -164,3 +164,20 @@ def test_parquet_with_two_columns_of_one_name_is_refused(tmp_path):
     pq.write_table(table, tmp_path / "a.parquet")
     with input_error("column-given-twice", "'x'"):
         read_table(tmp_path / "a.parquet")
+
+
+def test_cells_of_parquet_that_python_has_not_are_text(tmp_path):
+    """Durations and times beyond Python's, bytes that are no UTF-8 in a column of text."""
+    far = pa.array([2**62, None])
+    text = pa.Array.from_buffers(pa.string(), 2, pa.array([b"a\xff", b"b"]).buffers())
+    columns = {"path": ["a.png", "b.png"], "wait": far.cast(pa.duration("s")), "when": far.cast(pa.timestamp("us"))}
+    pq.write_table(pa.table(columns | {"note": text}), tmp_path / "a.parquet")
+    found = read_table(tmp_path / "a.parquet").columns
+    assert found["wait"] == [str(2**62), None] and isinstance(found["when"][0], str)
+    assert found["note"] == ["a\\xff", "b"]
+
+
+def test_a_path_with_a_zero_byte_is_refused(tmp_path):
+    pq.write_table(pa.table({"path": ["a.png", "b\0.png"]}), tmp_path / "a.parquet")
+    with input_error("malformed-table", "row 2"):
+        read_table(tmp_path / "a.parquet")

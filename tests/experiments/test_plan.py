@@ -106,3 +106,8 @@ def test_values_of_a_flag_come_together_wherever_they_are():
     merged = gathered(gathered(words, "--set", lambda word: "=" in word), "--seed", str.isdecimal)
     assert merged == ["spcl", "data", "--json", "--set", "a=1", "b=2,3", "c=4", "--seed", "1", "2", "3"]
     assert gathered(["spcl", "data"], "--set", bool) == ["spcl", "data"]
+
+
+def test_a_number_of_thousands_of_digits_is_refused():
+    with input_error("setting-not-understood", "k1 is"):
+        plan(Recipe(), settings=parsed_settings(["labels.k1=" + "9" * 5000]), logs_dir=LOGS)

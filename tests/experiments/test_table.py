@@ -155,3 +155,37 @@ def test_a_run_that_stopped_early_is_finished(tmp_path):
     evaluated = [{"label_score": score, "mAP": 0.1 + number} for number, score in enumerate((0.5, 0.4, 0.3))]
     with input_error("run-not-finished"):
         read_run(write_run(tmp_path / "c", evaluated, epochs=9, schedule=schedule))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "3",
+        "[]",
+        '{"loss": "low"}',
+        '{"mAP": {}}',
+        '{"epoch": true}',
+        '{"seconds": 3}',
+        '{"losses": [1]}',
+        "{",
+        "\udcff",
+    ],
+)
+def test_figures_that_are_none_are_an_error_of_the_run(folder, line):
+    with (folder / "b/metrics.jsonl").open("a", encoding="utf-8", errors="surrogateescape") as file:
+        file.write(line)
+    with input_error("damaged-file", str(folder / "b")):
+        read_run(folder / "b")
+    assert len(spcl.runs(folder).runs) == 3
+
+
+def test_figures_that_are_not_finite_are_unknown_and_settings_are_checked(folder):
+    with (folder / "b/metrics.jsonl").open("a") as file:
+        file.write('{"mAP": NaN, "loss": Infinity, "seconds": {"label": NaN}}')
+    run = read_run(folder / "b")
+    assert run.last["mAP"] is None and run.last["loss"] is None and run.best["mAP"] == 0.8
+    text = (folder / "b/config.toml").read_text()
+    for wrong in ("epochs = true", "epochs = 1e9", 'epochs = "3"'):
+        (folder / "b/config.toml").write_text(text.replace("epochs = 3", wrong))
+        with input_error("damaged-file", "schedule.epochs"):
+            read_run(folder / "b")

@@ -294,3 +294,14 @@ def test_weights_of_another_type_are_refused(encoder, tmp_path, kind):
     torch.save(content, tmp_path / "c.pth.tar")
     with input_error("weights-mismatch" if kind == "whole" else "not-a-checkpoint", "c.pth.tar"):
         load_encoder(tmp_path / "c.pth.tar")
+
+
+def test_a_checkpoint_whose_end_is_that_of_an_archive_on_several_disks(tmp_path):
+    path = tmp_path / "c.pth.tar"
+    torch.save({"state_dict": {}}, path)
+    data = bytearray(path.read_bytes())
+    at = data.rindex(b"PK\x06\x07")  # the locator of the directory; the number of disks follows
+    data[at + 16] = 7
+    path.write_bytes(data)
+    with input_error("wrong-file-kind", path):
+        load_encoder(path)

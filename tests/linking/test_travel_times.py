@@ -62,3 +62,13 @@ def test_limits_by_hand():
     assert limits.fits([0], [2]) and limits.fits([0], [3]) and limits.fits([2], [0])
     slower = TravelLimits(np.array([0.0, 35, 90]), np.array([20.0, 40, 110]), least[:3, :3], most[:3, :3])
     assert not slower.too_fast().any() and slower.fits([0, 1], [2])
+
+
+def test_tables_of_spreadsheets_are_read_and_an_open_quote_is_named(tmp_path):
+    (tmp_path / "t.csv").write_bytes("\ufeffcamera_a;camera_b;min_seconds;max_seconds\r\ngate;yard;5;9\r\n".encode())
+    assert read_travel_times(tmp_path / "t.csv").limits["gate", "yard"] == (5, 9)
+    (tmp_path / "t.csv").write_bytes(b"camera_a\r,camera_b,min_seconds\r\r\ngate,yard,5")
+    with input_error("malformed-table", "line 2"):
+        read_travel_times(tmp_path / "t.csv")
+    with input_error("malformed-table", "line 2"):
+        read(tmp_path, '"gate,yard,1,2')

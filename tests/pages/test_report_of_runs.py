@@ -200,3 +200,11 @@ def test_a_line_with_gaps_and_values_that_are_no_numbers():
     assert svg.count("<circle") == 2
     assert "a&lt;b, 1: 0.5" in svg
     assert line_chart([Line("a", [(1, None)])], title="t", x_title="x") == ""
+
+
+def test_a_run_with_figures_that_are_none_is_refused(tmp_path):
+    write_run(tmp_path / "run", rows(2))
+    with (tmp_path / "run/metrics.jsonl").open("a") as file:
+        file.write('{"epoch": "x", "seconds": [3]}')
+    with input_error("damaged-file", "line 3", "epoch"):
+        page_of(tmp_path / "p.html", tmp_path / "run")

@@ -199,7 +199,7 @@ def _checked(path: Path, found: Correction) -> Correction:
 
 def _whole(path: Path, text: str, line: int) -> int:
     digits = text.removesuffix(".0")
-    if not digits.isdecimal():
+    if not digits.isdecimal() or len(digits) > 18:
         raise InputError(
             f"{path} has {text!r} in line {line}, where the number of a correction is expected", code="malformed-table"
         )

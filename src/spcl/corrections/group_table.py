@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,8 @@ TABLE, FOUND = "groups.csv", "groups_found.csv"
 after a correction."""
 
 NO_GROUP = -1
+
+_NUMBER = re.compile(r"\d{1,18}")
 
 
 @dataclass(frozen=True)
@@ -96,7 +99,8 @@ def write_group_table(path: Path, table: GroupTable) -> None:
 def _numbered(cells: list[Any]) -> tuple[NDArray[np.int64], dict[int, str]]:
     """Numbers of groups from the cells of a column, and the names of those that are given by a text."""
     texts = [None if cell is None or is_placeholder(cell) else str(cell) for cell in cells]
-    numbers = {text: int(text) for text in dict.fromkeys(texts) if text is not None and text.isdecimal()}
+    # A longer number is a name.
+    numbers = {text: int(text) for text in dict.fromkeys(texts) if text is not None and _NUMBER.fullmatch(text)}
     following = max(numbers.values(), default=-1) + 1
     names: dict[int, str] = {}
     for text in dict.fromkeys(texts):

@@ -38,7 +38,7 @@ class References:
         kind, _, rest = word.partition(":")
         by_name = None if kind == "group" else self._numbers_of_names.get(rest if kind == "name" else word)
         text = rest if kind == "group" else word
-        by_number = int(text) if text.isdecimal() and int(text) in self.sizes else None
+        by_number = int(text) if text.isdecimal() and len(text) < 19 and int(text) in self.sizes else None
         if by_name is not None and by_number is not None and by_name != by_number and kind != "name":
             raise InputError(
                 f"{word} is the number of a group and the name of group {by_name}; write group:{word} or name:{word}",
@@ -110,7 +110,7 @@ class References:
         """The groups that a word may mean, for an error."""
         if not self.sizes:
             return "no image is in a group"
-        if word.isdecimal():
+        if word.isdecimal() and len(word) < 19:
             near = sorted(self.sizes, key=lambda number: (abs(number - int(word)), number))[:3]
             return f"the nearest numbers are {', '.join(map(str, sorted(near)))}"
         near_names = get_close_matches(word, self._numbers_of_names, n=3, cutoff=0.4)

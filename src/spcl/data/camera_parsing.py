@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-_IN_NAME = re.compile(r"(?:^|[_\-.])(?:cam(\d+)|c(\d+)(?=s\d|[^0-9a-z]|$))", re.IGNORECASE)
+_IN_NAME = re.compile(r"(?:^|[_\-.])(?:cam(\d{1,18})(?!\d)|c(\d{1,18})(?=s\d|[^0-9a-z]|$))", re.IGNORECASE)
 """A number after a single letter must end the word or precede a sequence (``c1s1``): ``-c4f1-`` is part of a UUID."""
-_FOLDER = re.compile(r"(?:c|cam|camera|kamera|ch|channel)[ _\-.]?0*(\d+)", re.IGNORECASE)
+_FOLDER = re.compile(r"(?:c|cam|camera|kamera|ch|channel)[ _\-.]?0*(\d{1,18})", re.IGNORECASE)
 
 
 @dataclass(frozen=True)

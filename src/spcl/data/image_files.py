@@ -144,8 +144,8 @@ def what_is_there(path: Path, limit: int = 6) -> str:
     For a path that does not exist, the content of its parent folder is not listed: a similar name is given, if any.
     """
     shown = shown_path(path)
-    if not path.exists():
-        missing = next(place for place in (*reversed(path.parents), path) if not place.exists())
+    if not _exists(path):
+        missing = next(place for place in (*reversed(path.parents), path) if not _exists(place))
         similar = _similar_name(missing)
         return f"{shown_path(missing)} does not exist" + (f"; did you mean {similar}?" if similar else "")
     if path.is_file():
@@ -154,6 +154,14 @@ def what_is_there(path: Path, limit: int = 6) -> str:
     if not names:
         return f"{shown} is empty"
     return f"{shown} holds {', '.join(names[:limit])}{f' and {len(names) - limit} more' if len(names) > limit else ''}"
+
+
+def _exists(path: Path) -> bool:
+    """Whether there is a file or folder; False for a name that is too long, or that no file can have."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
 
 
 def _similar_name(missing: Path) -> str | None:
@@ -183,6 +191,7 @@ def require_layout(paths: Iterable[Path], name: str, tree: str) -> None:
 def number_in_order(values: Sequence[str]) -> dict[str, int]:
     """Number the distinct values from 0, in numeric order where all are whole numbers, else in text order."""
     distinct = set(values)
-    numeric = all(re.fullmatch(r"-?\d+", value) for value in distinct)
+    # Python converts no text of some thousand digits.
+    numeric = all(re.fullmatch(r"-?\d{1,600}", value) for value in distinct)
     ordered = sorted(distinct, key=lambda value: (int(value), value) if numeric else (0, value))
     return {value: number for number, value in enumerate(ordered)}

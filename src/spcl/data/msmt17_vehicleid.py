@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 
 from spcl.data.filename_layouts import number_identities
 from spcl.data.image_files import require_layout, what_is_there
+from spcl.data.text_files import read_text
 from spcl.errors import InputError
 from spcl.randomness import generator
 from spcl.records import UNKNOWN, Record, ReIDDataset, identities_of
@@ -16,6 +19,8 @@ from spcl.records import UNKNOWN, Record, ReIDDataset, identities_of
 MSMT17_FOLDER = "msmt17/MSMT17_V1"
 VEHICLEID_FOLDER = "vehicleid/VehicleID"
 VEHICLEID_SIZES = (800, 1600, 2400)
+
+_IDENTITY, _CAMERA = re.compile(r"-?\d{1,18}"), re.compile(r"\d{1,18}")
 
 _MSMT17_TREE = f"""  {MSMT17_FOLDER}/
     list_train.txt list_val.txt list_query.txt list_gallery.txt
@@ -105,11 +110,11 @@ def vehicleid_draw(records: tuple[Record, ...], seed: int) -> tuple[tuple[Record
 
 def _lines(path: Path) -> Iterator[tuple[str, str]]:
     """Give image and identity of each line of a list."""
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(read_text(path)[0].split("\n"), start=1):
         words = line.split()
         if not words:
             continue
-        if len(words) != 2 or not words[1].removeprefix("-").isdecimal():
+        if len(words) != 2 or not _IDENTITY.fullmatch(words[1]):
             raise InputError(
                 f'{path}, line {number} is {line!r}; expected an image and an identity: "name 12"',
                 code="malformed-table",
@@ -119,7 +124,7 @@ def _lines(path: Path) -> Iterator[tuple[str, str]]:
 
 def _msmt17_camera(image: str, listed_in: Path) -> int:
     words = Path(image).name.split("_")
-    if len(words) < 3 or not words[2].isdecimal():
+    if len(words) < 3 or not _CAMERA.fullmatch(words[2]):
         raise InputError(
             f"{listed_in}: the file name {image} does not contain a camera; expected identity_number_camera_...",
             code="file-name-not-understood",
@@ -129,7 +134,11 @@ def _msmt17_camera(image: str, listed_in: Path) -> int:
 
 def _require_images(records: list[Record], name: str) -> None:
     folders = {record.path.parent for record in records}
-    there = {path for folder in folders if folder.is_dir() for path in folder.iterdir()}
+    there: set[Path] = set()
+    for folder in folders:
+        # It does not exist, is a file, or has a name that is too long.
+        with suppress(OSError):
+            there.update(folder.iterdir())
     missing = [record.path for record in records if record.path not in there]
     if missing:
         raise InputError(

@@ -72,7 +72,7 @@ def read_table(path: Path, options: TableOptions | None = None) -> Table:
         raise InputError(f"the table {path} has no rows", code="empty-table")
     table = Table(path, named[0], lines, notes)
     for row, cell in enumerate(table.columns["path"]):
-        if cell is None or not str(cell).strip():
+        if cell is None or not str(cell).strip() or "\0" in str(cell):
             raise InputError(f"the table {path} has no path in {table.place(row)}", code="malformed-table")
     return table
 
@@ -120,9 +120,21 @@ def _plain_column(column: Any) -> list[Any]:
     if pa.types.is_timestamp(column.type) and column.type.unit == "ns":
         # Python's times have microseconds.
         column = column.cast(pa.timestamp("us", column.type.tz), safe=False)
-    cells: list[Any] = column.to_pylist()
+    try:
+        cells: list[Any] = column.to_pylist()
+    except (OverflowError, ValueError):
+        # A time or a duration that Python has not: as text it is refused where it is needed.
+        cells = _as_text(column)
     cells = [cell.decode("utf-8", "backslashreplace") if isinstance(cell, bytes) else cell for cell in cells]
     return [None if cell is None or cell != cell else cell for cell in cells]
+
+
+def _as_text(column: Any) -> list[Any]:
+    """The cells as text, bytes that are not UTF-8 as escapes."""
+    import pyarrow as pa
+
+    is_text = pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
+    return list(column.cast(pa.binary() if is_text else pa.string()).to_pylist())
 
 
 def _named(

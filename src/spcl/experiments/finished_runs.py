@@ -9,12 +9,16 @@ from typing import Any
 
 from spcl.config import Recipe, in_new_places, to_values
 from spcl.errors import InputError, first_line
-from spcl.nested_text import json_of, toml_of
+from spcl.nested_text import toml_of
+from spcl.reporting.metrics_file import read_metrics
 from spcl.settings import flat_values
+from spcl.settings_checks import check_count
 from spcl.training.selection import best_of, no_longer_improves
 from spcl.training_run.run_file_names import CONFIG_FILE, METRICS_FILE
 
 _PLAIN_SECTIONS = ("data", "network", "schedule", "run")
+_WHOLE = {"schedule.epochs": 1, "schedule.patience": 0, "run.seed": 0}
+"""Settings that are read here, with the smallest value of each."""
 
 
 @dataclass(frozen=True)
@@ -78,22 +82,21 @@ def read_run(folder: Path) -> FinishedRun:
     try:
         values = toml_of((folder / CONFIG_FILE).read_text(encoding="utf-8"))
         settings = flat_values(in_new_places(values))
-        lines = (folder / METRICS_FILE).read_text(encoding="utf-8").splitlines()
-        rows = [json_of(line) for line in lines if line.strip()]
-        epochs = int(settings["schedule.epochs"])
+        rows = read_metrics(folder / METRICS_FILE)
+        epochs, _, _ = (check_count(settings.get(name, least), name, least) for name, least in _WHOLE.items())
     except FileNotFoundError as error:
         raise InputError(
             f"{folder}: there is no {Path(error.filename).name}, so that no epoch is finished", code="run-not-finished"
         ) from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, AttributeError, TypeError) as error:
         raise InputError(f"{folder}: its files cannot be read ({first_line(error)})", code="damaged-file") from error
     # Settings that are newer than the run had their defaults.
     defaults = {name: value for name, value in _defaults().items() if name.partition(".")[0] in _PLAIN_SECTIONS}
     settings = defaults | settings
     stopped = stopped_early(rows, str(settings["schedule.select"]), int(settings["schedule.patience"]))
-    if len(rows) < epochs and not stopped:
+    if not rows or (len(rows) < epochs and not stopped):
         raise InputError(f"{folder}: {len(rows)} of {epochs} epochs are finished", code="run-not-finished")
-    return FinishedRun(folder, settings, tuple(rows))
+    return FinishedRun(folder, settings, rows)
 
 
 def find_runs(places: Sequence[str | Path]) -> tuple[list[FinishedRun], list[str]]:

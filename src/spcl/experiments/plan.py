@@ -23,6 +23,7 @@ _OWN = {
     "data.target": "the target is given as DATA",
 }
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
+_LONGEST_NUMBER = 100
 
 
 @dataclass(frozen=True)
@@ -146,7 +147,8 @@ def _values(given: str, text: str) -> tuple[Any, ...]:
 def _value(text: str) -> Any:
     if text in ("true", "false"):
         return text == "true"
-    if _NUMBER.fullmatch(text):
+    # Python converts no text of some thousand digits; such a value is refused as text.
+    if len(text) <= _LONGEST_NUMBER and _NUMBER.fullmatch(text):
         return int(text) if text.lstrip("+-").isdecimal() else float(text)
     return text[1:-1] if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'" else text
 

@@ -17,9 +17,10 @@ from spcl.experiments.finished_runs import read_run, stopped_early
 from spcl.experiments.plan import PlannedRun, plan
 from spcl.experiments.table import RunsTable, table_of
 from spcl.launched import launched
-from spcl.nested_text import json_of, toml_of
+from spcl.nested_text import toml_of
 from spcl.reporting.console import Reporter, ReporterListener
 from spcl.reporting.events import Emitter, Event, Guarded, Listener, RunStarted
+from spcl.reporting.metrics_file import read_metrics
 from spcl.tracking.trackers import check_trackers, with_trackers
 from spcl.training_run.run_file_names import CONFIG_FILE, METRICS_FILE
 
@@ -237,8 +238,7 @@ def _stopped_early(run: PlannedRun, epochs: int) -> bool:
     metrics, schedule = run.folder / METRICS_FILE, run.recipe.schedule
     if not schedule.patience or not metrics.is_file():
         return False
-    rows = [json_of(line) for line in metrics.read_text(encoding="utf-8").splitlines()]
-    return stopped_early(rows[:epochs], schedule.select, schedule.patience)
+    return stopped_early(read_metrics(metrics)[:epochs], schedule.select, schedule.patience)
 
 
 class _Begins:

@@ -107,7 +107,7 @@ def whole_number(path: Path, line: int, column: str, cell: str) -> int:
         value = float(cell)
     except ValueError:
         value = math.nan
-    if not value.is_integer() or value < 0:
+    if not value.is_integer() or not 0 <= value < 2**53:
         raise InputError(
             f"{path} has the {column} {cell!r} in row {line}; expected a whole number from 0", code="malformed-table"
         )

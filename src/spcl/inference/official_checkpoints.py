@@ -68,7 +68,7 @@ def official_facts(state: Mapping[str, Tensor]) -> OfficialFacts:
     names = {name.removeprefix("module."): value for name, value in state.items()}
     counts = []
     for stage in "4567":
-        blocks = {int(found[1]) for name in names if (found := re.match(rf"base\.{stage}\.(\d+)\.", name))}
+        blocks = {int(found[1]) for name in names if (found := re.match(rf"base\.{stage}\.(\d{{1,4}})\.", name))}
         counts.append(max(blocks) + 1 if blocks else 0)
     kind = "bottleneck" if "base.4.0.conv3.weight" in names else "basic"
     if any(name.startswith("base.4.0.bn1.IN.") for name in names):

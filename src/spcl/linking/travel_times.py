@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spcl.data.image_files import what_is_there
-from spcl.data.text_files import read_text
+from spcl.data.text_tables import read_text_table
 from spcl.errors import InputError
 from spcl.linking.link_table import Track
 
@@ -59,19 +57,18 @@ def read_travel_times(path: Path) -> TravelTimes:
     """
     if not path.is_file():
         raise InputError(f"there is no table {path}: {what_is_there(path)}", code="no-such-file")
-    reader = csv.DictReader(io.StringIO(read_text(path)[0]), skipinitialspace=True)
-    names = [name.strip().lower() for name in reader.fieldnames or ()]
-    missing = [name for name in COLUMNS[:3] if name not in names]
+    names, columns, lines, _ = read_text_table(path, {"path": COLUMNS[0]})
+    known = dict(zip((name.strip().lower() for name in names), columns, strict=True))
+    missing = [name for name in COLUMNS[:3] if name not in known]
     if missing:
         raise InputError(
             f"the table {path} has no column {missing[0]!r}; expected {', '.join(COLUMNS)}", code="no-such-column"
         )
-    reader.fieldnames = names
     given: dict[tuple[str, str], tuple[float, float]] = {}
-    for row in reader:
-        cells = {name: (row.get(name) or "").strip() for name in COLUMNS}
+    for row, line in enumerate(lines):
+        cells = {name: (known[name][row] or "").strip() if name in known else "" for name in COLUMNS}
         pair = cells["camera_a"], cells["camera_b"]
-        place = f"line {reader.line_num} of {path}"
+        place = f"line {line} of {path}"
         if not all(pair):
             raise InputError(f"{place} has no camera; expected {', '.join(COLUMNS)}", code="malformed-table")
         if pair in given:

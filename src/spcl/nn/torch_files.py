@@ -9,7 +9,6 @@ import pickle
 import re
 import struct
 import warnings
-import zipfile
 from pathlib import Path, PosixPath, PurePosixPath, PureWindowsPath
 from typing import Any
 
@@ -19,7 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from spcl.errors import InputError, first_line
-from spcl.file_kinds import is_safetensors, what_it_is
+from spcl.file_kinds import is_safetensors, is_zip, what_it_is
 
 # Errors that torch raises for files that are truncated, altered or of another kind.
 _UNREADABLE = (
@@ -82,7 +81,7 @@ def load_torch_file(path: Path, what: str, *, mapped: bool = False) -> Any:
             # torch warns of pickles of other protocols, also where they can be read.
             warnings.simplefilter("ignore")
             # Only complete files of the zip format can be mapped; for others torch raises the best error.
-            return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped and zipfile.is_zipfile(path))
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped and is_zip(path))
     except InputError:
         raise
     except pickle.UnpicklingError as error:

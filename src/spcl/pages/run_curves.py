@@ -12,7 +12,9 @@ from markupsafe import Markup
 from spcl.errors import InputError, first_line
 from spcl.nested_text import json_of, toml_of
 from spcl.pages.charts import NUM_COLOURS, Line, line_chart
+from spcl.reporting.metrics_file import read_metrics
 from spcl.settings import flat_values
+from spcl.settings_checks import check_count
 from spcl.training_run.run_file_names import CONFIG_FILE, METRICS_FILE
 
 ADAPTATION_FILE = "adaptation.json"
@@ -116,10 +118,11 @@ def _read(folder: Path, name: str) -> ShownRun:
     try:
         config, metrics, adapted = (folder / file for file in (CONFIG_FILE, METRICS_FILE, ADAPTATION_FILE))
         values = toml_of(config.read_text(encoding="utf-8")) if config.is_file() else {}
-        lines = metrics.read_text(encoding="utf-8").splitlines() if metrics.is_file() else []
-        epochs = tuple(dict(json_of(line)) for line in lines if line.strip())
+        epochs = read_metrics(metrics) if metrics.is_file() else ()
         adaptation = dict(json_of(adapted.read_text(encoding="utf-8"))) if adapted.is_file() else None
-        return ShownRun(folder, name, flat_values(values), values, epochs, adaptation)
+        settings = flat_values(values)
+        check_count(settings.get("schedule.epochs", 0), "schedule.epochs", 0)
+        return ShownRun(folder, name, settings, values, epochs, adaptation)
     except (OSError, ValueError, TypeError) as error:
         raise InputError(f"{folder}: its files cannot be read ({first_line(error)})", code="damaged-file") from error
 
@@ -171,7 +174,7 @@ def curves_section(runs: Sequence[ShownRun]) -> CurvesSection | None:
 def _line(
     name: str, epochs: Sequence[Mapping[str, Any]], value: Callable[[Mapping[str, Any]], float | None], colour: int
 ) -> Line:
-    points = [(float(row.get("epoch", at)), value(row)) for at, row in enumerate(epochs, start=1)]
+    points = [(float(row.get("epoch") or at), value(row)) for at, row in enumerate(epochs, start=1)]
     return Line(name, points, colour % NUM_COLOURS)
 
 
@@ -231,7 +234,7 @@ def _nested(*names: str) -> Callable[[Mapping[str, Any]], float | None]:
         found: Any = row
         for name in names:
             found = found.get(name) if isinstance(found, Mapping) else None
-        return None if found is None else float(found)
+        return float(found) if isinstance(found, int | float) else None
 
     return value
 

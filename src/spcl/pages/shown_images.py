@@ -173,4 +173,5 @@ def rows_of(images: ShownImages, records: Sequence[Record]) -> NDArray[np.int64]
 
 def in_order(name: str) -> tuple[bool, int, str]:
     """Key that orders names: numbers by value, before other names."""
-    return (not name.isdecimal(), int(name) if name.isdecimal() else 0, name)
+    is_number = name.isdecimal() and len(name) < 19
+    return (not is_number, int(name) if is_number else 0, name)

@@ -20,7 +20,7 @@ class RowImages:
     def path_of(self, name: str) -> str | None:
         """Give the path of an image by its row, as text; None: there is no such row."""
         paths = self._session.paths
-        return str(paths[int(name)]) if name.isdecimal() and int(name) < len(paths) else None
+        return str(paths[int(name)]) if name.isdecimal() and len(name) < 19 and int(name) < len(paths) else None
 
     def jpeg(self, row: int, size: int) -> bytes:
         """Give an image as JPEG, at most ``size`` pixels wide and high.

@@ -40,7 +40,8 @@ def recipe_of_run(folder: Path) -> Recipe | None:
         ) from error
     for section, names in _OF_THE_COMMAND.items():
         for name in names:
-            values.get(section, {}).pop(name, None)
+            if isinstance(part := values.get(section), dict):
+                part.pop(name, None)
     packaged = {name: part for name, part in values.items() if not _names_code(part)}
     return overlay(Recipe(), packaged, str(path))
 
