@@ -26,8 +26,9 @@ from tests.fakes import draw, write_fake
 from tests.shared import input_error
 from tests.training_run.test_starting_point import used_encoder, written
 
-SMALL = AdaptationSettings(epochs=2, iters=2, batch_size=8, k1=6, k2=2, device="cpu", workers=2)
-SMALL_WORDS = shlex.split("--epochs 2 --iters 2 --batch-size 8 --k1 6 --k2 2 --device cpu")
+SMALL = AdaptationSettings(recipe="spcl", epochs=2, iters=2, batch_size=8, k1=6, k2=2, device="cpu", workers=2)
+SMALL_PLUS = replace(SMALL, recipe="", k1=None, k2=None)
+SMALL_WORDS = shlex.split("--recipe spcl --epochs 2 --iters 2 --batch-size 8 --k1 6 --k2 2 --device cpu")
 
 
 @pytest.fixture
@@ -144,13 +145,14 @@ class StopError(Exception):
     pass
 
 
-def test_a_stopped_adaptation_ends_as_if_it_had_not_been(tmp_path, crops, monkeypatch):
-    given = AdaptationSettings.to_config
+@pytest.mark.parametrize("small", [SMALL, SMALL_PLUS], ids=["spcl", "spcl-plus"])
+def test_a_stopped_adaptation_ends_as_if_it_had_not_been(tmp_path, crops, monkeypatch, small):
+    given = program.run_recipe
     # What is left out in a step is drawn from torch's own generator.
     dropout = {"network": {"dropout": 0.3}}
-    monkeypatch.setattr(AdaptationSettings, "to_config", lambda *words: overlay(given(*words), dropout, "test"))
+    monkeypatch.setattr(program, "run_recipe", lambda *words: overlay(given(*words), dropout, "test"))
     path = written(used_encoder("target"), tmp_path / "c.pth.tar")
-    whole = adapt(path, crops, replace(SMALL, logs_dir=str(tmp_path / "whole")))
+    whole = adapt(path, crops, replace(small, logs_dir=str(tmp_path / "whole")))
     original, taken = loop.step, []
 
     def step(*arguments):
@@ -162,14 +164,14 @@ def test_a_stopped_adaptation_ends_as_if_it_had_not_been(tmp_path, crops, monkey
 
     monkeypatch.setattr(loop, "step", step)
     with pytest.raises(StopError):
-        adapt(path, crops, settings(tmp_path))
+        adapt(path, crops, replace(small, logs_dir=str(tmp_path / "run")))
     assert not (tmp_path / "run/adapted.pth.tar").exists()
     monkeypatch.setattr(loop, "step", original)
-    resumed = adapt(path, crops, settings(tmp_path), resume=True)
+    resumed = adapt(path, crops, replace(small, logs_dir=str(tmp_path / "run")), resume=True)
     assert (resumed.before, resumed.after, resumed.verdict) == (whole.before, whole.after, whole.verdict)
     assert spcl.load_encoder(resumed.path).fingerprint == spcl.load_encoder(whole.path).fingerprint
     with input_error("folder-not-empty", str(tmp_path / "run")):
-        adapt(path, crops, settings(tmp_path))
+        adapt(path, crops, replace(small, logs_dir=str(tmp_path / "run")))
 
 
 def test_labelled_data_measures_and_decides_nothing(tmp_path, crops):
@@ -208,9 +210,9 @@ def test_trackers_receive_the_training_of_an_adaptation(tmp_path, crops):
     assert [scalar.step for scalar in events.Scalars("loss/target")] == [1, 2]
 
 
-def refused(words, capsys) -> str:
+def refused(words, capsys, others=SMALL_WORDS) -> str:
     with pytest.raises(SystemExit) as stopped:
-        main(["adapt", *words, *SMALL_WORDS])
+        main(["adapt", *words, *others])
     assert stopped.value.code == 2
     return capsys.readouterr().err
 

@@ -163,7 +163,7 @@ def test_a_gallery_goes_on(crops, folder, capsys):
 @pytest.mark.parametrize(
     "command",
     [
-        f"adapt c.pth.tar small --logs-dir run --epochs 1 --iters 400 {SMALL_STEPS}",
+        f"adapt c.pth.tar small --recipe spcl --logs-dir run --epochs 1 --iters 400 {SMALL_STEPS}",
         f"train small --recipe spcl --logs-dir run --height 32 --width 16 --epochs 1 --iters 400 {SMALL_NETWORK} "
         f"{SMALL_STEPS}",
     ],
@@ -297,7 +297,7 @@ WRITERS = {
     "calibrate c.pth.tar labelled.csv --labels -o out/c.json": 0,
     "export c.pth.tar out/e.safetensors": 0,
     f"train small --recipe spcl --logs-dir out/run --height 32 --width 16 {SMALL_NETWORK} {TRAINING}": 1,
-    f"adapt c.pth.tar small --logs-dir out/run {TRAINING}": 1,
+    f"adapt c.pth.tar small --recipe spcl --logs-dir out/run {TRAINING}": 1,
     "sweep quick small --seed 1 2 --logs-dir out/s --set network.arch=timm/test_resnet network.pretrained=none "
     "data.height=32 data.width=16 schedule.epochs=1 schedule.iters=2 schedule.batch_size=8 labels.k1=6": 1,
 }

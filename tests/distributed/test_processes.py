@@ -126,15 +126,17 @@ def test_an_error_of_one_process_says_whose_it_is(data, tmp_path):
 
 
 @pytest.mark.slow
-def test_two_processes_adapt(tmp_path):
+@pytest.mark.parametrize("recipe", [["--recipe", "spcl", "--k1", "6", "--k2", "2"], []], ids=["spcl", "spcl-plus"])
+def test_two_processes_adapt(tmp_path, recipe):
     for number in range(24):
         draw(tmp_path / "crops" / f"{number:03d}_c{number % 3 + 1}.png", number % 6, number)
     checkpoint = written(used_encoder("target"), tmp_path / "c.pth.tar")
     words = ["adapt", str(checkpoint), str(tmp_path / "crops"), "--logs-dir", str(tmp_path / "run"), "--json"]
-    steps = ["--epochs", "1", "--iters", "2", "--batch-size", "32", "--k1", "6", "--k2", "2", "--device", "cpu"]
+    steps = ["--epochs", "1", "--iters", "2", "--batch-size", "32", "--device", "cpu", *recipe]
     done = run(two_processes("-m", "spcl", *words, *steps))
     assert done.returncode == 0, done.stderr
     outcome = json.loads(done.stdout)
+    assert outcome["recipe"] == ("spcl" if recipe else "spcl-plus")
     assert (outcome["num_trained"], outcome["num_rated"]) == (24, 24)
     assert json.loads((tmp_path / "run/adaptation.json").read_text()) == outcome
     assert load_facts(tmp_path / "run/adapted.pth.tar")["adaptation"]["path"] == outcome["path"]

@@ -15,6 +15,7 @@ from pathlib import Path
 from spcl.adaptation.crops import Crops, find_crops, name_of
 from spcl.adaptation.rating import Rating, old_network
 from spcl.adaptation.result import ADAPTED_FILE, Adaptation, write_result
+from spcl.adaptation.run_recipe import ChosenRecipe, chosen_recipe, run_recipe
 from spcl.adaptation.settings import AdaptationSettings
 from spcl.adaptation.verdict import judge
 from spcl.config import Recipe
@@ -71,7 +72,8 @@ def adapt(
         Adaptation: the verdict and both encoders' figures; the encoder that was kept is stored at its ``path``.
 
     Raises:
-        InputError: If the checkpoint, the crops or the labelled data cannot be used; before any training.
+        InputError: If the checkpoint, the crops or the labelled data cannot be used, or a setting was given that the
+            recipe does not have; before any training.
     """
     return adapt_encoder(AdaptationRequest(checkpoint, images, settings or AdaptationSettings(), resume), report=report)
 
@@ -88,7 +90,8 @@ def adapt_encoder(request: AdaptationRequest, *, report: Reporter | None = None)
         Adaptation: the verdict and both encoders' figures; the encoder that was kept is stored at its ``path``.
 
     Raises:
-        InputError: If the checkpoint, the crops or the labelled data cannot be used; before any training.
+        InputError: If the checkpoint, the crops or the labelled data cannot be used, or a setting was given that the
+            recipe does not have; before any training.
 
     Example::
 
@@ -119,7 +122,10 @@ class _WarningsHeard:
 def _adapted(request: AdaptationRequest, session: Session, heard: _WarningsHeard) -> Adaptation:
     """Rate the old encoder, train, rate the new one, judge, and write the better one."""
     started, runtime, report = time.monotonic(), session.runtime, session.report
-    config, labelled, crops = runtime.together(lambda: _inputs(request, report))
+    chosen = runtime.together(lambda: chosen_recipe(request.settings, resume=request.resume))
+    for note in chosen.notes:
+        report.say(note)
+    config, labelled, crops = runtime.together(lambda: _inputs(request, chosen, report))
     target = ReIDDataset(config.data.target, train=crops.trained, protocol="no-camera")
     options = PairOptions(request.settings.pairs, tracks=not request.settings.no_tracks)
     pairs = runtime.together(lambda: pair_sources(request.images, options))
@@ -144,6 +150,7 @@ def _adapted(request: AdaptationRequest, session: Session, heard: _WarningsHeard
         broken=crops.broken,
         seconds=time.monotonic() - started,
         settings=request.settings,
+        recipe=chosen.name,
         notes=crops.notes,
         warnings=tuple(heard.texts),
     )
@@ -151,10 +158,12 @@ def _adapted(request: AdaptationRequest, session: Session, heard: _WarningsHeard
     return outcome
 
 
-def _inputs(request: AdaptationRequest, report: Reporter) -> tuple[Recipe, ReIDDataset | None, Crops]:
+def _inputs(
+    request: AdaptationRequest, chosen: ChosenRecipe, report: Reporter
+) -> tuple[Recipe, ReIDDataset | None, Crops]:
     """Read and check the checkpoint's settings, the labelled data and the crops."""
     settings = request.settings
-    config = settings.to_config(Path(request.checkpoint), name_of(request.images))
+    config = run_recipe(settings, chosen, Path(request.checkpoint), name_of(request.images))
     labelled = _labelled(settings) if settings.evaluate else None
     return config, labelled, find_crops(request.images, settings, report)
 

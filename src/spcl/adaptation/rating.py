@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from spcl.adaptation.run_recipe import LABELS_OF_CROPS
+from spcl.config import Recipe
 from spcl.data.altered_images import AlteredImageStore
 from spcl.data.image_store import ImageStore
 from spcl.grouping.eps_choice import PAPER_EPS
@@ -18,6 +20,7 @@ from spcl.inference.evaluation import evaluate_encoder
 from spcl.inference.extraction import extract_features
 from spcl.nn.encoder_network import EncoderNetwork
 from spcl.records import Record, ReIDDataset, cameras_of
+from spcl.training.memory_rows import MemoryRowsSettings
 from spcl.training.self_paced_labels import SelfPacedLabelSettings
 from spcl.training_run.assemble import Run
 from spcl.training_run.starting_point import start_of
@@ -44,12 +47,11 @@ class Rating:
 
     def of(self, network: EncoderNetwork, when: str) -> tuple[LabelFreeQuality, dict[str, Any] | None]:
         """Measure the label-free figures of an encoder, and its accuracy on the labelled data."""
-        labels, runtime = _labels(self._run), self._run.runtime
+        runtime = self._run.runtime
         encoder = Encoder(network, "target").to(runtime.device)
         features = self._features(encoder, when)
         # One process rates and sends the figures to the others: the verdict must be the same in all.
-        eps = PAPER_EPS if labels.eps == "auto" else labels.eps
-        clustering = ClusteringSettings(labels.k1, labels.k2, eps, labels.eps_gap, labels.min_samples)
+        clustering = _clustering(self._run.config)
         quality = runtime.on_main(
             lambda: label_free_quality(features[0], cameras_of(self._crops), features[1], clustering=clustering)
         )
@@ -81,15 +83,24 @@ class Rating:
         """Estimate the seconds of the remaining steps: a step costs about three forward passes over its images."""
         schedule, state = self._run.config.schedule, self._run.state
         steps = max(0, (schedule.epochs - state.epoch) * schedule.iters - state.iteration)
-        first_pass = 0 if self._run.resumed else len(self._run.target.train)
-        return self._seconds_of_an_image * (3 * steps * schedule.batch_size + first_pass)
+        passes = 0 if self._run.resumed else 1
+        if not isinstance(self._run.config.label_features, MemoryRowsSettings):
+            # Labels are of features that are extracted in each epoch.
+            passes = max(0, schedule.epochs - state.epoch)
+        return self._seconds_of_an_image * (3 * steps * schedule.batch_size + passes * len(self._run.target.train))
 
 
-def _labels(run: Run) -> SelfPacedLabelSettings:
-    """Give the settings of the labeller, which an adaptation does not replace."""
-    if not isinstance(run.config.labels, SelfPacedLabelSettings):
-        raise TypeError(f"an adaptation labels by itself, not by {type(run.config.labels).__name__}")
-    return run.config.labels
+def _clustering(config: Recipe) -> ClusteringSettings:
+    """Give the settings of the clusters that are counted: those of the paper's labels.
+
+    With labels of another kind they are fixed, so that the figures of both encoders, and of two recipes, are of the
+    same clustering. The verdict uses no figure of clusters.
+    """
+    labels = config.labels
+    if not isinstance(labels, SelfPacedLabelSettings):
+        return ClusteringSettings(**LABELS_OF_CROPS)
+    eps = PAPER_EPS if labels.eps == "auto" else labels.eps
+    return ClusteringSettings(labels.k1, labels.k2, eps, labels.eps_gap, labels.min_samples)
 
 
 def old_network(run: Run) -> EncoderNetwork:

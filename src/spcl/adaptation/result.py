@@ -41,6 +41,7 @@ class Adaptation:
         broken: Path and reason of each crop that could not be read.
         seconds: Duration of the whole adaptation.
         settings: The settings of the adaptation.
+        recipe: Name or file of the recipe; empty: that of the run that was continued.
         notes: Remarks about the source of the crops, in sentences.
         warnings: Warnings of the run, in sentences; of a resumed run, those since it was resumed.
     """
@@ -57,6 +58,7 @@ class Adaptation:
     broken: tuple[tuple[Path, str], ...]
     seconds: float
     settings: AdaptationSettings
+    recipe: str = ""
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 

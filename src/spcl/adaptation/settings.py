@@ -1,15 +1,10 @@
-"""Settings of an adaptation, with defaults for a CPU, and the recipe of the training run that they give.
-
-``training_run/assemble.py`` builds the run from that recipe.
-"""
+"""Settings of an adaptation, with defaults for a CPU; ``run_recipe.py`` makes the recipe of the training run of them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from spcl.config import Recipe, overlay
 from spcl.data.source_options import SourceOptions
 
 
@@ -19,6 +14,9 @@ class AdaptationSettings:
 
     logs_dir: str = "runs/adapted"
     """Folder of the run: adapted.pth.tar, adaptation.json, and the files of a training run."""
+    recipe: str = ""
+    """Recipe of the training: its labels, memory, losses, augmentation, sampler and optimiser; a name of docs/cli.md or
+    a TOML file. Without it: spcl-plus, with --resume that of the run; spcl is the paper's."""
     domain: Literal["auto", "target", "source"] = "auto"
     """Domain of the checkpoint whose batch norm is adapted; auto: the target, or the only domain."""
     arch: str = ""
@@ -31,16 +29,19 @@ class AdaptationSettings:
     """Number of epochs; pseudo labels are computed at the start of each."""
     iters: int = 30
     """Number of steps in an epoch."""
-    lr: float = 0.00035
-    """Learning rate of Adam."""
+    lr: float | None = None
+    """Learning rate. Without it: the recipe's, 0.00035 in spcl and spcl-plus; spcl-plus uses three times the rate in
+    runs of fewer than 1,000 steps, also of a given one."""
     batch_size: int = 32
     """Number of images in a step."""
-    eps: float | Literal["auto"] = 0.6
-    """Largest distance of two neighbours in a cluster, 0 to 1; auto: eps, k1 and k2 are suggested from the crops."""
-    k1: int = 20
-    """Number of neighbours that are compared: about the number of images of an object."""
-    k2: int = 6
-    """Number of neighbours that are averaged."""
+    eps: float | Literal["auto"] | None = None
+    """With --recipe spcl: largest distance of two neighbours in a cluster, 0 to 1 (without it: 0.6); auto: eps, k1 and
+    k2 are suggested from the crops. spcl-plus chooses its clusters in each epoch, and takes auto only."""
+    k1: int | None = None
+    """Number of neighbours that are compared: about the number of images of an object. Without it: 20 with --recipe
+    spcl; spcl-plus tries several in each epoch."""
+    k2: int | None = None
+    """With --recipe spcl: number of neighbours that are averaged. Without it: 6."""
     evaluate: str = ""
     """Labelled data to measure both encoders on: a registered name or a path. It does not affect the verdict."""
     data_dir: str = "examples/data"
@@ -67,38 +68,6 @@ class AdaptationSettings:
 
     def source(self) -> SourceOptions:
         """Give the options by which the crops and the labelled data are read."""
-        return SourceOptions(**self._reading())
-
-    def _reading(self) -> dict[str, Any]:
-        names = ("data_dir", "columns", "layout", "duplicates")
-        return {name: getattr(self, name) for name in names}
-
-    def to_config(self, checkpoint: Path, target: str) -> Recipe:
-        """Give the recipe of the run: the checkpoint's settings with these laid over them."""
-        # Imported here because it needs torch, and the help text reads these settings without torch.
-        from spcl.training_run.starting_point import settings_from_checkpoint
-
-        stored = settings_from_checkpoint(checkpoint, arch=self.arch or None)
-        given: dict[str, dict[str, Any]] = {
-            "data": {"target": target, **self._reading(), "workers": self.workers, "on_broken": "skip"},
-            "network": {"from_checkpoint": str(checkpoint), "from_domain": self.domain},
-            "labels": {"k1": self.k1, "k2": self.k2, "eps": self.eps},
-            "schedule": {
-                "batch_size": self.batch_size,
-                "lr": self.lr,
-                "epochs": self.epochs,
-                "iters": self.iters,
-                # The full learning rate first, a tenth of it for the last third.
-                "step_size": max(1, 2 * self.epochs // 3),
-            },
-            "run": {
-                "logs_dir": self.logs_dir,
-                "seed": self.seed,
-                "device": self.device,
-                "precision": self.precision,
-            },
-        }
-        given["data"] |= {"pairs": self.pairs, "no_tracks": self.no_tracks}
-        given["data"] |= {name: side for name, side in (("height", self.height), ("width", self.width)) if side}
-        config = overlay(Recipe(), stored, f"checkpoint {checkpoint}")
-        return overlay(config, given, "adapt")
+        return SourceOptions(
+            data_dir=self.data_dir, columns=self.columns, layout=self.layout, duplicates=self.duplicates
+        )

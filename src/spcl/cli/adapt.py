@@ -106,8 +106,8 @@ def _show(outcome: Adaptation, report: ConsoleReporter) -> None:
     console.print(table)
     if outcome.num_clusters == 0:
         report.warn(
-            "no clusters: the encoder had nothing to learn from; raise --eps, or start from another checkpoint "
-            "(docs/adapt.md)"
+            "no clusters: the encoder had nothing to learn from; start from another checkpoint, or use --recipe spcl "
+            "with a larger --eps (docs/adapt.md)"
         )
     report.say(outcome.verdict.words)
     kept = "the new encoder" if outcome.verdict.keeps_new else "the old encoder, unchanged"
