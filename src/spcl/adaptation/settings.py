@@ -1,4 +1,4 @@
-"""Settings of an adaptation, with defaults for a CPU; ``run_recipe.py`` makes the recipe of the training run of them."""
+"""Settings of an adaptation, with defaults for a CPU; ``run_recipe.py`` makes a recipe of them."""
 
 from __future__ import annotations
 
