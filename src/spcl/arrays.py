@@ -11,7 +11,7 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -101,9 +101,60 @@ def finite_rows(features: Features, name: str = "features") -> torch.Tensor:
     return rows
 
 
+def real_tensor(values: object, name: str) -> torch.Tensor:
+    """Convert real numbers to a tensor, on the same memory if torch allows it; a tensor keeps its gradient.
+
+    Args:
+        values: An array of any shape, NumPy or torch, of any precision, byte order and layout; not changed.
+        name: Name of the array in error messages.
+
+    Raises:
+        ValueError: If the values are not an array of real numbers; the message names the array and its type.
+    """
+    if isinstance(values, torch.Tensor):
+        require_real(values, name)
+        return values
+    return _from_numpy(values, name)
+
+
+def whole_tensor(values: object, name: str) -> torch.Tensor:
+    """Convert whole numbers to an int64 tensor; a tensor stays on its device.
+
+    Args:
+        values: An array of any shape, NumPy or torch; not changed.
+        name: Name of the array in error messages.
+
+    Raises:
+        ValueError: If the values are not of an integer type, or too large for 64 bits.
+    """
+    if isinstance(values, torch.Tensor):
+        _require_plain(values, name)
+        if values.is_floating_point() or values.is_complex() or values.dtype == torch.bool:
+            raise ValueError(f"{name} are {values.dtype}; expected whole numbers")
+        return values.to(torch.int64)
+    array = _as_array(values, name)
+    if array.dtype.kind not in "iu" and array.size:
+        raise ValueError(f"{name} are of {array.dtype}; expected whole numbers")
+    if array.dtype.kind == "u" and array.size and int(array.max()) > np.iinfo(np.int64).max:
+        raise ValueError(f"{name} go up to {array.max()}; expected numbers of 64 bits with a sign")
+    return torch.from_numpy(np.ascontiguousarray(array, dtype=np.int64).reshape(array.shape))
+
+
+def require_real(values: NDArray[Any] | torch.Tensor, name: str) -> None:
+    """Raise a ``ValueError`` unless an array is dense and of real numbers; nothing is converted."""
+    if isinstance(values, torch.Tensor):
+        _require_plain(values, name)
+        if values.is_complex() or values.dtype == torch.bool:
+            raise ValueError(f"{name} are of {values.dtype}; expected real numbers")
+        return
+    if values.dtype.kind not in "fiu":
+        hint = "; .astype('float32') makes numbers of what holds only numbers" if values.dtype.kind == "O" else ""
+        raise ValueError(f"{name} are of {values.dtype}; expected real numbers{hint}")
+
+
 def _as_tensor(features: Features, name: str) -> torch.Tensor:
     """Convert ``[N, D]`` real numbers to a tensor, on the same memory if torch allows it."""
-    tensor = _checked_tensor(features, name) if isinstance(features, torch.Tensor) else _from_numpy(features, name)
+    tensor = real_tensor(features, name).detach()
     if tensor.ndim != 2:
         raise ValueError(f"{name} have shape {tuple(tensor.shape)}; expected [rows, columns]")
     if len(tensor) and not tensor.shape[1]:
@@ -111,26 +162,25 @@ def _as_tensor(features: Features, name: str) -> torch.Tensor:
     return tensor
 
 
-def _checked_tensor(features: torch.Tensor, name: str) -> torch.Tensor:
-    if features.layout is not torch.strided or features.is_quantized or features.is_nested:
-        raise ValueError(f"{name} are not a plain tensor ({features.layout}); give a dense one")
-    if features.is_complex() or features.dtype == torch.bool:
-        raise ValueError(f"{name} are of {features.dtype}; expected real numbers")
-    return features.detach()
+def _require_plain(values: torch.Tensor, name: str) -> None:
+    if values.layout is not torch.strided or values.is_quantized or values.is_nested:
+        raise ValueError(f"{name} are not a plain tensor ({values.layout}); give a dense one")
 
 
-def _from_numpy(features: object, name: str) -> torch.Tensor:
+def _as_array(features: object, name: str) -> NDArray[Any]:
     if hasattr(features, "toarray"):
         raise ValueError(f"{name} are a sparse array; give a dense one (.toarray())")
     if isinstance(features, np.ma.MaskedArray) and np.ma.getmaskarray(features).any():
         raise ValueError(f"{name} are a masked array; leave masked rows out, or fill them")
     try:
-        array = np.asarray(features)
-    except (ValueError, TypeError) as error:
+        return np.asarray(features)
+    except (ValueError, TypeError, OverflowError) as error:
         raise ValueError(f"{name} cannot be read as an array of numbers: {error}") from error
-    if array.dtype.kind not in "fiu":
-        hint = "; .astype('float32') makes numbers of what holds only numbers" if array.dtype.kind == "O" else ""
-        raise ValueError(f"{name} are of {array.dtype}; expected real numbers{hint}")
+
+
+def _from_numpy(features: object, name: str) -> torch.Tensor:
+    array = _as_array(features, name)
+    require_real(array, name)
     if array.dtype.kind in "iu" or array.dtype.itemsize > 8:
         array = array.astype(np.float32 if array.dtype.itemsize <= 2 else np.float64)
     # Torch takes neither the other byte order nor rows that are read backwards.

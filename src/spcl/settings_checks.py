@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from numbers import Integral, Real
 
+_LARGEST = 2**63 - 1
+"""Larger whole numbers do not fit into the arrays of NumPy and torch."""
+
 
 def check_count(value: object, name: str, least: int = 1) -> int:
     """Check that a setting is an integer of at least ``least``, and give it as ``int``.
@@ -15,11 +18,19 @@ def check_count(value: object, name: str, least: int = 1) -> int:
         least: Smallest allowed value.
 
     Raises:
-        ValueError: If the value is not an integer, or too small.
+        ValueError: If the value is not an integer, or too small, or too large for 64 bits.
     """
-    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
+    number = least - 1 if isinstance(value, bool) or not isinstance(value, Integral) else int(value)
+    if number < least:
         raise ValueError(f"{name} is {value!r}; it must be a whole number of at least {least}")
-    return int(value)
+    if number > _LARGEST:
+        raise ValueError(f"{name} is {value!r}; it must be a whole number of at most {_LARGEST}")
+    return number
+
+
+def is_auto(value: object) -> bool:
+    """Whether a setting is the word ``auto``; an array is compared as a whole."""
+    return isinstance(value, str) and value == "auto"
 
 
 def check_range(value: object, name: str, least: float, most: float, *, below: bool = False) -> float:
@@ -35,12 +46,34 @@ def check_range(value: object, name: str, least: float, most: float, *, below: b
     Raises:
         ValueError: If the value is not a number, is NaN, or is out of range.
     """
-    number = math.nan if isinstance(value, bool) or not isinstance(value, Real) else float(value)
+    number = number_of(value)
     # Written so that NaN is out of range.
     if not least <= number <= most or (below and number >= most):
         upper = f"below {most:g}" if below else f"at most {most:g}"
         raise ValueError(f"{name} is {value!r}; it must be a number of at least {least:g} and {upper}")
     return number
+
+
+def check_positive(value: object, name: str) -> float:
+    """Check that a setting is a positive, finite number, and give it as ``float``.
+
+    Raises:
+        ValueError: If the value is not a number, is NaN, infinite, or not above 0.
+    """
+    number = number_of(value)
+    if not 0 < number < math.inf:
+        raise ValueError(f"{name} is {value!r}; it must be a positive number")
+    return number
+
+
+def number_of(value: object) -> float:
+    """Give a real number as ``float``; NaN for what is none, infinity for what is too large."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        return math.nan
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf
 
 
 def check_scales(eps: object, eps_gap: object) -> tuple[float, float]:

@@ -136,7 +136,7 @@ def test_state_comes_back_exactly_though_the_number_of_classes_differs():
         (lambda memory: memory.fill(torch.zeros(3, 5)), "rows have shape"),
         (lambda memory: memory.put(9, torch.zeros(4, 5)), "rows from 9 on have shape"),
         (lambda memory: memory.put(0, torch.zeros(4, 6)), "rows from 0 on have shape"),
-        (lambda memory: memory.relabel(torch.zeros(3)), "labels have shape"),
+        (lambda memory: memory.relabel(torch.zeros(3, dtype=torch.int64)), "labels have shape"),
         (lambda memory: memory.relabel(torch.full((12,), -1)), "must not be negative"),
         (lambda memory: HybridMemory(2, 2, momentum=1.5), "momentum is 1.5"),
     ],

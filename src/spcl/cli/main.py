@@ -22,6 +22,7 @@ from spcl._version import __version__
 from spcl.cli.quick_start import start_quickly
 from spcl.errors import InputError, first_line
 from spcl.launched import launched
+from spcl.printable import printable
 
 GROUPS: dict[str, dict[str, str]] = {
     "train": {
@@ -66,6 +67,7 @@ COMMANDS = {name: text for group in GROUPS.values() for name, text in group.item
 _ANSWER_AT_ONCE = ("compare", "search", "identify")
 """Commands whose start takes longer than their work."""
 
+_LONGEST_MESSAGE = 4000
 _PATIENCE = 10.0
 """Seconds that a process waits for the first process of its machine to print an error that both found."""
 
@@ -257,7 +259,11 @@ def _wait_to_be_ended() -> None:
 
 
 def _fail(message: str, code: str) -> None:
-    print(f"error: {message} [{code}]", file=sys.stderr)
+    shown = printable(message)
+    if len(shown) > _LONGEST_MESSAGE:
+        # A name in a damaged file may be of any length.
+        shown = f"{shown[: _LONGEST_MESSAGE // 2]} ... {shown[-_LONGEST_MESSAGE // 2 :]}"
+    print(f"error: {shown} [{code}]", file=sys.stderr)
     raise SystemExit(2)
 
 

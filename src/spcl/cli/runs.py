@@ -15,6 +15,7 @@ from spcl.cli.computing import ComputingOptions
 from spcl.cli.options import parsed
 from spcl.errors import InputError
 from spcl.experiments.table import check_ending, runs
+from spcl.printable import printable
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ def main(arguments: Sequence[str]) -> None:
         print(json.dumps(table.to_dict()))
         return
     for note in table.notes:
-        print(f"note: {note}", file=sys.stderr)
-    print(table.to_markdown(), end="")
+        print(printable(f"note: {note}"), file=sys.stderr)
+    print(printable(table.to_markdown()), end="")
     if options.output:
         print(f"table: {options.output}")

@@ -17,6 +17,7 @@ from spcl.config import load_recipe, overlay
 from spcl.errors import InputError
 from spcl.experiments.plan import PlannedRun, parsed_settings, plan
 from spcl.experiments.sweep import TABLE_NAMES, SweepOptions, SweepResult, run_sweep
+from spcl.printable import printable
 from spcl.reporting.console import ConsoleReporter, SilentReporter
 from spcl.tracking.trackers import tracker_names
 
@@ -124,7 +125,7 @@ def _print(result: SweepResult, options: Sweep) -> None:
         return
     if result.table is None:
         return
-    print(f"\n{result.table.to_markdown()}")
+    print(printable(f"\n{result.table.to_markdown()}"))
     print(
         f"mean ± standard deviation over runs; tables: {', '.join(str(result.folder / name) for name in TABLE_NAMES)}"
     )

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from spcl.errors import InputError
+from spcl.printable import printable_name
 
 _ASKED_ONE_BY_ONE, _LISTED_FOR_ONE = 20, 20
 """A folder is listed if at least 20 of its files are checked, and it has at most 20 times as many files."""
@@ -102,8 +103,11 @@ def named_path(text: str | Path) -> Path:
 
 
 def shown_path(path: str | Path) -> str:
-    """Give a path as it is shown to the user: relative to the current folder if it lies below it."""
+    """Give a path as it is shown to the user: relative to the current folder if it lies below it.
+
+    Control characters in names are shown as escapes.
+    """
     try:
-        return str(kept_path(path).relative_to(Path.cwd()))
+        return printable_name(str(kept_path(path).relative_to(Path.cwd())))
     except (ValueError, OSError):  # the current folder may have been deleted
-        return str(path)
+        return printable_name(str(path))

@@ -14,6 +14,7 @@ from typing import Any
 
 from spcl.data.camera_parsing import camera_in_name
 from spcl.data.image_key import image_keys, shown_path
+from spcl.data.missing_images import missing_images
 from spcl.data.placeholders import (
     is_placeholder,
     note_of_a_dominant_identity,
@@ -23,7 +24,7 @@ from spcl.data.placeholders import (
 from spcl.data.repeated_images import contradiction
 from spcl.data.table_files import Table, read_table
 from spcl.data.table_options import TableOptions
-from spcl.data.table_paths import paths_of
+from spcl.data.table_paths import are_all_missing, paths_of, plain_path
 from spcl.data.time_parsing import times_of
 from spcl.data.track_columns import read_track_columns
 from spcl.errors import InputError
@@ -43,6 +44,9 @@ _LIKELY = {
     "track": ("track_id", "tracklet", "tracklet_id", "tid"),
 }
 """Names of other programs for our columns; they are named, not used, for they may mean something else."""
+
+_MANY = 10_000
+"""In larger tables, whether any image exists is found out first."""
 
 _NOT_OF_IMAGES = ("path", "vector")
 _OF_PAIRS = ("similarity", "distance")
@@ -145,8 +149,14 @@ def _add_cameras_of_names(rows: _Rows) -> None:
 
 def _read(tables: Mapping[str, Path], options: TableOptions) -> _Rows:
     rows = _Rows([], [], [], {}, [], [])
-    for split, path in tables.items():
-        table = read_table(path, options)
+    read = {split: read_table(path, options) for split, path in tables.items()}
+    num = sum(map(len, read.values()))
+    if num > _MANY and all(map(are_all_missing, read.values())):
+        first = next(iter(read.values()))
+        raise missing_images(
+            first.file.stem, num, num, first.file.parent / plain_path(str(first.columns["path"][0])), ()
+        )
+    for split, table in read.items():
         found = paths_of(table)
         before = len(rows.paths)
         rows.paths += found.paths

@@ -7,14 +7,13 @@ are training images), or one table for each split. ``table_files.py`` reads cell
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from spcl.data.image_files import number_in_order
-from spcl.data.image_key import shown_path
 from spcl.data.listed_images import SPLITS, ListedImages
+from spcl.data.missing_images import missing_images
 from spcl.data.table_files import SUFFIXES
 from spcl.data.track_columns import boxes_of, note_of_tracks, track_names
 from spcl.errors import InputError
@@ -144,17 +143,4 @@ def require_images(name: str, listed: ListedImages, *, keep_missing: bool) -> No
     # If all are missing, the table lies in the wrong place, and no image could be read.
     if not missing or (keep_missing and len(missing) < len(listed.paths)):
         return
-    hints = [note for note in listed.notes if " is read as " in note]
-    if "\n" in str(missing[0]):
-        hints.append("That path contains a line break: is a quote in the table not closed?")
-    if re.search(r"(^|/)[A-Za-z]:/", str(missing[0])):
-        hints.append("Paths that begin with a drive letter are those of a Windows computer; give relative paths.")
-    if re.search(r"\.[A-Za-z]{3,4}[ \t]+-?\w+$", str(missing[0])):
-        hints.append(
-            "Each line of a list is one path and nothing else; a table with the columns path, identity has both."
-        )
-    raise InputError(
-        f"{name}: {len(missing)} of {len(listed.paths)} listed images are missing, first {shown_path(missing[0])}. "
-        f"Paths in a table are relative to its folder, or to the current folder. {' '.join(hints)}".strip(),
-        code="missing-images",
-    )
+    raise missing_images(name, len(missing), len(listed.paths), missing[0], listed.notes)

@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from spcl.data.formula_cells import as_text
 from spcl.data.image_files import what_is_there
 from spcl.data.table_options import TableOptions
+from spcl.data.text_files import as_readable
 from spcl.data.text_tables import Cells, no_path_column, read_text_table
 from spcl.errors import InputError, first_line
 
@@ -84,7 +86,9 @@ def write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence[objec
         path: Path of the file, which is replaced if it exists.
         header: Names of the columns.
         rows: Cells of each row; None is an empty cell.
-        mark: Whether to write a byte-order mark, by which spreadsheets recognise UTF-8, and their line ends.
+        mark: Whether the table is for a spreadsheet: with a byte-order mark, by which it recognises UTF-8, its line
+            ends, and an apostrophe before text that it would compute as a formula. ``read_table`` removes it. Without
+            ``mark``, cells are written as they are, because programs read paths and names from them.
     """
     encoding = "utf-8-sig" if mark else "utf-8"
     with path.open("w", newline="", encoding=encoding, errors="backslashreplace") as file:
@@ -92,49 +96,23 @@ def write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence[objec
         plain, exact = csv.writer(file, lineterminator=end), csv.writer(file, quoting=csv.QUOTE_ALL, lineterminator=end)
         plain.writerow(header)
         for row in rows:
-            cells = ["" if cell is None else str(cell) for cell in row]
+            cells = ["" if cell is None else as_readable(str(cell)) for cell in row]
+            if mark:
+                cells = [as_text(cell) for cell in cells]
             # Blanks at the ends of a name are part of it; every reader keeps them in quoted cells.
             (exact if any(cell != cell.strip() for cell in cells) else plain).writerow(cells)
 
 
 def _read_parquet(path: Path) -> Cells:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+    from spcl.data.parquet_tables import read_parquet_table
 
     try:
-        file = pq.ParquetFile(path)
-        # The index of pandas and the vectors of a features file do not describe an image.
-        wanted = [f.name for f in file.schema_arrow if not (pa.types.is_nested(f.type) or f.name.startswith("__index"))]
-        table = file.read(columns=wanted)
-        # By number: two columns may have one name.
-        columns = [_plain_column(column) for column in table.columns]
-        wanted = table.column_names
-    except (pa.ArrowException, OSError) as error:
+        names, columns, num_rows = read_parquet_table(path)
+    except (ArithmeticError, ValueError, OSError) as error:
+        if isinstance(error, InputError):
+            raise
         raise InputError(f"the table {path} cannot be read: {first_line(error)}", code="damaged-file") from error
-    return wanted, columns, range(1, table.num_rows + 1), ()
-
-
-def _plain_column(column: Any) -> list[Any]:
-    import pyarrow as pa
-
-    if pa.types.is_timestamp(column.type) and column.type.unit == "ns":
-        # Python's times have microseconds.
-        column = column.cast(pa.timestamp("us", column.type.tz), safe=False)
-    try:
-        cells: list[Any] = column.to_pylist()
-    except (OverflowError, ValueError):
-        # A time or a duration that Python has not: as text it is refused where it is needed.
-        cells = _as_text(column)
-    cells = [cell.decode("utf-8", "backslashreplace") if isinstance(cell, bytes) else cell for cell in cells]
-    return [None if cell is None or cell != cell else cell for cell in cells]
-
-
-def _as_text(column: Any) -> list[Any]:
-    """The cells as text, bytes that are not UTF-8 as escapes."""
-    import pyarrow as pa
-
-    is_text = pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
-    return list(column.cast(pa.binary() if is_text else pa.string()).to_pylist())
+    return names, columns, range(1, num_rows + 1), ()
 
 
 def _named(

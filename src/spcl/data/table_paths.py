@@ -21,8 +21,9 @@ from spcl.data.image_key import kept_path
 from spcl.data.table_files import Table
 
 _QUOTES = ('"', "'", "`", "“”", "‘’", "«»")
-_ESCAPED = re.compile(r"\\(?:udc([0-9a-f]{2})|([nr]))")
+_ESCAPED = re.compile(r"\\(?:udc([0-9a-f]{2})|x([0189][0-9a-f]|7f)|([nr]))")
 _STATS_A_FOLDER = 20
+_SAMPLE = 500
 
 _CLEANED = "without the blanks or quotes around them"
 _SLASHED = "with slashes in place of backslashes"
@@ -55,7 +56,7 @@ def paths_of(table: Table) -> TablePaths:
     files = _Files()
     found = [files.first_there(folder, text) for text in written]
     notes: tuple[str, ...] = ()
-    relative = [row for row, text in enumerate(written) if not os.path.isabs(_plain(text))]
+    relative = [row for row, text in enumerate(written) if not os.path.isabs(plain_path(text))]
     here = os.getcwd()
     if relative and here != folder and all(found[row] is None for row in relative):
         others = {row: files.first_there(here, written[row]) for row in relative}
@@ -70,10 +71,33 @@ def paths_of(table: Table) -> TablePaths:
     kinds = Counter(kind for _, kind in filter(None, found) if kind)
     notes += tuple(f"{table.file}: {count} path(s) are read {kind}" for kind, count in kinds.items())
     meant = [
-        one[0] if one is not None else os.path.join(folder, _plain(text))
+        one[0] if one is not None else os.path.join(folder, plain_path(text))
         for one, text in zip(found, written, strict=True)
     ]
     return TablePaths(_kept_paths(meant), [one is not None for one in found], notes)
+
+
+def are_all_missing(table: Table) -> bool:
+    """Whether no row of a large table has a file, found out before each row is looked for in every spelling.
+
+    Some rows, evenly spaced, are looked for as ``paths_of`` does. Where none of them has a file, the files of all rows
+    are looked for as they are written.
+
+    Cost: one listing of each folder, and O(N) comparisons of text.
+    """
+    written = table.columns["path"]
+    folders = list(dict.fromkeys((os.path.abspath(table.file.parent), os.getcwd())))
+    files = _Files()
+    step = max(1, len(written) // _SAMPLE)
+    for text in map(str, written[::step]):
+        if any(files.first_there(folder, text) is not None for folder in folders):
+            return False
+    return not any(
+        files.is_there(os.path.join(folder, text))
+        for text in map(str, written)
+        if "\0" not in text
+        for folder in folders
+    )
 
 
 def _kept_paths(paths: Sequence[str]) -> list[Path]:
@@ -97,25 +121,38 @@ class _Files:
     def __init__(self) -> None:
         self._asked: Counter[str] = Counter()
         self._names: dict[str, frozenset[str]] = {}
+        self._is_loose: dict[str, bool] = {}
 
     def first_there(self, folder: str, text: str) -> tuple[str, str] | None:
         """The first spelling of a path for which a file exists, and its difference from the text."""
         for reading, kind in _readings(text):
             path = os.path.join(folder, reading)
-            if self._is_there(path):
+            if self.is_there(path):
                 return path, kind
         return None
 
-    def _is_there(self, path: str) -> bool:
+    def is_there(self, path: str) -> bool:
+        """Whether a path is that of a file."""
         folder, name = os.path.split(path)
         self._asked[folder] += 1
         if self._asked[folder] > _STATS_A_FOLDER and folder not in self._names:
             try:
                 self._names[folder] = frozenset(os.listdir(folder))
-            except OSError:
+                self._is_loose[folder] = _is_loose(folder, self._names[folder])
+            except OSError as error:
                 self._names[folder] = frozenset()
-        # Some file systems ignore case, so a name that is not listed may exist.
-        return name in self._names.get(folder, ()) or os.path.isfile(path)
+                # In a folder that is there and cannot be listed, files may be found by their names.
+                self._is_loose[folder] = isinstance(error, PermissionError)
+        names = self._names.get(folder)
+        if names is not None and (name in names or not self._is_loose[folder]):
+            return name in names
+        return os.path.isfile(path)
+
+
+def _is_loose(folder: str, names: frozenset[str]) -> bool:
+    """Whether a folder finds files by names that it does not list: in capitals, or with accents decomposed."""
+    some = next((name for name in names if name.isascii() and name.swapcase() not in names), None)
+    return some is None or os.path.lexists(os.path.join(folder, some.swapcase()))
 
 
 def _readings(text: str) -> Iterator[tuple[str, str]]:
@@ -125,7 +162,7 @@ def _readings(text: str) -> Iterator[tuple[str, str]]:
     bare = _bare(text)
     if bare != text:
         yield bare, _CLEANED
-    slashed = _plain(text)
+    slashed = plain_path(text)
     if slashed != bare:
         yield slashed, _SLASHED
     if _ESCAPED.search(bare):
@@ -136,7 +173,7 @@ def _readings(text: str) -> Iterator[tuple[str, str]]:
             yield spelt, ""
 
 
-def _plain(text: str) -> str:
+def plain_path(text: str) -> str:
     """A path without blanks and quotes around it, with slashes."""
     bare = _bare(text)
     return bare.replace("\\", "/") if os.sep == "/" else bare
@@ -151,7 +188,9 @@ def _bare(text: str) -> str:
 
 
 def _unescaped(found: re.Match[str]) -> str:
-    """Undo the escape of a byte that is not UTF-8, or of a line break, as in ``broken.csv``."""
+    """Undo the escape of a byte that is not UTF-8, of a control character, or of a line break, as in ``broken.csv``."""
     if found[1]:
         return os.fsdecode(bytes([int(found[1], 16)]))
-    return "\n" if found[2] == "n" else "\r"
+    if found[2]:
+        return chr(int(found[2], 16))
+    return "\n" if found[3] == "n" else "\r"

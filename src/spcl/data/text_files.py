@@ -27,6 +27,11 @@ _NO_TEXT = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 _BYTES_OF_A_GUESS = 4096
 
 
+def as_readable(cell: str) -> str:
+    r"""Replace what ``read_text`` takes for no text, control characters in the name of a file, by escapes: ``\x1b``."""
+    return _NO_TEXT.sub(lambda found: f"\\x{ord(found[0]):02x}", cell)
+
+
 def read_text(path: Path) -> tuple[str, tuple[str, ...]]:
     """Read a text file without its byte-order mark, with a note if its encoding is not UTF-8.
 

@@ -5,6 +5,7 @@ The encoding is recognised in ``text_files.py``; what columns mean is in ``table
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import re
@@ -15,6 +16,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
+from spcl.data.formula_cells import from_text
 from spcl.data.text_files import read_text
 from spcl.errors import InputError
 
@@ -39,7 +41,12 @@ def read_text_table(path: Path, renamed: dict[str, str]) -> Cells:
         InputError: If it is no text, is empty, or a row has more cells than there are columns.
     """
     text, notes = read_text(path)
-    return cells_of_text(path, text, notes, renamed)
+    names, columns, lines, notes = cells_of_text(path, text, notes, renamed)
+    with path.open("rb") as file:
+        is_of_spreadsheet = file.read(3) == codecs.BOM_UTF8
+    if is_of_spreadsheet:
+        columns = [[from_text(cell) if isinstance(cell, str) else cell for cell in column] for column in columns]
+    return names, columns, lines, notes
 
 
 def cells_of_text(path: Path, text: str, notes: tuple[str, ...], renamed: dict[str, str]) -> Cells:

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from spcl.data.image_files import what_is_there
 from spcl.errors import InputError
+from spcl.gallery.argument_checks import required_count
 from spcl.gallery.columns import KEY, OWN_COLUMNS, VECTOR, vector_type
 from spcl.gallery.snapshot import FACTS
 from spcl.leftovers import aside_of, remove_leftovers
@@ -45,6 +46,7 @@ def make_folder(folder: Path, dim: int, facts: Mapping[str, Any]) -> None:
         InputError: If the folder is not empty, another program makes the gallery at the same time, or the disk is
             full.
     """
+    dim = required_count(dim, "dim")
     if is_gallery(folder):
         raise InputError(
             f"there is already a gallery at {folder}: open it, or give another folder", code="already-exists"

@@ -97,7 +97,7 @@ class Gallery(ReadableGallery):
             fingerprint, dim = encoder.fingerprint, encoder.feature_dim
             if encoder.origin is not None:
                 facts[FACT] = encoder.origin.to_dict()
-        if not fingerprint or not dim or dim < 1:
+        if not fingerprint or dim is None:
             raise InputError(
                 "a gallery needs the encoder whose vectors it will hold, or its fingerprint and dim", code="no-encoder"
             )

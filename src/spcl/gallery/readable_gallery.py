@@ -9,7 +9,8 @@ import torch
 from numpy.typing import NDArray
 
 from spcl.arrays import Features
-from spcl.errors import InputError, require
+from spcl.errors import InputError
+from spcl.gallery.argument_checks import require_as_many, required_count
 from spcl.gallery.begun_enrolment import Enrolment, begin_enrolment
 from spcl.gallery.columns import VECTOR, checked_features, column_kind, path_text, vectors_of
 from spcl.gallery.comparable_features import check_same_encoder, check_same_flip
@@ -130,7 +131,7 @@ class ReadableGallery:
         Raises:
             InputError: If the filter, the query or ``k`` cannot be used, or there is no index to be used.
         """
-        require(k >= 1, "k", k, "at least 1")
+        k = required_count(k, "k")
         queries = self._features(query)
         own = self._own_images(without, len(queries))
         snapshot = self._store.snapshot() if exact is False else self._store.reading(where)
@@ -235,9 +236,10 @@ class ReadableGallery:
             A hit for each query; None where no other image of the identity passes the filter.
 
         Raises:
-            InputError: If the filter or the query cannot be used.
+            InputError: If the filter or the query cannot be used, or there are more queries than identities, or fewer.
         """
         queries = self._features(query)
+        require_as_many(queries, identities, "identities")
         snapshot = self._store.reading(where)
         condition, _ = self._passing.of(snapshot, where)
         own = self._own_images(without, len(queries))
@@ -273,11 +275,7 @@ class ReadableGallery:
         """The images that the queries are; None: no paths are given."""
         if paths is None:
             return None
-        if len(paths) != num_queries:
-            raise InputError(
-                f"there are {num_queries} queries, and {len(paths)} images to leave out; expected as many",
-                code="length-mismatch",
-            )
+        require_as_many(range(num_queries), paths, "images to leave out")
         return OwnImages(self._store.keys.of([path_text(path) for path in paths]).keys, self._store.keys)
 
     def _features(self, query: Features | ImageLike | Sequence[ImageLike]) -> NDArray[np.float32]:

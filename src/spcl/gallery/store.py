@@ -36,6 +36,7 @@ from spcl.gallery.folder import (
 )
 from spcl.gallery.images_added_twice import filled_from
 from spcl.gallery.keys import ImageKeys
+from spcl.gallery.left_files import remove_left, writing
 from spcl.gallery.migration import with_keys
 from spcl.gallery.rows_file import Copied, copied_facts, read_copy
 from spcl.gallery.rows_in_memory import RowsInMemory
@@ -249,8 +250,11 @@ class Store:
     def tidy(self) -> None:
         """Merge the files of many small writes, add new rows to the index, and remove versions older than an hour.
 
+        Data files that killed writes left are removed, too (``left_files.py``).
+
         If other programs write during every attempt, nothing is done until the next call.
         """
+        remove_left(self.folder)
         with suppress(LostRaceError):
             self._write(lambda: self._table().optimize(cleanup_older_than=_KEEP_VERSIONS))
 
@@ -264,7 +268,8 @@ class Store:
 
     @reads_gallery
     def _write(self, write: Callable[[], T]) -> T:
-        return until_won(write)
+        with writing(self.folder):
+            return until_won(write)
 
 
 def _fitted(rows: pa.Table, schema: pa.Schema) -> pa.Table:

@@ -19,7 +19,8 @@ from spcl.grouping.eps_curve import PAPER_EPS as PAPER_EPS
 from spcl.grouping.eps_curve import EpsCurve, eps_curve
 from spcl.neighbours.nearest import nearest_neighbours
 from spcl.pairs.constraints import PairConstraints
-from spcl.settings_checks import check_count, check_range
+from spcl.retrieval.neighbour_tables import checked_table
+from spcl.settings_checks import check_count, check_range, is_auto
 from spcl.short_repr import with_short_repr
 
 PAPER_K1, PAPER_K2 = 30, 6
@@ -111,6 +112,7 @@ def suggest(
         return _untried("all images are equal: one cluster", eps, PAPER_K1 if k1 == "auto" else k1, k2, min_samples)
     if neighbours is None:
         neighbours = nearest_neighbours(rows, searched(k1, min_samples)).indices
+    neighbours = checked_table(neighbours)
     rated = None if constraints is None else constraints.of_one_object()
     curves: list[EpsCurve] = []
     for done, number in enumerate(tried_k1):
@@ -145,10 +147,10 @@ def k2_for(k1: int) -> int:
 def _check(
     eps: float | Literal["auto"], k1: int | Literal["auto"], k2: int | Literal["auto"], min_samples: int
 ) -> None:
-    if eps != "auto":
+    if not is_auto(eps):
         check_range(eps, "eps", 0, 1, below=True)
     for value, name in ((k1, "k1"), (k2, "k2")):
-        if value != "auto":
+        if not is_auto(value):
             check_count(value, name)
     # Coherence counts links, which need an image and one neighbour at least.
     check_count(min_samples, "min_samples", 2)

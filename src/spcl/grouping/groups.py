@@ -12,15 +12,17 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
 
 from spcl.arrays import Features, unit_rows
 from spcl.grouping.eps_choice import PAPER_EPS, Suggestion, k2_for, searched, suggest
 from spcl.grouping.group_confidence import group_confidence
 from spcl.neighbours.nearest import nearest_neighbours
 from spcl.pairs.constraints import PairConstraints
+from spcl.retrieval.neighbour_tables import checked_table
 from spcl.selfpaced.clustering import NOISE
 from spcl.selfpaced.pseudo_labels import pseudo_labels
-from spcl.settings_checks import check_count, check_scales
+from spcl.settings_checks import check_count, check_scales, is_auto
 from spcl.short_repr import with_short_repr
 
 
@@ -107,15 +109,14 @@ def cluster(
 
     Cost: one neighbour search, ``N^2 D``; a few label stages, O(N k1); ``N G D`` for G groups.
     """
-    for value, name in ((k1, "k1"), (k2, "k2"), (min_samples, "min_samples")):
-        if value != "auto":
+    for name, value in {"k1": k1, "k2": k2, "min_samples": min_samples}.items():
+        if not is_auto(value):
             check_count(value, name)
-    check_scales(PAPER_EPS if eps == "auto" else eps, eps_gap)
+    check_scales(PAPER_EPS if is_auto(eps) else eps, eps_gap)
     rows = unit_rows(features)
     constraints = PairConstraints.of(len(rows), must_link, cannot_link)
     suggestion = None
-    if neighbours is None and len(rows):
-        neighbours = nearest_neighbours(rows, searched(k1, min_samples)).indices
+    neighbours = _neighbours(rows, neighbours, searched(k1, min_samples))
     if "auto" in (eps, k1):
         suggestion = suggest(
             rows, eps=eps, k1=k1, k2=k2, min_samples=min_samples, neighbours=neighbours, constraints=constraints
@@ -130,7 +131,7 @@ def cluster(
         eps=settled_eps,
         eps_gap=eps_gap,
         min_samples=min_samples,
-        neighbours=None if neighbours is None else neighbours[:, :settled_k1],
+        neighbours=neighbours[:, :settled_k1],
         must_link=must_link,
         cannot_link=cannot_link,
     )
@@ -145,6 +146,11 @@ def cluster(
         min_samples=min_samples,
         suggestion=suggestion,
     )
+
+
+def _neighbours(rows: Tensor, given: NDArray[np.integer] | None, num: int) -> NDArray[np.int32]:
+    """Check the given neighbours, or find them."""
+    return checked_table(nearest_neighbours(rows, num).indices if given is None else given)
 
 
 def _numbered_by_size(labels: NDArray[np.int64]) -> NDArray[np.int64]:

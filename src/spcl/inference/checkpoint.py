@@ -20,7 +20,7 @@ from spcl.errors import InputError
 from spcl.file_kinds import is_hub
 from spcl.inference.hub_files import add_hub_facts, read_hub
 from spcl.inference.official_checkpoints import from_official, load_safely, official_facts, to_official
-from spcl.inference.stored_encoder import stored_encoder
+from spcl.inference.stored_encoder import check_progress, stored_encoder
 from spcl.inference.weights_file import is_weights_file, read_weights_file, write_weights_file
 from spcl.nn.encoder_network import EncoderNetwork, EncoderSettings
 from spcl.nn.trunk_weights import check_values, known_arch, weights_in
@@ -224,6 +224,7 @@ def _settings(
     size: tuple[int, int] | None,
 ) -> EncoderSettings:
     if "spcl" in content:
+        check_progress(content, path)
         values = stored_encoder(content["spcl"], state, path)
         if arch is not None and arch != values["arch"]:
             raise InputError(f"{path} is a checkpoint of {values['arch']}, not of {arch}", code="checkpoint-mismatch")

@@ -13,6 +13,7 @@ from spcl._version import __version__
 from spcl.errors import InputError
 from spcl.nn.encoder_network import EncoderSettings
 from spcl.pixel_range import PixelRange
+from spcl.settings_checks import number_of
 
 _LONGEST_SIDE = 4096
 _MOST_DOMAINS = 16
@@ -64,6 +65,19 @@ def stored_encoder(facts: Any, state: Mapping[str, torch.Tensor], path: Path) ->
         if name in facts:
             _check_normalisation(facts[name], name, path)
     return dict(values)
+
+
+def check_progress(content: Mapping[str, Any], path: Path) -> None:
+    """Check the epoch and the best mAP in a checkpoint of spcl.
+
+    Raises:
+        InputError: If one of them is no number, or out of range.
+    """
+    epoch, best = content.get("epoch", 0), content.get("best_mAP", 0.0)
+    if isinstance(epoch, bool) or not isinstance(epoch, int) or not 0 <= epoch < 2**53:
+        raise _wrong(path, f"the epoch {_shown(epoch)}", "a whole number, 0 or more")
+    if not 0 <= number_of(best) <= 1:
+        raise _wrong(path, f"the best mAP {_shown(best)}", "a number from 0 to 1")
 
 
 def _check_ranges(values: Mapping[str, Any], state: Mapping[str, torch.Tensor], path: Path) -> None:

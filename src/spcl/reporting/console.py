@@ -26,6 +26,7 @@ from rich.progress import (
 from rich.progress import Progress as Bars
 
 from spcl.atomic_files import written_aside
+from spcl.printable import printable, printable_name
 from spcl.reporting.events import (
     Advance,
     EpochEnded,
@@ -99,16 +100,17 @@ class ConsoleReporter:
 
     def say(self, text: str) -> None:
         """Print a line of information."""
-        self.console.print(text, markup=False)
+        self.console.print(printable(text), markup=False)
 
     def warn(self, text: str) -> None:
         """Print a highlighted line."""
-        self.console.print(f"warning: {text}", style="yellow", markup=False)
+        self.console.print(f"warning: {printable(text)}", style="yellow", markup=False)
 
     @contextmanager
     def progress(self, name: str, note: Note | None = None) -> Iterator[Advance]:
         """Show the progress of a stage: a bar on a terminal, a line every quarter of a minute elsewhere."""
-        with (_bar if self.console.is_terminal else _lines)(self.console, name, note) as advance:
+        shown = _bar if self.console.is_terminal else _lines
+        with shown(self.console, printable_name(name), note) as advance:
             yield advance
 
 

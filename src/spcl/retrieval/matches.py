@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numba import njit, prange
 from numpy.typing import ArrayLike, NDArray
 
+from spcl.arrays import whole_tensor
 from spcl.compiled import PARALLEL
 
 PROTOCOLS = ("market1501", "vehicleid", "no-camera")
@@ -66,7 +66,7 @@ class RankingLabels:
             ValueError: If the protocol is unknown, or needs cameras that are not known, or lengths differ, or values
                 are not integers.
         """
-        if protocol not in PROTOCOLS:
+        if not isinstance(protocol, str) or protocol not in PROTOCOLS:
             raise ValueError(f"protocol is {protocol!r}; expected one of {', '.join(PROTOCOLS)}")
         query, gallery = _integers(query_ids, "query_ids"), _integers(gallery_ids, "gallery_ids")
         query[query == _UNKNOWN] = _NO_IDENTITY
@@ -103,10 +103,10 @@ class RankingLabels:
 
 
 def _integers(values: ArrayLike, name: str) -> NDArray[np.int64]:
-    array = np.asarray(values.cpu() if isinstance(values, torch.Tensor) else values)
-    if array.ndim != 1 or (array.size and not np.issubdtype(array.dtype, np.integer)):
+    array: NDArray[np.int64] = whole_tensor(values, name).cpu().numpy()
+    if array.ndim != 1:
         raise ValueError(f"{name} are {array.dtype} of shape {array.shape}; expected a row of integers")
-    return array.astype(np.int64)
+    return array.copy()
 
 
 @njit(cache=True, parallel=PARALLEL)

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from spcl.arrays import Features, Progress, unit_rows
+from spcl.arrays import Features, Progress, require_real, unit_rows
 from spcl.retrieval.matches import PROTOCOLS, RankingLabels, places_of_matches
 from spcl.settings_checks import check_count
 from spcl.short_repr import with_short_repr
@@ -101,8 +101,8 @@ def rank_metrics(
         RankingResult: mAP and CMC, and the figures of each query.
 
     Raises:
-        ValueError: If shapes do not fit, a distance is NaN, the protocol is unknown or needs cameras that are not
-            known, or no query has a match.
+        ValueError: If shapes do not fit, a distance is NaN or no real number, the protocol is unknown or needs cameras
+            that are not known, or no query has a match.
 
     Examples:
         >>> result = rank_metrics([[0.1, 0.3, 0.2]], [7], [7, 7, 8], [0], [1, 1, 1])
@@ -113,6 +113,7 @@ def rank_metrics(
     """
     labels = RankingLabels.checked(query_ids, gallery_ids, query_cameras, gallery_cameras, protocol=protocol)
     array = distance.detach().cpu() if isinstance(distance, torch.Tensor) else np.asarray(distance)
+    require_real(array, "distance")
     height = max(1, _BLOCK_BYTES // max(1, 8 * (array.shape[1] if array.ndim == 2 else 1)))
     return rank_blocks(
         lambda: ((at, _distance_block(array[at : at + height], at)) for at in range(0, len(array), height)),

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from spcl.selfpaced.hybrid_memory import HybridMemory, check_batch, require_classes
+from spcl.selfpaced.hybrid_memory import HybridMemory, checked_batch, require_classes
+from spcl.settings_checks import check_positive
 
 
 def contrastive_loss(inputs: Tensor, slots: Tensor, memory: HybridMemory, *, temperature: float = 0.05) -> Tensor:
@@ -18,7 +19,7 @@ def contrastive_loss(inputs: Tensor, slots: Tensor, memory: HybridMemory, *, tem
 
     Args:
         inputs: ``[B, D]`` features, of unit length except for dropout, not normalised here; the gradient flows into
-            them. A NaN or infinite feature gives a NaN or infinite loss.
+            them.
         slots: ``[B]`` int64, the memory row of each input: the row's class is the positive one.
         memory: The hybrid memory; it is only read, and its empty classes are left out.
         temperature: Positive divisor of the similarities.
@@ -29,15 +30,14 @@ def contrastive_loss(inputs: Tensor, slots: Tensor, memory: HybridMemory, *, tem
     Raises:
         ValueError: If the temperature is not positive, shapes do not fit, a slot on the host is out of range, or the
             memory's rows have no classes yet.
+        NotFiniteError: If a feature on the host is NaN or infinite. On a device, the loss is NaN or infinite then.
 
     Paper: equation 1. Reference: ``spcl/models/hm.py: HybridMemory.forward``, which adds 1e-6 twice where this
     subtracts the maximum.
     """
-    if not 0 < temperature < float("inf"):
-        raise ValueError(f"temperature is {temperature}; it must be a positive number")
+    temperature = check_positive(temperature, "temperature")
     require_classes(memory.class_sizes)
-    inputs, slots = torch.as_tensor(inputs), torch.as_tensor(slots)
-    check_batch(inputs, slots, tuple(memory.features.shape))
+    inputs, slots = checked_batch(inputs, slots, tuple(memory.features.shape))
     # Under autocast the product would be rounded to half precision: the loss stays in float32.
     with torch.autocast(device_type=inputs.device.type, enabled=False):
         logits = inputs.float() @ memory.class_means.T / temperature

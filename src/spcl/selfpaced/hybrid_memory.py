@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from spcl.arrays import unit_rows
+from spcl.arrays import real_tensor, unit_rows, whole_tensor
 from spcl.settings_checks import check_count, check_range
 
 _ROWS_AT_ONCE = 16384
@@ -64,6 +64,7 @@ class HybridMemory(nn.Module):
             ValueError: If rows are zero, NaN or infinite, or labels are not one class from 0 for each row.
         """
         features = unit_rows(features)
+        labels = whole_tensor(labels, "labels")
         memory = cls(*features.shape, momentum=momentum).to(features.device)
         memory.features.copy_(features)
         memory.relabel(labels)
@@ -76,6 +77,7 @@ class HybridMemory(nn.Module):
     @torch.no_grad()
     def fill(self, features: Tensor) -> None:
         """Set all rows, ``[K, D]``, normalised here. Every row is a separate class until ``relabel``."""
+        features = real_tensor(features, "rows")
         if features.shape != self.features.shape:
             raise ValueError(f"rows have shape {tuple(features.shape)}; the memory {tuple(self.features.shape)}")
         self.put(0, features)
@@ -84,19 +86,18 @@ class HybridMemory(nn.Module):
     @torch.no_grad()
     def put(self, start: int, features: Tensor) -> None:
         """Set rows from ``start`` on, ``[n, D]``, normalised here, in place. No row has a class until ``relabel``."""
-        check_rows(start, features, tuple(self.features.shape))
+        features = checked_rows(start, features, tuple(self.features.shape))
         self.class_means, self.class_sizes = self.class_means[:0].clone(), self.class_sizes[:0].clone()
         normalised_into(self.features[start : start + len(features)], features)
 
     @torch.no_grad()
     def relabel(self, labels: Tensor) -> None:
         """Give each row its class, ``[K]`` int from 0, and recompute the class means."""
-        labels = torch.as_tensor(labels)
+        labels = whole_tensor(labels, "labels").to(self.features.device)
         if labels.shape != (len(self.features),):
             raise ValueError(
                 f"labels have shape {tuple(labels.shape)}; expected one for each of {len(self.features)} rows"
             )
-        labels = whole_numbers(labels, "labels").to(self.features.device)
         if len(labels) and int(labels.min()) < 0:
             raise ValueError("labels must not be negative: an un-clustered instance is a class of its own")
         num_classes = int(labels.max()) + 1 if len(labels) else 0
@@ -125,11 +126,7 @@ class HybridMemory(nn.Module):
         Paper: equations 2 and 3. Reference: ``spcl/models/hm.py: HM.backward``.
         """
         require_classes(self.class_sizes)
-        inputs, slots = torch.as_tensor(inputs), torch.as_tensor(slots)
-        check_batch(inputs, slots, tuple(self.features.shape))
-        if inputs.device.type == "cpu" and not bool(inputs.isfinite().all()):
-            wrong = (~inputs.isfinite().all(dim=1)).nonzero()[:, 0].tolist()
-            raise NotFiniteError(f"inputs hold values that are NaN or infinite in the rows {wrong[:5]}")
+        inputs, slots = checked_batch(inputs, slots, tuple(self.features.shape))
         device = self.features.device
         inputs = inputs.detach().to(self.features.dtype)
         for positions, rows in in_turns(slots):
@@ -149,10 +146,17 @@ class HybridMemory(nn.Module):
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
 
-def check_rows(start: int, features: Tensor, shape: tuple[int, ...]) -> None:
-    """Raise a ``ValueError`` unless rows from ``start`` on fit into a memory of this shape."""
+def checked_rows(start: int, features: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Give rows as a tensor.
+
+    Raises:
+        ValueError: If they are not real numbers, or do not fit into a memory of this shape from ``start`` on.
+    """
+    check_count(start, "start", 0)
+    features = real_tensor(features, "rows")
     if features.ndim != 2 or features.shape[1] != shape[1] or not 0 <= start <= shape[0] - len(features):
         raise ValueError(f"rows from {start} on have shape {tuple(features.shape)}; the memory {shape}")
+    return features
 
 
 def normalised_into(rows: Tensor, features: Tensor) -> None:
@@ -172,12 +176,17 @@ def normalised_into(rows: Tensor, features: Tensor) -> None:
         rows[part] = F.normalize(given, dim=1)
 
 
-def check_batch(inputs: Tensor, slots: Tensor, shape: tuple[int, ...]) -> None:
-    """Check the features of a batch and their memory rows. Values on a device are not checked: no step waits for them.
+def checked_batch(inputs: Tensor, slots: Tensor, shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+    """Give the features of a batch and their memory rows as tensors, checked.
+
+    Values on a device are not checked: no step waits for them.
 
     Raises:
-        ValueError: If not.
+        ValueError: If types or shapes do not fit, or a slot on the host is out of range.
+        NotFiniteError: If a feature on the host is NaN or infinite.
     """
+    inputs = real_tensor(inputs, "inputs")
+    slots = slots if isinstance(slots, Tensor) else whole_tensor(slots, "slots")
     if inputs.ndim != 2 or inputs.shape[1] != shape[1] or not inputs.is_floating_point():
         raise ValueError(
             f"inputs are {inputs.dtype} of shape {tuple(inputs.shape)}; expected floating-point [B, {shape[1]}]"
@@ -188,18 +197,12 @@ def check_batch(inputs: Tensor, slots: Tensor, shape: tuple[int, ...]) -> None:
         raise ValueError(
             f"slots lie from {int(slots.min())} to {int(slots.max())}; the memory has rows 0 to {shape[0] - 1}"
         )
-
-
-def whole_numbers(values: Tensor, name: str) -> Tensor:
-    """Convert integers to int64.
-
-    Raises:
-        ValueError: If the values are not of an integer type.
-    """
-    tensor = torch.as_tensor(values)
-    if tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool:
-        raise ValueError(f"{name} are {tensor.dtype}; expected whole numbers")
-    return tensor.to(torch.int64)
+    if inputs.device.type == "cpu":
+        is_finite = inputs.detach().isfinite().all(dim=1)
+        if not bool(is_finite.all()):
+            wrong = (~is_finite).nonzero()[:, 0].tolist()
+            raise NotFiniteError(f"inputs hold values that are NaN or infinite in the rows {wrong[:5]}")
+    return inputs, slots
 
 
 def require_classes(class_sizes: Tensor) -> None:

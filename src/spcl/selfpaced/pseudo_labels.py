@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from spcl.arrays import Features, unit_rows
+from spcl.arrays import Features, unit_rows, whole_tensor
 from spcl.pairs.constraints import PairConstraints
 from spcl.retrieval.jaccard import jaccard_distance
 from spcl.selfpaced.clustering import NOISE, Scales, cluster_at_three_scales
@@ -65,12 +65,12 @@ class PseudoLabels:
             >>> found.labels.tolist(), found.num_clusters, found.num_unclustered
             ([1, 1, 2, 0], 1, 2)
         """
-        given = np.asarray(labels)
-        if given.ndim != 1 or (len(given) and (given.dtype.kind not in "iu" or given.min() < NOISE)):
+        given = whole_tensor(labels, "labels").cpu().numpy()
+        if given.ndim != 1 or (len(given) and given.min() < NOISE):
             raise ValueError(
                 f"labels are {given.dtype} of shape {given.shape}; expected [N] integers, -1 for no cluster"
             )
-        clusters = given.astype(np.int64)
+        clusters = given.copy()
         classes = np.unique(singletons_for_noise(clusters), return_inverse=True)[1].reshape(-1).astype(np.int64)
         sizes = np.bincount(classes) if len(classes) else np.empty(0, dtype=np.int64)
         certain = np.ones(len(classes), dtype=np.float64)

@@ -16,9 +16,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from spcl.arrays import real_tensor, whole_tensor
 from spcl.runtime import Runtime
-from spcl.selfpaced.hybrid_memory import check_rows, in_turns, normalised_into, require_classes
-from spcl.settings_checks import check_range
+from spcl.selfpaced.hybrid_memory import (
+    checked_batch,
+    checked_rows,
+    in_turns,
+    normalised_into,
+    require_classes,
+)
+from spcl.settings_checks import check_count, check_positive, check_range
 
 
 class ShardedMemory:
@@ -32,6 +39,8 @@ class ShardedMemory:
     """
 
     def __init__(self, num_slots: int, dim: int, *, runtime: Runtime, momentum: float = 0.2) -> None:
+        check_count(num_slots, "num_slots", 0)
+        check_count(dim, "dim")
         self.momentum, self.runtime = check_range(momentum, "momentum", 0, 1), runtime
         self._own = runtime.part(num_slots)
         device = runtime.device
@@ -53,6 +62,7 @@ class ShardedMemory:
     @torch.no_grad()
     def fill(self, features: Tensor) -> None:
         """Set all rows as ``HybridMemory.fill`` does: ``[K, D]``, the same on every process."""
+        features = real_tensor(features, "rows")
         if features.shape != (len(self.labels), self.features.shape[1]):
             raise ValueError(
                 f"rows have shape {tuple(features.shape)}; the memory {(len(self.labels), self.features.shape[1])}"
@@ -63,7 +73,7 @@ class ShardedMemory:
     @torch.no_grad()
     def put(self, start: int, features: Tensor) -> None:
         """Set rows as ``HybridMemory.put`` does: ``[n, D]``, the same on every process, which keeps its part."""
-        check_rows(start, features, (len(self.labels), self.features.shape[1]))
+        features = checked_rows(start, features, (len(self.labels), self.features.shape[1]))
         self.class_means, self.class_sizes = self.class_means[:0].clone(), self.class_sizes[:0].clone()
         first, stop = max(start, self._own.start), min(start + len(features), self._own.stop)
         if first < stop:
@@ -73,7 +83,7 @@ class ShardedMemory:
     @torch.no_grad()
     def relabel(self, labels: Tensor) -> None:
         """Set classes as ``HybridMemory.relabel`` does: ``[K]``, the same on every process."""
-        labels = torch.as_tensor(labels).to(device=self.labels.device, dtype=torch.int64)
+        labels = whole_tensor(labels, "labels").to(self.labels.device)
         if labels.shape != self.labels.shape:
             raise ValueError(
                 f"labels have shape {tuple(labels.shape)}; expected one for each of {len(self.labels)} rows"
@@ -99,8 +109,13 @@ class ShardedMemory:
 
     @torch.no_grad()
     def update(self, inputs: Tensor, slots: Tensor) -> None:
-        """Move rows as ``HybridMemory.update`` does; inputs and slots of the whole batch, the same on every process."""
+        """Move rows as ``HybridMemory.update`` does; inputs and slots of the whole batch, the same on every process.
+
+        Raises:
+            ValueError: As ``HybridMemory.update`` does.
+        """
         require_classes(self.class_sizes)
+        inputs, slots = checked_batch(inputs, slots, (len(self.labels), self.features.shape[1]))
         device = self.features.device
         inputs = inputs.detach().to(device=device, dtype=self.features.dtype)
         classes_here = self.runtime.part(len(self.class_sizes))
@@ -149,9 +164,9 @@ def sharded_contrastive_loss(
     inputs: Tensor, slots: Tensor, memory: ShardedMemory, *, temperature: float = 0.05
 ) -> Tensor:
     """Compute ``contrastive_loss`` ``[B]`` of this process's inputs ``[B, D]``, with B equal on every process."""
-    if not 0 < temperature < float("inf"):
-        raise ValueError(f"temperature is {temperature}; it must be a positive number")
+    temperature = check_positive(temperature, "temperature")
     require_classes(memory.class_sizes)
+    inputs, slots = checked_batch(inputs, slots, (len(memory.labels), memory.features.shape[1]))
     targets = memory.labels[slots.to(memory.labels.device)]
     losses: Tensor = _ShardedCrossEntropy.apply(inputs, targets, memory, temperature)
     return losses

@@ -29,7 +29,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from spcl.errors import require
-from spcl.selfpaced.hybrid_memory import HybridMemory, check_batch, in_turns, require_classes
+from spcl.selfpaced.hybrid_memory import HybridMemory, checked_batch, in_turns, require_classes
 
 if TYPE_CHECKING:
     from spcl.training.parts import BuildContext, Memory
@@ -87,7 +87,7 @@ class ClusterMemory(HybridMemory):
             slots: ``[B]`` int64, the memory rows of the batch, on the host.
         """
         require_classes(self.class_sizes)
-        check_batch(inputs, slots, tuple(self.features.shape))
+        inputs, slots = checked_batch(inputs, slots, tuple(self.features.shape))
         if not len(slots):
             return
         inputs = inputs.detach().to(self.features.dtype)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from spcl.settings_checks import number_of
+
 MOST_SIMILAR = 1 - 1e-6
 """Largest threshold."""
 
@@ -37,5 +39,5 @@ def check_rate(rate: float) -> None:
     Raises:
         ValueError: If the rate is not above 0 and below 1.
     """
-    if not 0 < rate < 1:
-        raise ValueError(f"the false-match rate is {rate:g}; expected above 0 and below 1, for example 0.01")
+    if not 0 < number_of(rate) < 1:
+        raise ValueError(f"the false-match rate is {rate!r}; expected above 0 and below 1, for example 0.01")
