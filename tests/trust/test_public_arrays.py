@@ -261,7 +261,7 @@ def test_settings(gallery, tmp_path):
         "start": lambda v: memory().put(v, torch.tensor(ROWS)),
         "k": lambda v: gallery.search(ROWS[:1], k=v),
         "false-match rate": lambda v: gallery.identify(ROWS[:1], false_match_rate=v),
-        " dim": lambda v: spcl.Gallery.create(tmp_path / "g", fingerprint="x", dim=v) if v is not None else int("x"),
+        " dim": lambda v: spcl.Gallery.create(tmp_path / "g", fingerprint="x", dim=v),
     }
     for name, call in settings.items():
         for value in WRONG_SETTINGS:
