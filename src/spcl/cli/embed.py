@@ -17,6 +17,7 @@ from spcl.data.source_options import IdentityFrom
 from spcl.data.table_checks import check_tables
 from spcl.gallery.embed_images import EmbeddingRequest, EmbeddingResult, embed_images
 from spcl.inference.encode_options import By
+from spcl.inference.engine import EmbeddingEngine, EngineName
 from spcl.reporting.console import ConsoleReporter, Reporter, SilentReporter
 
 
@@ -53,6 +54,13 @@ class Embed(FeatureOptions):
     tracks are searched with --by track."""
     overwrite: bool = False
     """With -o: replace a features file that exists."""
+    engine: EngineName = "local"
+    """Where features are computed: in this process, or by the processes of a Ray cluster (docs/scale.md)."""
+    address: str = ""
+    """With --engine ray: address of a running cluster, as ray.init takes it. Without it: this machine's cores and
+    GPUs."""
+    ray_workers: int | Literal["auto"] = "auto"
+    """With --engine ray: number of processes that encode. auto: one for each GPU, or for each four cores."""
     json: bool = False
     """Print what was done as JSON."""
 
@@ -67,6 +75,7 @@ class Embed(FeatureOptions):
             by=self.by,
             source=self.source(),
             encoding=self.encoding(),
+            engine=EmbeddingEngine(name=self.engine, address=self.address, num_workers=self.ray_workers),
         )
 
 

@@ -16,6 +16,7 @@ from spcl.data.source_options import SourceOptions
 from spcl.errors import InputError
 from spcl.gallery.result import Added
 from spcl.inference.encode_options import By, EncodeOptions
+from spcl.inference.engine import EmbeddingEngine, RayJob
 from spcl.reporting.console import Reporter, WarningsKept, say_notes
 from spcl.short_repr import with_short_repr
 
@@ -41,6 +42,7 @@ class EmbeddingRequest:
         source: How the images are found, and which columns are read.
         encoding: The encoder and its options; by default the gallery's encoder, otherwise a network with ImageNet
             weights.
+        engine: Where features are computed: in this process, or by a Ray cluster.
     """
 
     images: str | Path
@@ -51,6 +53,7 @@ class EmbeddingRequest:
     by: By = field(default="image", kw_only=True)
     source: SourceOptions = field(default_factory=SourceOptions)
     encoding: EncodeOptions = field(default_factory=EncodeOptions)
+    engine: EmbeddingEngine = field(default_factory=EmbeddingEngine, kw_only=True)
 
     def __post_init__(self) -> None:
         """Raise an ``InputError`` if there is no output, or an option is for an output that is not given."""
@@ -182,7 +185,9 @@ def embed_images(request: EmbeddingRequest, *, report: Reporter | None = None) -
 
     kept = WarningsKept(report)
     encoding = request.encoding
-    runtime = encoding.runtime()
+    cluster = RayJob(request.engine, encoding) if request.engine.name == "ray" else None
+    # The machines of a cluster may have the GPUs that this one lacks.
+    settings = EmbedSettings.of(encoding, encoding.runtime()) if cluster is None else None
     found = to_embed = find_images(request.images, request.source)
     tracks = None
     if request.by == "track":
@@ -202,7 +207,7 @@ def embed_images(request: EmbeddingRequest, *, report: Reporter | None = None) -
             if output is not None:
                 facts = _facts(encoder, encoding) | ({} if tracks is None else {"by": "track"})
                 writer = file.enter_context(features_writer(output, encoder.feature_dim, facts))
-            for part in embedded_rows(encoder, to_embed, EmbedSettings.of(encoding, runtime), report=kept):
+            for part in embedded_rows(encoder, to_embed, settings, report=kept, cluster=cluster):
                 total.take(part, writer, gallery)
             total.end(writer, kept)
         filled = None if gallery is None else _filled(gallery, total.added, kept)

@@ -15,7 +15,8 @@ from spcl.data.image_key import kept_path
 from spcl.data.image_sources import Source, images_of
 from spcl.data.source_options import SourceOptions
 from spcl.gallery.columns import described, path_text
-from spcl.inference.embedding import EmbedSettings, Encoder, embed_parts
+from spcl.inference.embedding import EmbeddedImages, EmbedSettings, Encoder, embed_parts
+from spcl.inference.engine import RayJob
 from spcl.records import Record
 from spcl.reporting.console import Reporter
 
@@ -75,7 +76,12 @@ def find_images(
 
 
 def embedded_rows(
-    encoder: Encoder, found: FoundImages, settings: EmbedSettings | None = None, *, report: Reporter | None = None
+    encoder: Encoder,
+    found: FoundImages,
+    settings: EmbedSettings | None = None,
+    *,
+    report: Reporter | None = None,
+    cluster: RayJob | None = None,
 ) -> Iterator[EmbeddedRows]:
     """Embed the images part by part; images that cannot be read are left out and listed.
 
@@ -84,15 +90,31 @@ def embedded_rows(
         found: The images.
         settings: How the images are read and encoded; None: the defaults.
         report: Receives progress.
+        cluster: The Ray cluster that computes the features, in place of this process and of ``settings``.
 
     Raises:
         InputError: If none can be read.
     """
     at = 0
-    for part in embed_parts(encoder, found.records, settings, part=IMAGES_A_PART, report=report, name="images"):
+    for part in _parts(encoder, found, settings, report, cluster):
         rows = found.table.slice(at, len(part.records) + len(part.broken))
         at += len(rows)
         left_out = {path_text(kept_path(path)) for path, _ in part.broken}
         if left_out:
             rows = rows.filter(pa.array([name not in left_out for name in rows.column("path").to_pylist()]))
         yield EmbeddedRows(rows, part.features, part.broken)
+
+
+def _parts(
+    encoder: Encoder,
+    found: FoundImages,
+    settings: EmbedSettings | None,
+    report: Reporter | None,
+    cluster: RayJob | None,
+) -> Iterator[EmbeddedImages]:
+    if cluster is None:
+        return embed_parts(encoder, found.records, settings, part=IMAGES_A_PART, report=report, name="images")
+
+    from spcl.inference.ray_embedding import embed_parts_with_ray
+
+    return embed_parts_with_ray(encoder, found.records, cluster, part=IMAGES_A_PART, report=report, name="images")

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from spcl.data.image_store import ImageStore, OnBroken
@@ -71,6 +72,11 @@ class EmbedSettings:
     num_threads: NumThreads = "auto"
     on_broken: OnBroken = "skip"
 
+    @property
+    def device(self) -> torch.device:
+        """The device of the runtime."""
+        return torch.device("cpu") if self.runtime is None else self.runtime.device
+
     @classmethod
     def of(cls, options: ComputeOptions, runtime: Runtime) -> EmbedSettings:
         """Take the user's options, with the runtime that was made of them."""
@@ -129,34 +135,63 @@ def embed_parts(
     """
     settings = settings or EmbedSettings()
     report = report or LoggingReporter()
-    runtime = settings.runtime or Runtime("cpu")
-    encoder.to(runtime.device)
-    first_broken, num_read, num_stretched, num_reduced = None, 0, 0, 0
-    with report.progress(name) as advance:
+    encoder.to(settings.device)
+
+    def parts(advance: Advance) -> Iterator[EmbeddedImages]:
         for at in range(0, max(1, len(records)), part):
-            some = records[at : at + part]
 
             def advance_part(done: int, total: int, at: int = at) -> None:
                 advance(at + done, len(records))
 
-            embedded = _embed_part(encoder, some, settings, runtime, advance_part)
-            num_read += len(embedded.records)
-            num_stretched += embedded.num_stretched
-            num_reduced += embedded.num_reduced
-            first_broken = first_broken or next(iter(embedded.broken), None)
-            if first_broken and not num_read and at + len(some) == len(records):
-                raise InputError(
-                    f"none of the {len(records)} images can be read; the first, {first_broken[0]}: {first_broken[1]}",
-                    code="no-readable-images",
-                )
-            yield embedded
+            yield embed_part(encoder, records[at : at + part], settings, progress=advance_part)
+
+    with report.progress(name) as advance:
+        yield from with_counts(parts(advance), encoder, len(records), report)
+
+
+def with_counts(
+    parts: Iterator[EmbeddedImages], encoder: Encoder, num_images: int, report: Reporter
+) -> Iterator[EmbeddedImages]:
+    """Pass parts on, and say at the end how many images of more than 8 bits were stretched.
+
+    Raises:
+        InputError: In place of the last part, if none of all the images could be read.
+    """
+    first_broken, num_read, num_done, num_stretched, num_reduced = None, 0, 0, 0, 0
+    for embedded in parts:
+        num_read += len(embedded.records)
+        num_done += len(embedded.records) + len(embedded.broken)
+        num_stretched += embedded.num_stretched
+        num_reduced += embedded.num_reduced
+        first_broken = first_broken or next(iter(embedded.broken), None)
+        if first_broken and not num_read and num_done == num_images:
+            raise InputError(
+                f"none of the {num_images} images can be read; the first, {first_broken[0]}: {first_broken[1]}",
+                code="no-readable-images",
+            )
+        yield embedded
     if num_stretched:
         report.say(PixelRange.parse(encoder.network.settings.pixel_range).words(num_stretched, num_reduced))
 
 
-def _embed_part(
-    encoder: Encoder, records: Sequence[Record], settings: EmbedSettings, runtime: Runtime, progress: Advance
+def embed_part(
+    encoder: Encoder,
+    records: Sequence[Record],
+    settings: EmbedSettings,
+    *,
+    batch_size: int | None = None,
+    progress: Advance | None = None,
 ) -> EmbeddedImages:
+    """Compute the features of some images, without a word: those that cannot be read are listed.
+
+    Args:
+        encoder: The encoder, on the settings' device.
+        records: Records of the images.
+        settings: How the images are read and encoded.
+        batch_size: Number of images encoded at a time; None: the encoder's default on its device.
+        progress: Called with (images done, all images).
+    """
+    runtime = settings.runtime or Runtime("cpu")
     # Each image is read once here: nothing is gained by keeping it.
     store = ImageStore(
         records,
@@ -166,8 +201,9 @@ def _embed_part(
         num_threads=settings.num_threads,
         pixel_range=encoder.network.settings.pixel_range,
     )
+    together = encoder.batch_size() if batch_size is None else batch_size
     features = extract_features(
-        encoder.network, store, runtime, batch_size=encoder.batch_size(), flip=settings.flip, progress=progress
+        encoder.network, store, runtime, batch_size=together, flip=settings.flip, progress=progress
     ).numpy()
     broken = broken_images(store, runtime)
     is_good = np.ones(len(records), dtype=np.bool_)
