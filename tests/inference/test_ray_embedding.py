@@ -172,7 +172,6 @@ def test_a_cluster_of_two_processes_gives_the_local_features(encoder: Any, tmp_p
     np.testing.assert_allclose(np.concatenate([part.features for part in parts]), here.features, atol=1e-6)
 
 
-@pytest.mark.slow
 def test_an_address_without_a_cluster_is_an_error(encoder: Any, records: list[Record]) -> None:
     pytest.importorskip("ray")
     job = RayJob(EmbeddingEngine(name="ray", address="127.0.0.1:1"), EncodeOptions())

@@ -15,6 +15,7 @@ from spcl.atomic_files import check_place
 from spcl.data.source_options import SourceOptions
 from spcl.errors import InputError
 from spcl.gallery.result import Added
+from spcl.gallery.shards_name import wants_shards
 from spcl.inference.encode_options import By, EncodeOptions
 from spcl.inference.engine import EmbeddingEngine, RayJob
 from spcl.reporting.console import Reporter, WarningsKept, say_notes
@@ -32,7 +33,8 @@ class EmbeddingRequest:
     Attributes:
         images: An image, a folder with all below it, a table of paths (CSV, Parquet) or a registered data set.
         output: Features file to write: ``.parquet`` (paths, columns and vectors) or ``.npy`` (the matrix, with the
-            paths in a second file); None: no file.
+            paths in a second file). A name without an ending is a folder of Parquet files of 16,384 images each; a run
+            that was stopped goes on behind the last complete one. None: no file.
         gallery: Folder of a gallery to add the images to, which is made if it does not exist; None: no gallery.
         key: What identifies an image in a new gallery: its file (``path``) or its bytes (``content``); None: the
             gallery's setting, and ``path`` for a new gallery.
@@ -67,6 +69,14 @@ class EmbeddingRequest:
                 f"--key {self.key} is for a gallery, and none is given: add --gallery FOLDER, or leave it out",
                 code="option-does-not-apply",
             )
+        if self.output and wants_shards(self.output):
+            given = {"--overwrite": self.overwrite, "--by track": self.by == "track", "--gallery": bool(self.gallery)}
+            for flag in [flag for flag, is_given in given.items() if is_given]:
+                raise InputError(
+                    f"{flag} does not go with a folder of features files, which {self.output} names: give a name that "
+                    f"ends in .parquet, or leave {flag} out",
+                    code="option-does-not-apply",
+                )
         if self.overwrite and not self.output:
             raise InputError(
                 "--overwrite is for a features file, and none is given: add -o features.parquet, or leave it out",
@@ -176,8 +186,7 @@ def embed_images(request: EmbeddingRequest, *, report: Reporter | None = None) -
     """
     output = _checked_output(request)
 
-    from spcl.gallery.embedding_total import EmbeddingTotal
-    from spcl.gallery.features_file import features_writer
+    from spcl.gallery.embedding_total import EmbeddingTotal, opened_output
     from spcl.gallery.gallery_encoder import encoder_to_search
     from spcl.gallery.images_to_rows import embedded_rows, find_images
     from spcl.gallery.open_or_create import gallery_to_fill
@@ -206,7 +215,8 @@ def embed_images(request: EmbeddingRequest, *, report: Reporter | None = None) -
         with ExitStack() as file:
             if output is not None:
                 facts = _facts(encoder, encoding) | ({} if tracks is None else {"by": "track"})
-                writer = file.enter_context(features_writer(output, encoder.feature_dim, facts))
+                writer = file.enter_context(opened_output(output, to_embed, facts, encoder.feature_dim))
+                to_embed = total.begin(writer, to_embed, kept)
             for part in embedded_rows(encoder, to_embed, settings, report=kept, cluster=cluster):
                 total.take(part, writer, gallery)
             total.end(writer, kept)
@@ -231,6 +241,8 @@ def _checked_output(request: EmbeddingRequest) -> Path | None:
     from spcl.gallery.features_file import check_suffix, existing_file, paths_file
 
     output = Path(request.output)
+    if wants_shards(request.output):
+        return output
     check_suffix(output)
     for file in (output, paths_file(output)) if output.suffix == ".npy" else (output,):
         check_place(file)

@@ -2,12 +2,35 @@
 
 from __future__ import annotations
 
-from spcl.gallery.features_file import FeaturesWriter
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+from spcl.gallery.features_file import FeaturesWriter, features_writer
 from spcl.gallery.gallery import Gallery
-from spcl.gallery.images_to_rows import EmbeddedRows
+from spcl.gallery.images_to_rows import EmbeddedRows, FoundImages
 from spcl.gallery.result import Added
+from spcl.gallery.shards import ShardsWriter, open_shards, rest_of
+from spcl.gallery.shards_name import wants_shards
 from spcl.gallery.track_rows import FusedRows, TrackParts, without_numbers
 from spcl.reporting.console import Reporter
+
+Writer = FeaturesWriter | ShardsWriter
+
+
+def opened_output(
+    output: Path, found: FoundImages, facts: Mapping[str, Any], dim: int
+) -> AbstractContextManager[Writer]:
+    """Begin a features file, or begin or continue a folder of them.
+
+    Args:
+        output: The file or folder.
+        found: The images.
+        facts: Facts of the encoder, plain values.
+        dim: D, the length of a feature.
+    """
+    return open_shards(output, found, facts, dim) if wants_shards(output) else features_writer(output, dim, facts)
 
 
 class EmbeddingTotal:
@@ -25,24 +48,37 @@ class EmbeddingTotal:
         self.num_tracks, self._num_doubtful = 0, 0
         self._tracks = tracks
 
-    def take(self, part: EmbeddedRows, writer: FeaturesWriter | None, gallery: Gallery | None) -> None:
+    def begin(self, writer: Writer, found: FoundImages, report: Reporter) -> FoundImages:
+        """Count what a stopped run has done, and give the images that are left."""
+        if not isinstance(writer, ShardsWriter):
+            return found
+        begun = writer.begun
+        self.num_images += begun.num_images
+        self.added += Added(0, 0, begun.broken)
+        if begun.num_covered:
+            report.say(f"{begun.num_covered} of {len(found.records)} images were done by a run that was stopped")
+        return rest_of(found, begun.num_covered)
+
+    def take(self, part: EmbeddedRows, writer: Writer | None, gallery: Gallery | None) -> None:
         """Write a part to the file and to the gallery, and count it."""
         self.num_images += len(part.table)
         self.added += Added(0, 0, part.broken)
         rows = part
         if self._tracks is not None:
-            self._write(self._tracks.take(part), writer)
+            self._write(self._tracks.take(part), _file(writer))
             rows = without_numbers(part)
+        elif isinstance(writer, ShardsWriter):
+            writer.take(part)
         elif writer is not None:
             writer.write(part.table, part.features)
         if gallery is not None:
             self.added += gallery.add_table(rows.table, rows.features)
 
-    def end(self, writer: FeaturesWriter | None, report: Reporter) -> None:
+    def end(self, writer: Writer | None, report: Reporter) -> None:
         """Write the last track, and report images that do not agree with their track."""
         if self._tracks is None:
             return
-        self._write(self._tracks.rest(), writer)
+        self._write(self._tracks.rest(), _file(writer))
         if self._num_doubtful:
             report.say(
                 f"{self._num_doubtful} image(s) agree with the others of their track less than half as much as usual "
@@ -56,3 +92,8 @@ class EmbeddingTotal:
         self._num_doubtful += fused.num_doubtful
         if writer is not None:
             writer.write(fused.table, fused.features)
+
+
+def _file(writer: Writer | None) -> FeaturesWriter | None:
+    """The writer of a file of tracks, which are not written to shards."""
+    return None if isinstance(writer, ShardsWriter) else writer

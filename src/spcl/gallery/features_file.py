@@ -23,6 +23,7 @@ from spcl.errors import InputError, first_line
 from spcl.gallery.columns import VECTOR, vectors_of, with_vectors
 from spcl.gallery.matrix_file import MatrixWriter, finish_pair
 from spcl.gallery.matrix_file import paths_file as paths_file
+from spcl.gallery.shards import is_shards_folder, shards_of
 from spcl.leftovers import remove
 from spcl.nested_text import json_of
 
@@ -77,7 +78,9 @@ def existing_file(path: Path) -> Path | None:
 
 
 def is_features_file(path: Path) -> bool:
-    """Whether a path is a Parquet file that ``features_writer`` wrote, and not a table of images."""
+    """Whether a path is a Parquet file or a folder of shards that ``spcl embed`` wrote, and not a table of images."""
+    if is_shards_folder(path):
+        return True
     try:
         return path.suffix == ".parquet" and path.is_file() and _FACTS in (pq.read_schema(path).metadata or {})
     except (pa.ArrowInvalid, OSError):
@@ -85,10 +88,10 @@ def is_features_file(path: Path) -> bool:
 
 
 class FeaturesFile:
-    """A Parquet file of features.
+    """A Parquet file of features, or a folder of such files (``shards.py``).
 
     Attributes:
-        path: Path of the file.
+        path: Path of the file or folder.
         facts: Facts in its metadata: ``fingerprint`` and others.
         dim: D, the length of a feature.
     """
@@ -99,15 +102,16 @@ class FeaturesFile:
         Raises:
             InputError: If it does not exist, is damaged, or was not written by ``spcl embed``.
         """
-        if not path.is_file():
+        files = shards_of(path) if is_shards_folder(path) else [path]
+        if not files or not files[0].is_file():
             raise InputError(f"there is no features file {path}: {what_is_there(path)}", code="no-such-file")
         try:
-            self._file = pq.ParquetFile(path)
+            self._files = [(file, int(pq.read_metadata(file).num_rows)) for file in files]
+            schema = pq.read_schema(files[0])
         except (pa.ArrowInvalid, OSError) as error:
             raise InputError(
                 f"the features file {path} cannot be read: {first_line(error)}", code="damaged-file"
             ) from error
-        schema = self._file.schema_arrow
         if _FACTS not in (schema.metadata or {}) or VECTOR not in schema.names:
             raise InputError(
                 f"{path} was not written by spcl embed: it does not name the encoder of its features. "
@@ -125,19 +129,39 @@ class FeaturesFile:
 
     def __len__(self) -> int:
         """Count the images."""
-        return int(self._file.metadata.num_rows)
+        return sum(rows for _, rows in self._files)
 
     def parts(self, rows: int = 8192) -> Iterator[tuple[pa.Table, NDArray[np.float32]]]:
         """Read the rows in batches: (columns without the vectors, features ``[n, dim]``)."""
-        for batch in self._file.iter_batches(rows):
-            table = pa.Table.from_batches([batch]).replace_schema_metadata(None)
-            yield table.drop_columns([VECTOR]), vectors_of(batch.column(VECTOR), self.dim)
+        for file, _ in self._files:
+            for batch in pq.ParquetFile(file).iter_batches(rows):
+                table = pa.Table.from_batches([batch]).replace_schema_metadata(None)
+                yield table.drop_columns([VECTOR]), vectors_of(batch.column(VECTOR), self.dim)
+
+
+def features_table(
+    table: pa.Table, features: NDArray[np.float32], dim: int, facts: Mapping[str, Any]
+) -> tuple[pa.Table, dict[str, Any]]:
+    """Give the table of a features file, with the facts in its metadata, and how Parquet writes it.
+
+    Args:
+        table: Rows from ``columns.described``.
+        features: Their features, ``[len(table), dim]``.
+        dim: D, the length of a feature.
+        facts: Facts of the encoder: ``fingerprint`` and others, plain values.
+    """
+    metadata = {_FACTS: json.dumps({**facts, "dim": dim}).encode()}
+    rows = with_vectors(table, features, dim).replace_schema_metadata(metadata)
+    names = [name for name in rows.column_names if name != VECTOR]
+    # Compression does not make vectors smaller.
+    compression = dict.fromkeys(names, "zstd") | {f"{VECTOR}.list.element": "none"}
+    return rows, {"compression": compression, "use_dictionary": names}
 
 
 class _ParquetWriter:
     def __init__(self, path: Path, dim: int, facts: Mapping[str, Any]) -> None:
         self._path, self._dim = path, dim
-        self._facts = {_FACTS: json.dumps({**facts, "dim": dim}).encode()}
+        self._facts = facts
         self._aside, self._missing = begin_aside(path)
         self._writer: pq.ParquetWriter | None = None
 
@@ -146,12 +170,9 @@ class _ParquetWriter:
 
     @raises_input_errors
     def write(self, table: pa.Table, features: NDArray[np.float32]) -> None:
-        rows = with_vectors(table, features, self._dim).replace_schema_metadata(self._facts)
-        names = [name for name in rows.column_names if name != VECTOR]
-        # Compression does not make vectors smaller.
-        compression = dict.fromkeys(names, "zstd") | {f"{VECTOR}.list.element": "none"}
+        rows, options = features_table(table, features, self._dim, self._facts)
         if self._writer is None:
-            self._writer = pq.ParquetWriter(self._aside, rows.schema, compression=compression, use_dictionary=names)
+            self._writer = pq.ParquetWriter(self._aside, rows.schema, **options)
         self._writer.write_table(rows)
 
     @raises_input_errors

@@ -112,7 +112,7 @@ def _parts(
     report: Reporter | None,
     cluster: RayJob | None,
 ) -> Iterator[EmbeddedImages]:
-    if cluster is None:
+    if cluster is None or not found.records:
         return embed_parts(encoder, found.records, settings, part=IMAGES_A_PART, report=report, name="images")
 
     from spcl.inference.ray_embedding import embed_parts_with_ray

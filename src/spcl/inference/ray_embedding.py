@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -232,25 +233,34 @@ def _cluster(engine: EmbeddingEngine) -> Iterator[Any]:
     logging.getLogger("ray").setLevel(logging.ERROR)
     begun = not ray.is_initialized()
     if begun:
-        place = {"address": engine.address} if engine.address else {"num_cpus": usable_cores(), "address": "local"}
-        try:
-            ray.init(
-                **place,
-                include_dashboard=None if engine.address else False,
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-            )
-        except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
-            raise InputError(
-                f"there is no Ray cluster at {engine.address or 'this machine'}: {first_line(error)}. Start one with "
-                "ray start --head, or leave --address out to use this machine alone",
-                code="cluster-failed",
-            ) from error
+        _join(ray, engine.address)
     try:
         yield ray
     finally:
         if begun:
             ray.shutdown()
+
+
+def _join(ray: Any, address: str) -> None:
+    place: dict[str, Any] = {"address": address} if address else {"num_cpus": usable_cores(), "address": "local"}
+    if not address:
+        place["include_dashboard"] = False
+    try:
+        _check_answers(address)
+        ray.init(**place, log_to_driver=False, logging_level=logging.ERROR)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise InputError(
+            f"there is no Ray cluster at {address or 'this machine'}: {first_line(error)}. Start one with "
+            "ray start --head, or leave --address out to use this machine alone",
+            code="cluster-failed",
+        ) from error
+
+
+def _check_answers(address: str) -> None:
+    """Raise an ``OSError`` unless something listens there: Ray itself tries for minutes."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if colon and port.isdecimal():
+        socket.create_connection((host, int(port)), timeout=10).close()
 
 
 def _as_input_error(error: BaseException) -> InputError:
