@@ -74,6 +74,7 @@ VALUES = {
         "LOW:HIGH|auto|full": "range",
         "DEVICE": "device devices",
         "HOST": "host",
+        "HOST:PORT": "address",
         "CAMERA": "camera-not",
     }.items()
     for name in names.split()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import stat
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +20,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from spcl.data.deep_colour import STRETCHED, stretched_colour
 from spcl.data.image_endings import is_heif, learn_heif, missing_reader
 from spcl.data.image_key import shown_path
+from spcl.data.stored_images import is_stored, stored_bytes
 from spcl.errors import InputError, first_line
 from spcl.pixel_range import PixelRange
 from spcl.randomness import generator
@@ -70,15 +72,23 @@ def identified(path: Path) -> Image.Image:
     Raises:
         OSError: If it cannot be opened, or is a pipe or a device, which could be waited for without end.
     """
+    if is_stored(path):
+        content = stored_bytes(path)
+        return _identified_as(lambda: Image.open(io.BytesIO(content)), content[8:12])
     mode = path.stat().st_mode
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
         raise OSError(errno.EINVAL, "it is a pipe or a device, not a regular file", str(path))
+    return _identified_as(lambda: Image.open(path), path)
+
+
+def _identified_as(opened: Callable[[], Image.Image], place: Path | bytes) -> Image.Image:
+    """Open an image, a second time with the reader of HEIC where it is one."""
     try:
-        return Image.open(path)
+        return opened()
     except UnidentifiedImageError:
-        if not (is_heif(path) and learn_heif()):
+        if not (is_heif(place) and learn_heif()):
             raise
-        return Image.open(path)
+        return opened()
 
 
 def image_in_memory(

@@ -86,9 +86,9 @@ def counted_by_ending(paths: Iterable[Path]) -> str:
     return ", ".join(f"{count} {ending}" for ending, count in sorted(counts.items(), key=lambda kv: (-kv[1], kv[0])))
 
 
-def is_heif(path: Path) -> bool:
-    """Whether the first bytes of a file are those of HEIC, whatever its ending."""
-    return _first_bytes(path)[8:12] in _HEIF_BRANDS
+def is_heif(place: Path | bytes) -> bool:
+    """Whether the first bytes of a file are those of HEIC, whatever its ending; or whether this is its brand."""
+    return (place if isinstance(place, bytes) else _first_bytes(place)[8:12]) in _HEIF_BRANDS
 
 
 @cache

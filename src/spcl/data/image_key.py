@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from spcl.data.cloud_storage import address_of
 from spcl.errors import InputError
 from spcl.printable import printable_name
 
@@ -27,11 +28,15 @@ def image_key(path: str | Path) -> str:
     Two paths lead to one image exactly where their keys are equal. Hard links and copies are separate images: their
     content would have to be compared.
     """
-    return os.path.realpath(path)
+    return address_of(path) or os.path.realpath(path)
 
 
 def image_keys(paths: Sequence[str | Path]) -> list[str]:
     """Give the keys of many images, in order, equal to those of ``image_key``; each folder is resolved once."""
+    addresses = {row: address for row, path in enumerate(paths) if (address := address_of(path))}
+    if addresses:
+        others = iter(image_keys([path for row, path in enumerate(paths) if row not in addresses]))
+        return [addresses[row] if row in addresses else next(others) for row in range(len(paths))]
     parts = [_folder_and_name(os.fspath(path)) for path in paths]
     real_folders: dict[str, str] = {}
     links: dict[str, set[str] | None] = {}
@@ -80,6 +85,8 @@ def kept_path(path: str | Path) -> Path:
     A ``..`` after a link to a folder means the folder above the target of the link, so such a link is resolved.
     """
     text = os.fspath(path)
+    if address_of(text) is not None:
+        return Path(text)
     plain = os.path.abspath(text)
     if plain == text and isinstance(path, Path):
         return path
@@ -107,6 +114,8 @@ def shown_path(path: str | Path) -> str:
 
     Control characters in names are shown as escapes.
     """
+    if (address := address_of(path)) is not None:
+        return printable_name(address)
     try:
         return printable_name(str(kept_path(path).relative_to(Path.cwd())))
     except (ValueError, OSError):  # the current folder may have been deleted

@@ -20,10 +20,11 @@ from spcl.data.image_files import files_below, no_images_error, note_of_left_out
 from spcl.data.image_key import kept_path, named_path
 from spcl.data.image_table import Columns, ImageTable, combined_tables, each_once, with_given, without_copies
 from spcl.data.source_options import SourceOptions, note_of_no_table
+from spcl.data.stored_images import holds_images, is_stored, stored_images
 from spcl.data.table_columns import columns_of
 from spcl.data.table_dataset import SUFFIXES, names_splits
 from spcl.data.table_identities import with_identities
-from spcl.data.track_columns import note_of_tracks, note_of_unread_crops, tracks_in_names
+from spcl.data.track_columns import note_of_tracks, note_of_unread_crops, track_names, tracks_in_names
 from spcl.errors import InputError
 from spcl.records import Record
 
@@ -84,6 +85,10 @@ def _part(source: str | Path | list[Path], options: SourceOptions, labelled: boo
     path = named_path(source)
     if path.is_file() and path.suffix.lower() not in SUFFIXES and is_image_file(path):
         return _of_files([kept_path(path)], options, where=str(path))
+    if holds_images(path):
+        return _of_stored(path, options)
+    if is_stored(path) and is_image_name(path.name):
+        return _of_files([kept_path(path)], options, where=str(path))
     registered = is_registered(source, options.data_dir)
     tables = {} if registered else tables_of(path, options)
     if path.is_dir() and not (registered or labelled or tables or options.layout == "dataset"):
@@ -109,7 +114,7 @@ def check_is_there(source: str | Path, options: SourceOptions) -> None:
         InputError: If the path does not exist, and is neither a registered name nor the beginning of names of tables.
     """
     path = named_path(source)
-    if path.exists() or names_splits(str(source)) or is_registered(source, options.data_dir):
+    if is_stored(path) or path.exists() or names_splits(str(source)) or is_registered(source, options.data_dir):
         return
     if not tables_of(path, options):
         _check_source(path)
@@ -142,6 +147,20 @@ def _of_files(files: list[Path], options: SourceOptions, *, where: str, root: Pa
     )
     notes += note_of_tracks(records)
     return ImageTable(records, ("",) * len(files), _with_values(columns), notes=tuple(notes))
+
+
+def _of_stored(path: Path, options: SourceOptions) -> ImageTable:
+    """Make a table of the images of archives, with the columns of their samples, or of cloud storage."""
+    found = stored_images(path)
+    table = _of_files([kept_path(image) for image in found.paths], options, where=str(path), root=kept_path(path))
+    if (tracks := found.columns.get("track")) is not None:
+        cameras = [
+            None if camera is None else str(camera) for camera in found.columns.get("camera", [None] * len(tracks))
+        ]
+        names = track_names([None if track is None else str(track) for track in tracks], cameras)
+        records = tuple(replace(record, track=name) for record, name in zip(table.records, names, strict=True))
+        table = replace(table, records=records)
+    return replace(with_given(table, found.columns), notes=(*table.notes, *found.notes))
 
 
 def _of_dataset(

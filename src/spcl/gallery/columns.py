@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from spcl.arrays import Features, unit_rows
+from spcl.data.cloud_storage import address_of
 from spcl.data.placeholders import is_missing, without_placeholders
 from spcl.data.time_parsing import as_time, times_of
 from spcl.errors import InputError
@@ -91,7 +92,8 @@ def column_kind(data_type: pa.DataType) -> str:
 
 def path_text(path: object) -> str:
     """A path as text with forward slashes; text is not changed."""
-    return _encodable(path.as_posix() if isinstance(path, PurePath) else str(path))
+    text = path.as_posix() if isinstance(path, PurePath) else str(path)
+    return _encodable(address_of(text) or text)
 
 
 def described(

@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import pyarrow as pa
 
+from spcl.data.cloud_storage import address_of
 from spcl.data.image_key import image_keys, kept_path
+from spcl.data.stored_images import is_stored, stored_bytes
 from spcl.errors import InputError
-from spcl.gallery.columns import KEY
+from spcl.gallery.columns import KEY, path_text
 
 if TYPE_CHECKING:
     from spcl.gallery.snapshot import Snapshot
@@ -82,7 +84,7 @@ class ImageKeys:
         keys = list(names)
         paths = list(names)
         for row in files:
-            paths[row] = kept_path(names[row]).as_posix()
+            paths[row] = path_text(kept_path(names[row]))
         for row, key in zip(files, image_keys([names[row] for row in files]), strict=True):
             keys[row] = self._content(key) if self.by == "content" else key
         return Keyed(keys, paths)
@@ -90,6 +92,8 @@ class ImageKeys:
     def _content(self, path: str) -> str:
         """The hash of a file's bytes; the path of a file that cannot be read."""
         try:
+            if is_stored(Path(path)):
+                return f"sha256:{hashlib.sha256(stored_bytes(Path(path))).hexdigest()}"
             stat = Path(path).stat()
             if not S_ISREG(stat.st_mode):  # a pipe could be waited for without end
                 return path
@@ -126,6 +130,6 @@ def _is_file(name: str) -> bool:
     # An absolute path is a file, even if its disk is not mounted.
     try:
         path = Path(name)
-        return path.is_absolute() or path.is_file()
+        return path.is_absolute() or address_of(name) is not None or path.is_file()
     except (OSError, ValueError):
         return False

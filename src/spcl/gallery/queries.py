@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from spcl.data.image_endings import is_image_name
 from spcl.data.image_files import what_is_there
 from spcl.data.source_options import SourceOptions
+from spcl.data.stored_images import is_stored
 from spcl.data.table_files import SUFFIXES
 from spcl.errors import InputError
 from spcl.inference.encode_options import By, EncodeOptions
@@ -140,7 +141,7 @@ def found_queries(queries: Queries, options: SourceOptions, *, purpose: str) -> 
             code="no-images",
         )
     for query in given:
-        if is_image_name(query) and not Path(query).exists():
+        if is_image_name(query) and not (is_stored(Path(query)) or Path(query).exists()):
             raise InputError(f"there are no images at {query}: {what_is_there(Path(query))}", code="no-such-source")
     # Options of tables may be meant for the gallery's table only.
     if not any(Path(query).suffix.lower() in SUFFIXES for query in given):
