@@ -108,7 +108,7 @@ def test_input_is_untouched():
         ({"gallery_ids": [1, 2], "gallery_cameras": [1, 1]}, "distance has shape"),
         ({"gallery_ids": [1, 2]}, "1 and 3 cameras for 1 queries and 2 gallery"),
         ({"query_ids": [9]}, "none of the 1 queries has a match"),
-        ({"query_ids": [0.5]}, "expected a row of integers"),
+        ({"query_ids": [0.5]}, "query_ids are of float64; expected whole numbers"),
         ({"max_rank": 0}, "max_rank is 0"),
     ],
 )

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from spcl.data.formula_cells import as_text
 from spcl.data.image_files import what_is_there
 from spcl.data.table_options import TableOptions
 from spcl.data.text_files import as_readable
@@ -86,9 +85,8 @@ def write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence[objec
         path: Path of the file, which is replaced if it exists.
         header: Names of the columns.
         rows: Cells of each row; None is an empty cell.
-        mark: Whether the table is for a spreadsheet: with a byte-order mark, by which it recognises UTF-8, its line
-            ends, and an apostrophe before text that it would compute as a formula. ``read_table`` removes it. Without
-            ``mark``, cells are written as they are, because programs read paths and names from them.
+        mark: Whether to write a byte-order mark, by which spreadsheets recognise UTF-8, and their line ends. Cells are
+            written as they are; ``formula_cells.py`` makes text of what a spreadsheet would compute.
     """
     encoding = "utf-8-sig" if mark else "utf-8"
     with path.open("w", newline="", encoding=encoding, errors="backslashreplace") as file:
@@ -97,8 +95,6 @@ def write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence[objec
         plain.writerow(header)
         for row in rows:
             cells = ["" if cell is None else as_readable(str(cell)) for cell in row]
-            if mark:
-                cells = [as_text(cell) for cell in cells]
             # Blanks at the ends of a name are part of it; every reader keeps them in quoted cells.
             (exact if any(cell != cell.strip() for cell in cells) else plain).writerow(cells)
 

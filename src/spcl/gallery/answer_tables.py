@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from spcl.atomic_files import written_aside
+from spcl.data.formula_cells import as_text
 from spcl.data.image_key import kept_path
 from spcl.data.table_files import write_table
 from spcl.gallery.columns import TIME, path_text
@@ -35,7 +36,6 @@ _IDENTIFICATION: dict[str, pa.DataType | None] = {
     "nearest_camera": pa.string(),
     "nearest_time": TIME,
 }
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def search_table(result: SearchResult, queries: Sequence[str | Path], tracks: Sequence[str | None] = ()) -> pa.Table:
@@ -174,4 +174,4 @@ def _cell(value: object, excel: bool) -> str:
     if isinstance(value, float):
         return f"{value:.6g}"
     text = str(value)
-    return f"'{text}" if excel and isinstance(value, str) and text.startswith(_FORMULA) else text
+    return as_text(text) if excel and isinstance(value, str) else text
