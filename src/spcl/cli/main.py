@@ -57,6 +57,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "runs": "compare finished runs in a table: mean and standard deviation over seeds",
     },
     "other": {
+        "doctor": "examine the installation and this machine, and name what to do where something does not work",
         "demo": "run the main task on built-in images",
     },
 }

@@ -87,6 +87,24 @@ def find_weights(arch: str, pretrained: str = "auto", search_dir: Path = SEARCH_
     return _downloaded(arch, search_dir)
 
 
+def known_places(arch: str, search_dir: Path = SEARCH_DIR) -> tuple[Path | None, tuple[Path, ...]]:
+    """Look for the weights of a trunk on this machine; nothing is read or downloaded.
+
+    Args:
+        arch: A name in ``backbones.RESNETS`` or ``timm/NAME``.
+        search_dir: Folder that ``auto`` searches first.
+
+    Returns:
+        The file that ``auto`` takes, None where there is none; and the files or folders that were looked at.
+    """
+    names = [name for name in (_IBN_FILES.get(arch, ""), f"{arch.removeprefix(TIMM_PREFIX)}.pth") if name]
+    files = [search_dir / name for name in names]
+    online = _online(arch)
+    found = [*(file for file in files if file.is_file()), _packaged(arch), online.cached if online else None]
+    caches = [torch.hub.get_dir()] if not arch.startswith(TIMM_PREFIX) else []
+    return next((file for file in found if file is not None), None), (*files, *map(Path, caches))
+
+
 def _packaged(arch: str) -> Path | None:
     """Give the weights of an installed package, the optional extra ``spcl[demo]``."""
     if arch != TIMM_PREFIX + "tf_efficientnet_lite0":

@@ -1,0 +1,1 @@
+"""``spcl doctor``: whether this machine and this installation can do the work, and what to do where they cannot."""
