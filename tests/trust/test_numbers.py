@@ -142,10 +142,10 @@ def test_ranking_of_given_distances_is_exact():
 
 
 def test_ranking_of_features():
-    """float32 features rank as float64 ones, but where two similarities differ by rounding alone."""
+    """float32 features rank as float64 ones where similarities differ by more than rounding."""
     errors = []
     for kind, seed, rows in inputs(200, 8):
-        if kind in ("near-ties", "duplicates", "few-values"):
+        if kind in ("near-ties", "duplicates", "few-values", "one-direction"):
             continue
         rng = np.random.default_rng(seed)
         unit = unit64(rows)
