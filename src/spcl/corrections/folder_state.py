@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from spcl.format_versions import GROUPS, KEY, check_format
 from spcl.nested_text import json_of
 
 SUMMARY = "summary.json"
@@ -17,12 +18,19 @@ STATE = "corrections"
 
 
 def read_summary(folder: Path) -> dict[str, Any]:
-    """Read the summary of a folder; empty if it is missing or damaged."""
+    """Read the summary of a folder; empty if it is missing or damaged.
+
+    Raises:
+        InputError: If a newer version wrote the folder.
+    """
     try:
         summary = json_of((folder / SUMMARY).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return summary if isinstance(summary, dict) else {}
+    if not isinstance(summary, dict):
+        return {}
+    check_format(summary.get(KEY), GROUPS, folder)
+    return summary
 
 
 def number_grouped_with(folder: Path) -> int:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from spcl.atomic_files import begin_aside, flush, raises_input_errors, remove_empty
 from spcl.data.image_files import what_is_there
 from spcl.errors import InputError, first_line
+from spcl.format_versions import FEATURES, KEY, check_format
 from spcl.gallery.columns import VECTOR, vectors_of, with_vectors
 from spcl.gallery.matrix_file import MatrixWriter, finish_pair
 from spcl.gallery.matrix_file import paths_file as paths_file
@@ -126,6 +127,7 @@ class FeaturesFile:
             raise InputError(
                 f"the features file {path} cannot be read: {first_line(error)}", code="damaged-file"
             ) from error
+        check_format(self.facts.get(KEY), FEATURES, path)
 
     def __len__(self) -> int:
         """Count the images."""
@@ -162,6 +164,7 @@ class _ParquetWriter:
     def __init__(self, path: Path, dim: int, facts: Mapping[str, Any]) -> None:
         self._path, self._dim = path, dim
         self._facts = facts
+        self._facts = {_FACTS: json.dumps({**facts, KEY: FEATURES, "dim": dim}).encode()}
         self._aside, self._missing = begin_aside(path)
         self._writer: pq.ParquetWriter | None = None
 

@@ -13,14 +13,14 @@ import pyarrow as pa
 
 from spcl.data.image_files import what_is_there
 from spcl.errors import InputError
+from spcl.format_versions import GALLERY
 from spcl.gallery.argument_checks import required_count
 from spcl.gallery.columns import KEY, OWN_COLUMNS, VECTOR, vector_type
 from spcl.gallery.snapshot import FACTS
 from spcl.leftovers import aside_of, remove_leftovers
 
 TABLE = "images"
-FORMAT = 2
-FORMAT_WITHOUT_KEYS = 1
+FORMAT = GALLERY
 KEY_FIELD = pa.field(
     KEY,
     pa.string(),

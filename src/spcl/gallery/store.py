@@ -20,13 +20,14 @@ import pyarrow.compute as pc
 
 from spcl.data.image_files import what_is_there
 from spcl.errors import InputError
+from spcl.format_versions import KEY as FORMAT_KEY
+from spcl.format_versions import check_format
 from spcl.gallery.columns import KEY, VECTOR, check_new_columns, column_kind
 from spcl.gallery.concurrent_writes import LostRaceError, alone, until_won
 from spcl.gallery.damage import damaged_gallery, reads_gallery
 from spcl.gallery.enrolment_file import known_facts
 from spcl.gallery.folder import (
     FORMAT,
-    FORMAT_WITHOUT_KEYS,
     KEY_FIELD,
     TABLE,
     connected,
@@ -94,12 +95,7 @@ class Store:
             self.facts, self.dim = known
         else:
             self._read_facts()
-        if self.facts.get("format") not in (FORMAT_WITHOUT_KEYS, FORMAT):
-            raise InputError(
-                f"the gallery {folder} has the format {self.facts.get('format')}, and this version of spcl reads "
-                f"{FORMAT_WITHOUT_KEYS} and {FORMAT}: update spcl",
-                code="version-not-supported",
-            )
+        check_format(self.facts.get(FORMAT_KEY), FORMAT, f"the gallery {folder}")
         self.keys = ImageKeys(self.facts.get("key", "path"))
         self._copied: Copied | None = None
 

@@ -19,6 +19,7 @@ from spcl.data.image_decoding import UnreadableImageError, open_image
 from spcl.data.image_key import kept_path
 from spcl.data.table_files import write_table
 from spcl.errors import InputError
+from spcl.format_versions import GROUPS, KEY
 from spcl.grouping.group_folders import fill_group_folders
 from spcl.leftovers import is_left
 from spcl.nested_text import json_of
@@ -98,7 +99,7 @@ def write_groups(
     Raises:
         InputError: If the folder cannot be written; earlier results are unchanged.
     """
-    summary = {"made_by": _MADE_BY} | summary_of(groups) | {"broken": len(broken)} | dict(facts or {})
+    summary = {"made_by": _MADE_BY, KEY: GROUPS} | summary_of(groups) | {"broken": len(broken)} | dict(facts or {})
     unfinished = json.dumps({_UNFINISHED: True} | summary, indent=1)
     table = GroupTable(tuple(record.path for record in records), groups.group, groups.confidence, {})
     with (
@@ -123,7 +124,7 @@ def write_groups(
         for file in aside.iterdir():
             if file.is_file():
                 flush(file)
-    return {name: value for name, value in summary.items() if name != "made_by"}
+    return {name: value for name, value in summary.items() if name not in ("made_by", KEY)}
 
 
 def summary_of(groups: Groups) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from spcl._version import __version__
 from spcl.atomic_files import written_aside
 from spcl.errors import InputError
 from spcl.file_kinds import is_hub
+from spcl.format_versions import CHECKPOINT, KEY, check_format
 from spcl.inference.hub_files import add_hub_facts, read_hub
 from spcl.inference.official_checkpoints import from_official, load_safely, official_facts, to_official
 from spcl.inference.stored_encoder import check_progress, stored_encoder
@@ -61,6 +62,7 @@ def checkpoint_of(
         "epoch": epoch,
         "best_mAP": 0.0 if best_mean_ap is None else best_mean_ap,
         "spcl": {
+            KEY: CHECKPOINT,
             "version": __version__,
             "encoder": encoder.settings.to_dict(),
             "mean": list(encoder.mean),
@@ -164,6 +166,7 @@ def add_facts(path: Path, facts: Mapping[str, Any], *, arch: str | None = None) 
         ours = checkpoint_of(network, epoch=0, best_mean_ap=None, facts={})["spcl"]
         state = content.get("state_dict", content)
         content = (content if "state_dict" in content else {"state_dict": state}) | {"spcl": ours}
+    check_format(content["spcl"].get(KEY), CHECKPOINT, path)
     completed = content | {"spcl": content["spcl"] | dict(facts)}
     save_atomically(completed, path, next_step="free some space, then try again: the checkpoint is as it was")
 

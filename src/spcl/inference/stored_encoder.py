@@ -11,6 +11,7 @@ import torch
 
 from spcl._version import __version__
 from spcl.errors import InputError
+from spcl.format_versions import CHECKPOINT, KEY, check_format
 from spcl.nn.encoder_network import EncoderSettings
 from spcl.pixel_range import PixelRange
 from spcl.settings_checks import number_of
@@ -37,8 +38,11 @@ def stored_encoder(facts: Any, state: Mapping[str, torch.Tensor], path: Path) ->
         path: Path of the checkpoint, for messages.
 
     Raises:
-        InputError: If a setting is missing, of another type or out of range; if it is unknown, as from another version.
+        InputError: If a newer version wrote the file; if a setting is missing, of another type or out of range; if
+            it is unknown, as from another version.
     """
+    if isinstance(facts, Mapping):
+        check_format(facts.get(KEY), CHECKPOINT, path)
     values = facts.get("encoder") if isinstance(facts, Mapping) else None
     if not isinstance(values, Mapping) or not {"arch", "height", "width", "domains"} <= set(values):
         raise InputError(

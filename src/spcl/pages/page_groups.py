@@ -15,6 +15,7 @@ from spcl.corrections.group_table import TABLE, read_group_table
 from spcl.data.camera_parsing import cameras_of_files
 from spcl.data.source_options import SourceOptions
 from spcl.errors import InputError, first_line
+from spcl.format_versions import GROUPS, KEY, check_format
 from spcl.grouping.first_compilation import compile_label_stage
 from spcl.grouping.groups import cluster
 from spcl.grouping.groups_folder import BROKEN, SUMMARY
@@ -108,12 +109,14 @@ def read_grouping(
 
 def _summary(folder: Path) -> dict[str, Any]:
     try:
-        return dict(json_of((folder / SUMMARY).read_text(encoding="utf-8")))
+        summary = dict(json_of((folder / SUMMARY).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
         raise InputError(
             f"{folder / SUMMARY} cannot be read ({first_line(error)}); make the groups again with spcl cluster",
             code="damaged-file",
         ) from error
+    check_format(summary.get(KEY), GROUPS, folder)
+    return summary
 
 
 def _table(

@@ -14,6 +14,7 @@ from typing import Any
 from spcl.atomic_files import written_aside
 from spcl.data.image_files import what_is_there
 from spcl.errors import InputError, first_line
+from spcl.format_versions import KEY, RUN, check_format
 from spcl.inference.checkpoint import checkpoint_of, save_atomically
 from spcl.inference.official_checkpoints import load_safely
 from spcl.launched import is_main_process
@@ -183,7 +184,7 @@ class RunFolder:
         """
         settings = dict(self.identity.settings)
         facts: dict[str, Any] = {"images": self.identity.images, "pairs": self.identity.pairs}
-        content = {"state": state.state_dict(), "config": settings, **facts}
+        content = {KEY: RUN, "state": state.state_dict(), "config": settings, **facts}
         names = [CHECKPOINT_FILE, *([BEST_FILE] if is_best else [])] if epoch_ended else []
 
         def write() -> None:
@@ -251,17 +252,19 @@ def _load_state(folder: Path) -> dict[str, Any]:
     """Read the saved state of a run.
 
     Raises:
-        InputError: If it cannot be read; says what the user can continue from.
+        InputError: If a newer version wrote it, or it cannot be read; says what the user can continue from.
     """
     path = folder / RESUME_FILE
     try:
         # Every process reads the file, and needs its part of the memory's rows: a mapped file is not in memory twice.
         # (On Windows a mapped file could not be replaced by the next save.)
-        return load_safely(path, mapped=os.name == "posix")
+        saved = load_safely(path, mapped=os.name == "posix")
     except InputError as error:
         raise InputError(
             f"{path}, the saved state of the run, is damaged or cut short. {_what_is_left(folder)}", code="damaged-file"
         ) from error
+    check_format(saved.get(KEY), RUN, path)
+    return saved
 
 
 def _what_is_left(folder: Path) -> str:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from spcl.atomic_files import written_aside
 from spcl.data.image_files import what_is_there
 from spcl.errors import InputError, first_line
+from spcl.format_versions import CALIBRATION, KEY, unstamped
 from spcl.inference.checkpoint import add_facts
 from spcl.inference.embedding import EmbeddedImages, EmbedSettings, Encoder, embed_records
 from spcl.inference.encoder_choice import RememberedEncoder
@@ -32,7 +33,6 @@ from spcl.runtime import Runtime
 from spcl.short_repr import with_short_repr
 from spcl.threads import NumThreads
 from spcl.verification.calibration import Calibration
-from spcl.verification.pairs import NO_GROUP
 from spcl.verification.stored_values import check_kind, check_whole
 from spcl.verification.thresholds import Threshold
 
@@ -78,7 +78,8 @@ class EncoderCalibration:
 
     def to_dict(self) -> dict[str, Any]:
         """Give the calibration as plain values, for a checkpoint or a JSON file."""
-        return asdict(self) | {"calibration": self.calibration.to_dict(), "notes": list(self.notes)}
+        own = {KEY: CALIBRATION, "calibration": self.calibration.to_dict(), "notes": list(self.notes)}
+        return asdict(self) | own
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> EncoderCalibration:
@@ -86,12 +87,15 @@ class EncoderCalibration:
 
         Raises:
             ValueError: If a value is missing, unknown, or cannot be that of a calibration.
+            InputError: If a newer version of spcl wrote it.
         """
         try:
+            values = unstamped(values, CALIBRATION, "the calibration")
             # Earlier versions stored the number of objects, and whether identities are known, only at this level.
             older = {"num_objects": values["num_groups"], "labelled": values["origin"] == "labels"}
             calibration = Calibration.from_dict(older | dict(values["calibration"]))
-            found = cls(**(dict(values) | {"calibration": calibration, "notes": tuple(values["notes"])}))
+            own = {"calibration": calibration, "notes": tuple(values["notes"])}
+            found = cls(**(values | own))
         except (KeyError, TypeError) as error:
             raise ValueError(f"not a calibration: {error}") from error
         if found.origin not in get_args(Origin):
@@ -246,6 +250,8 @@ def read_calibration(path: Path) -> tuple[EncoderCalibration, RememberedEncoder]
         values = dict(json_of(path.read_text(encoding="utf-8")))
         origin = EncoderOrigin.of_facts(values)
         found = EncoderCalibration.from_dict({name: value for name, value in values.items() if name != ENCODER_FACT})
+    except InputError:
+        raise
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise InputError(
             f"{path} is not a calibration ({first_line(error)}); spcl calibrate IMAGES -o FILE writes one",
@@ -283,18 +289,11 @@ def stored_calibration(encoder: Encoder) -> EncoderCalibration | None:
         return None
     try:
         found = EncoderCalibration.from_dict(values)
+    except InputError:
+        raise
     except (ValueError, AttributeError) as error:
         raise InputError(
             f"the calibration in the checkpoint cannot be understood ({error}); make it again with spcl calibrate",
             code="not-a-calibration",
         ) from error
     return found if found.fingerprint == encoder.fingerprint else None
-
-
-def moments_of(cameras: Sequence[Any] | None, times: Sequence[Any] | None, count: int) -> NDArray[np.int64] | None:
-    """Number the pairs of camera and time, ``[count]``: -1 where one is unknown; None where all are unknown."""
-    if cameras is None or times is None:
-        return None
-    known = [None if None in pair else (str(pair[0]), str(pair[1])) for pair in zip(cameras, times, strict=True)]
-    numbers = {moment: number for number, moment in enumerate(dict.fromkeys(m for m in known if m is not None))}
-    return np.array([NO_GROUP if m is None else numbers[m] for m in known], dtype=np.int64).reshape(count)

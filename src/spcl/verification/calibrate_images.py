@@ -200,7 +200,8 @@ def calibrate_images(request: CalibrationRequest, *, report: Reporter | None = N
     written = {} if request.labelled else images.columns
 
     from spcl.inference.encoder_choice import chosen_encoder
-    from spcl.verification.calibrate import calibrate, moments_of
+    from spcl.verification.calibrate import calibrate
+    from spcl.verification.calibration_pairs import moments_of
 
     encoding = request.encoding
     runtime = encoding.runtime()

@@ -9,7 +9,9 @@ cluster are more alike than images of one object, altered copies less; their mix
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -243,3 +245,12 @@ def _at_one_time(moments: NDArray[np.int64] | None, rng: np.random.Generator) ->
 
 def _numbered(groups: NDArray[np.int64], pairs: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.unique(groups[pairs], return_inverse=True)[1].reshape(-1, 2)
+
+
+def moments_of(cameras: Sequence[Any] | None, times: Sequence[Any] | None, count: int) -> NDArray[np.int64] | None:
+    """Number the pairs of camera and time, ``[count]``: -1 where one is unknown; None where all are unknown."""
+    if cameras is None or times is None:
+        return None
+    known = [None if None in pair else (str(pair[0]), str(pair[1])) for pair in zip(cameras, times, strict=True)]
+    numbers = {moment: number for number, moment in enumerate(dict.fromkeys(m for m in known if m is not None))}
+    return np.array([NO_GROUP if m is None else numbers[m] for m in known], dtype=np.int64).reshape(count)
