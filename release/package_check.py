@@ -127,7 +127,8 @@ def main() -> None:
     time = int(run("git", "log", "-1", "--format=%ct"))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        first, second = (built(copied(folder / one), folder / f"{one}-dist", time) for one in ("a", "b"))
+        sources = [copied(folder / one) for one in ("a", "b")]
+        first, second = (built(source, folder / f"{source.name}-dist", time) for source in sources)
         for one, other in zip(first, second, strict=True):
             if digest(one) != digest(other):
                 raise SystemExit(f"two builds of {one.name} differ: {digest(one)} and {digest(other)}")
