@@ -65,7 +65,7 @@ def test_weights_files(content, tmp_path):
     from spcl.inference.weights_file import write_weights_file
 
     path = tmp_path / "newer.safetensors"
-    write_weights_file(content | {"spcl": content["spcl"] | {KEY: NEWER}}, path)
+    write_weights_file(content | {"spcl": content["spcl"] | {KEY: NEWER}}, path, {})
     with input_error("version-not-supported", "format 99"):
         load_network(path)
 
@@ -103,14 +103,14 @@ def test_calibrations(tmp_path):
 
 def test_what_is_written_has_its_number(tmp_path):
     from spcl.gallery.features_file import features_writer
-    from spcl.grouping.groups import cluster
+    from spcl.grouping.groups import Groups
     from spcl.grouping.groups_folder import write_groups
     from spcl.records import Record
 
     with features_writer(tmp_path / "f.parquet", 4, {"fingerprint": "x"}) as writer:
         writer.write(pa.table({"path": ["a"]}), np.eye(4, dtype=np.float32)[:1])
     assert FeaturesFile(tmp_path / "f.parquet").facts[KEY] == format_versions.FEATURES
-    rows = np.repeat(np.eye(3, dtype=np.float32), 4, axis=0)
-    records = [Record(tmp_path / f"{number}.png", -1, -1) for number in range(len(rows))]
-    write_groups(tmp_path / "groups", records, cluster(rows, eps=0.5, k1=4, k2=2))
+    groups = Groups(np.array([0, 0, 1, 1]), np.ones(4), 0.5, 4, 2, 0.02, 4, None)
+    records = [Record(tmp_path / f"{number}.png") for number in range(4)]
+    write_groups(tmp_path / "groups", records, groups)
     assert read_summary(tmp_path / "groups")[KEY] == format_versions.GROUPS

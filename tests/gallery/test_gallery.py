@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from spcl.gallery import folder as gallery_folder
+from spcl.gallery import store
 from spcl.gallery.columns import described, with_vectors
 from spcl.gallery.enrolment import enrol
 from spcl.gallery.gallery import Gallery
@@ -304,6 +305,7 @@ def test_tables_of_others_and_of_later_versions_are_refused(tmp_path, monkeypatc
         Gallery.open(tmp_path / "other")
     with monkeypatch.context() as later:
         later.setattr(gallery_folder, "FORMAT", 3)
+        later.setattr(store, "FORMAT", 3)
         Gallery.create(tmp_path / "later", fingerprint="x", dim=8)
     with input_error("version-not-supported", "format 3"):
         Gallery.open(tmp_path / "later")
