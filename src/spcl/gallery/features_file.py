@@ -152,7 +152,7 @@ def features_table(
         dim: D, the length of a feature.
         facts: Facts of the encoder: ``fingerprint`` and others, plain values.
     """
-    metadata = {_FACTS: json.dumps({**facts, "dim": dim}).encode()}
+    metadata = {_FACTS: json.dumps({**facts, KEY: FEATURES, "dim": dim}).encode()}
     rows = with_vectors(table, features, dim).replace_schema_metadata(metadata)
     names = [name for name in rows.column_names if name != VECTOR]
     # Compression does not make vectors smaller.
@@ -164,7 +164,6 @@ class _ParquetWriter:
     def __init__(self, path: Path, dim: int, facts: Mapping[str, Any]) -> None:
         self._path, self._dim = path, dim
         self._facts = facts
-        self._facts = {_FACTS: json.dumps({**facts, KEY: FEATURES, "dim": dim}).encode()}
         self._aside, self._missing = begin_aside(path)
         self._writer: pq.ParquetWriter | None = None
 
