@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import tyro
 
@@ -16,6 +16,9 @@ from spcl.cli.report import check_report_place, print_report
 from spcl.errors import InputError
 from spcl.grouping.group_images import GroupingRequest, GroupingResult, group_images
 from spcl.reporting.console import ConsoleReporter, Reporter, SilentReporter
+
+if TYPE_CHECKING:
+    from spcl.grouping.groups import Groups
 
 
 @dataclass(frozen=True)
@@ -114,6 +117,7 @@ def print_grouping(result: GroupingResult, out: Path, report: Reporter) -> None:
         f"{len(sizes)} groups of {int(sizes.sum())} images{largest}; "
         f"{result.groups.num_ungrouped} images are in no group"
     )
+    report.say(_individuals(result.groups))
     if result.broken:
         report.warn(f"{len(result.broken)} image(s) could not be read and are left out: {out / BROKEN}")
     if result.left_out:
@@ -130,3 +134,15 @@ def print_grouping(result: GroupingResult, out: Path, report: Reporter) -> None:
     report.say(f"picture: {out / PICTURE}")
     if result.not_copied is not None:
         report.say(f"a folder for each group: {out / FOLDERS}")
+
+
+def _individuals(groups: Groups) -> str:
+    """The estimated number of objects in a sentence, or why there is none."""
+    from spcl.grouping.individuals import FEWEST_GROUPS, MOST_NODES
+
+    if groups.individuals is not None:
+        return groups.individuals.words()
+    return (
+        f"the number of individuals is not estimated: this needs at least {FEWEST_GROUPS} groups, and at most "
+        f"{MOST_NODES:,} groups and images in no group"
+    )

@@ -17,6 +17,7 @@ from torch import Tensor
 from spcl.arrays import Features, unit_rows
 from spcl.grouping.eps_choice import PAPER_EPS, Suggestion, k2_for, searched, suggest
 from spcl.grouping.group_confidence import group_confidence
+from spcl.grouping.individuals import Individuals, estimate_individuals
 from spcl.neighbours.nearest import nearest_neighbours
 from spcl.pairs.constraints import PairConstraints
 from spcl.retrieval.neighbour_tables import checked_table
@@ -44,6 +45,8 @@ class Groups:
         eps_gap: Difference of eps to the tighter and the looser scale.
         min_samples: Neighbours, the image itself included, that make a core sample.
         suggestion: The suggested settings with their reasons; None if all settings were given.
+        individuals: An estimate of the number of objects in all images, with a range; None: there are fewer than five
+            groups, or more than 6000 groups and images in no group.
     """
 
     group: NDArray[np.int64]
@@ -54,6 +57,7 @@ class Groups:
     eps_gap: float
     min_samples: int
     suggestion: Suggestion | None
+    individuals: Individuals | None
 
     @property
     def sizes(self) -> NDArray[np.int64]:
@@ -107,7 +111,8 @@ def cluster(
         >>> found.group.tolist(), found.confidence.round(2).tolist()
         ([0, 0, 0, 0, 1, 1, 1, 1, -1], [1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.0])
 
-    Cost: one neighbour search, ``N^2 D``; a few label stages, O(N k1); ``N G D`` for G groups.
+    Cost: one neighbour search, ``N^2 D``; a few label stages, O(N k1); ``N G D`` for G groups; at most ``N^2 D`` for
+    the number of objects.
     """
     for name, value in {"k1": k1, "k2": k2, "min_samples": min_samples}.items():
         if not is_auto(value):
@@ -136,15 +141,17 @@ def cluster(
         cannot_link=cannot_link,
     )
     group = _numbered_by_size(found.scales.normal)
+    array = rows.cpu().numpy()
     return Groups(
         group=group,
-        confidence=group_confidence(rows.cpu().numpy(), group, found),
+        confidence=group_confidence(array, group, found),
         eps=settled_eps,
         k1=settled_k1,
         k2=settled_k2,
         eps_gap=eps_gap,
         min_samples=min_samples,
         suggestion=suggestion,
+        individuals=estimate_individuals(array, group, constraints=constraints),
     )
 
 

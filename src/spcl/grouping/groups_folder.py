@@ -137,6 +137,7 @@ def summary_of(groups: Groups) -> dict[str, Any]:
         "images_without_group": groups.num_ungrouped,
         "largest_group": int(sizes.max(initial=0)),
         "median_group": float(np.median(sizes)) if len(sizes) else 0.0,
+        "individuals": None if groups.individuals is None else groups.individuals.to_dict(),
         "mean_confidence": float(groups.confidence[groups.group >= 0].mean()) if len(sizes) else 0.0,
         "eps": groups.eps,
         "k1": groups.k1,
