@@ -140,8 +140,7 @@ def cluster(
         must_link=must_link,
         cannot_link=cannot_link,
     )
-    group = _numbered_by_size(found.scales.normal)
-    array = rows.cpu().numpy()
+    group, array = _numbered_by_size(found.scales.normal), rows.cpu().numpy()
     return Groups(
         group=group,
         confidence=group_confidence(array, group, found),
