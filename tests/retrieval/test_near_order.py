@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy.sparse import random_array
+from scipy.sparse import csr_array
 
 from spcl.retrieval import near_order as module
 from spcl.retrieval.near_order import by_column, near_order, renumbered, rows_in_order
+
+
+def random_array(num, density, rng):
+    values = rng.random((num, num), dtype=np.float32)
+    return csr_array(np.where(rng.random((num, num)) < density, values, np.float32(0)))
 
 
 def test_every_row_has_one_place_and_neighbours_follow():
@@ -30,7 +35,7 @@ def test_groups_stand_together():
 
 def test_rows_in_another_order_and_back():
     rng = np.random.default_rng(1)
-    array = random_array((30, 30), density=0.2, format="csr", dtype=np.float32, rng=rng)
+    array = random_array(30, 0.2, rng)
     order = rng.permutation(30)
     calls = np.empty(30, dtype=np.int32)
     calls[order] = np.arange(30)
@@ -49,7 +54,7 @@ def test_rows_in_another_order_and_back():
 @pytest.mark.parametrize("num", [0, 1, 40])
 def test_by_column_is_the_transpose_whoever_counts(monkeypatch, num, num_threads):
     monkeypatch.setattr(module, "get_num_threads", lambda: num_threads)
-    array = random_array((num, num), density=0.3, format="csr", dtype=np.float32, rng=np.random.default_rng(2))
+    array = random_array(num, 0.3, np.random.default_rng(2))
     expected = array.tocsc()
     for ours, scipys in zip(by_column(array), (expected.indptr, expected.indices, expected.data), strict=True):
         assert np.array_equal(ours, scipys)

@@ -187,19 +187,22 @@ def _environment(out: Path) -> dict[str, str]:
 
 
 class _Times:
-    """A plugin of pytest: the processor time and the outcome of each test, with its parameters added up."""
+    """A plugin of pytest: the processor time and the outcome of each test, and which lines it reaches."""
 
-    def __init__(self) -> None:
+    def __init__(self, measured: coverage.Coverage) -> None:
+        self.measured = measured
         self.seconds: Counter[str] = Counter()
         self.unfit: set[str] = set()
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
         began = time.process_time()
+        self.measured.switch_context(_name(item.nodeid))
         try:
             return (yield)
         finally:
             self.seconds[_name(item.nodeid)] += time.process_time() - began
+            self.measured.switch_context("")
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.outcome != "passed":
@@ -218,12 +221,11 @@ def covered(room: str, out: Path) -> None:
         log = os.open(out / f"{room}.coverage.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(log, 1)
         os.dup2(log, 2)
-        times = _Times()
         measured = coverage.Coverage(
             data_file=str(out / f"{room}.coverage"), branch=True, source=[str(ROOT / "src/spcl" / room)],
             config_file=False, context=None,
         )  # fmt: skip
-        measured.set_option("run:dynamic_context", "test_function")
+        times = _Times(measured)
         measured.start()
         try:
             pytest.main([*_OPTIONS, "--timeout=900", f"tests/{room}"], plugins=[times])
@@ -244,10 +246,12 @@ def tests_of_lines(room: str, out: Path) -> tuple[dict[Path, dict[int, set[str]]
     usable = {name for name, taken in seconds.items() if taken <= _LONGEST_TEST and name not in content["unfit"]}
     data = coverage.CoverageData(str(out / f"{room}.coverage"))
     data.read()
+    # Tests whose lines were not told apart run for every fault.
+    everywhere = usable - data.measured_contexts()
     lines: dict[Path, dict[int, set[str]]] = {}
     for file in data.measured_files():
         contexts = data.contexts_by_lineno(file)
-        lines[Path(file)] = {line: {name for name in names if name in usable} for line, names in contexts.items()}
+        lines[Path(file)] = {line: everywhere | (usable & set(names)) for line, names in contexts.items()}
         for line, names in contexts.items():
             if "" in names:  # executed at the import: every test of the room may see it
                 lines[Path(file)][line] |= usable
