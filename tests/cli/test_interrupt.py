@@ -38,6 +38,8 @@ from tests.verification.test_calibrate import write_checkpoint
 
 SMALL_NETWORK = "--arch timm/test_resnet --pretrained none"
 SMALL_STEPS = "--batch-size 8 --k1 6 --k2 2"
+STOPPED = "\nstopped; give the same command again to finish\n"
+STOPPED_RUN = f"\n{STOPPED.strip()}, with --resume if the run has been saved\n"
 RUN_FILES = {"adaptation.json", "adapted.pth.tar", "checkpoint.pth.tar", "config.toml", "metrics.jsonl", "resume.pt"}
 
 
@@ -139,7 +141,7 @@ def test_nothing_half_written(crops, folder, command, begun, written):
     (folder / "small").symlink_to(crops / "small")
     before = files_below(folder)
     code, shown, error = interrupted(command, begun)
-    assert (code, error) == (130, "\nstopped\n")
+    assert (code, error) == (130, STOPPED)
     assert "Traceback" not in shown
     assert files_below(folder) == before
     use_the_small_crops(crops, folder)
@@ -152,7 +154,7 @@ def test_a_gallery_goes_on(crops, folder, capsys):
     """What was added stays; the same command adds the rest."""
     command = "embed c.pth.tar crops --gallery g --workers 1"
     code, shown, error = interrupted(command, "images")
-    assert (code, error) == (130, "\nstopped\n")
+    assert (code, error) == (130, STOPPED)
     assert "Traceback" not in shown
     use_the_small_crops(crops, folder)
     main(command.split())
@@ -173,7 +175,7 @@ def test_a_run_continues(crops, folder, capsys, command):
     before = files_below(folder)
     checkpoint = (folder / "c.pth.tar").read_bytes()
     code, shown, error = interrupted(command, "epoch 1 of 1: training")
-    assert (code, error) == (130, "\nstopped\n")
+    assert (code, error) == (130, STOPPED_RUN)
     assert "Traceback" not in shown
     assert "the same command with --resume continues" in shown
     assert (folder / "c.pth.tar").read_bytes() == checkpoint
@@ -348,7 +350,7 @@ def test_a_stop_leaves_whole_files_only(small_folder, monkeypatch, capsys, comma
             main(shlex.split(command))
     assert ended.value.code == 130
     shown = capsys.readouterr()
-    assert shown.err.endswith("\nstopped\n")
+    assert shown.err.endswith(STOPPED_RUN if command.startswith(("train", "adapt")) else STOPPED)
     assert "Traceback" not in shown.out + shown.err
     left = files_below(small_folder) - before
     assert not [name for name in left if name.endswith(".tmp")]
@@ -365,7 +367,7 @@ def test_sigterm_stops_as_ctrl_c_does(small_folder, monkeypatch, capsys):
         with pytest.raises(SystemExit) as ended:
             main(["search", "c.pth.tar", "labelled.csv", "small/00.png", "-o", "out/s.csv"])
     assert ended.value.code == 143
-    assert capsys.readouterr().err == "\nstopped\n"
+    assert capsys.readouterr().err == STOPPED
     assert files_below(small_folder) == before
     assert signal.getsignal(signal.SIGTERM) is handler
 

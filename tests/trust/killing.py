@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 _CHANGES = (
     "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.link", "os.symlink", "os.truncate", "shutil.copyfile",
@@ -61,14 +61,24 @@ def killed_before(piece: Callable[[], object], number: int) -> None:
     assert _forked(run) == -signal.SIGKILL
 
 
-def each_kill(piece: Callable[[], object], *, prepare: Callable[[], object], most: int | None = None) -> Iterator[int]:
+def each_kill(
+    piece: Callable[[], object],
+    *,
+    prepare: Callable[[], object],
+    most: int | None = None,
+    spread: int | None = None,
+) -> Iterator[int]:
     """Prepare, kill the piece before each of its changes, and give the number of the change each time.
 
-    With ``most``, only before so many of the last changes, among which are the renames.
+    With ``most``, only before so many of the last changes, among which are the renames; with ``spread``, before so many
+    at equal distances.
     """
     prepare()
     num = len(changes_of(piece))
-    for number in range(0 if most is None else max(0, num - most), num):
+    numbers: Iterable[int] = range(0 if most is None else max(0, num - most), num)
+    if spread is not None and spread < num:
+        numbers = sorted({round(at * (num - 1) / (spread - 1)) for at in range(spread)})
+    for number in numbers:
         prepare()
         killed_before(piece, number)
         yield number

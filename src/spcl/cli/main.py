@@ -69,6 +69,9 @@ _ANSWER_AT_ONCE = ("compare", "search", "identify")
 """Commands whose start takes longer than their work."""
 
 _LONGEST_MESSAGE = 4000
+_RUNS = ("train", "adapt")
+_SERVERS = ("serve", "live", "review")
+
 _PATIENCE = 10.0
 """Seconds that a process waits for the first process of its machine to print an error that both found."""
 
@@ -79,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if arguments is None and words and words[0] in _ANSWER_AT_ONCE:
         start_quickly()
     # Loading a command takes seconds, in which Ctrl-C is no error either.
-    run_guarded(lambda: _run(words), ends_process=arguments is None)
+    run_guarded(lambda: _run(words), ends_process=arguments is None, advice=_advice(words[0] if words else ""))
 
 
 def _run(words: list[str]) -> None:
@@ -94,6 +97,14 @@ def _run(words: list[str]) -> None:
         hint = f"did you mean {near[0]!r}?" if near else f"expected one of: {', '.join(COMMANDS)}"
         raise InputError(f"there is no command {words[0]!r}; {hint}", code="no-such-command")
     import_module(f"spcl.cli.{words[0]}").main(words[1:])
+
+
+def _advice(command: str) -> str:
+    """What is printed behind "stopped" after Ctrl-C."""
+    if command not in COMMANDS or command in _SERVERS:
+        return ""
+    again = "; give the same command again to finish"
+    return f"{again}, with --resume if the run has been saved" if command in _RUNS else again
 
 
 @contextmanager
@@ -119,7 +130,7 @@ def _sigterm_as_ctrl_c() -> Iterator[list[bool]]:
         signal.signal(signal.SIGTERM, before)
 
 
-def run_guarded(program: Callable[[], None], *, ends_process: bool = False) -> None:
+def run_guarded(program: Callable[[], None], *, ends_process: bool = False, advice: str = "") -> None:
     """Run a program; the user's errors become a message and exit code 2, Ctrl-C becomes exit code 130.
 
     If a process of a distributed run is terminated, or another process has ended, it prints how to resume.
@@ -127,20 +138,21 @@ def run_guarded(program: Callable[[], None], *, ends_process: bool = False) -> N
     Args:
         program: What is run.
         ends_process: The process ends with the program, so that a second Ctrl-C may end it at once.
+        advice: What is printed behind "stopped" after Ctrl-C.
     """
     if launched().size > 1:
-        _run_guarded(program, ends_process=ends_process)
+        _run_guarded(program, ends_process=ends_process, advice=advice)
         return
     with _sigterm_as_ctrl_c() as terminated:
         try:
-            _run_guarded(program, ends_process=ends_process)
+            _run_guarded(program, ends_process=ends_process, advice=advice)
         except SystemExit as ended:
             if terminated and ended.code == 130:
                 raise SystemExit(143) from None
             raise
 
 
-def _run_guarded(program: Callable[[], None], *, ends_process: bool) -> None:
+def _run_guarded(program: Callable[[], None], *, ends_process: bool, advice: str) -> None:
     size, rank, _ = launched()
     has_others = size > 1
     if has_others:
@@ -168,7 +180,7 @@ def _run_guarded(program: Callable[[], None], *, ends_process: bool) -> None:
         if ends_process and threading.current_thread() is threading.main_thread():
             # Threads that still work are waited for on exit.
             signal.signal(signal.SIGINT, lambda *_: os._exit(130))
-        print("\nstopped", file=sys.stderr)
+        print(f"\nstopped{advice}", file=sys.stderr)
         raise SystemExit(130) from None
     except BrokenPipeError:
         # The reader (head, less) has gone: that is no error.

@@ -12,8 +12,6 @@ the feature. ``reid_head.safetensors`` has the layers apart, so that ``load_enco
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +22,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from spcl._version import __version__
-from spcl.atomic_files import check_way
+from spcl.atomic_files import check_way, flush
+from spcl.atomic_folders import folder_written_aside
 from spcl.errors import InputError, first_line
 from spcl.export.hub_card import hub_card
 from spcl.export.shared_facts import shared_facts
@@ -80,9 +79,8 @@ def export_hub(encoder: Encoder, folder: str | Path, *, overwrite: bool = False,
     refuse_other_folder(folder, overwrite=overwrite)
     name, options = timm_model_of(encoder)
     check_way(folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".tmp", dir=folder.parent))
-    try:
+    files = (CONFIG_FILE, MODEL_FILE, HUB_HEAD, _CARD_FILE)
+    with folder_written_aside(folder, ours=files, mark=HUB_HEAD, unfinished="") as aside:
         _write(encoder, aside, name, options, push or folder.name)
         cosine = _agreement(encoder, aside)
         if cosine < _LEAST_COSINE:
@@ -91,13 +89,8 @@ def export_hub(encoder: Encoder, folder: str | Path, *, overwrite: bool = False,
                 "than a pooling and a linear layer; write NAME.safetensors, whose card has the code to load it",
                 code="hub-not-possible",
             )
-        # Folders made for one user are opened for those who may read the place.
-        aside.chmod(0o755)
-        if folder.exists():
-            shutil.rmtree(folder)
-        aside.replace(folder)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
+        for file in aside.iterdir():
+            flush(file)
     return HubFolder(folder, cosine, pushed=_pushed(folder, push) if push else "")
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from spcl.atomic_files import written_aside
+from spcl.atomic_files import flush, written_aside
 from spcl.errors import InputError
 from spcl.export.files import refuse_existing
 from spcl.export.model_card import model_card
 from spcl.export.shared_facts import shared_facts
 from spcl.inference.checkpoint import checkpoint_of
 from spcl.inference.embedding import Encoder
-from spcl.inference.weights_file import SUFFIX, write_weights_file
+from spcl.inference.weights_file import SUFFIX, read_weights_file, write_weights_file
 
 
 def export_weights(encoder: Encoder, path: str | Path, *, overwrite: bool = False) -> Path:
@@ -36,9 +36,9 @@ def export_weights(encoder: Encoder, path: str | Path, *, overwrite: bool = Fals
     if path.suffix.lower() != SUFFIX:
         raise InputError(f"{path} does not end in {SUFFIX}", code="wrong-file-kind")
     card = path.with_suffix(".md")
-    for file in (path, card):
-        refuse_existing(file, overwrite=overwrite)
-    # Before the weights are written: if the card fails, no file is left.
+    if not (overwrite or _is_unfinished(path, card, encoder)):
+        for file in (path, card):
+            refuse_existing(file, overwrite=False)
     text = model_card(encoder, path.name)
     settings, (height, width) = encoder.network.settings, encoder.size
     header = {
@@ -53,7 +53,19 @@ def export_weights(encoder: Encoder, path: str | Path, *, overwrite: bool = Fals
         "fingerprint": encoder.fingerprint,
     }
     content = checkpoint_of(encoder.network, epoch=0, best_mean_ap=None, facts=shared_facts(encoder.facts))
-    write_weights_file(content, path, header)
     with written_aside(card) as aside:
         aside.write_text(text, encoding="utf-8")
+        flush(aside)
+        # The card takes its place last, and an earlier one goes first: no card lies beside weights of another encoder.
+        write_weights_file(content, path, header, before=lambda: card.unlink(missing_ok=True))
     return card
+
+
+def _is_unfinished(path: Path, card: Path, encoder: Encoder) -> bool:
+    """Whether a killed export left the weights of this encoder without their card."""
+    if card.exists() or not path.is_file():
+        return False
+    try:
+        return read_weights_file(path)[1].get("fingerprint") == encoder.fingerprint
+    except InputError:
+        return False

@@ -1,14 +1,13 @@
 """The folder of crops: a folder of images for each camera, and one table, ``crops.csv``.
 
 Crops of a camera are written aside and renamed when all are there, then the table is replaced: an interrupted run
-leaves the folder as it was.
+leaves the folder as it was. Images that are in their place and not in the table yet hold a mark. Crops that replace
+earlier ones of the camera come with a new folder, which holds the other cameras, too.
 """
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,15 +17,19 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from spcl.atomic_files import check_way, missing_folders, remove_empty, written_aside
+from spcl.atomic_files import cannot_write, check_way, flush, missing_folders, remove_empty, written_aside
+from spcl.atomic_folders import folder_written_aside
 from spcl.data.table_files import read_table, write_table
 from spcl.data.track_columns import CROPS_TABLE as TABLE
 from spcl.errors import InputError
+from spcl.file_lock import held_lock
+from spcl.leftovers import aside_of, leftovers_in, remove
 
 COLUMNS = ("path", "camera", "track", "frame", "time", "seconds", "x", "y", "w", "h", "confidence", "quality")
 """Columns of the table; a column ``identity`` is added where the tracks file has identities."""
 
 _QUALITY = 95
+_UNFINISHED, _LOCK = ".unfinished", ".crops.lock"
 
 
 def safe_name(text: str) -> str:
@@ -61,7 +64,9 @@ class CropsFolder:
         self._header, self._rows = self._held()
         if self._held_cameras() and not self._rows and path.is_dir():
             raise InputError(f"the table {path / TABLE} has no rows; remove the folder", code="empty-table")
-        is_held = camera in self._held_cameras() or self._images.exists()
+        if camera in self._held_cameras():
+            remove(self._images / _UNFINISHED)
+        is_held = camera in self._held_cameras() or (self._images.exists() and not self._is_unfinished())
         if is_held and not overwrite:
             raise InputError(
                 f"{path} has crops of the camera {camera!r} already; give another folder (-o) or another name "
@@ -76,34 +81,65 @@ class CropsFolder:
         Raises:
             InputError: If the folder cannot be written.
         """
-        aside = self.path / f".{self._images.name}.{os.getpid()}.part"
         missing = missing_folders(self._images)
+        aside = aside_of(self._images)
         try:
-            aside.mkdir(parents=True)
+            self.path.mkdir(parents=True, exist_ok=True)
+            for left in leftovers_in(self.path):
+                remove(left)
+            aside.mkdir()
             writer = CropsWriter(aside, self._images.name, self.camera)
             yield writer
-            self._put_in_place(aside, writer)
+            with self._alone():
+                self._put_in_place(aside, writer)
         except OSError as error:
-            raise InputError(
-                f"cannot write {self.path}: {error.strerror or error}; free some space, or give another place",
-                code="cannot-write",
-            ) from error
+            raise cannot_write(self.path, error) from error
         finally:
-            shutil.rmtree(aside, ignore_errors=True)
+            remove(aside)
             remove_empty(missing)
 
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Hold the lock of the folder; another camera may be added at the same time."""
+        busy = InputError(
+            f"another program has been writing crops to {self.path} for a minute; wait for it, or end it",
+            code="folder-busy",
+        )
+        with held_lock(self.path / _LOCK, longest_wait=60.0, busy=busy, place=str(self.path)):
+            yield
+
+    def _is_unfinished(self) -> bool:
+        """Whether a killed command left the images of the camera without their rows of the table."""
+        return (self._images / _UNFINISHED).is_file()
+
     def _put_in_place(self, aside: Path, writer: CropsWriter) -> None:
-        former = aside.with_suffix(".old")
         # Another run may have added its camera in the meantime.
         self._header, self._rows = self._held()
-        header = [*self._header, *(name for name in writer.columns if name not in self._header)]
         others = [row for row in self._rows if row["camera"] != self.camera]
-        if self._images.exists():
-            self._images.replace(former)
+        if self._images.exists() and not self._is_unfinished():
+            self._replace_all(aside, others, writer)
+            return
+        remove(self._images)
+        (aside / _UNFINISHED).touch()
         aside.replace(self._images)
         with written_aside(self.path / TABLE) as table:
-            write_table(table, header, ([row.get(name) for name in header] for row in (*others, *writer.rows)))
-        shutil.rmtree(former, ignore_errors=True)
+            self._write_table(table, [*others, *writer.rows], writer.columns)
+        remove(self._images / _UNFINISHED)
+
+    def _replace_all(self, aside: Path, others: Sequence[dict[str, Any]], writer: CropsWriter) -> None:
+        """Replace images and rows of the camera at once, by a new folder with the files of the old one."""
+        self._write_table(aside / TABLE, others, ())
+        without = (aside / TABLE).read_text(encoding="utf-8")
+        remove(aside / TABLE)
+        ours = (self._images.name, TABLE)
+        with folder_written_aside(self.path, ours=ours, mark=TABLE, unfinished=without) as folder:
+            aside.replace(folder / self._images.name)
+            self._write_table(folder / TABLE, [*others, *writer.rows], writer.columns)
+            flush(folder / TABLE)
+
+    def _write_table(self, table: Path, rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> None:
+        header = [*self._header, *(name for name in columns if name not in self._header)]
+        write_table(table, header, ([row.get(name) for name in header] for row in rows))
 
     def _held(self) -> tuple[list[str], list[dict[str, Any]]]:
         """The columns and rows of the table that is there; a folder with other content is refused."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,27 +36,37 @@ def is_weights_file(path: Path) -> bool:
     return path.suffix.lower() == SUFFIX or (path.is_file() and is_safetensors(path))
 
 
-def write_weights_file(content: Mapping[str, Any], path: Path, header: Mapping[str, str]) -> None:
+def write_weights_file(
+    content: Mapping[str, Any], path: Path, header: Mapping[str, str], *, before: Callable[[], object] | None = None
+) -> None:
     """Write the content of a checkpoint as safetensors; the file is replaced atomically.
 
     Args:
         content: Content of a checkpoint with one domain, from ``checkpoint.checkpoint_of``.
         path: The file to write.
         header: Further entries of the header, for other programs.
+        before: Called when the file is complete, before it takes its place.
 
     Raises:
         InputError: If it cannot be written.
     """
-    write_tensors(file_tensors(content), content["spcl"], path, header)
+    write_tensors(file_tensors(content), content["spcl"], path, header, before=before)
 
 
 def write_tensors(
-    tensors: dict[str, torch.Tensor], facts: Mapping[str, Any], path: Path, header: Mapping[str, str]
+    tensors: dict[str, torch.Tensor],
+    facts: Mapping[str, Any],
+    path: Path,
+    header: Mapping[str, str],
+    *,
+    before: Callable[[], object] | None = None,
 ) -> None:
-    """Write tensors as safetensors, with the facts of a checkpoint and further entries in the header."""
+    """Write tensors as safetensors, with the facts of a checkpoint and further entries in the header; see above."""
     text = json.dumps(facts, default=_plain)
     with written_aside(path) as aside:
         aside.write_bytes(save(tensors, metadata={"format": "pt", **header, _FACTS: text}))
+        if before is not None:
+            before()
 
 
 def file_tensors(content: Mapping[str, Any]) -> dict[str, torch.Tensor]:

@@ -6,9 +6,8 @@ a row for each track; ``mot/CAMERA.txt`` is text of MOTChallenge with identities
 
 from __future__ import annotations
 
-import shutil
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -17,7 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spcl.atomic_files import check_way, written_aside
+from spcl.atomic_files import check_way, flush
+from spcl.atomic_folders import folder_written_aside
 from spcl.data.image_table import ImageTable
 from spcl.data.table_files import write_table
 from spcl.errors import InputError
@@ -27,6 +27,17 @@ from spcl.footage.track_files import read_tracks
 from spcl.records import Record, tracks_of
 
 LINKED, TRACKS, MOT = "linked.csv", "tracks.csv", "mot"
+_TRACK_COLUMNS = (
+    "camera",
+    "track",
+    "identity",
+    "num_images",
+    "first_frame",
+    "last_frame",
+    "start",
+    "end",
+    "similarity",
+)
 
 
 @dataclass(frozen=True)
@@ -161,7 +172,7 @@ def write_links(
     similarities: NDArray[np.float64],
     boxes: Mapping[str, TrackBoxes],
 ) -> Counter[str]:
-    """Write the three files.
+    """Write the three files aside; together they take the place of earlier ones.
 
     Args:
         folder: Folder of the files, which are replaced.
@@ -178,29 +189,32 @@ def write_links(
     images_header = ("path", "identity", "camera", "track", "frame", "time", "x", "y", "w", "h", "quality")
     kept = [name for name in images_header if name in ("path", "identity") or name in images.columns]
     rows = [(track, number, row) for track, number in zip(tracks, identities, strict=True) for row in track.rows]
-    with written_aside(folder / LINKED) as aside:
-        write_table(aside, kept, ([_cell(images, name, row, int(number)) for name in kept] for _, number, row in rows))
-    header = ("camera", "track", "identity", "num_images", "first_frame", "last_frame", "start", "end", "similarity")
-    with written_aside(folder / TRACKS) as aside:
-        write_table(
-            aside,
-            header,
-            (
-                [
-                    *(track.camera, track.track, int(number), len(track.rows)),
-                    *(track.frames or (None, None)),
-                    *(None if moment is None else moment.isoformat(sep=" ") for moment in (track.start, track.end)),
-                    None if np.isnan(value) else f"{value:.4f}",
-                ]
-                for track, number, value in zip(tracks, identities, similarities, strict=True)
-            ),
-        )
-    shutil.rmtree(folder / MOT, ignore_errors=True)
     unlinked: Counter[str] = Counter()
-    for camera, lines in _mot_lines(images, tracks, identities, boxes, unlinked).items():
-        with written_aside(folder / MOT / f"{safe_name(camera)}.txt") as aside:
-            aside.write_text("".join(f"{line}\n" for _, line in sorted(lines)), encoding="ascii")
+    with folder_written_aside(folder, ours=(LINKED, TRACKS, MOT), mark=LINKED, unfinished="") as aside:
+        listed = ([_cell(images, name, row, int(number)) for name in kept] for _, number, row in rows)
+        write_table(aside / LINKED, kept, listed)
+        write_table(aside / TRACKS, _TRACK_COLUMNS, _track_rows(tracks, identities, similarities))
+        for camera, lines in _mot_lines(images, tracks, identities, boxes, unlinked).items():
+            text = "".join(f"{line}\n" for _, line in sorted(lines))
+            (aside / MOT).mkdir(exist_ok=True)
+            (aside / MOT / f"{safe_name(camera)}.txt").write_text(text, encoding="ascii")
+        for file in aside.rglob("*"):
+            if file.is_file():
+                flush(file)
     return unlinked
+
+
+def _track_rows(
+    tracks: Sequence[Track], identities: NDArray[np.int64], similarities: NDArray[np.float64]
+) -> Iterator[Sequence[object]]:
+    """Rows of the table of tracks."""
+    for track, number, value in zip(tracks, identities, similarities, strict=True):
+        yield [
+            *(track.camera, track.track, int(number), len(track.rows)),
+            *(track.frames or (None, None)),
+            *(None if moment is None else moment.isoformat(sep=" ") for moment in (track.start, track.end)),
+            None if np.isnan(value) else f"{value:.4f}",
+        ]
 
 
 def _cell(images: ImageTable, name: str, row: int, identity: int) -> Any:

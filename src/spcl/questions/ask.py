@@ -190,11 +190,12 @@ def _written(
         labels = [_label(groups, number_of[keys[row]]) for row in (one.first, one.second)]
         rows.append((number, *pair, *labels, f"{one.probability:.3f}", ""))
         sheet.append(SheetRow(f"question {number}", f"{labels[0]} | {labels[1]}", [open_image(path) for path in pair]))
+    with written_aside(groups.folder / SHEET) as aside:
+        contact_sheet(aside, sheet, caption="one object in each row?")
+    # Last: until then the earlier table, with its answers, is whole.
     with written_aside(groups.folder / QUESTIONS) as aside:
         header = ("question", "path_a", "path_b", "group_a", "group_b", "probability", "answer")
         write_table(aside, header, rows)
-    with written_aside(groups.folder / SHEET) as aside:
-        contact_sheet(aside, sheet, caption="one object in each row?")
     return groups.folder / QUESTIONS, groups.folder / SHEET
 
 
