@@ -259,7 +259,7 @@ def test_control_c_while_a_command_is_loaded(monkeypatch, capsys):
     with pytest.raises(SystemExit) as stopped:
         main(["train", "x"])
     assert stopped.value.code == 130
-    assert capsys.readouterr().err.strip() == "stopped"
+    assert capsys.readouterr().err.strip().startswith("stopped; give the same command again")
 
 
 def test_no_permission(capsys):

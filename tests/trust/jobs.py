@@ -174,7 +174,7 @@ FILES = (
 FOLDERS = (
     _whole("cluster into a new folder with copies", f"{_CLUSTER} --folders copy"),
     _whole("cluster --overwrite with links", f"{_CLUSTER} --folders link --overwrite", _OTHERS),
-    Job("correct", "correct out split 0 crops/00.png", (_CLUSTER,)),
+    Job("correct", "correct out merge 0 1", (_CLUSTER,)),
     Job("ask", f"ask out -n 3 {NETWORK} --workers 0", (_CLUSTER,)),
     _whole("crops --overwrite of a camera", f"{_CUT} a --overwrite", f"{_FEW} a", f"{_CUT} b", make=write_frames),
     Job("crops of a further camera", f"{_CUT} b", (f"{_CUT} a",), write_frames),
