@@ -15,7 +15,9 @@ from safetensors import safe_open
 
 from spcl.gallery.gallery import Gallery
 
-_TEMPORARY = re.compile(r"\..*\.[0-9a-f]{8}-\d+-[0-9a-f]+-\d+\.\w+|.*\.(tmp|part|old)|\..*\.spcl-old|tmp\w{8}|\.unfinished")
+_TEMPORARY = re.compile(
+    r"\..*\.[0-9a-f]{8}-\d+-[0-9a-f]+-\d+\.\w+|.*\.(tmp|part|old)|\..*\.spcl-old|tmp\w{8}|\.unfinished"
+)
 _LOCKS = re.compile(r"\..*(lock|running)|.*\.lock")
 _TIMES = re.compile(r"second|time|date|memory|speed|version|duration|images_per|began|ended|start|gb$")
 
