@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -181,3 +183,22 @@ def test_a_path_with_a_zero_byte_is_refused(tmp_path):
     pq.write_table(pa.table({"path": ["a.png", "b\0.png"]}), tmp_path / "a.parquet")
     with input_error("malformed-table", "row 2"):
         read_table(tmp_path / "a.parquet")
+
+
+def test_damaged_parquet_is_an_error_and_does_not_end_the_process():
+    """Found by random bytes: cells without a value, and statistics on which pyarrow ends the process."""
+    from spcl.data import parquet_tables
+
+    indices = pa.array([0, 7], pa.int32())
+    broken = pa.DictionaryArray.from_arrays(indices, pa.array(["a", "b"]), safe=False)
+    with pytest.raises(ValueError, match="cells without a value"):
+        parquet_tables._cells(broken, {})
+
+    class Group:
+        total_byte_size = 10
+
+        def column(self, number):
+            raise AssertionError("the statistics of a column may be damaged")
+
+    metadata = SimpleNamespace(num_row_groups=1, row_group=lambda number: Group())
+    parquet_tables._check_bytes("a.parquet", SimpleNamespace(metadata=metadata), {"path"})

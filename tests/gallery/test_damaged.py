@@ -68,3 +68,21 @@ def test_a_filter_that_is_wrong_stays_the_users_error(whole):
         Gallery.open(whole).search(unit_rows(1), where="colour = 'red'")
     assert error.value.code == "invalid-filter"
     assert "there is no column colour" in str(error.value)
+
+
+def test_a_panic_of_the_library_while_counting_is_an_error(whole, monkeypatch):
+    """Found by random bytes in a data file: the panic is no error of Python's own types."""
+    gallery = Gallery.open(whole)
+    snapshot = gallery._store.snapshot()
+
+    class RustPanic(BaseException):
+        pass
+
+    def panics(where=None):
+        raise RustPanic("rust future panicked: unknown error")
+
+    monkeypatch.setattr(snapshot, "_table", type("Table", (), {"count_rows": staticmethod(panics)}))
+    for where in (None, "camera = 3"):
+        with pytest.raises(InputError) as error:
+            snapshot.count(where)
+        assert error.value.code == "damaged-file"

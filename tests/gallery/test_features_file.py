@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from spcl import atomic_files
+from spcl.errors import InputError
 from spcl.gallery.columns import described
 from spcl.gallery.features_file import (
     FeaturesFile,
@@ -197,3 +198,22 @@ def test_a_name_of_two_lines_has_one_in_the_list_of_paths(tmp_path):
     with features_writer(tmp_path / "f.npy", 8, FACTS) as writer:
         writer.write(described(["a\nb.jpg", "c\r.jpg", "d.jpg"]), unit_rows(3))
     assert paths_file(tmp_path / "f.npy").read_text().splitlines() == [r"a\nb.jpg", r"c\r.jpg", "d.jpg"]
+
+
+def test_bytes_that_are_changed_in_the_middle_of_a_file_are_an_error(tmp_path):
+    """Found by random bytes: a block that cannot be unpacked, values that are NaN, names that are no UTF-8."""
+    path = tmp_path / "f.parquet"
+    with features_writer(path, 8, {"fingerprint": "x"}) as writer:
+        writer.write(described(names(300)), unit_rows(300))
+    whole = path.read_bytes()
+    codes = []
+    for at in range(4, len(whole) - 1, 97):
+        changed = bytearray(whole)
+        changed[at : at + 6] = b"\xff" * 6
+        path.write_bytes(changed)
+        try:
+            for _ in FeaturesFile(path).parts():
+                pass
+        except InputError as error:
+            codes.append(error.code)
+    assert len(codes) > 20 and set(codes) <= {"damaged-file", "not-a-features-file"}

@@ -43,6 +43,10 @@ PAIRS = (
     "track_a,track_b,relation\nt1,t2,same\nt2,t3,different\nt4,t5,\n",
     "group_a,group_b,path_a,path_b,relation,who\n1,2,,,same,me\n,,c1/0.png,c2/0.png,different,you\n",
 )
+ANSWERS = (
+    "path_a,path_b,answer\n"
+    + "".join(f"{NAMES[at]},{NAMES[at + 1]},{('same', 'different', 'unsure', '', 'y')[at]}\n" for at in range(5)),
+)
 GROUPS = (
     "path,group,confidence\n" + "".join(f"{name},{row // 2},0.{row}5\n" for row, name in enumerate(NAMES)),
     "path,group,confidence,corrected\n"
@@ -205,7 +209,7 @@ ENTRY_POINTS = (
     EntryPoint("table of images, Parquet", _parquet),
     EntryPoint("table of images with identities from names", _of_text(TABLES, "table.csv", _options)),
     EntryPoint("pairs.csv", _of_text(PAIRS, "pairs.csv", read_pairs)),
-    EntryPoint("answers", _of_text(PAIRS, "answers.csv", read_answers)),
+    EntryPoint("answers", _of_text(ANSWERS, "answers.csv", read_answers)),
     EntryPoint("corrections.csv", _of_text(CORRECTIONS, "corrections.csv", read_corrections)),
     EntryPoint("folder of groups", _groups),
     EntryPoint("boxes of tracks", _of_text(TRACKS, "tracks.txt", _tracks)),

@@ -7,7 +7,14 @@ from __future__ import annotations
 
 import sys
 
-from tests.trust import inputs_of_encoders, inputs_of_images, inputs_of_settings, inputs_of_tables
+from tests.trust import (
+    inputs_of_encoders,
+    inputs_of_galleries,
+    inputs_of_images,
+    inputs_of_programs,
+    inputs_of_settings,
+    inputs_of_tables,
+)
 from tests.trust.workers import EntryPoint, tried_inputs
 
 ENTRY_POINTS: tuple[EntryPoint, ...] = (
@@ -15,6 +22,8 @@ ENTRY_POINTS: tuple[EntryPoint, ...] = (
     *inputs_of_settings.ENTRY_POINTS,
     *inputs_of_images.ENTRY_POINTS,
     *inputs_of_encoders.ENTRY_POINTS,
+    *inputs_of_galleries.ENTRY_POINTS,
+    *inputs_of_programs.ENTRY_POINTS,
 )
 
 

@@ -31,6 +31,9 @@ from spcl.nested_text import json_of
 SUFFIXES = (".parquet", ".npy")
 _FACTS = b"spcl"
 
+_UNREADABLE = (pa.ArrowException, OSError, LookupError, ValueError, TypeError, AttributeError, MemoryError)
+"""What pyarrow raises for damaged files; names of columns may be no UTF-8."""
+
 
 class FeaturesWriter(Protocol):
     """Writes parts of features; after its ``with`` block, the file is complete, or as it was before."""
@@ -84,7 +87,7 @@ def is_features_file(path: Path) -> bool:
         return True
     try:
         return path.suffix == ".parquet" and path.is_file() and _FACTS in (pq.read_schema(path).metadata or {})
-    except (pa.ArrowInvalid, OSError):
+    except _UNREADABLE:
         return False
 
 
@@ -109,7 +112,7 @@ class FeaturesFile:
         try:
             self._files = [(file, int(pq.read_metadata(file).num_rows)) for file in files]
             schema = pq.read_schema(files[0])
-        except (pa.ArrowInvalid, OSError) as error:
+        except _UNREADABLE as error:
             raise InputError(
                 f"the features file {path} cannot be read: {first_line(error)}", code="damaged-file"
             ) from error
@@ -134,11 +137,37 @@ class FeaturesFile:
         return sum(rows for _, rows in self._files)
 
     def parts(self, rows: int = 8192) -> Iterator[tuple[pa.Table, NDArray[np.float32]]]:
-        """Read the rows in batches: (columns without the vectors, features ``[n, dim]``)."""
+        """Read the rows in batches: (columns without the vectors, features ``[n, dim]``).
+
+        Raises:
+            InputError: If a file is damaged, or a feature is NaN or infinite.
+        """
         for file, _ in self._files:
-            for batch in pq.ParquetFile(file).iter_batches(rows):
-                table = pa.Table.from_batches([batch]).replace_schema_metadata(None)
-                yield table.drop_columns([VECTOR]), vectors_of(batch.column(VECTOR), self.dim)
+            batches = self._batches(file, rows)
+            while (part := self._next(batches, file)) is not None:
+                yield part
+
+    def _batches(self, file: Path, rows: int) -> Iterator[tuple[pa.Table, NDArray[np.float32]]]:
+        for batch in pq.ParquetFile(file).iter_batches(rows):
+            batch.validate(full=True)
+            table = pa.Table.from_batches([batch]).replace_schema_metadata(None)
+            vectors = vectors_of(batch.column(VECTOR), self.dim)
+            if not np.isfinite(vectors).all():
+                raise ValueError("it has features that are NaN or infinite")
+            yield table.drop_columns([VECTOR]), vectors
+
+    @staticmethod
+    def _next(
+        batches: Iterator[tuple[pa.Table, NDArray[np.float32]]], file: Path
+    ) -> tuple[pa.Table, NDArray[np.float32]] | None:
+        """The next batch; an error of pyarrow is the file's."""
+        try:
+            return next(batches, None)
+        except _UNREADABLE as error:
+            raise InputError(
+                f"the features file {file} cannot be read: {first_line(error)}; get or make it again",
+                code="damaged-file",
+            ) from error
 
 
 def features_table(

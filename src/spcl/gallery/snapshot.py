@@ -47,6 +47,7 @@ class Snapshot:
         self.dim: int = self.schema.field(VECTOR).type.list_size
         self.version = int(table.version)
 
+    @reads_gallery
     def count(self, where: str | None = None) -> int:
         """Count the rows, or those that pass a filter.
 
