@@ -10,10 +10,13 @@ from functools import wraps
 from pathlib import Path
 from typing import Concatenate, ParamSpec, Protocol, TypeVar
 
-from spcl.errors import InputError
+from spcl.errors import InputError, first_line
 from spcl.leftovers import aside_of, remove, remove_leftovers
 
 P = ParamSpec("P")
+_OF_DISKS = (errno.EIO, errno.ENXIO, errno.ENODEV, getattr(errno, "ESTALE", errno.EIO), errno.ETIMEDOUT)
+"""Errors of a disk that fails or has gone, also one of the network."""
+
 W = TypeVar("W", bound="WritesTo")
 
 
@@ -94,7 +97,13 @@ def cannot_write(path: Path, error: OSError, next_step: str = "free some space, 
         next_step = "give another place, or change who may write there"
     elif error.errno in (errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.EINVAL):
         next_step = "give another place"
-    return InputError(f"cannot write {path}: {error.strerror or error}; {next_step}", code="cannot-write")
+    elif error.errno == errno.EFBIG:
+        next_step = "give another place, where files may be larger"
+    elif error.errno in _OF_DISKS:
+        next_step = "check the disk or the network, or give another place"
+    # Libraries write more around the words of the system.
+    reason = os.strerror(error.errno) if error.errno else first_line(error)
+    return InputError(f"cannot write {path}: {reason}; {next_step}", code="cannot-write")
 
 
 class WritesTo(Protocol):

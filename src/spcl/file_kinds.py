@@ -63,6 +63,17 @@ def is_zip(path: Path) -> bool:
         return False
 
 
+def check_unfolded(path: Path) -> None:
+    """Raise a ``ValueError`` if a zip archive unfolds to many times its size: torch and NumPy write theirs as they are.
+
+    The message is a description, as that of ``what_it_is``.
+    """
+    with zipfile.ZipFile(path) as archive:
+        unfolded = sum(member.file_size for member in archive.infolist())
+    if unfolded > _MOST_UNFOLDED + _RATIO * path.stat().st_size:
+        raise ValueError(f"a zip archive that unfolds to {unfolded / 1e9:.1f} GB")
+
+
 def _kind_of_zip(path: Path) -> str | None:
     """Describe a zip archive; None where it may be a file of torch."""
     if not is_zip(path):
@@ -70,12 +81,12 @@ def _kind_of_zip(path: Path) -> str | None:
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
-            unfolded = sum(member.file_size for member in archive.infolist())
     except (zipfile.BadZipFile, ValueError, OSError):
         return None
-    if unfolded > _MOST_UNFOLDED + _RATIO * path.stat().st_size:
-        # Torch writes its files without compression.
-        return f"a zip archive that unfolds to {unfolded / 1e9:.1f} GB: get the file again"
+    try:
+        check_unfolded(path)
+    except ValueError as error:
+        return f"{error}: get the file again"
     # All members of a file of torch are in one folder.
     parts = {name.partition("/")[2] for name in names}
     if "constants.pkl" in parts:

@@ -272,7 +272,8 @@ def _wait_to_be_ended() -> None:
 
 
 def _fail(message: str, code: str) -> None:
-    shown = printable(message)
+    # A name with an end of line cannot begin a line that looks like one of the program.
+    shown = printable(message).replace("\n", "\n  ")
     if len(shown) > _LONGEST_MESSAGE:
         # A name in a damaged file may be of any length.
         shown = f"{shown[: _LONGEST_MESSAGE // 2]} ... {shown[-_LONGEST_MESSAGE // 2 :]}"

@@ -17,6 +17,7 @@ import numpy as np
 
 from spcl.atomic_files import written_aside
 from spcl.errors import InputError
+from spcl.file_kinds import check_unfolded
 from spcl.gallery.table_state import GalleryFacts, holds_for
 from spcl.nested_text import json_of
 from spcl.verification.identification import Enrolled
@@ -71,6 +72,7 @@ def write_enrolled(folder: Path, state: str | None, facts: Mapping[str, Any], en
 
 
 def _opened(folder: Path) -> Any:
+    check_unfolded(folder / _FILE)
     return np.load(folder / _FILE, allow_pickle=False)
 
 

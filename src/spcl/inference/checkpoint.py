@@ -10,12 +10,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 
 from spcl._version import __version__
-from spcl.atomic_files import written_aside
+from spcl.atomic_files import cannot_write, written_aside
 from spcl.errors import InputError
 from spcl.file_kinds import is_hub
 from spcl.format_versions import CHECKPOINT, KEY, check_format
@@ -36,13 +36,34 @@ def save_atomically(
     ``next_step`` is the advice of the error if the file cannot be written.
     """
     with written_aside(path, next_step=next_step) as aside, aside.open("wb") as file:
+        noted = _NotesErrors(file)
         try:
-            torch.save(dict(content), file)
+            torch.save(dict(content), noted)
         except RuntimeError as error:
-            # The error of torch for a full disk: the position in its file is not the expected one.
-            if "inline_container" not in str(error) and "PytorchStreamWriter" not in str(error):
+            # Torch raises an error of its own in place of that of the file.
+            if noted.error is None:
                 raise
-            raise InputError(f"cannot write {path}: the disk is full; {next_step}", code="cannot-write") from error
+            raise cannot_write(path, noted.error, next_step) from error
+
+
+class _NotesErrors:
+    """A file that keeps the first error of writing."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.error: OSError | None = None
+        self._file = file
+
+    def write(self, part: Any) -> int:
+        """Write to the file."""
+        try:
+            return self._file.write(part)
+        except OSError as error:
+            self.error = self.error or error
+            raise
+
+    def flush(self) -> None:
+        """Flush the file."""
+        self._file.flush()
 
 
 def checkpoint_of(

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from spcl.atomic_files import written_aside
 from spcl.data.image_decoding import UnreadableImageError, open_image
 from spcl.errors import InputError
+from spcl.file_kinds import check_unfolded
 from spcl.gallery.gallery import Gallery
 from spcl.gallery.table_state import state_of
 from spcl.monitoring.figures import FIGURES, PIXEL_FIGURES, pixel_figures
@@ -99,7 +100,14 @@ def read_reference(folder: Path, fingerprint: str, state: str | None = None) -> 
         state: State of the gallery's table that they must be of; None: of any state.
     """
     # A damaged file raises errors of many types, and its content can be measured again.
-    with suppress(Exception), np.load(folder / _FILE, allow_pickle=False) as arrays:
+    with suppress(Exception):
+        check_unfolded(folder / _FILE)
+        return _read(folder / _FILE, fingerprint, state)
+    return None
+
+
+def _read(file: Path, fingerprint: str, state: str | None) -> Measured | None:
+    with np.load(file, allow_pickle=False) as arrays:
         about = json.loads(arrays["about"].tobytes())
         is_known = about["layout"] == _LAYOUT and about["fingerprint"] == fingerprint
         if is_known and state in (None, about["state"]):

@@ -104,7 +104,7 @@ class ConsoleReporter:
 
     def warn(self, text: str) -> None:
         """Print a highlighted line."""
-        self.console.print(f"warning: {printable(text)}", style="yellow", markup=False)
+        self.console.print(f"warning: {printable(text)}".replace("\n", "\n  "), style="yellow", markup=False)
 
     @contextmanager
     def progress(self, name: str, note: Note | None = None) -> Iterator[Advance]:
