@@ -32,7 +32,7 @@ _LIBRARIES = (
     "torch", "accelerate", "pyarrow.parquet", "lancedb", "scipy.sparse.csgraph", "safetensors.torch", "filelock",
     "spcl.gallery.gallery", "spcl.training_run.train", "spcl.adaptation.adapt", "spcl.grouping.group_images",
 )  # fmt: skip
-_SECONDS = 120
+_SECONDS = 600
 
 
 def compiled(folder: Path) -> Path | None:
