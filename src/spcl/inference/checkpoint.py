@@ -36,7 +36,7 @@ def save_atomically(
     ``next_step`` is the advice of the error if the file cannot be written.
     """
     with written_aside(path, next_step=next_step) as aside, aside.open("wb") as file:
-        noted = _NotesErrors(file)
+        noted: Any = _NotesErrors(file)
         try:
             torch.save(dict(content), noted)
         except RuntimeError as error:
