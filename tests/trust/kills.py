@@ -89,7 +89,7 @@ class Kills:
             if stops:
                 self.zygote.end_stopped()
         for where, kept in self._kept:
-            shutil.rmtree(self.work)
+            shutil.rmtree(self.work, ignore_errors=True)
             kept.rename(self.work)
             self._add(where, self._again())
 
