@@ -51,6 +51,17 @@ def test_self_search_equals_brute_force_with_ties(seed, num, k, block):
         assert np.array_equal(best[:, 1:], similarities[:, 1:])
 
 
+def test_rows_find_themselves_in_every_part_of_the_columns(monkeypatch):
+    monkeypatch.setattr(device_search, "_COLUMNS_AT_ONCE", 7)
+    features = integer_rows(np.random.default_rng(5), 40, 3)
+    expected, _ = brute_force(features, 5)
+    rows = torch.from_numpy(features)
+    for own_from in (0, 16):
+        best, places = device_search.search_queries(rows, rows[own_from:], 5, 500, None, own_from)
+        assert np.array_equal(places, expected[own_from:])
+        assert np.isinf(best[:, 0]).all()
+
+
 @settings(max_examples=30, deadline=None)
 @given(seed=st.integers(0, 10**6), num=st.integers(1, 60), k=st.integers(1, 12), block=st.sampled_from([4, 400, 10**6]))
 def test_queries_equal_brute_force_with_ties(seed, num, k, block):

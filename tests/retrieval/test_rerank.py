@@ -43,6 +43,14 @@ def test_kinds_of_input_agree_and_stay_untouched():
     assert np.array_equal(gallery, before[1])
 
 
+def test_images_that_are_all_near_are_measured_by_their_largest_distance():
+    near = unit_rows(4, 40) * 0.2 + np.array([1, *[0] * 7], dtype=np.float32)
+    near /= np.linalg.norm(near, axis=1, keepdims=True)
+    assert (2 - 2 * near @ near.T).max() < 0.9
+    expected = dense_rerank(near[:8], near[8:], 6, 3, 0.5)
+    np.testing.assert_allclose(rerank(near[:8], near[8:], k1=6, k2=3, lambda_value=0.5), expected, atol=1e-5)
+
+
 def test_identical_images():
     same = np.tile(np.array([[1, 0]], dtype=np.float32), (30, 1))
     assert np.isfinite(rerank(same[:3], same, k1=5)).all()
