@@ -51,6 +51,14 @@ def test_self_search_equals_brute_force_with_ties(seed, num, k, block):
         assert np.array_equal(best[:, 1:], similarities[:, 1:])
 
 
+def test_blocks_whose_last_stripe_has_one_column():
+    features = integer_rows(np.random.default_rng(6), 130, 3)
+    indices, similarities = brute_force(features, 5)
+    found = nearest_neighbours(features, 5, block_bytes=4 * 65 * 65)  # two blocks of 64 + 1 columns
+    assert np.array_equal(found.indices, indices)
+    assert np.array_equal(found.similarities, similarities)
+
+
 def test_rows_find_themselves_in_every_part_of_the_columns(monkeypatch):
     monkeypatch.setattr(device_search, "_COLUMNS_AT_ONCE", 7)
     features = integer_rows(np.random.default_rng(5), 40, 3)

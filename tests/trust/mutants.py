@@ -9,7 +9,8 @@ A fault is a changed comparison, operator, constant, condition or returned value
 of the room run once under coverage, each line with the tests that reach it; tests that take long without compilation
 are left out and counted. Then each fault gets a process of its own, forked from one in which the libraries are loaded,
 and the tests that reach its line run until one of them fails. A fault is found if a test fails, or if the tests need
-more than ten times their processor time (a loop without an end).
+more than ten times their processor time (a loop without an end). A fault that is not found, on a line that a test
+reaches that was left out, is not judged and does not count.
 
 The sample is drawn with a seed; the same command draws the same faults. Results are appended to a file, one line a
 fault; a stopped run continues there.
@@ -258,6 +259,13 @@ def tests_of_lines(room: str, out: Path) -> tuple[dict[Path, dict[int, set[str]]
     return lines, seconds, len(seconds) - len(usable)
 
 
+def reached_by(path: Path, line: int, room: str, out: Path) -> set[str]:
+    """The tests that reach a line, those that take too long included."""
+    data = coverage.CoverageData(str(out / f"{room}.coverage"))
+    data.read()
+    return set(data.contexts_by_lineno(str(path)).get(line, ()))
+
+
 def node_id(name: str) -> str:
     """``tests.room.test_x.test_y`` as pytest names it."""
     module, test = name.rsplit(".", 1)
@@ -330,6 +338,7 @@ def main(room: str, number: int, seed: int, out: Path) -> None:
         covered(room, out)
     lines, seconds, left_out = tests_of_lines(room, out)
     print(f"{room}: {len(seconds)} tests, of which {left_out} take more than {_LONGEST_TEST:g} s or do not apply")
+    too_long = {name for name, taken in seconds.items() if taken > _LONGEST_TEST}
     results = out / f"{room}.jsonl"
     known = {(row["file"], row["site"]) for row in read(results)}
     for path, site in sample(room, number, seed):
@@ -340,6 +349,8 @@ def main(room: str, number: int, seed: int, out: Path) -> None:
         tests = sorted(lines.get(path, {}).get(line, ()), key=lambda name: seconds[name])
         budget = sum(seconds[name] for name in tests)
         outcome = run_one(path, site, tests, budget) if tests else "not reached"
+        if outcome in ("survived", "not reached") and too_long & reached_by(path, line, room, out):
+            outcome = "not judged"
         with results.open("a") as handle:
             row = {"file": file, "site": site, "line": line, "what": what, "tests": len(tests), "outcome": outcome}
             handle.write(json.dumps(row) + "\n")
@@ -355,8 +366,8 @@ def read(results: Path) -> Iterator[dict[str, str]]:
 def print_score(room: str, rows: list[dict[str, str]]) -> None:
     """Print how many faults were found, and those that were not."""
     counts = Counter(row["outcome"] for row in rows)
-    found = counts["killed"] + counts["no end"]
-    print(f"{room}: {found} of {len(rows)} faults found ({100 * found / max(1, len(rows)):.0f} %), {dict(counts)}")
+    found, judged = counts["killed"] + counts["no end"], len(rows) - counts["not judged"]
+    print(f"{room}: {found} of {judged} faults found ({100 * found / max(1, judged):.0f} %), {dict(counts)}")
     for row in rows:
         if row["outcome"] in ("survived", "not reached"):
             print(f"  {row['outcome']:12} {row['file']}:{row['line']}  {row['what']}")
