@@ -64,7 +64,7 @@ JOBS = {
     "export to safetensors": Job("export c.pth.tar e.safetensors --overwrite", ("export c.pth.tar e.safetensors",)),
     "export to a hub folder": Job("export c.pth.tar --hub hub"),
     "report": Job("report out -o r.html --overwrite", (CLUSTER, "report c.pth.tar labelled.csv -o r.html")),
-    "correct": Job("correct out split 0 crops/00.png", (CLUSTER,)),
+    "correct": Job("correct out split 1 crops/00.png", (CLUSTER,)),
     "identify to a table": Job(
         "identify c.pth.tar g query.png --overwrite -o names.csv --workers 0",
         ("embed c.pth.tar labelled.csv --gallery g", "identify c.pth.tar g query.png -o names.csv"),
