@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -172,7 +172,8 @@ def _write(encoder: Encoder, folder: Path, name: str, options: dict[str, Any], t
             "card has the code to load it",
             code="hub-not-possible",
         )
-    save_file({**trunk, **head}, folder / MODEL_FILE, metadata={"format": "pt"})
+    # Not by save_file, whose errors of the disk are no OSError.
+    (folder / MODEL_FILE).write_bytes(save({**trunk, **head}, metadata={"format": "pt"}))
     layers = {each: value for each, value in tensors.items() if each.startswith(REID_PREFIX)}
     write_tensors(layers, content["spcl"], folder / HUB_HEAD, {CLASSIFIER: at})
     config = json.dumps(_config(encoder, model, name, options), indent=2)
