@@ -3,7 +3,8 @@
     python benchmarks/ask.py data/omniglot/target_train.csv data/cattle/bounding_box_test --seeds 5
 
 Each seed takes another 80 percent of the images. Features are those of ImageNet weights, or of ``--checkpoint``. An
-answer "same" merges two groups, as ``spcl correct OUT answers`` does; an answer "different" keeps them apart.
+answer "same" merges two groups, as ``spcl correct OUT answers`` does; an answer "different" keeps them apart. With
+``--rounds 4`` a quarter of the questions is asked at a time, each about the groups after the answers so far.
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ class Options:
     """The encoder; empty: ImageNet weights."""
     num: int = 20
     """Number of questions."""
+    rounds: int = 1
+    """Number of times that questions are asked; together they are ``num``."""
     seeds: int = 5
     """Number of draws of the images."""
 
@@ -50,7 +53,7 @@ def main(options: Options) -> None:
         for seed in range(options.seeds):
             rng = np.random.default_rng(seed)
             rows = np.sort(rng.choice(len(features), round(KEPT * len(features)), replace=False))
-            gains.append(gains_of(features[rows], identities[rows], options.num, rng))
+            gains.append(gains_of(features[rows], identities[rows], options, rng))
             before, asked, drawn, same = gains[-1]
             print(
                 f"  seed {seed}: F {before:.1f}; {same} of {options.num} same: {asked:+.2f}; random: {drawn:+.2f}",
@@ -70,18 +73,24 @@ def features_of(source: str, checkpoint: str) -> tuple[NDArray[np.float32], NDAr
 
 
 def gains_of(
-    features: NDArray[np.float32], identities: NDArray[np.int64], num: int, rng: np.random.Generator
+    features: NDArray[np.float32], identities: NDArray[np.int64], options: Options, rng: np.random.Generator
 ) -> tuple[float, float, float, int]:
     """F of the groups, what it gains by questions and by random pairs, and how many questions were of one object."""
     group = spcl.cluster(features).group
     similarities = (features @ features.T)[~np.eye(len(features), dtype=bool)]
     probabilities = PairProbabilities(calibration_of(features, rng), similarities)
-    chosen = choose_questions(features, group, probabilities, num=num)
-    asked = np.array([(one.first, one.second) for one in chosen], dtype=np.int64).reshape(-1, 2)
-    drawn = rng.integers(len(features), size=(num, 2))
+    after, asked = group, np.empty((0, 2), dtype=np.int64)
+    for part in np.array_split(np.arange(options.num), options.rounds):
+        different = asked[identities[asked[:, 0]] != identities[asked[:, 1]]].tolist()
+        chosen = choose_questions(
+            features, after, probabilities, num=len(part), answered=[(one, other) for one, other in different]
+        )
+        new = np.array([(one.first, one.second) for one in chosen], dtype=np.int64).reshape(-1, 2)
+        after, asked = merged(after, new, identities), np.concatenate([asked, new])
+    drawn = rng.integers(len(features), size=(options.num, 2))
     before = f_of(group, identities)
-    after = [f_of(merged(group, pairs, identities), identities) - before for pairs in (asked, drawn)]
-    return before, after[0], after[1], int((identities[asked[:, 0]] == identities[asked[:, 1]]).sum())
+    gains = [f_of(one, identities) - before for one in (after, merged(group, drawn, identities))]
+    return before, gains[0], gains[1], int((identities[asked[:, 0]] == identities[asked[:, 1]]).sum())
 
 
 def merged(group: NDArray[np.int64], pairs: NDArray[np.int64], identities: NDArray[np.int64]) -> NDArray[np.int64]:
