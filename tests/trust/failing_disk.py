@@ -92,7 +92,6 @@ class FailingDisk:
         *,
         fails: tuple[int, int, int] = (-1, 0, ALONE),
         most_bytes: int | None = None,
-        user: int | None = None,
         below: Path | None = None,
     ) -> Ended:
         """Run a command.
@@ -102,11 +101,10 @@ class FailingDisk:
             folder: Working folder.
             fails: Number of the first call that fails, error of the system, how calls fail.
             most_bytes: Largest size of a file.
-            user: Number of the user it runs as; None: of this process.
             below: Folder whose calls count; None: the working folder.
         """
         request = {
-            "words": list(words), "folder": str(folder), "fails": fails, "most_bytes": most_bytes, "user": user,
+            "words": list(words), "folder": str(folder), "fails": fails, "most_bytes": most_bytes,
             "below": str(below or folder),
         }  # fmt: skip
         assert self._process.stdin is not None and self._process.stdout is not None
@@ -157,10 +155,6 @@ def _command(request: dict[str, Any], printed: Path, writing: int) -> int:
     if request["most_bytes"] is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (request["most_bytes"], resource.RLIM_INFINITY))
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    if request["user"] is not None:
-        os.setgroups([])
-        os.setgid(request["user"])
-        os.setuid(request["user"])
     failing = os.environ.get("SPCL_FAILING_DISK")
     library = ctypes.CDLL(failing) if failing else None
     if library is not None:
