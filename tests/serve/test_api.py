@@ -12,7 +12,9 @@ pytest.importorskip("fastapi")
 pytest.importorskip("prometheus_client")
 
 from spcl.gallery.gallery import Gallery
-from spcl.inference.embedding import load_encoder
+from spcl.gallery.tracks import query_tracks
+from spcl.inference.embedding import embed_records, load_encoder
+from spcl.records import Record
 from spcl.serve import answers
 from spcl.serve.image_ids import image_id
 from spcl.verification.calibrate import calibrate, store_calibration
@@ -53,13 +55,31 @@ def test_embed_gives_the_encoders_features(client, gallery, encoder):
 
 
 def test_images_of_a_track_are_one_query(client, gallery, encoder):
-    names = ["03_1.png", "04_0.png", "03_2.png"]
-    form = {"track": ["left", "right", "left"]}
+    """The fourth image of the left track is a wrong crop."""
+    names = ["03_0.png", "04_0.png", "03_1.png", "03_2.png", "20_0.png"]
+    paths = [gallery.parent / "crops" / name for name in names]
+    form = {"track": ["left", "right", "left", "left", "left"]}
     given = client.post("/embed", files=files(*(crop(gallery, name) for name in names)), data=form).json()
-    rows = encoder.embed([gallery.parent / "crops" / name for name in names])
-    mean = rows[[0, 2]].mean(axis=0)
-    assert [(query["track"], query["images"]) for query in given["queries"]] == [("left", [0, 2]), ("right", [1])]
-    np.testing.assert_allclose(given["queries"][0]["features"], mean / np.linalg.norm(mean), atol=1e-5)
+    answered = [(query["track"], query["images"]) for query in given["queries"]]
+    assert answered == [("left", [0, 2, 3, 4]), ("right", [1])]
+    expected = encoder.embed([[paths[row] for row in (0, 2, 3, 4)], [paths[1]]])
+    np.testing.assert_allclose([query["features"] for query in given["queries"]], expected, atol=1e-5)
+    plain = encoder.embed([paths[row] for row in (0, 2, 3, 4)]).mean(axis=0)
+    assert np.abs(plain / np.linalg.norm(plain) - expected[0]).max() > 1e-4
+
+
+def test_a_track_with_qualities_is_that_of_the_command_line(client, gallery, encoder):
+    names = ["03_0.png", "03_1.png", "03_2.png"]
+    records = tuple(Record(gallery.parent / "crops" / name, None, 0, "0/t") for name in names)
+    quality = [0.2, 1.0, 3.0]
+    form = {"track": ["t"] * 3, "quality": [str(value) for value in quality]}
+    given = client.post("/embed", files=files(*(crop(gallery, name) for name in names)), data=form).json()
+    by_path = {record.path: value for record, value in zip(records, quality, strict=True)}
+    _, expected = query_tracks(embed_records(encoder, records), by_path)
+    np.testing.assert_allclose([query["features"] for query in given["queries"]], expected, atol=1e-5)
+    for wrong in ("0", "-1", "nan", "inf", "good"):
+        answer = client.post("/embed", files=files(crop(gallery, names[0])), data={"quality": wrong})
+        assert code_of(answer) == (422, "invalid-form"), wrong
 
 
 def test_the_box_is_what_is_embedded(client, gallery, encoder):

@@ -10,6 +10,8 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from python_multipart import MultipartParser
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import parse_options_header
@@ -19,7 +21,7 @@ from spcl.serve.failures import RequestError
 from spcl.serve.settings import ServeLimits
 from spcl.serve.uploads import Box, Upload
 
-FIELDS = ("track", "camera", "identity", "time", "box")
+FIELDS = ("track", "quality", "camera", "identity", "time", "box")
 """Fields of a form beside ``images``."""
 
 _LONGEST_VALUE = 500
@@ -49,6 +51,11 @@ class ImageForm:
         for number, track in enumerate(self.values("track")):
             groups.setdefault(number if track is None else f"track {track}", []).append(number)
         return list(groups.values())
+
+    @property
+    def quality(self) -> NDArray[np.float64]:
+        """``[n]`` quality of each image, above 0; 1 where it is not given."""
+        return np.array([1.0 if text is None else float(text) for text in self.values("quality")])
 
 
 @dataclass
@@ -108,6 +115,15 @@ def parsed_box(text: str) -> Box:
     return values[0], values[1], values[2], values[3]
 
 
+def _check_quality(text: str | None) -> None:
+    try:
+        is_good = text is None or 0 < float(text) < math.inf
+    except ValueError:
+        is_good = False
+    if not is_good:
+        raise _invalid(f"the quality {str(text)[:80]!r} is none; expected a number above 0, such as 0.8")
+
+
 def _checked(uploads: list[Upload], fields: dict[str, list[str | None]], limits: ServeLimits) -> ImageForm:
     if not uploads:
         raise RequestError(422, "no-images", "the request has no image; send files called images in a form")
@@ -120,6 +136,8 @@ def _checked(uploads: list[Upload], fields: dict[str, list[str | None]], limits:
                 "length-mismatch",
                 f"there are {len(uploads)} images and {len(values)} values of {name}; expected one for each image",
             )
+    for text in fields.get("quality", []):
+        _check_quality(text)
     boxes = [None if text is None else parsed_box(text) for text in fields.pop("box", [None] * len(uploads))]
     images = [Upload(each.data, each.name, box) for each, box in zip(uploads, boxes, strict=True)]
     if len(images) > limits.images:

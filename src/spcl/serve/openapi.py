@@ -6,6 +6,7 @@ from typing import Any
 
 _FIELDS = {
     "track": ("Name of a track: images with one name are one query.", "17"),
+    "quality": ("Quality of the image, above 0: its weight in the feature of its track.", "0.8"),
     "camera": ("Camera of the image, as the gallery names it.", "3"),
     "identity": ("Identity of the image; empty: unknown.", "ann"),
     "time": ("Time of the image (ISO 8601).", "2026-03-01 12:00"),

@@ -16,6 +16,7 @@ from spcl.errors import InputError
 from spcl.gallery.result import SearchResult
 from spcl.gallery.table_state import state_of
 from spcl.pixel_range import PixelRange
+from spcl.retrieval.track_features import track_features
 from spcl.serve.batching import Batcher
 from spcl.serve.drift_window import DriftWindow
 from spcl.serve.enrolled_now import EnrolledNow
@@ -117,10 +118,10 @@ class GalleryService:
     async def embed(self, form: ImageForm) -> tuple[NDArray[np.float32], list[Decoded]]:
         """Give the features of each query of a request, ``[Q, D]`` unit rows, and its decoded images.
 
-        A track has the mean of the features of its images.
+        A track has one feature of all its images, as in ``Encoder.embed`` (``retrieval/track_features.py``).
         """
         decoded = await self.decode(form)
-        return fused(await self.encode(decoded), form.tracks), decoded
+        return fused(await self.encode(decoded), form.tracks, form.quality), decoded
 
     async def observe(self, form: ImageForm, decoded: Sequence[Decoded], **figures: Sequence[Any]) -> None:
         """Take in the images of a request for the comparison of cameras, each with the figures of its query.
@@ -204,9 +205,13 @@ class GalleryService:
             await asyncio.sleep(_SECONDS_BETWEEN_LOOKS)
 
 
-def fused(features: NDArray[np.float32], tracks: Sequence[Sequence[int]]) -> NDArray[np.float32]:
-    """Give one unit row for each track: the mean of its images' rows, ``[len(tracks), D]``."""
+def fused(
+    features: NDArray[np.float32], tracks: Sequence[Sequence[int]], quality: NDArray[np.float64]
+) -> NDArray[np.float32]:
+    """Give one unit row for each track of images, ``[len(tracks), D]``; ``quality`` is ``[n]``, above 0."""
     if all(len(track) == 1 for track in tracks):
         return features
-    means = np.stack([features[list(track)].mean(axis=0) for track in tracks])
-    return np.asarray(means / np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-12), dtype=np.float32)
+    numbers = np.empty(len(features), dtype=np.int64)
+    for number, track in enumerate(tracks):
+        numbers[list(track)] = number
+    return track_features(features, numbers, quality).features
