@@ -11,13 +11,19 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-Features = NDArray[np.floating] | torch.Tensor
+# Loaded by the functions that need it: a server that runs another engine starts without torch.
+if TYPE_CHECKING:
+    import torch
+    from typing_extensions import TypeIs
+
+    Features = NDArray[np.floating] | torch.Tensor
+else:
+    Features = NDArray[np.floating]
 Progress = Callable[[int, int], None]
 
 ROUNDING = 1e-5
@@ -68,6 +74,8 @@ def unit_rows(features: Features, name: str = "features", *, warns: bool = True)
 
     Cost: one pass; a copy of the array where it has to be converted or normalised.
     """
+    import torch
+
     given = _as_tensor(features, name)
     rows = given.to(torch.float32).contiguous()
     # Written so that NaN is an error.
@@ -86,6 +94,30 @@ def unit_rows(features: Features, name: str = "features", *, warns: bool = True)
     return rows
 
 
+def is_tensor(value: object) -> TypeIs[torch.Tensor]:
+    """Whether a value is a tensor of torch; torch is not loaded for the answer."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(value, torch.Tensor)
+
+
+def unit_matrix(features: Features, name: str = "features") -> NDArray[np.float32]:
+    """Give the rows of ``unit_rows`` in NumPy; torch is not loaded for rows that need no change.
+
+    Args:
+        features: ``[N, D]`` real numbers; not changed.
+        name: Name of the features in error messages.
+
+    Raises:
+        ValueError: In the cases of ``unit_rows``.
+    """
+    if type(features) is np.ndarray and features.ndim == 2 and features.dtype == np.float32 and features.shape[1]:
+        squared = np.einsum("nd,nd->n", features, features)
+        # Written so that NaN is not taken.
+        if features.flags.c_contiguous and bool((np.abs(squared - 1) <= 2 * ROUNDING).all()):
+            return features
+    return unit_rows(features, name).cpu().numpy()
+
+
 def finite_rows(features: Features, name: str = "features") -> torch.Tensor:
     """Check features without normalising them, for inner products: ``[N, D]`` float32, contiguous.
 
@@ -93,6 +125,8 @@ def finite_rows(features: Features, name: str = "features") -> torch.Tensor:
         ValueError: If the features are not two-dimensional, not real numbers, NaN or infinite, or so large that inner
             products overflow.
     """
+    import torch
+
     given = _as_tensor(features, name)
     rows = given.to(torch.float32).contiguous()
     if not bool(torch.isfinite(_squared_lengths(rows)).all()):
@@ -111,7 +145,7 @@ def real_tensor(values: object, name: str) -> torch.Tensor:
     Raises:
         ValueError: If the values are not an array of real numbers; the message names the array and its type.
     """
-    if isinstance(values, torch.Tensor):
+    if is_tensor(values):
         require_real(values, name)
         return values
     return _from_numpy(values, name)
@@ -127,6 +161,8 @@ def whole_tensor(values: object, name: str) -> torch.Tensor:
     Raises:
         ValueError: If the values are not of an integer type, or too large for 64 bits.
     """
+    import torch
+
     if isinstance(values, torch.Tensor):
         _require_plain(values, name)
         if values.is_floating_point() or values.is_complex() or values.dtype == torch.bool:
@@ -142,7 +178,9 @@ def whole_tensor(values: object, name: str) -> torch.Tensor:
 
 def require_real(values: NDArray[Any] | torch.Tensor, name: str) -> None:
     """Raise a ``ValueError`` unless an array is dense and of real numbers; nothing is converted."""
-    if isinstance(values, torch.Tensor):
+    if is_tensor(values):
+        import torch
+
         _require_plain(values, name)
         if values.is_complex() or values.dtype == torch.bool:
             raise ValueError(f"{name} are of {values.dtype}; expected real numbers")
@@ -163,6 +201,8 @@ def _as_tensor(features: Features, name: str) -> torch.Tensor:
 
 
 def _require_plain(values: torch.Tensor, name: str) -> None:
+    import torch
+
     if values.layout is not torch.strided or values.is_quantized or values.is_nested:
         raise ValueError(f"{name} are not a plain tensor ({values.layout}); give a dense one")
 
@@ -179,6 +219,8 @@ def _as_array(features: object, name: str) -> NDArray[Any]:
 
 
 def _from_numpy(features: object, name: str) -> torch.Tensor:
+    import torch
+
     array = _as_array(features, name)
     require_real(array, name)
     if array.dtype.kind in "iu" or array.dtype.itemsize > 8:
@@ -197,6 +239,8 @@ def _from_numpy(features: object, name: str) -> torch.Tensor:
 
 def _squared_lengths(rows: torch.Tensor) -> torch.Tensor:
     """Compute ``[N]`` float32 in blocks of rows, so that no array of the size of the input is made."""
+    import torch
+
     parts = [torch.linalg.vecdot(part, part) for part in torch.split(rows, _ROWS_AT_ONCE)]
     return torch.cat(parts) if parts else rows.new_zeros(0)
 
@@ -208,6 +252,8 @@ def _normalise(given: torch.Tensor, rows: torch.Tensor, places: torch.Tensor, na
         A description of the row whose length differs most from 1; None if none differs by more than
         ``UNIT_TOLERANCE``.
     """
+    import torch
+
     largest = torch.empty(len(places), dtype=torch.float64)
     lengths = torch.empty(len(places), dtype=torch.float64)
     for start in range(0, len(places), _ROWS_TO_NORMALISE):

@@ -23,6 +23,9 @@ NumThreads = int | Literal["auto"]
 _WAITING = {"OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "0"}
 """Waiting threads of GNU's and of LLVM's OpenMP sleep at once."""
 
+_OPENBLAS_WAITING = ("OPENBLAS_THREAD_TIMEOUT", "4")
+"""The same for NumPy's threads: the smallest number that OpenBLAS takes, the power of two of the cycles to spin."""
+
 _CGROUPS = Path("/sys/fs/cgroup")
 _OWN_CGROUP = Path("/proc/self/cgroup")
 
@@ -94,6 +97,8 @@ def prepare_libraries() -> None:
     Values of the user are kept, except more threads than cores, and what is no number of threads.
     """
     used = num_threads()
+    if "numpy" not in sys.modules:
+        os.environ.setdefault(*_OPENBLAS_WAITING)
     if "torch" not in sys.modules:
         for name, value in _WAITING.items():
             os.environ.setdefault(name, value)

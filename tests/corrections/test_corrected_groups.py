@@ -7,6 +7,7 @@ import json
 import shlex
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 import spcl
@@ -39,6 +40,26 @@ def groups_in(path: Path, column: str = "group") -> dict[str, str]:
         for row in csv.DictReader(file):
             found[row[column]] = found.get(row[column], "") + Path(row["path"]).stem
     return found
+
+
+def test_the_parquet_table_holds_what_the_csv_table_holds(out):
+    spcl.correct(out, "merge", ["0", "1"])
+    spcl.correct(out, "name", ["0", "Bella"])
+    table = pq.read_table(out / "groups.parquet")
+    assert [(field.name, str(field.type)) for field in table.schema] == [
+        ("path", "string"),
+        ("group", "int64"),
+        ("confidence", "double"),
+        ("identity", "string"),
+    ]
+    assert table.schema.field("group").metadata[b"description"].startswith(b"number of its group")
+    with (out / "groups.csv").open(newline="") as file:
+        expected = list(csv.DictReader(file))
+    written = [{name: "" if value is None else str(value) for name, value in row.items()} for row in table.to_pylist()]
+    for row, other in zip(written, expected, strict=True):
+        assert float(row.pop("confidence")) == float(other.pop("confidence"))
+        assert row == other
+    assert table.column("identity").null_count == 3
 
 
 def test_a_correction_writes_the_table_and_keeps_what_was_found(out):

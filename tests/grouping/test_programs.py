@@ -37,7 +37,7 @@ def test_groups_from_python_are_those_of_the_command(crops, capsys):
     request = spcl.GroupingRequest("crops", "mine", folders="link", encoding=ENCODING)
     found = spcl.group_images(request)
     assert (found.to_dict(), found.out) == (printed, Path("mine"))
-    for name in ("groups.csv", "summary.json", "groups.png", "broken.csv", "odd.csv"):
+    for name in ("groups.csv", "groups.parquet", "summary.json", "groups.png", "broken.csv", "odd.csv"):
         assert (crops / "mine" / name).read_bytes() == (crops / "out" / name).read_bytes(), name
     with (crops / "out/groups.csv").open(newline="") as file:
         table = [(row["path"], int(row["group"]), float(row["confidence"])) for row in csv.DictReader(file)]

@@ -15,6 +15,10 @@ import pytest
 import spcl
 from spcl.corrections.group_table import GroupTable, write_group_table
 from spcl.data.synthetic import SyntheticSpec, render_image
+from spcl.inference.encode_options import EncodeOptions, EncoderChoice
+from spcl.reporting.console import SilentReporter
+from spcl.review.app import make_review_app
+from spcl.review.asked import Asked
 from spcl.review.session import ReviewSession
 from tests.review.test_session import app_of, write_divided_groups, write_groups
 from tests.serve.test_browser import running
@@ -109,6 +113,37 @@ def test_questions_by_keyboard_alone(tmp_path, browser):
     assert [each.action for each in spcl.read_groups(out).log.corrections] == ["merge", "deny"]
 
 
+def test_likely_merges_by_keyboard_alone(tmp_path, browser):
+    out = write_divided_groups(tmp_path)
+    with running(app_of(ReviewSession(out))) as address:
+        page = browser.new_page(viewport={"width": 1200, "height": 800})
+        errors = []
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.goto(address)
+        page.wait_for_selector(".card")
+        page.get_by_role("button", name="Likely merges").click()
+        page.wait_for_selector(".merge", timeout=120_000)
+        axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed")
+        assert [each["id"] for each in axe.Axe().run(page).response["violations"]] == []
+        count = page.locator(".merge").count()
+        page.keyboard.press("s")
+        assert page.locator(".merge").count() == count - 1
+        page.keyboard.press("ArrowDown")
+        page.keyboard.press("ArrowUp")
+        page.keyboard.press("y")
+        said(page, "correction 1:")
+        page.keyboard.press("n")
+        said(page, "correction 2:")
+        page.keyboard.press("u")
+        said(page, "Taken back")
+        page.keyboard.press("n")
+        said(page, "correction 4:")
+        page.keyboard.press("Escape")
+        assert page.locator(".card").count() == 7
+        assert errors == []
+    assert [each.action for each in spcl.read_groups(out).log.corrections] == ["merge", "deny", "undo", "deny"]
+
+
 def test_a_drag_moves_and_merges(program, browser):
     _, address, out = program
     page = browser.new_page(viewport={"width": 1200, "height": 800})
@@ -137,9 +172,11 @@ def test_the_picture_of_the_documentation(tmp_path, browser):
     confidence = np.linspace(0.95, 0.4, len(paths)).round(2)
     table = GroupTable(tuple(paths), np.array(group), confidence, {0: "Ada", 3: "the red jacket"})
     write_group_table(tmp_path / "out/groups.csv", table)
-    app = app_of(ReviewSession(tmp_path / "out"))
+    session = ReviewSession(tmp_path / "out")
+    encoding = EncodeOptions(encoder=EncoderChoice(imagenet=True))
+    app = make_review_app(session, Asked(session, encoding, SilentReporter()))
     wanted = os.environ.get("SPCL_SCREENSHOTS")
-    picture = (PROJECT_ROOT / wanted if wanted else tmp_path) / "review.png"
+    folder = PROJECT_ROOT / wanted if wanted else tmp_path
     with running(app) as address:
         page = browser.new_page(viewport={"width": 1180, "height": 720})
         page.goto(address)
@@ -147,8 +184,14 @@ def test_the_picture_of_the_documentation(tmp_path, browser):
         for number in (1, 6):
             page.locator(f'.card[data-number="{number}"] .mark').click()
         page.wait_for_timeout(1500)
-        page.screenshot(path=picture)
-    assert picture.stat().st_size > 5000
+        page.screenshot(path=folder / "review.png")
+        page.get_by_role("button", name="Likely merges").click()
+        page.wait_for_selector(".merge", timeout=120_000)
+        # The first pair at the top, not in the middle of the window.
+        page.evaluate("window.scrollTo(0, 0)")
+        page.wait_for_timeout(1500)
+        page.screenshot(path=folder / "review-merges.png")
+    assert min((folder / name).stat().st_size for name in ("review.png", "review-merges.png")) > 5000
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -209,3 +209,29 @@ def test_questions_and_answers(tmp_path):
         assert answer(questions[3 % len(questions)], "perhaps").status_code == 422
         wrong = client.post("/api/answers", json={"first": 0, "second": 999, "answer": "same"})
         assert (wrong.status_code, wrong.json()["error"]["code"]) == (404, "no-such-image")
+
+
+def test_groups_that_may_be_one_come_by_probability(tmp_path):
+    """Each object is in two groups: the four pairs of one object come first, and answers change what is left."""
+    out = write_divided_groups(tmp_path)
+    with TestClient(app_of(ReviewSession(out)), base_url="http://127.0.0.1") as client:
+        merges = client.get("/api/merges?num=4").json()["merges"]
+        assert {(each["first"], each["second"]) for each in merges} == {(0, 1), (2, 3), (4, 5), (6, 7)}
+        chances = [each["probability"] for each in merges]
+        assert chances == sorted(chances, reverse=True)
+        for action, pair in (("merge", merges[0]), ("deny", merges[1])):
+            words = [{"group": pair["first"]}, {"group": pair["second"]}]
+            assert client.post("/api/corrections", json={"action": action, "words": words}).status_code == 200
+        left = client.get("/api/merges?num=200").json()["merges"]
+        pairs = {(each["first"], each["second"]) for each in left}
+        assert (merges[1]["first"], merges[1]["second"]) not in pairs
+        assert merges[0]["second"] not in {number for pair in pairs for number in pair}
+        # Seven groups are left: 21 pairs, one of which was kept apart.
+        assert len(left) == 20
+        for number, name in ((merges[0]["first"], "Ada"), (merges[2]["first"], "Bob")):
+            words = [{"group": number}, {"text": name}]
+            client.post("/api/corrections", json={"action": "name", "words": words})
+        named = tuple(sorted((merges[0]["first"], merges[2]["first"])))
+        again = client.get("/api/merges?num=200").json()["merges"]
+        assert named in pairs
+        assert named not in {(each["first"], each["second"]) for each in again}

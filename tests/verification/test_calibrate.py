@@ -12,9 +12,10 @@ from spcl.inference.checkpoint import checkpoint_of, load_facts, save_atomically
 from spcl.inference.embedding import EmbeddedImages, load_encoder
 from spcl.nn.encoder_network import EncoderNetwork, EncoderSettings
 from spcl.records import Record
-from spcl.verification.calibrate import EncoderCalibration, calibrate, store_calibration, stored_calibration
+from spcl.verification.calibrate import calibrate, store_calibration
 from spcl.verification.calibration_pairs import labelled_pairs, moments_of, unlabelled_pairs
 from spcl.verification.compare import compare
+from spcl.verification.stored_calibration import EncoderCalibration, stored_calibration
 from tests.fakes import draw
 from tests.input_errors import input_error
 from tests.mixtures import mixture, true_pairs

@@ -10,8 +10,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from spcl.verification.calibrate import FACT, EncoderCalibration, read_calibration, stored_calibration
 from spcl.verification.calibration import Calibration
+from spcl.verification.stored_calibration import FACT, EncoderCalibration, read_calibration, stored_calibration
 from spcl.verification.stranger_scores import StrangerScores
 from tests.gallery.features import unit_rows
 from tests.input_errors import input_error

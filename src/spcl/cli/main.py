@@ -65,7 +65,7 @@ GROUPS: dict[str, dict[str, str]] = {
 
 COMMANDS = {name: text for group in GROUPS.values() for name, text in group.items()}
 
-_ANSWER_AT_ONCE = ("compare", "search", "identify")
+_ANSWER_AT_ONCE = ("compare", "search", "identify", "serve")
 """Commands whose start takes longer than their work."""
 
 _LONGEST_MESSAGE = 4000

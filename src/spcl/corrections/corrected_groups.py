@@ -26,7 +26,15 @@ from spcl.corrections.corrections_file import (
     read_corrections,
 )
 from spcl.corrections.folder_state import STATE, SUMMARY, digest, number_grouped_with, read_summary
-from spcl.corrections.group_table import FOUND, NO_GROUP, TABLE, GroupTable, read_group_table, write_group_table
+from spcl.corrections.group_table import (
+    FOUND,
+    NO_GROUP,
+    TABLE,
+    GroupTable,
+    read_group_table,
+    write_both_tables,
+    write_group_table,
+)
 from spcl.corrections.references import References
 from spcl.corrections.replay import Replayed, replay
 from spcl.data.image_files import what_is_there
@@ -206,12 +214,12 @@ def add_lines(
 
 
 def write_corrected(groups: CorrectedGroups) -> None:
-    """Write ``groups.csv`` and, in ``summary.json``, what was used; each file is whole or the old one.
+    """Write both tables of groups and, in ``summary.json``, what was used; each file is whole or the old one.
 
     Raises:
         InputError: If a file cannot be written.
     """
-    write_group_table(groups.folder / TABLE, groups.table)
+    write_both_tables(groups.folder, groups.table)
     summary = read_summary(groups.folder) | state_of(groups, groups.folder / TABLE)
     with written_aside(groups.folder / SUMMARY) as aside:
         aside.write_text(json.dumps(summary, indent=1), encoding="utf-8")

@@ -1,4 +1,7 @@
-"""The table of groups of ``spcl cluster``, before and after corrections: ``groups_found.csv`` and ``groups.csv``."""
+"""The table of groups of ``spcl cluster``, before and after corrections: ``groups_found.csv`` and ``groups.csv``.
+
+``groups.parquet`` holds the same as ``groups.csv`` with types, for other programs; this package does not read it.
+"""
 
 from __future__ import annotations
 
@@ -22,9 +25,19 @@ TABLE, FOUND = "groups.csv", "groups_found.csv"
 """Names of the table of groups after corrections, and of the table as the groups were found. The second is only there
 after a correction."""
 
+PARQUET = "groups.parquet"
+"""Name of the table of groups after corrections for other programs."""
+
 NO_GROUP = -1
 
 _NUMBER = re.compile(r"\d{1,18}")
+
+_MEANINGS = {
+    "path": "absolute path of the image",
+    "group": "number of its group, 0 for the largest that was found; -1: in no group",
+    "confidence": "confidence that it belongs to its group, 0 to 1",
+    "identity": "name of its group; null: the group has none",
+}
 
 
 @dataclass(frozen=True)
@@ -94,6 +107,30 @@ def write_group_table(path: Path, table: GroupTable) -> None:
                 for where, number, sure in rows
             ),
         )
+
+
+def write_both_tables(folder: Path, table: GroupTable) -> None:
+    """Write ``groups.parquet`` and then ``groups.csv`` to a folder; each file is replaced atomically.
+
+    Raises:
+        InputError: If a file cannot be written.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    numbers = table.group.tolist()
+    # Another program cannot decode a name that is no text; the CSV file has escapes, too.
+    paths = [str(kept_path(path)).encode("utf-8", "backslashreplace").decode() for path in table.paths]
+    columns = {
+        "path": pa.array(paths, pa.string()),
+        "group": pa.array(numbers, pa.int64()),
+        "confidence": pa.array(np.round(table.confidence, 4), pa.float64()),
+        "identity": pa.array([table.names.get(number) for number in numbers], pa.string()),
+    }
+    fields = [pa.field(name, columns[name].type, metadata={"description": text}) for name, text in _MEANINGS.items()]
+    with written_aside(folder / PARQUET) as aside:
+        pq.write_table(pa.table(columns, schema=pa.schema(fields)), aside)
+    write_group_table(folder / TABLE, table)
 
 
 def _numbered(cells: list[Any]) -> tuple[NDArray[np.int64], dict[int, str]]:

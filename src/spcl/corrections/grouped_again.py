@@ -9,7 +9,7 @@ from typing import Any
 
 from spcl.corrections.corrected_groups import check_unedited, groups_after, read_groups, state_of
 from spcl.corrections.corrections_file import CORRECTIONS, alone, read_corrections
-from spcl.corrections.group_table import FOUND, TABLE, GroupTable, write_group_table
+from spcl.corrections.group_table import FOUND, TABLE, GroupTable, write_both_tables, write_group_table
 
 
 @contextmanager
@@ -42,9 +42,9 @@ def write_tables(aside: Path, folder: Path, found: GroupTable, grouped_with: int
     """
     log = read_corrections(folder / CORRECTIONS)
     if not log.corrections:
-        write_group_table(aside / TABLE, found)
+        write_both_tables(aside, found)
         return found, {}
     after = groups_after(folder, found, log, grouped_with)
     write_group_table(aside / FOUND, found)
-    write_group_table(aside / TABLE, after.table)
+    write_both_tables(aside, after.table)
     return after.table, state_of(after, aside / TABLE)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from spcl.errors import InputError
 from spcl.gallery.enrolment import HAS_IDENTITY, enrol, with_calibration
@@ -17,9 +17,11 @@ from spcl.gallery.filter_counts import CountedFilters
 from spcl.gallery.snapshot import Snapshot
 from spcl.gallery.store import Store
 from spcl.gallery.table_state import state_of
-from spcl.inference.embedding import Encoder
 from spcl.reporting.console import Reporter
 from spcl.verification.identification import Enrolled
+
+if TYPE_CHECKING:
+    from spcl.inference.embedding import Encoder
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,9 @@ from typing import Any, TypedDict
 
 import numpy as np
 import pyarrow as pa
-import torch
 from numpy.typing import NDArray
 
-from spcl.arrays import Features, unit_rows
+from spcl.arrays import Features, is_tensor, unit_matrix
 from spcl.data.cloud_storage import address_of
 from spcl.data.placeholders import is_missing, without_placeholders
 from spcl.data.time_parsing import as_time, times_of
@@ -167,8 +166,8 @@ def checked_features(features: Features, dim: int) -> NDArray[np.float32]:
         InputError: If the features have another length, or a row is zero, NaN or infinite.
     """
     try:
-        given = features if isinstance(features, torch.Tensor) else np.asarray(features)
-        rows = unit_rows(given if given.ndim != 1 else given[None]).cpu().numpy()
+        given = features if is_tensor(features) else np.asarray(features)
+        rows = unit_matrix(given if given.ndim != 1 else given[None])
     except (ValueError, TypeError) as error:
         raise InputError(f"{error}; expected [N, {dim}] float32", code="invalid-features") from error
     if rows.shape[1] != dim:

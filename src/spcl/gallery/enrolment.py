@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -10,11 +11,13 @@ from spcl.data.placeholders import without_placeholders
 from spcl.errors import InputError
 from spcl.gallery.columns import VECTOR, vectors_of
 from spcl.gallery.snapshot import Snapshot
-from spcl.inference.embedding import Encoder
 from spcl.reporting.console import Reporter
 from spcl.reporting.quiet_reporters import LoggingReporter
-from spcl.verification.calibrate import stored_calibration
 from spcl.verification.identification import MOST_SCORED, Enrolled, IdentitySums
+from spcl.verification.stored_calibration import stored_calibration
+
+if TYPE_CHECKING:
+    from spcl.inference.embedding import Encoder
 
 HAS_IDENTITY = "identity is not null"
 """The filter of images whose identity is known."""

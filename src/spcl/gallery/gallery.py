@@ -25,13 +25,14 @@ from spcl.gallery.result import Added
 from spcl.gallery.rows_file import write_copy
 from spcl.gallery.store import Store
 from spcl.gallery.table_state import state_of
-from spcl.inference.embedding import EmbedSettings, Encoder
 from spcl.inference.encoder_origin import FACT
 from spcl.reporting.console import Reporter
-from spcl.runtime import Runtime
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
+
+    from spcl.inference.embedding import Encoder
+    from spcl.runtime import Runtime
 
 _ROWS_A_COMMIT = 50_000
 _PATHS_A_FILTER = 300
@@ -148,6 +149,8 @@ class Gallery(ReadableGallery):
             InputError: If the gallery was opened without an encoder, ``flip`` differs from the gallery's, images or
                 columns cannot be used, or one image is given with two identities.
         """
+        from spcl.inference.embedding import EmbedSettings
+
         encoder = self._encoder("add")
         flip = self.flip if flip is None else flip
         self.check_flip(flip)

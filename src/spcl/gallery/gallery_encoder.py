@@ -10,8 +10,8 @@ from spcl.gallery.folder import is_gallery
 from spcl.gallery.store import Store
 from spcl.inference.embedding import Encoder
 from spcl.inference.encode_options import EncoderChoice
-from spcl.inference.encoder_choice import RememberedEncoder, chosen_encoder
-from spcl.inference.encoder_origin import EncoderOrigin
+from spcl.inference.encoder_choice import chosen_encoder
+from spcl.inference.encoder_origin import EncoderOrigin, RememberedEncoder
 from spcl.records import Record
 from spcl.reporting.console import Reporter
 

@@ -157,7 +157,7 @@ def identify_images(request: IdentificationRequest, *, report: Reporter | None =
     with opened_request(request, purpose="named", where=where, report=report) as asked:
         if request.calibration:
             # Imported after the queries are checked: a mistake in a table is reported before torch is imported.
-            from spcl.verification.calibrate import use_calibration
+            from spcl.verification.stored_calibration import use_calibration
 
             use_calibration(asked.encoder, Path(request.calibration))
         asked.source.check_identities()
@@ -228,7 +228,7 @@ def _threshold(enrolled: Enrolled, encoder: Encoder, request: IdentificationRequ
 
 def _why_no_calibration(encoder: Encoder, flip: bool) -> str:
     """Say why an existing calibration is not used; empty if there is none, or if it is used."""
-    from spcl.verification.calibrate import FACT, stored_calibration
+    from spcl.verification.stored_calibration import FACT, stored_calibration
 
     stored = stored_calibration(encoder)
     if stored is None and FACT in encoder.facts:

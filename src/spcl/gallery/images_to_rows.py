@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -15,10 +15,12 @@ from spcl.data.image_key import kept_path
 from spcl.data.image_sources import Source, images_of
 from spcl.data.source_options import SourceOptions
 from spcl.gallery.columns import described, path_text
-from spcl.inference.embedding import EmbeddedImages, EmbedSettings, Encoder, embed_parts
-from spcl.inference.engine import RayJob
 from spcl.records import Record
 from spcl.reporting.console import Reporter
+
+if TYPE_CHECKING:
+    from spcl.inference.embedding import EmbeddedImages, EmbedSettings, Encoder
+    from spcl.inference.engine import RayJob
 
 IMAGES_A_PART = 4096
 
@@ -113,6 +115,8 @@ def _parts(
     cluster: RayJob | None,
 ) -> Iterator[EmbeddedImages]:
     if cluster is None or not found.records:
+        from spcl.inference.embedding import embed_parts
+
         return embed_parts(encoder, found.records, settings, part=IMAGES_A_PART, report=report, name="images")
 
     from spcl.inference.ray_embedding import embed_parts_with_ray

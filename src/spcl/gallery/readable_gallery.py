@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from spcl.arrays import Features
+from spcl.arrays import Features, is_tensor
 from spcl.errors import InputError
 from spcl.gallery.argument_checks import require_as_many, required_count
 from spcl.gallery.begun_enrolment import Enrolment, begin_enrolment
@@ -22,11 +22,13 @@ from spcl.gallery.nearest_image import nearest_of_identities
 from spcl.gallery.result import GalleryRows, Hit, SearchResult
 from spcl.gallery.search import IndexFacts, hits_of, nearest, nearest_others
 from spcl.gallery.store import Store
-from spcl.inference.embedding import Encoder, ImageLike
 from spcl.inference.encoder_origin import EncoderOrigin
 from spcl.reporting.console import Reporter
 from spcl.reporting.quiet_reporters import LoggingReporter
 from spcl.verification.identification import Enrolled, Identification
+
+if TYPE_CHECKING:
+    from spcl.inference.embedding import Encoder, ImageLike
 
 
 class ReadableGallery:
@@ -280,7 +282,7 @@ class ReadableGallery:
 
     def _features(self, query: Features | ImageLike | Sequence[ImageLike]) -> NDArray[np.float32]:
         is_floating = isinstance(query, np.ndarray) and query.dtype.kind == "f"
-        if isinstance(query, torch.Tensor) or is_floating:
+        if is_tensor(query) or is_floating:
             return checked_features(query, self.dim)  # type: ignore[arg-type]
         return self._encoder("search").embed(query, flip=self.flip)  # type: ignore[arg-type]
 

@@ -6,9 +6,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch.utils.dlpack import from_dlpack
 
 from spcl.arrays import Progress
 from spcl.gallery.columns import OWN_COLUMNS, VECTOR
@@ -149,12 +147,12 @@ def search_exactly(
     rows = np.full((len(queries), 0), -1, dtype=np.int64)
     done = 0
     for row_ids, batch in snapshot.scan([VECTOR], where):
-        # By DLPack: torch warns about a NumPy view of Arrow's read-only memory, and a copy takes time.
-        vectors = from_dlpack(batch.column(VECTOR).flatten()).reshape(-1, snapshot.dim)
+        vectors = batch.column(VECTOR).flatten().to_numpy().reshape(-1, snapshot.dim)
         # The search of ``neighbours`` is made for many queries and one block; here few queries meet many blocks.
-        best = torch.topk(torch.from_numpy(queries) @ vectors.T, min(k, len(vectors)), dim=1)
-        similarities = np.concatenate([similarities, best.values.numpy()], axis=1)
-        rows = np.concatenate([rows, row_ids[best.indices.numpy()]], axis=1)
+        compared = queries @ vectors.T
+        best = _largest(compared, k)
+        similarities = np.concatenate([similarities, np.take_along_axis(compared, best, axis=1)], axis=1)
+        rows = np.concatenate([rows, row_ids[best]], axis=1)
         # Stable: of equal similarities, the first row of the table stays first.
         order = np.argsort(-similarities, axis=1, kind="stable")[:, :k]
         similarities = np.take_along_axis(similarities, order, axis=1)
@@ -163,6 +161,13 @@ def search_exactly(
         if progress is not None:
             progress(done, num_passing)
     return Found(list(rows), list(similarities), "exact")
+
+
+def _largest(values: NDArray[np.float32], k: int) -> NDArray[np.int64]:
+    """The columns of the ``k`` largest values of each row, in ascending order of the columns."""
+    if values.shape[1] <= k:
+        return np.broadcast_to(np.arange(values.shape[1]), values.shape)
+    return np.sort(np.argpartition(values, values.shape[1] - k, axis=1)[:, -k:], axis=1)
 
 
 def search_by_index(

@@ -13,7 +13,7 @@ from PIL import Image
 
 from spcl.atomic_files import cannot_write, check_way, flush
 from spcl.atomic_folders import folder_written_aside, restore_kept
-from spcl.corrections.group_table import FOUND, TABLE, GroupTable
+from spcl.corrections.group_table import FOUND, PARQUET, TABLE, GroupTable
 from spcl.corrections.grouped_again import alone_if_corrected, write_tables
 from spcl.data.image_decoding import UnreadableImageError, open_image
 from spcl.data.image_key import kept_path
@@ -33,7 +33,7 @@ SUMMARY, PICTURE, BROKEN, FOLDERS = "summary.json", "groups.png", "broken.csv", 
 ODD = "odd.csv"
 
 # The last two: what killed commands of spcl 0.1.0 left.
-_RESULTS = (TABLE, FOUND, SUMMARY, PICTURE, BROKEN, ODD, FOLDERS, f".{FOLDERS}.part", f".{FOLDERS}.old")
+_RESULTS = (TABLE, PARQUET, FOUND, SUMMARY, PICTURE, BROKEN, ODD, FOLDERS, f".{FOLDERS}.part", f".{FOLDERS}.old")
 _MADE_BY, _UNFINISHED = "spcl cluster", "unfinished"
 _SHOWN_GROUPS, _SHOWN_IMAGES = 12, 10
 

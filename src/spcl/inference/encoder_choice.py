@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from spcl.data.crop_shapes import crop_shape
@@ -11,24 +10,9 @@ from spcl.errors import InputError
 from spcl.file_kinds import is_hub
 from spcl.inference.embedding import SMALL_IMAGENET_ARCH, Encoder, imagenet_encoder, load_encoder
 from spcl.inference.encode_options import EncoderChoice
-from spcl.inference.encoder_origin import EncoderOrigin
+from spcl.inference.encoder_origin import EncoderOrigin, RememberedEncoder
 from spcl.records import Record
 from spcl.reporting.console import Reporter
-
-
-@dataclass(frozen=True)
-class RememberedEncoder:
-    """The encoder of stored features.
-
-    Attributes:
-        holder: Name of what stores the features: ``the gallery g``.
-        fingerprint: Fingerprint of the encoder.
-        origin: How the encoder was made; None: unknown, in a file of spcl 0.1.0 or of another program.
-    """
-
-    holder: str
-    fingerprint: str
-    origin: EncoderOrigin | None
 
 
 def chosen_encoder(

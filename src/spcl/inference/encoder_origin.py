@@ -76,6 +76,21 @@ class EncoderOrigin:
             ) from error
 
 
+@dataclass(frozen=True)
+class RememberedEncoder:
+    """The encoder of stored features.
+
+    Attributes:
+        holder: Name of what stores the features: ``the gallery g``.
+        fingerprint: Fingerprint of the encoder.
+        origin: How the encoder was made; None: unknown, in a file of spcl 0.1.0 or of another program.
+    """
+
+    holder: str
+    fingerprint: str
+    origin: EncoderOrigin | None
+
+
 def kept_file(name: str) -> str:
     """Make a path absolute, so that every folder finds it; ``auto``, ``none`` and ``hf-hub:NAME`` are not changed."""
     return name if name in ("", "auto", "none") or name.startswith("hf-hub:") else str(Path(name).absolute())

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from spcl.inference.embedding import EmbedSettings, Encoder, embed_records
 from spcl.inference.encode_options import EncodeOptions, EncoderChoice
-from spcl.inference.encoder_choice import RememberedEncoder, chosen_encoder
+from spcl.inference.encoder_choice import chosen_encoder
+from spcl.inference.encoder_origin import RememberedEncoder
 from spcl.pages.shown_images import ShownImages
 from spcl.records import Record
 from spcl.reporting.console import Reporter

@@ -21,8 +21,7 @@ from spcl.grouping.groups import cluster
 from spcl.grouping.groups_folder import BROKEN, SUMMARY
 from spcl.inference.embedding import EmbeddedImages, Encoder
 from spcl.inference.encode_options import EncodeOptions
-from spcl.inference.encoder_choice import RememberedEncoder
-from spcl.inference.encoder_origin import EncoderOrigin
+from spcl.inference.encoder_origin import EncoderOrigin, RememberedEncoder
 from spcl.nested_text import json_of
 from spcl.pages.encoded import encoded, rows_read
 from spcl.pages.group_cards import GroupedImages

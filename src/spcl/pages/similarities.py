@@ -15,9 +15,9 @@ from spcl.pages.charts import Bars, Mark, histogram
 from spcl.pages.shown_images import ShownImages
 from spcl.randomness import generator
 from spcl.records import Record, cameras_of
-from spcl.verification.calibrate import stored_calibration
 from spcl.verification.calibration import Calibration
 from spcl.verification.pairs import different_pairs, pair_similarities, same_pairs
+from spcl.verification.stored_calibration import stored_calibration
 from spcl.verification.thresholds import Threshold
 
 MOST_PAIRS = 100_000

@@ -23,6 +23,7 @@ from spcl.reporting.quiet_reporters import LoggingReporter
 
 if TYPE_CHECKING:
     from spcl.inference.embedding import EmbeddedImages
+    from spcl.questions.pair_probabilities import PairProbabilities
     from spcl.questions.question_choice import Question
 
 SHEET = "questions.png"
@@ -113,7 +114,7 @@ def ask(request: AskRequest, *, report: Reporter | None = None) -> AskResult:
             code="already-exists",
         )
     images = embedded_images(groups, request, report)
-    questions = chosen_questions(groups, images, request)
+    questions = chosen_questions(groups, images, probabilities_of(images, request.seed), request.num)
     table, sheet = _written(groups, images.records, questions)
     return AskResult(groups, images.records, tuple(questions), table, sheet, images.broken)
 
@@ -138,19 +139,16 @@ def embedded_images(groups: CorrectedGroups, request: AskRequest, report: Report
     return embed_records(encoder, records, EmbedSettings.of(encoding, encoding.runtime()), report=report)
 
 
-def chosen_questions(groups: CorrectedGroups, images: EmbeddedImages, request: AskRequest) -> list[Question]:
-    """Choose questions about groups as they are now; rows are those of the images that were embedded.
+def probabilities_of(images: EmbeddedImages, seed: int = 0) -> PairProbabilities:
+    """Calibrate the similarities of images without labels; the groups do not count.
 
     Raises:
         InputError: If the images are too few for a calibration.
-
-    Cost: ``N^2 D`` for the similarities.
     """
     from spcl.questions.pair_probabilities import PairProbabilities, calibration_of
-    from spcl.questions.question_choice import choose_questions
 
     features = images.features
-    rng = np.random.default_rng(request.seed)
+    rng = np.random.default_rng(seed)
     try:
         calibration = calibration_of(features, rng)
     except ValueError as error:
@@ -160,17 +158,23 @@ def chosen_questions(groups: CorrectedGroups, images: EmbeddedImages, request: A
         ) from error
     some = np.sort(rng.choice(len(features), size=min(_SAMPLE, len(features)), replace=False))
     sample = (features[some] @ features.T)[some[:, None] != np.arange(len(features))[None]]
+    return PairProbabilities(calibration, sample)
+
+
+def chosen_questions(
+    groups: CorrectedGroups, images: EmbeddedImages, probabilities: PairProbabilities, num: int
+) -> list[Question]:
+    """Choose questions about groups as they are now; rows are those of the images that were embedded.
+
+    Cost: ``N^2 D`` for the similarities.
+    """
+    from spcl.questions.question_choice import choose_questions
+
     rows = dict(zip(image_keys(groups.table.paths), range(len(groups.table.paths)), strict=True))
     kept = [rows[key] for key in image_keys([record.path for record in images.records])]
     place = {row: at for at, row in enumerate(kept)}
     answered = [(place[a], place[b]) for a, b in groups.replayed.cannot_link.tolist() if a in place and b in place]
-    return choose_questions(
-        features,
-        groups.table.group[kept],
-        PairProbabilities(calibration, sample),
-        num=request.num,
-        answered=answered,
-    )
+    return choose_questions(images.features, groups.table.group[kept], probabilities, num=num, answered=answered)
 
 
 def _written(

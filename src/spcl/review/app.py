@@ -19,7 +19,12 @@ from spcl.serve.guard import Guard
 from spcl.serve.settings import ServeLimits
 
 _STATIC = Path(__file__).with_name("static")
-_FILES = {"review.js": "text/javascript", "questions.js": "text/javascript", "review.css": "text/css"}
+_FILES = {
+    "review.js": "text/javascript",
+    "questions.js": "text/javascript",
+    "merges.js": "text/javascript",
+    "review.css": "text/css",
+}
 _MOST_WORDS = 100_000
 
 
@@ -84,6 +89,10 @@ def _add_questions(app: FastAPI, asked: Asked) -> None:
     @app.get("/api/questions")
     async def questions(num: Annotated[int, Query(ge=1, le=200)] = 20) -> Response:
         return await _answered(lambda: asked.questions(num))
+
+    @app.get("/api/merges")
+    async def merges(num: Annotated[int, Query(ge=1, le=200)] = 20) -> Response:
+        return await _answered(lambda: asked.merges(num))
 
     @app.post("/api/answers")
     async def answer(

@@ -1,32 +1,54 @@
-"""The questions of ``spcl ask`` for the review page: pairs whose answer is expected to improve the groups the most."""
+"""The questions of ``spcl ask`` for the review page, and pairs of groups that may show one object."""
 
 from __future__ import annotations
 
 import threading
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from spcl.corrections.corrected_groups import CorrectedGroups
 from spcl.corrections.group_table import NO_GROUP
 from spcl.data.image_key import image_keys
 from spcl.errors import InputError
 from spcl.inference.encode_options import EncodeOptions
-from spcl.questions.ask import AskRequest, chosen_questions, embedded_images
+from spcl.questions.ask import AskRequest, chosen_questions, embedded_images, probabilities_of
 from spcl.reporting.console import Reporter
 from spcl.review.session import NUM_SHOWN, ReviewSession
 
 if TYPE_CHECKING:
     from spcl.inference.embedding import EmbeddedImages
+    from spcl.questions.pair_probabilities import PairProbabilities
     from spcl.questions.question_choice import Question
 
 SAME, DIFFERENT, UNSURE = "same", "different", "unsure"
 
 
-class Asked:
-    """Chooses questions about the groups as they are now, and takes the answers.
+@dataclass(frozen=True)
+class _Known:
+    """What is computed once of the images of the groups.
 
-    The images are embedded when the first question is asked for. A pair that was answered with "not sure" is not asked
-    about again by this program.
+    Attributes:
+        paths: Path of each image of the groups.
+        images: The images that could be read, embedded.
+        rows: Row in ``paths`` of each of them.
+        probabilities: Probability of a pair of them by its similarity.
+    """
+
+    paths: tuple[Path, ...]
+    images: EmbeddedImages
+    rows: NDArray[np.int64]
+    probabilities: PairProbabilities
+
+
+class Asked:
+    """Chooses questions about the groups as they are now, and groups that may be one; takes the answers.
+
+    The images are embedded, and their similarities calibrated, when the first is asked for. A pair that was answered
+    with "not sure" is not asked about again by this program.
 
     Args:
         session: The groups.
@@ -37,8 +59,7 @@ class Asked:
     def __init__(self, session: ReviewSession, encoding: EncodeOptions, report: Reporter) -> None:
         self._session, self._encoding, self._report = session, encoding, report
         self._lock = threading.Lock()
-        self._images: EmbeddedImages | None = None
-        self._paths: tuple[Path, ...] = ()
+        self._known: _Known | None = None
         self._unsure: set[frozenset[int]] = set()
 
     def questions(self, num: int) -> dict[str, Any]:
@@ -52,17 +73,42 @@ class Asked:
         """
         with self._lock:
             groups = self._session.groups()
-            request = AskRequest(self._session.folder, num + len(self._unsure), encoding=self._encoding)
-            if self._images is None or self._paths != groups.table.paths:
-                self._images, self._paths = embedded_images(groups, request, self._report), groups.table.paths
-                self._unsure.clear()
-            row_of = dict(zip(image_keys(groups.table.paths), range(len(groups.table.paths)), strict=True))
-            rows = [row_of[key] for key in image_keys([record.path for record in self._images.records])]
-            found = [
-                described(groups, one, rows[one.first], rows[one.second])
-                for one in chosen_questions(groups, self._images, request)
-            ]
+            known = self._embedded(groups)
+            chosen = chosen_questions(groups, known.images, known.probabilities, num + len(self._unsure))
+            found = [described(groups, one, int(known.rows[one.first]), int(known.rows[one.second])) for one in chosen]
         return {"questions": [each for each in found if _pair(each) not in self._unsure][:num]}
+
+    def merges(self, num: int) -> dict[str, Any]:
+        """Give pairs of groups that may show one object as plain values, the likeliest first.
+
+        Pairs that a person has kept apart, and pairs of two names, are left out.
+
+        Args:
+            num: Largest number of pairs.
+
+        Raises:
+            InputError: If no image can be read, or the images are too few for a calibration.
+        """
+        from spcl.questions.likely_merges import likely_merges
+
+        with self._lock:
+            groups = self._session.groups()
+            known = self._embedded(groups)
+            group = groups.table.group
+            apart = group[groups.replayed.cannot_link].reshape(-1, 2)
+            found = likely_merges(known.images.features, group[known.rows], known.probabilities, num=num, apart=apart)
+        return {"merges": [asdict(each) for each in found]}
+
+    def _embedded(self, groups: CorrectedGroups) -> _Known:
+        """The images of the groups, embedded; the lock is held."""
+        if self._known is None or self._known.paths != groups.table.paths:
+            paths = groups.table.paths
+            images = embedded_images(groups, AskRequest(self._session.folder, encoding=self._encoding), self._report)
+            row_of = dict(zip(image_keys(paths), range(len(paths)), strict=True))
+            rows = np.array([row_of[key] for key in image_keys([record.path for record in images.records])])
+            self._known = _Known(paths, images, rows, probabilities_of(images))
+            self._unsure.clear()
+        return self._known
 
     def answer(self, first: int, second: int, answer: str) -> dict[str, Any]:
         """Take an answer; ``same`` merges two groups, ``different`` keeps them apart for good.

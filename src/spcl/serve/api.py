@@ -22,6 +22,10 @@ from spcl.verification.compare import judged
 
 router = APIRouter()
 
+_TRACKS = ("track", "quality", "box")
+_QUERIES = (*_TRACKS, "camera")
+"""Fields of the images of a request."""
+
 _REFUSED: dict[int | str, dict[str, Any]] = (
     answers.failure(401, "The token is missing or wrong.")
     | answers.failure(403, "A page of another site made the request.")
@@ -55,11 +59,11 @@ def _queries(form: ImageForm) -> list[dict[str, Any]]:
     return [{"images": track, "track": names[track[0]]} for track in form.tracks]
 
 
-@router.post("/embed", response_model=answers.Embedded, responses=_REFUSED, openapi_extra=image_body("track", "quality", "box"))
+@router.post("/embed", response_model=answers.Embedded, responses=_REFUSED, openapi_extra=image_body(*_TRACKS))
 async def embed(request: Request, __: WithoutParameters) -> Response:
     """Compute the features of images, or of tracks."""
     service = _service(request)
-    form = await _form(request, "track", "quality", "box")
+    form = await _form(request, *_TRACKS)
     features, _ = await service.embed(form)
     encoder = service.served.gallery
     rows = zip(_queries(form), features.tolist(), strict=True)
@@ -72,11 +76,11 @@ async def embed(request: Request, __: WithoutParameters) -> Response:
     )
 
 
-@router.post("/same", response_model=answers.Same, responses=_REFUSED, openapi_extra=image_body("track", "quality", "box"))
+@router.post("/same", response_model=answers.Same, responses=_REFUSED, openapi_extra=image_body(*_TRACKS))
 async def same(request: Request, given: WithRate) -> Response:
     """Decide whether two images, or two tracks, show one object."""
     service = _service(request)
-    form = await _form(request, "track", "quality", "box")
+    form = await _form(request, *_TRACKS)
     if len(form.tracks) != 2:
         raise RequestError(
             422,
@@ -94,13 +98,16 @@ async def same(request: Request, given: WithRate) -> Response:
 
 
 @router.post(
-    "/search", response_model=answers.Searched, responses=_REFUSED, openapi_extra=image_body("track", "quality", "camera", "box")
+    "/search",
+    response_model=answers.Searched,
+    responses=_REFUSED,
+    openapi_extra=image_body(*_QUERIES),
 )
 async def search(request: Request, given: WithSearch) -> Response:
     """Find the images of the gallery that are most similar to each query."""
     service = _service(request)
     condition = search_filter(given.where, given.camera_not, given.since, given.until)
-    form = await _form(request, "track", "quality", "camera", "box")
+    form = await _form(request, *_QUERIES)
     features, decoded = await service.embed(form)
     found = await service.search(features, k=given.top, where=condition, exact=given.exact or None, rerank=given.rerank)
     if condition is None:
@@ -130,12 +137,12 @@ async def search(request: Request, given: WithSearch) -> Response:
     "/identify",
     response_model=answers.Identified,
     responses=_REFUSED | _NOT_ENROLLED,
-    openapi_extra=image_body("track", "quality", "camera", "box"),
+    openapi_extra=image_body(*_QUERIES),
 )
 async def identify(request: Request, given: WithRate) -> Response:
     """Name the identity of each query among those in the gallery, or answer unknown."""
     service = _service(request)
-    form = await _form(request, "track", "quality", "camera", "box")
+    form = await _form(request, *_QUERIES)
     features, decoded = await service.embed(form)
     known, answered = await service.identify(features, given.false_match_rate)
     if given.false_match_rate == FALSE_MATCH_RATE:

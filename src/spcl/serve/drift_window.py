@@ -10,15 +10,18 @@ import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import GaugeMetricFamily, Metric
 
-from spcl.monitoring.comparison import FEWEST_IMAGES, FigureShift, compared
 from spcl.monitoring.figures import FIGURES, pixel_figures
 from spcl.monitoring.reference import ALL_IMAGES, Measured, read_reference
 from spcl.serve.uploads import Decoded
+
+if TYPE_CHECKING:
+    from spcl.monitoring.comparison import FigureShift
 
 _LAST = 500
 _SECONDS = 60.0
@@ -41,7 +44,7 @@ class DriftWindow:
         known = set() if self._reference is None else set(self._reference.cameras)
         self._last = {camera: deque[tuple[float, ...]](maxlen=_LAST) for camera in known}
         self._lock = threading.Lock()
-        self._compared_at, self._shifts = -_SECONDS, list[FigureShift]()
+        self._compared_at, self._shifts = -_SECONDS, list["FigureShift"]()
         if self._reference is not None:
             registry.register(self)
 
@@ -85,6 +88,9 @@ class DriftWindow:
             rows = [values for window in self._last.values() for values in window]
             cameras = tuple(camera for camera, window in self._last.items() for _ in window)
         new = Measured(np.array(rows).reshape(-1, len(FIGURES)), cameras, np.arange(len(rows)))
+        # Imported here because it loads SciPy, which a server without a reference does not need.
+        from spcl.monitoring.comparison import compared
+
         self._shifts = compared(self._reference, new, level=_LEVEL)
         return self._shifts
 
@@ -97,7 +103,7 @@ class DriftWindow:
         usual = GaugeMetricFamily("spcl_drift_reference_median", "Median of the gallery's own images.", labels=names)
         p_values = GaugeMetricFamily(
             "spcl_drift_p_value",
-            f"p-value of the difference, adjusted for the number of tests; from {FEWEST_IMAGES} images on.",
+            "p-value of the difference, adjusted for the number of tests; from 20 images on.",
             labels=names,
         )
         for shift in self.shifts():

@@ -1,4 +1,7 @@
-"""What runs the network: torch, or onnxruntime with an exported file; which one is used, and why."""
+"""What runs the network: torch, or onnxruntime with an exported file; which one is used, and why.
+
+Importing this module does not load torch: a server that runs an exported file starts without it.
+"""
 
 from __future__ import annotations
 
@@ -7,20 +10,19 @@ import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from spcl.data.normalise import test_transform
 from spcl.errors import InputError, first_line
-from spcl.inference.embedding import Encoder
-from spcl.inference.extraction import finite_features
 from spcl.reporting.console import Reporter
-from spcl.runtime import Runtime
 from spcl.serve.settings import EngineName
 from spcl.threads import num_threads
+
+if TYPE_CHECKING:
+    from spcl.inference.embedding import Encoder
+    from spcl.runtime import Runtime
 
 KEPT_FILE = "encoder.onnx"
 """Name of the ONNX file in the gallery's folder."""
@@ -41,6 +43,20 @@ class Engine(Protocol):
         """Encode ``[B, H, W, 3]`` images of the encoder's size to ``[B, D]`` unit rows."""
 
 
+class Described(Protocol):
+    """An encoder, or what is known of one.
+
+    Attributes:
+        size: Height and width of its images in pixels.
+    """
+
+    size: tuple[int, int]
+
+    @property
+    def fingerprint(self) -> str:
+        """Fingerprint of the encoder."""
+
+
 @dataclass(frozen=True)
 class ChosenEngine:
     """The engine of a server.
@@ -48,34 +64,17 @@ class ChosenEngine:
     Attributes:
         engine: The engine.
         reason: Why this one is used, as a sentence without its end.
+        milliseconds: Time of an image in onnxruntime and in torch, where both were measured.
     """
 
     engine: Engine
     reason: str
+    milliseconds: tuple[float, float] | None = None
 
-
-class TorchEngine:
-    """The encoder itself."""
-
-    name = "torch"
-
-    def __init__(self, encoder: Encoder, runtime: Runtime, *, flip: bool) -> None:
-        """Move the encoder to the runtime's device."""
-        self._encoder, self._runtime, self._flip = encoder.to(runtime.device), runtime, flip
-
-    @torch.no_grad()
-    def encode(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Encode ``[B, H, W, 3]`` images of the encoder's size to ``[B, D]`` unit rows.
-
-        Raises:
-            InputError: If a feature is NaN or infinite.
-        """
-        network = self._encoder.network
-        inputs = test_transform(torch.from_numpy(pixels).to(self._runtime.device), network.mean, network.std)
-        with self._runtime.autocast():
-            encoded = self._encoder.encode(inputs, flip=self._flip)
-        features: NDArray[np.float32] = finite_features(encoded.float().cpu()).numpy()
-        return features
+    @property
+    def is_exported(self) -> bool:
+        """Whether an exported file runs."""
+        return isinstance(self.engine, OnnxEngine)
 
 
 class OnnxEngine:
@@ -128,6 +127,10 @@ class OnnxEngine:
             features = features + self._run(np.ascontiguousarray(values[..., ::-1]))
             features /= np.linalg.norm(features, axis=1, keepdims=True)
         if not np.isfinite(features).all():
+            import torch
+
+            from spcl.inference.extraction import finite_features
+
             finite_features(torch.from_numpy(features))
         return features
 
@@ -135,7 +138,7 @@ class OnnxEngine:
         features: NDArray[np.float32] = self._session.run(None, {self._input: values})[0]
         return features
 
-    def why_not(self, encoder: Encoder) -> str | None:
+    def why_not(self, encoder: Described) -> str | None:
         """Why the file does not hold this encoder, as a part of a sentence; None: it holds it."""
         expected = {
             "fingerprint": encoder.fingerprint,
@@ -176,6 +179,8 @@ def chosen_engine(
     Raises:
         InputError: If onnxruntime is asked for and cannot be used.
     """
+    from spcl.serve.torch_engine import TorchEngine
+
     in_torch = TorchEngine(encoder, runtime, flip=flip)
     if wanted == "torch":
         return ChosenEngine(in_torch, "as asked for")
@@ -196,9 +201,13 @@ def chosen_engine(
         if is_given:
             raise _does_not_fit(file, fault)
         return ChosenEngine(in_torch, f"{file} does not fit: {fault}; --engine onnx writes it again")
-    torch_seconds, onnx_seconds = _seconds(in_torch, encoder.size), _seconds(found, encoder.size)
-    times = f"an image takes {1000 * onnx_seconds:.1f} ms in onnxruntime, {1000 * torch_seconds:.1f} ms in torch"
-    return ChosenEngine(found if onnx_seconds < torch_seconds else in_torch, times)
+    onnx, in_other = 1000 * _seconds(found, encoder.size), 1000 * _seconds(in_torch, encoder.size)
+    return ChosenEngine(found if onnx < in_other else in_torch, measured_reason(onnx, in_other), (onnx, in_other))
+
+
+def measured_reason(onnx: float, in_torch: float) -> str:
+    """Why an engine is used whose time was measured, by the milliseconds of an image in both."""
+    return f"an image takes {onnx:.1f} ms in onnxruntime, {in_torch:.1f} ms in torch"
 
 
 def _made(

@@ -10,15 +10,16 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spcl.errors import InputError
-from spcl.gallery.enrolment import with_calibration
 from spcl.gallery.gallery import Gallery
 from spcl.gallery.table_state import state_of
 from spcl.verification.added_shots import with_shots
+from spcl.verification.calibration import Calibration
 from spcl.verification.identification import Enrolled
 
 _OWN_SECONDS = 30.0
@@ -31,12 +32,13 @@ class EnrolledNow:
     """The enrolled identities of a gallery.
 
     Args:
-        gallery: The gallery, opened with its encoder for its calibration.
+        gallery: The gallery.
         write_lock: Lock that this server holds while it writes and calls ``add``.
+        pairs: Calibration of the pairs of the gallery's encoder; None: there is none.
     """
 
-    def __init__(self, gallery: Gallery, write_lock: threading.Lock) -> None:
-        self._gallery, self._write_lock = gallery, write_lock
+    def __init__(self, gallery: Gallery, write_lock: threading.Lock, pairs: Calibration | None) -> None:
+        self._gallery, self._write_lock, self._pairs = gallery, write_lock, pairs
         self._lock = threading.Lock()
         self._enrolled: Enrolled | None = None
         self._state: str | None = None
@@ -102,7 +104,7 @@ class EnrolledNow:
                 self._added.clear()
                 self._is_incomplete = False
         try:
-            found = None if enrolment is None else enrolment.compute()
+            found = None if enrolment is None else replace(enrolment.compute(), pairs=self._pairs)
         except InputError:
             # A gallery of spcl 0.1.0 may have only words such as "unknown" as identities.
             found = None
@@ -119,4 +121,4 @@ class EnrolledNow:
     def _with(self, enrolled: Enrolled | None, features: NDArray[np.float32], identities: list[str]) -> Enrolled:
         if enrolled is not None:
             return with_shots(enrolled, features, identities)
-        return with_calibration(Enrolled.from_features(features, identities), self._gallery.encoder, self._gallery.flip)
+        return Enrolled.from_features(features, identities, pairs=self._pairs)

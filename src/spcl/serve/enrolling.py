@@ -66,7 +66,7 @@ class Enroller:
     """Writes enrolled images, one request after the other.
 
     Args:
-        gallery: The gallery, opened with its encoder.
+        gallery: The gallery.
         enrolled: The enrolled identities that are kept in memory.
         write_lock: Lock that is held while a request is written.
     """

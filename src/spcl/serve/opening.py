@@ -7,13 +7,12 @@ from pathlib import Path
 
 from spcl.errors import InputError
 from spcl.gallery.gallery import Gallery
-from spcl.gallery.gallery_encoder import encoder_to_search
 from spcl.gallery.store import Store
-from spcl.inference.embedding import Encoder
 from spcl.reporting.console import Reporter, SilentReporter
 from spcl.serve.engines import KEPT_FILE, ChosenEngine, chosen_engine
+from spcl.serve.known_encoder import KnownEncoder, keep, read_known
 from spcl.serve.settings import ServeRequest
-from spcl.verification.calibrate import FACT, EncoderCalibration, stored_calibration, use_calibration
+from spcl.verification.stored_calibration import FACT, EncoderCalibration, stored_calibration, use_calibration
 
 
 @dataclass(frozen=True)
@@ -21,15 +20,15 @@ class Served:
     """What a server answers from.
 
     Attributes:
-        gallery: The gallery, opened with its encoder.
-        encoder: The encoder of the gallery.
+        gallery: The gallery.
+        encoder: What is known of its encoder.
         engine: What runs the network.
         calibration: Calibration of the encoder; None: there is none that fits.
         no_calibration: Why a calibration that is there is not used, as a sentence; None: there is none to be used.
     """
 
     gallery: Gallery
-    encoder: Encoder
+    encoder: KnownEncoder
     engine: ChosenEngine
     calibration: EncoderCalibration | None
     no_calibration: str | None
@@ -47,16 +46,27 @@ def open_served(request: ServeRequest, report: Reporter | None = None) -> Served
     """
     report = report or SilentReporter()
     folder = Path(request.gallery)
-    flip = bool(Store(folder).facts.get("flip", False))
-    encoding = replace(request.encoding, flip=flip)
-    encoder = encoder_to_search(encoding.encoder, folder, tuple, report)
-    gallery = Gallery.open(folder, encoder)
+    facts = Store(folder).facts
+    flip = bool(facts.get("flip", False))
+    encoder, engine = read_known(folder, request, facts) or _loaded(request, folder, flip, report)
+    gallery = Gallery.open(folder)
+    gallery.check_fingerprint(encoder.fingerprint)
     if request.calibration:
         use_calibration(encoder, Path(request.calibration))
     calibration, unused = _calibration(encoder, flip)
     if unused is not None and request.calibration:
         raise InputError(f"{request.calibration} cannot be used: {unused}", code="calibration-mismatch")
-    engine = chosen_engine(
+    return Served(gallery, encoder, engine, calibration, unused)
+
+
+def _loaded(request: ServeRequest, folder: Path, flip: bool, report: Reporter) -> tuple[KnownEncoder, ChosenEngine]:
+    """Load the encoder, check that it is the gallery's, and choose its engine."""
+    from spcl.gallery.gallery_encoder import encoder_to_search
+
+    encoding = replace(request.encoding, flip=flip)
+    encoder = encoder_to_search(encoding.encoder, folder, tuple, report)
+    Gallery.open(folder, encoder)
+    chosen = chosen_engine(
         encoder,
         encoding.runtime(),
         wanted=request.engine,
@@ -65,10 +75,12 @@ def open_served(request: ServeRequest, report: Reporter | None = None) -> Served
         flip=flip,
         report=report,
     )
-    return Served(gallery, encoder, engine, calibration, unused)
+    known = KnownEncoder.of(encoder)
+    keep(folder, request, known, chosen)
+    return known, chosen
 
 
-def _calibration(encoder: Encoder, flip: bool) -> tuple[EncoderCalibration | None, str | None]:
+def _calibration(encoder: KnownEncoder, flip: bool) -> tuple[EncoderCalibration | None, str | None]:
     """The encoder's calibration, and why one that is there is not used."""
     found = stored_calibration(encoder)
     if found is None:

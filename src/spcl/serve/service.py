@@ -30,6 +30,7 @@ from spcl.serve.settings import ServeLimits
 from spcl.serve.shown_images import ShownImages
 from spcl.serve.uploads import Decoded, decode
 from spcl.threads import num_threads
+from spcl.verification.calibration import Calibration
 from spcl.verification.identification import Enrolled, Identification
 
 T = TypeVar("T")
@@ -52,11 +53,11 @@ class GalleryService:
         self.served, self.limits, self.metrics = served, limits, metrics
         self.gallery = served.gallery
         write_lock = threading.Lock()
-        self.enrolled = EnrolledNow(served.gallery, write_lock)
+        self.enrolled = EnrolledNow(served.gallery, write_lock, _pairs(served))
         self.enroller = Enroller(served.gallery, self.enrolled, write_lock)
         self.ids = ImageIds(served.gallery)
         self.shown = ShownImages(self.ids)
-        self._pixel_range = PixelRange.parse(served.encoder.network.settings.pixel_range)
+        self._pixel_range = PixelRange.parse(served.encoder.pixel_range)
         self._decoders = ThreadPoolExecutor(max(2, num_threads()), thread_name_prefix="decode")
         self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="search")
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="write")
@@ -203,6 +204,10 @@ class GalleryService:
                 with suppress(RequestError):
                     await self._in_thread(self._background, self.enroller.tidy)
             await asyncio.sleep(_SECONDS_BETWEEN_LOOKS)
+
+
+def _pairs(served: Served) -> Calibration | None:
+    return None if served.calibration is None else served.calibration.calibration
 
 
 def fused(

@@ -23,7 +23,7 @@ from spcl.reporting.quiet_reporters import LoggingReporter
 
 if TYPE_CHECKING:
     from spcl.inference.encoder_origin import EncoderOrigin
-    from spcl.verification.calibrate import EncoderCalibration
+    from spcl.verification.stored_calibration import EncoderCalibration
 
 _RATES = (0.1, 0.01, 0.001, 0.0001)
 """False-match rates whose thresholds are always given."""

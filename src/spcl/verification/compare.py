@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from spcl.errors import InputError
-from spcl.inference.embedding import Encoder, ImageLike
 from spcl.inference.image_lists import flattened
 from spcl.retrieval.track_features import track_features
-from spcl.verification.calibrate import FACT, EncoderCalibration, stored_calibration
 from spcl.verification.calibration import Verdict
+from spcl.verification.stored_calibration import FACT, EncoderCalibration, stored_calibration
 from spcl.verification.thresholds import check_rate
+
+if TYPE_CHECKING:
+    from spcl.inference.embedding import Encoder, ImageLike
 
 
 @dataclass(frozen=True)

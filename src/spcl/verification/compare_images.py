@@ -77,8 +77,8 @@ def compare_images(request: ComparisonRequest, *, report: Reporter | None = None
     from spcl.inference.encoder_choice import chosen_encoder
     from spcl.records import Record
     from spcl.runtime import Runtime
-    from spcl.verification.calibrate import read_calibration, use_calibration
     from spcl.verification.compare import compare
+    from spcl.verification.stored_calibration import read_calibration, use_calibration
 
     device = Runtime(request.device).device
     sides = [_images_of(Path(given), request.by) for given in (request.first, request.second)]

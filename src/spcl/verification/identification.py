@@ -18,7 +18,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from spcl.arrays import Features, unit_rows
+from spcl.arrays import Features, unit_matrix
 from spcl.verification.calibration import Calibration, in_one_line
 from spcl.verification.nearest_means import two_nearest
 from spcl.verification.open_set_threshold import threshold_from_pairs
@@ -94,7 +94,7 @@ class Enrolled:
         Raises:
             ValueError: If there is no image, lengths differ, or rows are zero, NaN or infinite.
         """
-        rows = unit_rows(features).cpu().numpy()
+        rows = unit_matrix(features)
         if len(rows) != len(identities):
             raise ValueError(f"there are {len(rows)} features and {len(identities)} identities; expected one for each")
         sums = IdentitySums(rows.shape[1])
@@ -155,7 +155,7 @@ class Enrolled:
         least = self.threshold(false_match_rate).similarity
         if not len(queries):
             return []
-        found = two_nearest(self.means, unit_rows(queries, "queries"))
+        found = two_nearest(self.means, unit_matrix(queries, "queries"))
         probabilities = self._probabilities(found.indices, found.similarities)
         answers = []
         for row, (places, similarities) in enumerate(zip(found.indices.tolist(), found.similarities, strict=True)):

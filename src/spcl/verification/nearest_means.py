@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from spcl.arrays import Features, Neighbours
+from spcl.arrays import Features, Neighbours, is_tensor
 
 _BLOCK_VALUES = 2**24
 
@@ -23,16 +22,16 @@ def two_nearest(means: NDArray[np.float32], queries: Features) -> Neighbours:
     Raises:
         ValueError: If the lengths of their rows differ.
     """
-    wanted = torch.as_tensor(queries).cpu()
+    wanted = queries.cpu().numpy() if is_tensor(queries) else np.asarray(queries)
     if wanted.shape[1] != means.shape[1]:
         raise ValueError(f"queries have {wanted.shape[1]} columns, features {means.shape[1]}; they must be equal")
     num_found = min(2, len(means))
     indices = np.empty((len(wanted), num_found), dtype=np.int64)
     best = np.empty((len(wanted), num_found), dtype=np.float32)
-    columns = torch.from_numpy(means).T
     block = max(1, _BLOCK_VALUES // len(means))
     for start in range(0, len(wanted), block):
-        similarities = (wanted[start : start + block] @ columns).numpy()
+        # In this order the product takes less time for few queries, because the means are not copied.
+        similarities = np.ascontiguousarray((means @ wanted[start : start + block].T).T)
         rows = np.arange(len(similarities))
         for place in range(num_found):
             nearest = similarities.argmax(axis=1)

@@ -82,7 +82,8 @@ function takeChanges(answer) {
     for (const group of changed.values()) find("groups").firstElementChild?.prepend(cardOf(group));
     showMarks();
     if (focused !== undefined) focusCard(focused);
-  } else if (state.open !== null) openGroup(state.groups.has(state.open) || state.open === -1 ? state.open : null);
+  } else if (state.view === "merges") takeMerges(answer);
+  else if (state.open !== null) openGroup(state.groups.has(state.open) || state.open === -1 ? state.open : null);
 }
 
 // ---- the list of groups
@@ -300,8 +301,9 @@ function showLarge(at) {
 }
 
 function showOnly(view) {
-  for (const each of ["groups", "group", "questions"]) find(each).hidden = each !== view;
+  for (const each of ["groups", "group", "merges", "questions"]) find(each).hidden = each !== view;
   find("view-groups").setAttribute("aria-pressed", view === "groups");
+  find("view-merges").setAttribute("aria-pressed", view === "merges");
   find("view-questions").setAttribute("aria-pressed", view === "questions");
   find("view-none").setAttribute("aria-pressed", view === "group" && state.open === -1);
 }
@@ -354,6 +356,7 @@ document.addEventListener("keydown", (event) => {
   if (event.key === "u") undo();
   else if (event.key === "?") toggleKeys();
   else if (state.view === "questions") used = keyInQuestions(event);
+  else if (state.view === "merges") used = keyInMerges(event, on.closest(".merge"));
   else if (event.key.startsWith("Arrow")) moveFocus(state.view === "group" ? ".image" : ".card", event.key);
   else if (state.view === "group") used = keyInGroup(event, on.closest(".image") ? Number(on.dataset.at) : undefined);
   else used = keyInGroups(event, on.closest(".card") ? Number(on.closest(".card").dataset.number) : undefined);
@@ -379,6 +382,7 @@ find("merge-marked").addEventListener("click", mergeMarked);
 find("undo").addEventListener("click", undo);
 find("show-keys").addEventListener("click", toggleKeys);
 find("view-groups").addEventListener("click", showGroups);
+find("view-merges").addEventListener("click", () => showMerges());
 find("view-questions").addEventListener("click", () => showQuestions());
 find("view-none").addEventListener("click", () => openGroup(-1));
 
