@@ -121,7 +121,8 @@ from spcl.serve.settings import ServeRequest
 
 gallery = Path(sys.argv[1])
 crops = sorted((gallery.parent / "crops").iterdir())
-with TestClient(make_app(open_served(ServeRequest(gallery, engine="onnx"))), base_url="http://localhost:8000") as client:
+served = open_served(ServeRequest(gallery, engine="onnx"))
+with TestClient(make_app(served), base_url="http://localhost:8000") as client:
     for path, images in (("/embed", 1), ("/same", 2), ("/search", 1), ("/identify", 1), ("/enrol", 1)):
         body = [("images", ("a.png", crop.read_bytes(), "image/png")) for crop in crops[:images]]
         answer = client.post(path, files=body, data={"identity": "0"} if path == "/enrol" else {})

@@ -84,8 +84,7 @@ class Gallery(ReadableGallery):
         Args:
             path: Folder of the gallery, which does not exist yet or is empty.
             encoder: Encoder of the vectors.
-            fingerprint: Fingerprint of the encoder, if only features are available; for an encoder of another project,
-                any name of your choice.
+            fingerprint: Fingerprint of the encoder, if only features are available; of another project's, any name.
             dim: Length of a vector; needed with ``fingerprint``.
             flip: Whether the vectors will be averaged with those of mirror images.
             key: What identifies an image: ``path``, its file with links followed; ``content``, its bytes.
@@ -154,13 +153,11 @@ class Gallery(ReadableGallery):
         encoder = self._encoder("add")
         flip = self.flip if flip is None else flip
         self.check_flip(flip)
-        options = SourceOptions(identity_from=identity_from)
-        found = find_images(images, options, columns=columns_by_name(**known))
+        found = find_images(images, SourceOptions(identity_from=identity_from), columns=columns_by_name(**known))
         self.check_rows(found.table)
         done = Added(0, 0)
         for part in embedded_rows(encoder, found, EmbedSettings(runtime=runtime, flip=flip), report=report):
-            done += self.add_table(part.table, part.features)
-            done += Added(0, 0, part.broken)
+            done += self.add_table(part.table, part.features) + Added(0, 0, part.broken)
         self.tidy(report)
         return done
 
