@@ -129,7 +129,7 @@ def start(gallery: Path, threads: int, engine: str) -> tuple[subprocess.Popen[st
     return process, facts, time.perf_counter() - started
 
 
-def main() -> None:
+def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--n", type=int, default=100_000, help="images in the gallery")
     parser.add_argument("--clients", type=int, default=50)
@@ -139,7 +139,11 @@ def main() -> None:
     parser.add_argument("--engine", choices=("onnx", "torch"), default="onnx")
     parser.add_argument("--folder", type=Path, help="where to work; a gallery that is there already is used again")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
-    options = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    options = arguments()
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.folder or Path(temporary)
         encoder = imagenet_encoder(size=SIZE)
