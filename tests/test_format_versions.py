@@ -19,7 +19,7 @@ from spcl.inference.checkpoint import add_facts, checkpoint_of, load_network, sa
 from spcl.nn.encoder_network import EncoderNetwork, EncoderSettings
 from spcl.pages.page_groups import _summary
 from spcl.training_run.run_files import RESUME_FILE, saved_epochs
-from spcl.verification.calibrate import EncoderCalibration, read_calibration
+from spcl.verification.stored_calibration import EncoderCalibration, read_calibration
 from tests.input_errors import input_error
 
 NEWER = 99

@@ -16,7 +16,7 @@ import pytest
 import spcl
 from spcl.corrections.corrected_groups import read_groups
 from spcl.gallery.features_file import FeaturesFile
-from spcl.verification.calibrate import read_calibration, stored_calibration
+from spcl.verification.stored_calibration import read_calibration, stored_calibration
 from tests.shared import PROJECT_ROOT
 
 FILES = PROJECT_ROOT / "tests/fixtures/0.1.0"

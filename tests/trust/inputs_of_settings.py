@@ -24,8 +24,8 @@ from spcl.experiments.table import table_of
 from spcl.pages.run_curves import curves_section, read_runs
 from spcl.pages.run_settings import settings_of_runs
 from spcl.training_run.own_recipe import recipe_of_run
-from spcl.verification.calibrate import EncoderCalibration, read_calibration
 from spcl.verification.calibration import Calibration
+from spcl.verification.stored_calibration import EncoderCalibration, read_calibration
 from spcl.verification.stranger_scores import StrangerScores
 from tests.fakes import draw, write_fake
 from tests.gallery.features import unit_rows

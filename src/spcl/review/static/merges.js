@@ -37,7 +37,7 @@ function mergeOf(pair) {
   const percent = `${Math.round(100 * pair.probability)} %`;
   const side = (number) => {
     const group = state.groups.get(number);
-    return make("div", { class: "card" },
+    return make("div", { class: "side" },
       make("h3", {}, labelOf(group), make("span", {}, ` ${shownCount(group.size, "image")}`)),
       make("div", { class: "strip" }, ...group.rows.map((row) => image(row, 128, ""))));
   };
