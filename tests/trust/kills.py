@@ -78,13 +78,20 @@ class Kills:
         run = self.zygote.go_on if stops else self._run
         try:
             self._begin()
-            seconds = run(listed=False).followed.seconds
+            whole = run(listed=False).followed
+            if stops and whole.codes != [0]:
+                # It holds something open of the folder that was there before: each kill begins it anew.
+                self.zygote.end_stopped()
+                stops, run = False, self._run
+                self._begin()
+                whole = run(listed=False).followed
+            assert set(whole.codes) == {0}
             for point in points:
                 self._one(run, kill_before=point)
             for _ in range(2 * number):
                 if self.num_kills >= number:
                     break
-                self._one(run, kill_after=drawn.uniform(0, seconds))
+                self._one(run, kill_after=drawn.uniform(0, whole.seconds))
         finally:
             if stops:
                 self.zygote.end_stopped()
