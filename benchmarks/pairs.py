@@ -97,15 +97,10 @@ def print_calibrations(name: str, images: EmbeddedImages, altered: NDArray[np.fl
     similarity = np.einsum("pd,pd->p", images.features[first], images.features[second])
     is_same, one_camera = identities[first] == identities[second], cameras[first] == cameras[second]
     both = pairs_of_tracks(simulated_tracks(images.records, seed=seeds[0]))
+    tracks = PairConstraints.of(len(identities), both.must_link, both.cannot_link)
     origins = {
         "clusters": unlabelled_pairs(images, altered, None, np.random.default_rng(0)),
-        "tracks": unlabelled_pairs(
-            images,
-            altered,
-            None,
-            np.random.default_rng(0),
-            PairConstraints.of(len(identities), both.must_link, both.cannot_link),
-        ),
+        "tracks": unlabelled_pairs(images, altered, None, np.random.default_rng(0), tracks, impostors=tracks),
         "identities": labelled_pairs(images, np.random.default_rng(0)),
     }
     right = same_pairs(identities, cameras, most=10**6, rng=np.random.default_rng(0))

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from spcl.gallery.gallery import Gallery
     from spcl.gallery.identify_images import IdentificationRequest, IdentificationResult, identify_images
     from spcl.gallery.search_images import ImageSearchResult, SearchRequest, search_images
+    from spcl.gallery.unknown_grouping import UnknownGrouping
     from spcl.grouping.eps_choice import Suggestion, suggest
     from spcl.grouping.estimator import SelfPacedClustering
     from spcl.grouping.group_images import GroupingRequest, GroupingResult, group_images
@@ -118,6 +119,7 @@ _HOMES = {
     "SweepOptions": "spcl.experiments.sweep",
     "SweepResult": "spcl.experiments.sweep",
     "TrainingResult": "spcl.training_run.train",
+    "UnknownGrouping": "spcl.gallery.unknown_grouping",
     "adapt": "spcl.adaptation.adapt",
     "adapt_encoder": "spcl.adaptation.adapt",
     "calibrate": "spcl.verification.calibrate",
@@ -212,6 +214,7 @@ __all__ = [
     "SweepOptions",
     "SweepResult",
     "TrainingResult",
+    "UnknownGrouping",
     "__version__",
     "adapt",
     "adapt_encoder",

@@ -17,7 +17,17 @@ from tests.journeys.test_official_commands import run as run_official
 from tests.shared import PROJECT_ROOT
 
 _STEPS = "--batch-size 8 --iters 2 --epochs 1 --k1 6"
-_WRITTEN = ("-o", "--out", "--output", "--gallery", "--logs-dir", "--save-picture", "--picture", "--per-query")
+_WRITTEN = (
+    "-o",
+    "--out",
+    "--output",
+    "--gallery",
+    "--logs-dir",
+    "--save-picture",
+    "--picture",
+    "--per-query",
+    "--groups",
+)
 SMALL_TRAIN = f"--arch timm/test_resnet --pretrained none --height 32 --width 16 {_STEPS}"
 SMALL_DEMO = (
     "--arch timm/test_resnet --pretrained none --train-identities 4 --test-identities 3 --images-per-camera 2"
@@ -64,6 +74,14 @@ def write_footage(folder: Path) -> None:
     (folder / "my_sightings.csv").write_text("\n".join(lines))
     (pairs,) = (code for _, code in blocks_of("docs/tracks.md") if code.startswith("path_a"))
     (folder / "my_pairs.csv").write_text(pairs)
+
+
+def write_months(folder: Path) -> None:
+    """Images of three months: eight objects, then two of them and a new one, then the new one and another."""
+    for month, objects in (("january", range(8)), ("february", (0, 1, 20)), ("march", (0, 20, 21))):
+        for number in objects:
+            for shot in range(6):
+                draw(folder / month / f"{number:02d}_{shot}.jpg", number, 10 * len(month) + shot)
 
 
 def run_blocks(page: str) -> None:

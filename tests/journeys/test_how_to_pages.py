@@ -23,6 +23,7 @@ from tests.journeys.pages import (
     sections_of,
     write_footage,
     write_herd,
+    write_months,
     write_readers_folder,
     written_by,
 )
@@ -36,6 +37,7 @@ PAGES = (
     "compare",
     "group",
     "correct",
+    "road-of-a-year",
     "report",
     "adapt",
     "export",
@@ -64,6 +66,8 @@ def test_every_block_runs(page, trained, tmp_path, monkeypatch):
         shutil.rmtree(folder / "runs")
     if page == "tracks":
         write_footage(folder)
+    if page == "road-of-a-year":
+        write_months(folder)
     monkeypatch.chdir(folder)
     run_blocks(f"docs/{page}.md")
     require_written(f"docs/{page}.md")

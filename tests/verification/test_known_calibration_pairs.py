@@ -46,7 +46,7 @@ def test_enough_known_pairs_take_the_place_of_clusters():
     features, identities, rows, constraints = tracked()
     images = of_features(features, identities, labelled=False)
     altered, rng = np.ones(50, dtype=np.float32), np.random.default_rng(0)
-    pairs = unlabelled_pairs(images, altered, None, rng, constraints)
+    pairs = unlabelled_pairs(images, altered, None, rng, constraints, impostors=constraints)
     same = [features[a] @ features[b] for track in rows.reshape(-1, 5) for a, b in combinations(track, 2)]
     different = [features[a] @ features[b] for one in range(29) for a in rows[one, 0] for b in rows[one + 1, 0]]
     np.testing.assert_allclose(np.sort(pairs.same), np.sort(same), atol=1e-6)
@@ -60,9 +60,49 @@ def test_few_known_pairs_help_the_clusters_alone():
     images = of_features(features, identities, labelled=False)
     few = PairConstraints.of(len(features), [[0, 1]], [[0, 299]])
     altered = np.ones(50, dtype=np.float32)
-    pairs = unlabelled_pairs(images, altered, None, np.random.default_rng(0), few)
+    pairs = unlabelled_pairs(images, altered, None, np.random.default_rng(0), few, impostors=few)
     plain = unlabelled_pairs(images, altered, None, np.random.default_rng(0))
     assert pairs.notes == plain.notes == () and pairs.num_same > 200
+
+
+def corrected_folder(tmp_path, actions):
+    """Fifteen objects of six images, and a folder of groups in which a person has made corrections."""
+    paths = [
+        draw(tmp_path / f"mine/{number // 6:02d}_{number % 6}.png", number // 6, number % 6) for number in range(90)
+    ]
+    out = tmp_path / "out"
+    out.mkdir()
+    rows = [f"{path},{path.stem[:2]},1.0" for path in paths]
+    (out / "groups.csv").write_text("\n".join(["path,group,confidence", *rows]))
+    for action, *words in actions:
+        spcl.correct(out, action, words)
+    return out
+
+
+def calibrated(tmp_path, pairs=""):
+    encoding = spcl.EncodeOptions(encoder=spcl.EncoderChoice(str(tmp_path / "c.pth.tar")), device="cpu")
+    request = spcl.CalibrationRequest(str(tmp_path / "mine"), encoding=encoding, pairs=spcl.PairOptions(str(pairs)))
+    return spcl.calibrate_images(request).calibration
+
+
+def test_corrections_by_hand_are_honoured(tmp_path):
+    write_checkpoint(tmp_path / "c.pth.tar")
+    confirmed = [("confirm", *map(str, range(15)))]
+    out = corrected_folder(tmp_path, confirmed)
+    found = calibrated(tmp_path, out)
+    assert found.calibration.same.num_scores == 15 * 15
+    assert any(note.startswith("pairs of one object: 225 of tracks and of pairs") for note in found.notes)
+    # Other pairs of one object than those that clusters give.
+    assert found.calibration.same != calibrated(tmp_path).calibration.same
+    # A pair that is denied is no pair of one object any more; impostors in general are not only pairs that look alike.
+    spcl.correct(out, "split", ["14", "14_0.png", "14_1.png"])
+    again = calibrated(tmp_path, out)
+    assert again.calibration.same.num_scores == 14 * 15 + 6 + 1
+    for other in range(1, 7):
+        spcl.correct(out, "deny", ["0", str(other)])
+    denied = calibrated(tmp_path, out)
+    assert denied.calibration.different.num_scores > 1000
+    assert not any("known by hand" in note for note in denied.notes if note.startswith("pairs of different"))
 
 
 @pytest.fixture

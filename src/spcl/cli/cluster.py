@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import tyro
 
-from spcl.cli.grouping import Auto, GroupingOptions
+from spcl.cli.grouping import Auto, GroupingOptions, check_grouping_settings
 from spcl.cli.options import at_least, parsed
 from spcl.cli.report import check_report_place, print_report
-from spcl.errors import InputError
 from spcl.grouping.group_images import GroupingRequest, GroupingResult, group_images
 from spcl.reporting.console import ConsoleReporter, Reporter, SilentReporter
 
@@ -59,14 +58,7 @@ class Cluster(GroupingOptions):
         super().check()
         at_least("--min-size", self.min_size, 0)
         check_report_place(self.report)
-        if self.eps != "auto" and not 0.02 <= self.eps < 0.98:
-            raise InputError(
-                f"--eps is {self.eps:g}; expected auto, or a distance from 0.02 to below 0.98",
-                code="setting-out-of-range",
-            )
-        for flag, value in (("--k1", self.k1), ("--k2", self.k2)):
-            if value != "auto":
-                at_least(flag, value, 1)
+        check_grouping_settings(self.eps, {"--k1": self.k1, "--k2": self.k2})
 
     def request(self) -> GroupingRequest:
         """What is asked for."""

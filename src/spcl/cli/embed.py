@@ -52,6 +52,9 @@ class Embed(FeatureOptions):
     by: By = "image"
     """With -o: what a row is, an image or a track with all its images (column track). A gallery gets the images, and
     tracks are searched with --by track."""
+    groups: str = ""
+    """Folder of groups of these images (spcl cluster -o, spcl identify --groups): the names of the groups, after
+    corrections, become the identities."""
     overwrite: bool = False
     """With -o: replace a features file that exists."""
     engine: EngineName = "local"
@@ -73,6 +76,7 @@ class Embed(FeatureOptions):
             key=self.key,
             overwrite=self.overwrite,
             by=self.by,
+            groups=self.groups or None,
             source=self.source(),
             encoding=self.encoding(),
             engine=EmbeddingEngine(name=self.engine, address=self.address, num_workers=self.ray_workers),

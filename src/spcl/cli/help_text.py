@@ -30,8 +30,8 @@ TITLES: dict[str, frozenset[str]] = {
         "clustering": "k1 k2 eps eps-gap min-samples search",
         "training": "epochs iters batch-size num-instances lr weight-decay step-size eval-step accumulate "
         "source-only momentum temperature temp",
-        "output": "logs-dir out output gallery key overwrite excel folders per-query worst picture save-picture report "
-        "log resume resume-or-start restart checkpoint-iters print-freq json",
+        "output": "logs-dir out output gallery groups key overwrite excel folders per-query worst picture save-picture "
+        "report log resume resume-or-start restart checkpoint-iters print-freq json",
         "address": "host port token-file",
         "limits": "max-image-mb max-image-megapixels max-images max-waiting",
         "computing": "threads workers device devices precision compile memory image-memory cache-dir",
@@ -50,7 +50,7 @@ VALUES = {
     for value, names in {
         "FILE": "travel pairs resume config checkpoint output calibration picture save-picture per-query "
         "from-checkpoint report token-file onnx-file",
-        "FOLDER": "data-dir logs-dir out gallery cache-dir folders hub",
+        "FOLDER": "data-dir logs-dir out gallery cache-dir folders hub groups",
         "OWNER/NAME": "push",
         "SUBJECT": "subjects",
         "RUN": "runs",

@@ -98,6 +98,7 @@ _DATA_AND_PLACES = frozenset(
             "--out",
             "--output",
             "--gallery",
+            "--groups",
             "--logs-dir",
             "--report",
             "--picture",

@@ -62,7 +62,7 @@ class QueryOptions(FeatureOptions):
         """Check the shared options, then the place of the table."""
         super().check()
         if not self.output:
-            if self.excel or self.overwrite:
+            if self.excel or (self.overwrite and not getattr(self, "groups", "")):
                 flag = "--excel" if self.excel else "--overwrite"
                 raise InputError(
                     f"{flag} is about a table of answers: add -o answers.csv", code="option-does-not-apply"

@@ -8,6 +8,7 @@ from pathlib import Path
 from spcl.corrections.correction import in_lines
 from spcl.corrections.corrections_file import CorrectionLog
 from spcl.corrections.group_table import NO_GROUP
+from spcl.corrections.provisional_names import is_provisional, provisional_name
 from spcl.corrections.references import References
 from spcl.data.placeholders import is_placeholder
 from spcl.errors import InputError
@@ -65,6 +66,8 @@ def _merge(words: Sequence[str], known: References) -> list[Line]:
     groups = list(dict.fromkeys(known.group(word) for word in words))
     if len(groups) < 2:
         raise InputError(f"merge takes two groups, and {' and '.join(words)} are one already", code="same-group")
+    # The first group gives the name and the number: one with a name of its own, where there is one.
+    groups.sort(key=lambda group: is_provisional(known.table.names.get(group, provisional_name(0))))
     return in_lines("merge", [path for group in groups for path in _all_of(known, group)])
 
 

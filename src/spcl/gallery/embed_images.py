@@ -23,6 +23,7 @@ from spcl.short_repr import with_short_repr
 
 if TYPE_CHECKING:
     from spcl.gallery.gallery import Gallery
+    from spcl.gallery.named_groups import NamedGroups
     from spcl.inference.embedding import Encoder
 
 
@@ -41,6 +42,8 @@ class EmbeddingRequest:
         overwrite: Whether to replace an existing features file.
         by: What a row of the features file is: an ``image``, or a ``track``, all images of it together. A gallery gets
             the images in both cases, and makes tracks of them when it is searched by track.
+        groups: A folder of groups of these images (``spcl cluster``, ``spcl identify --groups``): the name of its
+            group, after corrections, is the identity of an image. None: identities come from the images' source.
         source: How the images are found, and which columns are read.
         encoding: The encoder and its options; by default the gallery's encoder, otherwise a network with ImageNet
             weights.
@@ -53,6 +56,7 @@ class EmbeddingRequest:
     key: Literal["path", "content"] | None = None
     overwrite: bool = False
     by: By = field(default="image", kw_only=True)
+    groups: str | Path | None = field(default=None, kw_only=True)
     source: SourceOptions = field(default_factory=SourceOptions)
     encoding: EncodeOptions = field(default_factory=EncodeOptions)
     engine: EmbeddingEngine = field(default_factory=EmbeddingEngine, kw_only=True)
@@ -81,6 +85,12 @@ class EmbeddingRequest:
             raise InputError(
                 "--overwrite is for a features file, and none is given: add -o features.parquet, or leave it out",
                 code="option-does-not-apply",
+            )
+        if self.groups and self.source.identity_from != "auto":
+            raise InputError(
+                f"--groups {self.groups} gives the identities, and so does --identity-from "
+                f"{self.source.identity_from}; give one of them",
+                code="option-contradiction",
             )
 
 
@@ -193,11 +203,12 @@ def embed_images(request: EmbeddingRequest, *, report: Reporter | None = None) -
     from spcl.inference.embedding import EmbedSettings
 
     kept = WarningsKept(report)
-    encoding = request.encoding
+    named = None if not request.groups else _named_groups(request.groups)
+    encoding = request.encoding if named is None else named.encoding(request.encoding, request.gallery)
     cluster = RayJob(request.engine, encoding) if request.engine.name == "ray" else None
     # The machines of a cluster may have the GPUs that this one lacks.
     settings = EmbedSettings.of(encoding, encoding.runtime()) if cluster is None else None
-    found = to_embed = find_images(request.images, request.source)
+    found = to_embed = (find_images if named is None else named.find_images)(request.images, request.source)
     tracks = None
     if request.by == "track":
         from spcl.gallery.track_rows import TrackParts, ordered_by_track
@@ -211,6 +222,8 @@ def embed_images(request: EmbeddingRequest, *, report: Reporter | None = None) -
             to_fill = gallery_to_fill(Path(request.gallery), encoder, flip=encoding.flip, key=request.key)
             gallery = stack.enter_context(to_fill)
             gallery.check_rows(found.table)
+            if named is not None and (lost := named.prepare(gallery, found)):
+                kept.say(f"{lost} images of the gallery lost a name that a correction has taken from them")
         total = EmbeddingTotal(tracks)
         with ExitStack() as file:
             if output is not None:
@@ -232,6 +245,12 @@ def embed_images(request: EmbeddingRequest, *, report: Reporter | None = None) -
         notes=to_embed.notes,
         warnings=tuple(kept.warnings),
     )
+
+
+def _named_groups(folder: str | Path) -> NamedGroups:
+    from spcl.gallery.named_groups import NamedGroups
+
+    return NamedGroups.read(folder)
 
 
 def _checked_output(request: EmbeddingRequest) -> Path | None:

@@ -66,6 +66,14 @@ def enrol(snapshot: Snapshot, condition: str, total: int, report: Reporter | Non
         ) from error
 
 
+def identities_of(snapshot: Snapshot) -> list[str]:
+    """Read the names of all identities of one version of a gallery, sorted; words for unknown ones included."""
+    names: set[str] = set()
+    for _, batch in snapshot.scan(["identity"], HAS_IDENTITY):
+        names.update(batch.column("identity").unique().to_pylist())
+    return sorted(names)
+
+
 def with_calibration(enrolled: Enrolled, encoder: Encoder | None, flip: bool) -> Enrolled:
     """Add the encoder's calibration to the enrolled, if it is of features with the same ``flip``."""
     calibration = None if encoder is None else stored_calibration(encoder)

@@ -12,14 +12,16 @@ from typing import TYPE_CHECKING, Any
 from spcl.data.image_key import kept_path
 from spcl.data.placeholders import note_of_a_dominant_identity
 from spcl.errors import InputError, require
-from spcl.gallery.queries import OpenRequest, QueryRequest, opened_request
+from spcl.gallery.queries import OpenRequest, Queries, QueryRequest, opened_request
 from spcl.gallery.result import Hit
+from spcl.gallery.unknown_grouping import IdentifiedGroups, UnknownGrouping
 from spcl.reporting.console import Reporter, say_notes
 from spcl.short_repr import with_short_repr
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from spcl.gallery.planned_groups import PlannedGroups
     from spcl.gallery.tracks import QueryTrack
     from spcl.inference.embedding import Encoder
     from spcl.verification.identification import Basis, Enrolled, Identification
@@ -43,12 +45,15 @@ class IdentificationRequest(QueryRequest):
             gallery's tracks.
         source: How images are found, and which columns are read.
         encoding: The encoder and its options; by default the gallery's encoder.
+        groups: How the unknown images are grouped, and the folder to which all images are written as groups; None: they
+            are not grouped.
     """
 
     false_match_rate: float = 0.01
     calibration: str | Path = ""
     where: str = ""
     find_nearest: bool = True
+    groups: UnknownGrouping | None = None
 
     def __post_init__(self) -> None:
         """Raise an ``InputError`` for a false-match rate out of range."""
@@ -73,6 +78,7 @@ class IdentificationResult:
         broken: Path and reason of each image that could not be read, of the queries and of a gallery of images.
         notes: Remarks about the sources, in sentences.
         warnings: Warnings besides ``threshold.warning``, in sentences.
+        groups: What was grouped and written; None: not requested.
     """
 
     queries: tuple[Path, ...]
@@ -85,9 +91,10 @@ class IdentificationResult:
     broken: tuple[tuple[Path, str], ...] = ()
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    groups: IdentifiedGroups | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON; ``warnings`` only if there are any."""
+        """Plain values, for JSON; ``groups`` and ``warnings`` only if there are any."""
         plain: dict[str, Any] = {
             "num_identities": self.num_identities,
             "basis": self.basis,
@@ -101,6 +108,8 @@ class IdentificationResult:
             "broken": [{"path": str(path), "reason": reason} for path, reason in self.broken],
             "notes": list(self.notes),
         }
+        if self.groups is not None:
+            plain["groups"] = self.groups.to_dict()
         return plain | ({"warnings": list(self.warnings)} if self.warnings else {})
 
     def _of_tracks(self) -> list[dict[str, Any]]:
@@ -154,6 +163,7 @@ def identify_images(request: IdentificationRequest, *, report: Reporter | None =
             print(query.name, answer.identity or "unknown", f"{answer.similarity:.3f}")
     """
     where = request.where or None
+    planned = None if request.groups is None else _planned(request.groups, request.queries)
     with opened_request(request, purpose="named", where=where, report=report) as asked:
         if request.calibration:
             # Imported after the queries are checked: a mistake in a table is reported before torch is imported.
@@ -181,6 +191,11 @@ def identify_images(request: IdentificationRequest, *, report: Reporter | None =
         if request.find_nearest:
             names = [str(answer.nearest) for answer in answers]
             nearest = gallery.nearest_of(features, names, where=where, without=paths)
+        groups = None
+        if planned is not None:
+            from spcl.gallery.identified_groups import grouped_answers
+
+            groups = grouped_answers(planned, request, asked, (queries, answers, tracks), enrolled)
         return IdentificationResult(
             queries=tuple(Path(kept_path(path)) for path in paths),
             answers=tuple(answers),
@@ -192,7 +207,15 @@ def identify_images(request: IdentificationRequest, *, report: Reporter | None =
             broken=queries.broken + asked.source.broken,
             notes=asked.notes + more,
             warnings=tuple(asked.report.warnings),
+            groups=groups,
         )
+
+
+def _planned(asked: UnknownGrouping, queries: Queries) -> PlannedGroups:
+    """Check the folder of the groups before any work."""
+    from spcl.gallery.planned_groups import PlannedGroups
+
+    return PlannedGroups.of(asked, (queries,) if isinstance(queries, str | Path) else queries)
 
 
 def _enrolled_tracks(asked: OpenRequest, where: str | None) -> Enrolled:

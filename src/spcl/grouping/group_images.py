@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from spcl.grouping.groups import Groups
-    from spcl.grouping.own_images import SearchedImages
+    from spcl.grouping.own_images import GroupSettings
     from spcl.inference.encoder_origin import EncoderOrigin
 
 
@@ -77,6 +77,12 @@ class GroupingRequest:
         require(self.min_size >= 0, "min_size", self.min_size, "at least 0")
         require(self.folders in ("none", "link", "copy"), "folders", self.folders, "none, link or copy")
         require(self.folders == "none" or self.out is not None, "out", self.out, "a folder for the groups' folders")
+
+    def settings(self) -> GroupSettings:
+        """Give the settings of the label stage."""
+        from spcl.grouping.own_images import GroupSettings
+
+        return GroupSettings(self.eps, self.k1, self.k2, self.min_samples)
 
 
 @with_short_repr
@@ -199,7 +205,7 @@ def group_images(request: GroupingRequest, *, report: Reporter | None = None) ->
     images, odd = without_small_images(found if out is None else found.outside(out), min_size=request.min_size)
 
     from spcl.grouping.groups_folder import check_folder
-    from spcl.grouping.own_images import embed_and_search
+    from spcl.grouping.own_images import embed_and_search, groups_under_pairs
     from spcl.pairs.pair_sources import pair_sources
 
     corrections: list[CorrectedPairs] = []
@@ -225,7 +231,7 @@ def group_images(request: GroupingRequest, *, report: Reporter | None = None) ->
         known, contradictions = sources.known(searched.images.records)
     result = GroupingResult(
         records=searched.images.records,
-        groups=_groups_of(searched, known, request, report),
+        groups=groups_under_pairs(searched, known, request.settings(), report),
         broken=searched.images.broken,
         left_out=images.left_out,
         odd=odd,
@@ -234,7 +240,7 @@ def group_images(request: GroupingRequest, *, report: Reporter | None = None) ->
         encoder=searched.encoder.fingerprint,
         features=searched.images.features,
         origin=searched.encoder.origin,
-        source=_paths_of(request.images),
+        source=source_names(request.images),
         pairs=known,
         contradictions=contradictions,
         grouped_with=max((source.log.next_number - 1 for source in corrections), default=0),
@@ -242,35 +248,7 @@ def group_images(request: GroupingRequest, *, report: Reporter | None = None) ->
     return result if out is None else result._written(request, out)
 
 
-def _groups_of(searched: SearchedImages, known: KnownPairs, request: GroupingRequest, report: Reporter) -> Groups:
-    """Choose the settings that are not given, and group the images under their known pairs."""
-    from spcl.grouping.groups import cluster
-    from spcl.grouping.own_images import suggestion_for
-    from spcl.pairs.constraints import PairConstraints
-
-    suggestion = suggestion_for(
-        searched,
-        eps=request.eps,
-        k1=request.k1,
-        k2=request.k2,
-        min_samples=request.min_samples,
-        report=report,
-        constraints=PairConstraints.of(len(searched.images.records), known.must_link, known.cannot_link),
-    )
-    groups = cluster(
-        searched.images.features,
-        eps=suggestion.eps,
-        k1=suggestion.k1,
-        k2=suggestion.k2,
-        min_samples=request.min_samples,
-        neighbours=searched.neighbours,
-        must_link=known.must_link,
-        cannot_link=known.cannot_link,
-    )
-    return replace(groups, suggestion=suggestion)
-
-
-def _paths_of(source: Source) -> tuple[str, ...]:
+def source_names(source: Source) -> tuple[str, ...]:
     """Give the parts of a source as text: paths absolute, names of data sets as they are."""
     parts = [source] if isinstance(source, str | Path) else source
     return tuple(str(kept_path(part)) if Path(part).exists() else str(part) for part in parts)

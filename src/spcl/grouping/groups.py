@@ -7,7 +7,8 @@ less reliable members and clusters raises precision and lowers recall by the sam
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -47,6 +48,7 @@ class Groups:
         suggestion: The suggested settings with their reasons; None if all settings were given.
         individuals: An estimate of the number of objects in all images, with a range; None: there are fewer than five
             groups, or more than 6000 groups and images in no group.
+        names: Name of each group that has one, by its number; a clustering gives none.
     """
 
     group: NDArray[np.int64]
@@ -58,6 +60,7 @@ class Groups:
     min_samples: int
     suggestion: Suggestion | None
     individuals: Individuals | None
+    names: Mapping[int, str] = field(default_factory=dict)
 
     @property
     def sizes(self) -> NDArray[np.int64]:

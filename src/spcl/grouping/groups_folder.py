@@ -101,7 +101,7 @@ def write_groups(
     """
     summary = {"made_by": _MADE_BY, KEY: GROUPS} | summary_of(groups) | {"broken": len(broken)} | dict(facts or {})
     unfinished = json.dumps({_UNFINISHED: True} | summary, indent=1)
-    table = GroupTable(tuple(record.path for record in records), groups.group, groups.confidence, {})
+    table = GroupTable(tuple(record.path for record in records), groups.group, groups.confidence, groups.names)
     with (
         alone_if_corrected(folder),
         folder_written_aside(folder, ours=_RESULTS, mark=SUMMARY, unfinished=unfinished) as aside,

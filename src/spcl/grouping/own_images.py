@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -12,12 +12,14 @@ from numpy.typing import NDArray
 
 from spcl.grouping.eps_choice import Suggestion, searched, suggest
 from spcl.grouping.first_compilation import compile_label_stage
+from spcl.grouping.groups import Groups, cluster
 from spcl.grouping.label_stage import LabelStage, check_label_stage
 from spcl.inference.embedding import EmbeddedImages, EmbedSettings, Encoder, embed_records
 from spcl.inference.encode_options import EncodeOptions
 from spcl.inference.encoder_choice import chosen_encoder
 from spcl.neighbours.nearest import nearest_neighbours
 from spcl.pairs.constraints import PairConstraints
+from spcl.pairs.known_pairs import KnownPairs
 from spcl.records import Record
 from spcl.reporting.console import Reporter
 from spcl.runtime import Runtime
@@ -69,12 +71,70 @@ def embed_and_search(
     stage = LabelStage(len(records), encoder.feature_dim, k1=width)
     check_label_stage(stage, runtime=runtime, flags=memory_flags, report=report)
     images = embed_records(encoder, records, EmbedSettings.of(encoding, runtime), report=report)
+    return searched_neighbours(encoder, images, width, runtime=runtime, report=report)
+
+
+def searched_neighbours(
+    encoder: Encoder, images: EmbeddedImages, width: int, *, runtime: Runtime, report: Reporter
+) -> SearchedImages:
+    """Find the ``width`` nearest neighbours of images that are embedded, and compile the label stage.
+
+    Args:
+        encoder: Encoder of the features.
+        images: The images and their features.
+        width: Neighbours of each image, from ``eps_choice.searched``.
+        runtime: Device of the search.
+        report: Receives progress.
+    """
     compile_label_stage(report)
     with report.progress("neighbours") as advance:
         neighbours = nearest_neighbours(
             torch.from_numpy(images.features), width, device=runtime.device, progress=advance
         ).indices
     return SearchedImages(encoder, images, neighbours)
+
+
+@dataclass(frozen=True)
+class GroupSettings:
+    """Settings of a grouping.
+
+    Attributes:
+        eps: Largest distance inside a group; auto: suggested by the images.
+        k1: Neighbours looked at; auto: suggested by the images.
+        k2: Neighbours averaged over; auto: goes with k1.
+        min_samples: About the least number of images of a group.
+    """
+
+    eps: float | Literal["auto"] = "auto"
+    k1: int | Literal["auto"] = "auto"
+    k2: int | Literal["auto"] = "auto"
+    min_samples: int = 4
+
+
+def groups_under_pairs(
+    searched: SearchedImages, known: KnownPairs, settings: GroupSettings, report: Reporter
+) -> Groups:
+    """Choose the settings that are not given, and group the images under their known pairs."""
+    suggestion = suggestion_for(
+        searched,
+        eps=settings.eps,
+        k1=settings.k1,
+        k2=settings.k2,
+        min_samples=settings.min_samples,
+        report=report,
+        constraints=PairConstraints.of(len(searched.images.records), known.must_link, known.cannot_link),
+    )
+    groups = cluster(
+        searched.images.features,
+        eps=suggestion.eps,
+        k1=suggestion.k1,
+        k2=suggestion.k2,
+        min_samples=settings.min_samples,
+        neighbours=searched.neighbours,
+        must_link=known.must_link,
+        cannot_link=known.cannot_link,
+    )
+    return replace(groups, suggestion=suggestion)
 
 
 def suggestion_for(

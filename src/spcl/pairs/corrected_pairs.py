@@ -51,7 +51,10 @@ class CorrectedPairs:
         )
 
     def _origins(self, numbers: Sequence[int]) -> tuple[PairOrigin, ...]:
-        known = {number: PairOrigin("by hand", f"correction {number} of {self.file.name}") for number in set(numbers)}
+        known = {
+            number: PairOrigin("by hand", f"correction {number} of {self.file.name}", is_chosen=True)
+            for number in set(numbers)
+        }
         return tuple(known[number] for number in numbers)
 
 

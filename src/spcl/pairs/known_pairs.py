@@ -27,10 +27,13 @@ class PairOrigin:
         kind: ``track``: one track; ``simultaneous``: two tracks of one camera at one time; ``by hand``: a
             person looked at the images. What is known by hand is preferred to what a tracker found.
         words: The origin for a message: ``track 2/17``, ``line 4 of pairs.csv``.
+        is_chosen: Whether the images were looked at because a program confused them or was unsure, so that such pairs
+            are more similar than pairs in general.
     """
 
     kind: OriginKind
     words: str
+    is_chosen: bool = False
 
 
 def no_pairs() -> NDArray[np.int64]:

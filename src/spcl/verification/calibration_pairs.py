@@ -112,6 +112,8 @@ def unlabelled_pairs(
     moments: NDArray[np.int64] | None,
     rng: np.random.Generator,
     constraints: PairConstraints | None = None,
+    *,
+    impostors: PairConstraints | None = None,
 ) -> CalibrationPairs:
     """Pairs from tracks, clusters, altered copies and, where they are known, cameras and times.
 
@@ -120,7 +122,10 @@ def unlabelled_pairs(
         altered: ``[n]`` similarities of images to altered copies of themselves.
         moments: ``[N]``: equal numbers: taken by one camera at one time; -1 unknown. None: none known.
         rng: Generator of the random draws.
-        constraints: Known pairs of the images, which take the place of clusters where there are enough; None: none.
+        constraints: Known pairs of the images: those of one object take the place of clusters where there are enough,
+            and clusters respect all of them; None: none.
+        impostors: Known pairs whose pairs of two objects are a fair sample, and take the place of clusters where there
+            are enough; None: none.
     """
     features = images.features
     clusters = clusters_of(features, constraints)
@@ -136,7 +141,7 @@ def unlabelled_pairs(
         none = "no reliable clusters: images of one object are known from altered copies alone"
         notes = () if len(inside) else (none,)
         num_same, same = len(inside) + len(altered), _half_and_half(inside, altered, rng)
-    different, found = _known_different(clusters.scales.tight, moments, constraints, rng)
+    different, found = _known_different(clusters.scales.tight, moments, impostors, rng)
     if not len(different):
         different = different_pairs(apart, most=MOST_PAIRS, rng=rng)
     return CalibrationPairs(
