@@ -23,7 +23,6 @@ from spcl.short_repr import with_short_repr
 
 if TYPE_CHECKING:
     from spcl.gallery.gallery import Gallery
-    from spcl.gallery.named_groups import NamedGroups
     from spcl.inference.embedding import Encoder
 
 
@@ -199,12 +198,12 @@ def embed_images(request: EmbeddingRequest, *, report: Reporter | None = None) -
     from spcl.gallery.embedding_total import EmbeddingTotal, opened_output
     from spcl.gallery.gallery_encoder import encoder_to_search
     from spcl.gallery.images_to_rows import embedded_rows, find_images
+    from spcl.gallery.named_groups import named_groups, prepare_gallery
     from spcl.gallery.open_or_create import gallery_to_fill
     from spcl.inference.embedding import EmbedSettings
 
     kept = WarningsKept(report)
-    named = None if not request.groups else _named_groups(request.groups)
-    encoding = request.encoding if named is None else named.encoding(request.encoding, request.gallery)
+    named, encoding = named_groups(request.groups, request.encoding, request.gallery)
     cluster = RayJob(request.engine, encoding) if request.engine.name == "ray" else None
     # The machines of a cluster may have the GPUs that this one lacks.
     settings = EmbedSettings.of(encoding, encoding.runtime()) if cluster is None else None
@@ -221,9 +220,7 @@ def embed_images(request: EmbeddingRequest, *, report: Reporter | None = None) -
         if request.gallery:
             to_fill = gallery_to_fill(Path(request.gallery), encoder, flip=encoding.flip, key=request.key)
             gallery = stack.enter_context(to_fill)
-            gallery.check_rows(found.table)
-            if named is not None and (lost := named.prepare(gallery, found)):
-                kept.say(f"{lost} images of the gallery lost a name that a correction has taken from them")
+            prepare_gallery(gallery, found, named, kept)
         total = EmbeddingTotal(tracks)
         with ExitStack() as file:
             if output is not None:
@@ -245,12 +242,6 @@ def embed_images(request: EmbeddingRequest, *, report: Reporter | None = None) -
         notes=to_embed.notes,
         warnings=tuple(kept.warnings),
     )
-
-
-def _named_groups(folder: str | Path) -> NamedGroups:
-    from spcl.gallery.named_groups import NamedGroups
-
-    return NamedGroups.read(folder)
 
 
 def _checked_output(request: EmbeddingRequest) -> Path | None:

@@ -26,6 +26,7 @@ from spcl.gallery.gallery import Gallery
 from spcl.gallery.images_to_rows import FoundImages
 from spcl.gallery.unknown_grouping import IDENTIFIED
 from spcl.inference.encode_options import EncodeOptions, EncoderChoice
+from spcl.reporting.console import Reporter
 
 
 @dataclass(frozen=True)
@@ -90,11 +91,13 @@ class NamedGroups:
         rows = described(paths, columns={**table.columns, "identity": identities})
         return FoundImages(table.records, rows, (*table.notes, self._note(keys)))
 
-    def prepare(self, gallery: Gallery, found: FoundImages) -> int:
+    def prepare(self, gallery: Gallery, found: FoundImages, report: Reporter) -> None:
         """Make the gallery ready for the rows: a name that a correction has taken from an image is taken from its row.
 
-        Returns:
-            The number of images of the gallery that lost a name.
+        Args:
+            gallery: The gallery, before the rows are added.
+            found: The images that are to be added.
+            report: Receives the number of images that lost a name.
 
         Raises:
             InputError: If a new name, such as ``new-1``, is in the gallery already, for other objects.
@@ -105,12 +108,14 @@ class NamedGroups:
         missing = found.table.column("identity").is_null().to_pylist()
         nameless &= {key for key, is_missing in zip(keys, missing, strict=True) if is_missing}
         if not nameless or not len(gallery):
-            return 0
+            return
         given = {each.argument for each in self.groups.log.corrections if each.action == "name"}
         given |= {*self.groups.found.names.values(), *self.groups.table.names.values()}
         held = _images_named(gallery, sorted(given))
         stale = [path for path, key in zip(held, image_keys(held), strict=True) if key in nameless]
-        return gallery.clear(["identity"], paths=stale) if stale else 0
+        if stale:
+            gallery.clear(["identity"], paths=stale)
+            report.say(f"{len(stale)} images of the gallery lost a name that a correction has taken from them")
 
     @property
     def _names(self) -> dict[str, str | None]:
@@ -149,6 +154,33 @@ class NamedGroups:
                     f"{self.groups.folder} --overwrite, which keeps corrections), or name the group {name}",
                     code="name-taken",
                 )
+
+
+def named_groups(
+    folder: str | Path | None, encoding: EncodeOptions, gallery: str | Path | None
+) -> tuple[NamedGroups | None, EncodeOptions]:
+    """Read a folder of groups, and choose the encoder; without a folder: None, and the encoder as it is.
+
+    Args:
+        folder: The folder of groups; None: there is none.
+        encoding: The encoder that the user chose.
+        gallery: The gallery to fill; a new one gets the encoder of the groups.
+    """
+    if not folder:
+        return None, encoding
+    named = NamedGroups.read(folder)
+    return named, named.encoding(encoding, gallery)
+
+
+def prepare_gallery(gallery: Gallery, found: FoundImages, named: NamedGroups | None, report: Reporter) -> None:
+    """Check that images can be added to a gallery, and make it ready for the names of groups.
+
+    Raises:
+        InputError: If a row does not fit the gallery, or a new name is in it already, for other objects.
+    """
+    gallery.check_rows(found.table)
+    if named is not None:
+        named.prepare(gallery, found, report)
 
 
 def _images_named(gallery: Gallery, names: list[str]) -> list[str]:

@@ -83,15 +83,22 @@ def constraints_of(sources: PairSources, records: Sequence[Record]) -> PairConst
     return PairConstraints.of(len(records), known.must_link, known.cannot_link)
 
 
-def fair_constraints_of(sources: PairSources, records: Sequence[Record]) -> PairConstraints | None:
-    """Give the known pairs without cannot-links from corrections, which a person makes where images look alike.
+def constraints_and_fair_ones(
+    sources: PairSources | None, records: Sequence[Record]
+) -> tuple[PairConstraints | None, PairConstraints | None]:
+    """Give the known pairs, and the same without cannot-links from corrections, made where images look alike.
 
     Pairs of two objects of the other sources are taken for a fair sample of such pairs. None: none are known.
     """
+    if sources is None:
+        return None, None
     known, _ = sources.known(records)
-    chosen = [at for at, origin in enumerate(known.cannot_origins) if origin.is_chosen]
-    fair = known.without([], chosen)
-    return PairConstraints.of(len(records), fair.must_link, fair.cannot_link)
+    fair = known.without([], [at for at, origin in enumerate(known.cannot_origins) if origin.is_chosen])
+    num = len(records)
+    return (
+        PairConstraints.of(num, known.must_link, known.cannot_link),
+        PairConstraints.of(num, fair.must_link, fair.cannot_link),
+    )
 
 
 def pair_sources(

@@ -73,7 +73,7 @@ def calibrate(
         InputError: If the images do not give enough pairs, or objects do not differ more than images of one.
     """
     # Imported here because reading a calibration does not need this compiled code.
-    from spcl.pairs.pair_sources import constraints_of, fair_constraints_of
+    from spcl.pairs.pair_sources import constraints_and_fair_ones
     from spcl.verification.calibration_pairs import altered_similarities, labelled_pairs, unlabelled_pairs
 
     report, runtime = report or LoggingReporter(), runtime or Runtime("cpu")
@@ -94,10 +94,9 @@ def calibrate(
         unread = {path for path, _ in embedded.broken}
         rows = [row for row in chosen.tolist() if records[row].path not in unread]
         altered = altered_similarities(encoder, embedded, runtime, report, num_threads, rng, flip=flip)
-        known = None if pairs is None else constraints_of(pairs, embedded.records)
-        fair = None if pairs is None else fair_constraints_of(pairs, embedded.records)
-        moments_read = None if moments is None else moments[rows]
-        drawn = unlabelled_pairs(embedded, altered, moments_read, rng, known, impostors=fair)
+        known, fair = constraints_and_fair_ones(pairs, embedded.records)
+        moments = None if moments is None else moments[rows]
+        drawn = unlabelled_pairs(embedded, altered, moments, rng, known, impostors=fair)
     return EncoderCalibration(
         _fitted(drawn, len(embedded.records)),
         "labels" if labelled else "no labels",
