@@ -77,12 +77,6 @@ class PairSources:
         return found, contradictions
 
 
-def constraints_of(sources: PairSources, records: Sequence[Record]) -> PairConstraints | None:
-    """Give the known pairs of some images as constraints of a clustering; None: none are known."""
-    known, _ = sources.known(records)
-    return PairConstraints.of(len(records), known.must_link, known.cannot_link)
-
-
 def constraints_and_fair_ones(
     sources: PairSources | None, records: Sequence[Record]
 ) -> tuple[PairConstraints | None, PairConstraints | None]:
