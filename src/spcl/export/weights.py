@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from spcl.atomic_files import flush, written_aside
@@ -13,6 +15,7 @@ from spcl.export.shared_facts import shared_facts
 from spcl.inference.checkpoint import checkpoint_of
 from spcl.inference.embedding import Encoder
 from spcl.inference.weights_file import SUFFIX, read_weights_file, write_weights_file
+from spcl.leftovers import aside_of, remove
 
 
 def export_weights(encoder: Encoder, path: str | Path, *, overwrite: bool = False) -> Path:
@@ -57,8 +60,28 @@ def export_weights(encoder: Encoder, path: str | Path, *, overwrite: bool = Fals
         aside.write_text(text, encoding="utf-8")
         flush(aside)
         # The card takes its place last, and an earlier one goes first: no card lies beside weights of another encoder.
-        write_weights_file(content, path, header, before=lambda: card.unlink(missing_ok=True))
+        with _put_away(card) as put_away:
+            write_weights_file(content, path, header, before=put_away)
     return card
+
+
+@contextmanager
+def _put_away(card: Path) -> Iterator[Callable[[], None]]:
+    """Give a function that renames an earlier card; it gets its name back if its weights were not replaced."""
+    former = aside_of(card)
+
+    def put_away() -> None:
+        if card.exists():
+            card.replace(former)
+
+    try:
+        yield put_away
+    except BaseException:
+        if former.exists():
+            former.replace(card)
+        raise
+    finally:
+        remove(former)
 
 
 def _is_unfinished(path: Path, card: Path, encoder: Encoder) -> bool:
