@@ -32,6 +32,7 @@ class Job:
             where nothing was saved.
         is_whole: The results are replaced all at once; otherwise each file is, at its own time.
         adds: The results grow: what a kill leaves is a part of the new ones.
+        if_kept: Words of the command that follows where the same one is refused because its work has been kept.
         is_native: Its threads write in an order of their own.
     """
 
@@ -42,6 +43,7 @@ class Job:
     again: str | tuple[str, str] | None = None
     is_whole: bool = False
     adds: bool = False
+    if_kept: str = ""
     is_native: bool = False
 
 
@@ -174,7 +176,8 @@ FILES = (
 FOLDERS = (
     _whole("cluster into a new folder with copies", f"{_CLUSTER} --folders copy"),
     _whole("cluster --overwrite with links", f"{_CLUSTER} --folders link --overwrite", _OTHERS),
-    Job("correct", "correct out merge 0 1", (_CLUSTER,)),
+    # A correction that was kept cannot be made again: the table is written again in its place.
+    Job("correct", "correct out merge 0 1", (_CLUSTER,), if_kept="correct out apply"),
     Job("ask", f"ask out -n 3 {NETWORK} --workers 0", (_CLUSTER,)),
     _whole("crops --overwrite of a camera", f"{_CUT} a --overwrite", f"{_FEW} a", f"{_CUT} b", make=write_frames),
     Job("crops of a further camera", f"{_CUT} b", (f"{_CUT} a",), write_frames),

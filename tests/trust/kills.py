@@ -170,6 +170,8 @@ class Kills:
         ended = self.zygote.run(split(words), self.work, listed=False)
         if ended.code == 2 and "[no-such-run]" in ended.output:
             ended = self.zygote.run(without_resume(words), self.work, listed=False)
+        if self.job.if_kept and ended.code == 2:
+            ended = self.zygote.run(self.job.if_kept.split(), self.work, listed=False)
         return ended
 
     def _run_whole(self, words: list[str], folder: Path) -> None:
