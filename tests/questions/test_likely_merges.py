@@ -38,6 +38,10 @@ def test_equal_to_all_pairs_written_out(monkeypatch):
     np.testing.assert_allclose(
         [(o.similarity, o.probability) for o in found], [p[2:] for p in expected[:10]], atol=1e-6
     )
+    distinct = likely_merges(features, group, Probabilities(), num=1000, apart=apart, distinct=[3, 8, 11, 99])
+    pairs = [pair[:2] for pair in expected if not set(pair[:2]) <= {3, 8, 11}]
+    assert len(pairs) == len(expected) - 3
+    assert [(one.first, one.second) for one in distinct] == pairs
     every = likely_merges(features, group, Probabilities(), num=1000, apart=apart)
     assert len(every) == len(expected)
 

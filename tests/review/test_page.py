@@ -180,7 +180,12 @@ def test_the_picture_of_the_documentation(tmp_path, browser):
             page.locator(f'.card[data-number="{number}"] .mark').click()
         page.wait_for_timeout(1500)
         page.screenshot(path=folder / "review.png")
-    assert (folder / "review.png").stat().st_size > 5000
+        page.get_by_role("button", name="Likely merges").click()
+        page.wait_for_selector(".merge", timeout=60_000)
+        page.evaluate("scrollTo(0, 0)")
+        page.wait_for_timeout(1500)
+        page.screenshot(path=folder / "review-merges.png")
+    assert min((folder / name).stat().st_size for name in ("review.png", "review-merges.png")) > 5000
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,6 +38,7 @@ def likely_merges(
     *,
     num: int,
     apart: NDArray[np.int64] | None = None,
+    distinct: Sequence[int] = (),
 ) -> list[LikelyMerge]:
     """Find the pairs of groups that are most likely to show one object, the likeliest first.
 
@@ -46,6 +48,7 @@ def likely_merges(
         probabilities: Probability of a pair by its similarity.
         num: Largest number of pairs.
         apart: ``[C, 2]`` numbers of groups that are known to show two objects, -1 none; None: nothing is known.
+        distinct: Numbers of groups of which any two show two objects, as groups with names do.
 
     Cost: ``G^2 D`` for G groups, in blocks; memory for one block.
     """
@@ -57,7 +60,7 @@ def likely_merges(
     np.add.at(sums, places, features[is_grouped])
     # The product of two means is the mean of the products.
     means = (sums / np.bincount(places)[:, None]).astype(np.float32)
-    known = _places_of(numbers, apart)
+    known, is_distinct = _places_of(numbers, apart), np.isin(numbers, np.array(distinct, dtype=np.int64))
     found: list[tuple[float, int, int]] = []
     for at in range(0, len(means), _BLOCK):
         similarities = means[at : at + _BLOCK] @ means.T
@@ -65,6 +68,7 @@ def likely_merges(
         similarities[rows[:, None] >= np.arange(len(means))[None]] = -np.inf
         is_here = (known[:, 0] >= at) & (known[:, 0] < at + len(similarities))
         similarities[known[is_here, 0] - at, known[is_here, 1]] = -np.inf
+        similarities[np.ix_(is_distinct[rows], is_distinct)] = -np.inf
         most = min(num, similarities.size)
         for place in np.argpartition(-similarities, most - 1, axis=None)[:most].tolist():
             row, other = divmod(place, len(means))

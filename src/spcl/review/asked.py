@@ -96,7 +96,14 @@ class Asked:
             known = self._embedded(groups)
             group = groups.table.group
             apart = group[groups.replayed.cannot_link].reshape(-1, 2)
-            found = likely_merges(known.images.features, group[known.rows], known.probabilities, num=num, apart=apart)
+            found = likely_merges(
+                known.images.features,
+                group[known.rows],
+                known.probabilities,
+                num=num,
+                apart=apart,
+                distinct=sorted(groups.table.names),
+            )
         return {"merges": [asdict(each) for each in found]}
 
     def _embedded(self, groups: CorrectedGroups) -> _Known:
