@@ -110,7 +110,7 @@ def test_what_is_written_has_its_number(tmp_path):
     with features_writer(tmp_path / "f.parquet", 4, {"fingerprint": "x"}) as writer:
         writer.write(pa.table({"path": ["a"]}), np.eye(4, dtype=np.float32)[:1])
     assert FeaturesFile(tmp_path / "f.parquet").facts[KEY] == format_versions.FEATURES
-    groups = Groups(np.array([0, 0, 1, 1]), np.ones(4), 0.5, 4, 2, 0.02, 4, None)
+    groups = Groups(np.array([0, 0, 1, 1]), np.ones(4), 0.5, 4, 2, 0.02, 4, None, None)
     records = [Record(tmp_path / f"{number}.png") for number in range(4)]
     write_groups(tmp_path / "groups", records, groups)
     assert read_summary(tmp_path / "groups")[KEY] == format_versions.GROUPS

@@ -24,7 +24,7 @@ def tries(full: int, few: int) -> int:
 
 def record(section: str, check: str, tried: int, held: int, note: str = "") -> None:
     """Put a line into the tallies; call it before the assertion, so that a failure is counted."""
-    rows.append((section, check, tried, held, note))
+    rows.append((section, check, int(tried), int(held), note))
 
 
 def table(lines: list[Row]) -> str:

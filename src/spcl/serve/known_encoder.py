@@ -35,7 +35,7 @@ _LAYOUT = 1
 
 @dataclass
 class KnownEncoder:
-    """What a server knows of the gallery's encoder.
+    """What a server has stored about the encoder of its gallery.
 
     Attributes:
         fingerprint: Fingerprint of the encoder.
