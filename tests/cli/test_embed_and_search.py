@@ -276,7 +276,7 @@ def test_everything_is_checked_before_images_are_embedded(folder, capsys, monkey
 
     for place in (
         "spcl.inference.embedding.embed_records",
-        "spcl.gallery.images_to_rows.embed_parts",
+        "spcl.inference.embedding.embed_parts",
     ):
         monkeypatch.setattr(place, embedded)
     query = "crops/0001_c2_5.jpg"

@@ -279,7 +279,7 @@ def test_a_stop_before_results_leaves_no_folder(crops, tmp_path, monkeypatch):
     def stopped(*arguments, **named):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("spcl.grouping.groups.cluster", stopped)
+    monkeypatch.setattr("spcl.grouping.own_images.cluster", stopped)
     with pytest.raises(SystemExit) as ended:
         main(["cluster", str(crops / "small"), "-o", str(tmp_path / "new/out"), *SMALL_NETWORK.split()])
     assert ended.value.code == 130

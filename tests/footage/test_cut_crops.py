@@ -158,7 +158,8 @@ def test_cameras_are_added_to_one_folder_and_never_mixed(footage, tmp_path):
     found = images_of(tmp_path / "c/crops.csv")
     assert [found.columns["camera"].count(name) for name in ("north gate", "south")] == [16, 2]
     assert len(list((tmp_path / "c/south").rglob("*.jpg"))) == 2
-    assert not [entry.name for entry in (tmp_path / "c").iterdir() if entry.name.startswith(".")]
+    hidden = [entry.name for entry in (tmp_path / "c").iterdir() if entry.name.startswith(".")]
+    assert hidden in ([], [".crops.lock"])  # the file of the lock stays on some systems
 
 
 def test_a_folder_of_crops_read_as_a_folder_says_what_is_not_used(footage, tmp_path):

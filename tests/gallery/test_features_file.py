@@ -39,7 +39,7 @@ def test_parquet_there_and_back(tmp_path):
     path = tmp_path / "new" / "f.parquet"
     write(path)
     file = FeaturesFile(path)
-    assert (file.facts, file.dim, len(file)) == ({"fingerprint": "x", "dim": 8}, 8, 30)
+    assert (file.facts, file.dim, len(file)) == ({"fingerprint": "x", "format": 1, "dim": 8}, 8, 30)
     parts = list(file.parts(rows=7))
     assert np.array_equal(np.concatenate([features for _, features in parts]), unit_rows(30))
     assert [name for table, _ in parts for name in table.column("path").to_pylist()] == names(30)
@@ -158,7 +158,7 @@ def test_a_full_disk_leaves_nothing(tmp_path, name):
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (2000, limit[1]))
     try:
-        with input_error("cannot-write", name, "File too large", "free some space"):
+        with input_error("cannot-write", name, "File too large", "give another place"):
             write(tmp_path / name, num=3000, rows=1000)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limit)

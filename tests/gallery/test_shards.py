@@ -16,6 +16,7 @@ from spcl.gallery import images_to_rows, shards
 from spcl.gallery.features_file import FeaturesFile, is_features_file
 from spcl.gallery.images_to_rows import EmbeddedRows, find_images
 from spcl.gallery.shards import open_shards, rest_of
+from spcl.inference import embedding
 from spcl.inference.encode_options import EncodeOptions, EncoderChoice
 from spcl.reporting.console import SilentReporter
 from tests.fakes import draw
@@ -76,7 +77,7 @@ def test_a_run_that_stopped_goes_on_behind_its_last_file(
     crops: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     embed_images(request(crops, tmp_path / "whole"))
-    real, seen = images_to_rows.embed_parts, []
+    real, seen = embedding.embed_parts, []
 
     def stopping(encoder: Any, records: Any, *others: Any, **named: Any) -> Any:
         for number, part in enumerate(real(encoder, records, *others, **named)):
@@ -85,13 +86,13 @@ def test_a_run_that_stopped_goes_on_behind_its_last_file(
             seen.append(len(part.records))
             yield part
 
-    monkeypatch.setattr(images_to_rows, "embed_parts", stopping)
+    monkeypatch.setattr(embedding, "embed_parts", stopping)
     with pytest.raises(StopError):
         embed_images(request(crops, tmp_path / "f"))
     assert len(list((tmp_path / "f").glob("part-*"))) == 2
     with input_error("incomplete-features", "12 of 20", "goes on where it stopped"):
         FeaturesFile(tmp_path / "f")
-    monkeypatch.setattr(images_to_rows, "embed_parts", real)
+    monkeypatch.setattr(embedding, "embed_parts", real)
     lines: list[str] = []
     report = SilentReporter()
     report.say = lines.append  # type: ignore[method-assign]

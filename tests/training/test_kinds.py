@@ -127,7 +127,7 @@ def test_two_processes_train_every_kind_as_one_does(data, tmp_path):
         shared = torch.load(tmp_path / f"{name}.pt", weights_only=True)
         rows = [json.loads(line) for line in (tmp_path / f"two-{name}/metrics.jsonl").read_text().splitlines()]
         for ours, theirs in zip(alone.state.history, rows, strict=True):
-            assert ours.num_clusters == theirs["num_clusters"]
+            assert ours.num_clusters == theirs["num_clusters"], (name, ours, theirs)
             assert ours.losses == pytest.approx(theirs["losses"], rel=1e-3)
         for key, value in weights_of(alone).items():
             # As in tests/distributed: a gradient near zero may turn, and Adam divides by its size.

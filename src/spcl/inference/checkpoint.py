@@ -7,6 +7,7 @@ without arguments. The state of a run (``resume.pt``) is another file, with the 
 
 from __future__ import annotations
 
+import errno
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -40,10 +41,9 @@ def save_atomically(
         try:
             torch.save(dict(content), noted)
         except RuntimeError as error:
-            # Torch raises an error of its own in place of that of the file.
-            if noted.error is None:
-                raise
-            raise cannot_write(path, noted.error, next_step) from error
+            # Torch raises an error of its own in place of that of the file, which is a full disk if none was noted.
+            cause = noted.error or OSError(errno.ENOSPC, "the file could not be completed")
+            raise cannot_write(path, cause, next_step) from error
 
 
 class _NotesErrors:
