@@ -200,6 +200,7 @@ def test_broken_crops_are_left_out_and_named(tmp_path, crops, capsys):
     assert capsys.readouterr() == ("", "")
 
 
+@pytest.mark.slow
 def test_trackers_receive_the_training_of_an_adaptation(tmp_path, crops):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 

@@ -88,6 +88,7 @@ def test_torchrun_trains_and_prints_once(data, tmp_path):
     assert (tmp_path / "run" / "model_best.pth.tar").exists()
 
 
+@pytest.mark.slow
 def test_an_error_is_told_once(data, tmp_path):
     done = run(train_command(data[1], tmp_path / "run", "--batch-size", "12"))
     assert done.returncode != 0
@@ -98,6 +99,7 @@ def test_an_error_is_told_once(data, tmp_path):
     assert str(PROJECT_ROOT / "src") not in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -113,6 +115,7 @@ def test_what_an_evaluation_cannot_use_is_told_once(data, words, message):
     assert ours.count(message) == 1, ours
 
 
+@pytest.mark.slow
 def test_an_error_of_one_process_says_whose_it_is(data, tmp_path):
     weights = tmp_path / "weights.pth"
     torch.save(timm.create_model("test_resnet", pretrained=False).state_dict(), weights)

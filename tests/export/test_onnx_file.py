@@ -129,6 +129,7 @@ def test_tokens_with_other_normalisation(tmp_path, crops):
     assert np.abs(run(written.path, pixels(crops, encoder.size)) - encoder.embed(crops)).max() < 1e-5
 
 
+@pytest.mark.slow
 def test_half_precision(tmp_path, crops):
     encoder = encoder_of()
     whole = export_onnx(encoder, tmp_path / "whole.onnx", opset=17)

@@ -55,6 +55,7 @@ def restored(run, content):
 WRONG = [..., None, {}, -5, math.nan, torch.zeros(3)]
 
 
+@pytest.mark.slow
 def test_whatever_is_changed_is_accepted_as_it_is_or_named(run, saved):
     restored(run, saved)
     codes = []

@@ -85,6 +85,7 @@ def calibrated(tmp_path, pairs=""):
     return spcl.calibrate_images(request).calibration
 
 
+@pytest.mark.slow
 def test_corrections_by_hand_are_honoured(tmp_path):
     write_checkpoint(tmp_path / "c.pth.tar")
     confirmed = [("confirm", *map(str, range(15)))]
