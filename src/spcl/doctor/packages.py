@@ -27,6 +27,7 @@ _USES = {
     "faiss": "faster search with faiss",
     "gallery": "galleries: spcl embed --gallery, search, identify",
     "heic": "HEIC and AVIF images",
+    "ray": "features by a cluster: spcl embed --engine ray",
     "report": "a better map of the images in spcl report",
     "serve": "spcl serve, live and review",
     "sklearn": "SelfPacedClustering for scikit-learn",
@@ -49,7 +50,7 @@ _MODULES = {
 _NEED = re.compile(r"([A-Za-z0-9._-]+)\s*(?:\[[^\]]*\])?\s*([^;]*)(?:;\s*(.*))?")
 _EXTRA = re.compile(r"extra == ['\"]([^'\"]+)['\"]")
 _LONGEST_IMPORTS = 90.0
-_ONLY_FOUND = ("mlflow", "pacmap", "trackio", "wandb")
+_ONLY_FOUND = ("mlflow", "pacmap", "ray", "trackio", "wandb")
 """Modules whose import takes many seconds: they are only looked for."""
 
 _IMPORTS = """
