@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import tarfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from spcl.data.image_decoding import UnreadableImageError, open_image
 from spcl.data.image_key import image_key, image_keys, kept_path, shown_path
 from spcl.data.image_sources import check_is_there, images_of
 from spcl.data.source_options import SourceOptions
+from spcl.data.stored_images import stored_bytes
 from spcl.gallery.columns import path_text
 from spcl.gallery.features_file import FeaturesFile
 from spcl.inference.encode_options import EncodeOptions, EncoderChoice
@@ -124,6 +126,18 @@ def test_what_cannot_be_read_is_said(images: Path, tmp_path: Path) -> None:
         tar.addfile(entry, io.BytesIO(b"["))
     with input_error("damaged-file", "0.json"):
         images_of(tmp_path / "json.tar")
+
+
+def test_threads_read_many_archives_and_replaced_ones(images: Path, tmp_path: Path) -> None:
+    archives = [shard(tmp_path / f"{number:03d}.tar", images, number % 10, number % 10 + 1) for number in range(150)]
+    members = [archive / f"{number % 10:06d}.jpg" for number, archive in enumerate(archives)] * 4
+    with ThreadPoolExecutor(4) as pool:
+        contents = list(pool.map(stored_bytes, members))
+    assert contents == [(images / f"{number % 10}.jpg").read_bytes() for number in range(150)] * 4
+    before = stored_bytes(archives[0] / "000000.jpg")
+    shard(archives[0], images, 0, 5)
+    assert stored_bytes(archives[0] / "000000.jpg") == before
+    assert stored_bytes(archives[0] / "000004.jpg") == (images / "4.jpg").read_bytes()
 
 
 def test_a_folder_with_images_or_folders_is_no_folder_of_archives(shards: Path) -> None:

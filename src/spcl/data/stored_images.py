@@ -99,10 +99,9 @@ def stored_bytes(path: Path) -> bytes:
         raise FileNotFoundError(2, "there is no such file in the archive", str(path))
     if member.size > _MOST_BYTES:
         raise OSError(27, "it is larger than 256 MB", str(path))
-    file, lock = _kept_open(archive, threading.get_ident())
-    with lock:
-        file.seek(member.offset)
-        return file.read(member.size)
+    file = _kept_open(archive)
+    file.seek(member.offset)
+    return file.read(member.size)
 
 
 def _split(path: Path) -> tuple[Path | None, str, str]:
@@ -195,9 +194,15 @@ def _facts_of_samples(archive: Path, members: dict[str, _Member]) -> dict[str, d
 
 def _members(archive: Path) -> dict[str, _Member]:
     """The regular files of an archive: their places, in order. Links and devices are left out."""
-    address = address_of(archive)
-    state = (0, 0) if address is not None else (archive.stat().st_size, archive.stat().st_mtime_ns)
-    return _members_of(archive, state)
+    return _members_of(archive, _state_of(archive))
+
+
+def _state_of(archive: Path) -> tuple[int, int]:
+    """Size and time of an archive on this machine, which change when it is replaced."""
+    if address_of(archive) is not None:
+        return (0, 0)
+    state = archive.stat()
+    return (state.st_size, state.st_mtime_ns)
 
 
 @lru_cache(maxsize=4096)
@@ -210,18 +215,20 @@ def _members_of(archive: Path, state: tuple[int, int]) -> dict[str, _Member]:
         }
 
 
-_open_files: dict[tuple[Path, int], tuple[BinaryIO, Any]] = {}
-_MOST_OPEN = 64
+_own = threading.local()
 
 
-def _kept_open(archive: Path, thread: int) -> tuple[BinaryIO, Any]:
-    """An archive opened once for each thread, because opening an object again costs a request."""
-    key = (archive, thread)
-    if key not in _open_files:
-        while len(_open_files) >= _MOST_OPEN:
-            _open_files.pop(next(iter(_open_files)))[0].close()
-        _open_files[key] = (_opened(archive), threading.Lock())
-    return _open_files[key]
+def _kept_open(archive: Path) -> BinaryIO:
+    """An archive, kept open by this thread until it reads another one: opening an object again costs a request."""
+    key = (archive, _state_of(archive))
+    if getattr(_own, "key", None) != key:
+        if (former := getattr(_own, "file", None)) is not None:
+            former.close()
+        _own.key, _own.file = None, None
+        _own.file = _opened(archive)
+        _own.key = key
+    file: BinaryIO = _own.file
+    return file
 
 
 def _opened(path: Path) -> BinaryIO:
