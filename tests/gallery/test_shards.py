@@ -119,6 +119,15 @@ def test_a_folder_is_continued_with_the_same_images_and_encoder_alone(crops: Pat
         embed_images(request(crops, tmp_path / "f"))
 
 
+def test_a_run_without_features_leaves_nothing_behind(crops: Path, tmp_path: Path) -> None:
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "1.jpg").write_bytes(b"no image")
+    with input_error("no-readable-images"):
+        embed_images(request(tmp_path / "bad", tmp_path / "f"))
+    assert not (tmp_path / "f").exists()
+    assert embed_images(request(crops, tmp_path / "f")).num_images == 19
+
+
 def test_what_does_not_go_with_a_folder_is_refused(crops: Path, tmp_path: Path) -> None:
     for flag, others in {
         "--overwrite": {"overwrite": True},

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -135,13 +135,29 @@ def open_shards(folder: Path, found: FoundImages, facts: Mapping[str, Any], dim:
     }
     folder.mkdir(parents=True, exist_ok=True)
     busy = InputError(f"another run writes features to {folder}; wait until it has ended", code="busy")
-    with held_lock(folder / ".lock", longest_wait=0, busy=busy, place=str(folder)):
-        if is_shards_folder(folder):
-            _check_same(folder, _plan_of(folder), plan)
-        else:
-            _write_plan(folder, plan)
-        with ShardsWriter(folder, plan, begun_shards(folder)) as writer:
-            yield writer
+    is_ours = False
+    try:
+        with held_lock(folder / ".lock", longest_wait=0, busy=busy, place=str(folder)):
+            is_ours = True
+            begun = begun_shards(folder)
+            held = _plan_of(folder) if is_shards_folder(folder) else {}
+            # A run that has written no features leaves nothing to continue.
+            if begun.num_shards or held.get("complete"):
+                _check_same(folder, held, plan)
+            else:
+                _write_plan(folder, plan)
+            try:
+                with ShardsWriter(folder, plan, begun) as writer:
+                    yield writer
+            except BaseException:
+                if not any(folder.glob(_SHARDS)):
+                    (folder / PLAN).unlink(missing_ok=True)
+                raise
+    finally:
+        if is_ours and not is_shards_folder(folder):
+            with suppress(OSError):
+                (folder / ".lock").unlink(missing_ok=True)
+                folder.rmdir()
 
 
 class ShardsWriter:
