@@ -238,3 +238,10 @@ def test_a_number_that_no_group_can_have_is_a_name(out):
     assert str(10**30) in read_group_table(out / "groups.csv").names.values()
     with input_error("no-such-group"):
         spcl.correct(out, "confirm", ["9" * 5000])
+
+
+def test_apply_without_a_correction_changes_no_file(out, capsys):
+    before = {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in out.iterdir()}
+    main(["correct", "out", "apply"])
+    assert "there is nothing to apply in out" in capsys.readouterr().out
+    assert {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in out.iterdir()} == before

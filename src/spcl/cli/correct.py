@@ -77,8 +77,10 @@ def main(arguments: Sequence[str]) -> None:
     elif options.action == "apply":
         from spcl.grouping.corrected_folder import apply_corrections
 
-        groups = apply_corrections(options.folder)
+        groups = apply_corrections(options.folder, report=report)
         _print_usage(groups, report)
+        if not groups.has_corrections:
+            report.say(f"there is nothing to apply in {groups.folder}: no correction was made; no file is changed")
         _print_plain(options, groups.to_dict())
     else:
         result = _corrected(options)
@@ -88,7 +90,7 @@ def main(arguments: Sequence[str]) -> None:
 
 def print_correction(result: CorrectionResult, report: Reporter) -> None:
     """Print what a correction changed, and draw the picture of the groups again."""
-    from spcl.grouping.corrected_folder import draw_groups, has_folders
+    from spcl.grouping.corrected_folder import draw_groups, has_folders, is_outdated
 
     if not result.lines:
         report.say("nothing differs from the groups after corrections; nothing is added")
@@ -104,6 +106,11 @@ def print_correction(result: CorrectionResult, report: Reporter) -> None:
     _print_usage(result.after, report)
     picture = draw_groups(result.after)
     report.say(f"table: {result.after.folder / 'groups.csv'}" + ("" if picture is None else f", picture: {picture}"))
+    if is_outdated(result.after):
+        report.say(
+            "the number of individuals was estimated for the groups before; "
+            f"spcl correct {result.after.folder} apply estimates it again"
+        )
     if has_folders(result.after):
         report.say(
             f"the folders of the groups are the old ones; spcl correct {result.after.folder} apply makes them again"

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,7 +14,6 @@ from typing import Any
 
 import numpy as np
 
-from spcl.atomic_files import written_aside
 from spcl.corrections.actions import Line, lines_of
 from spcl.corrections.correction import Correction
 from spcl.corrections.corrections_file import (
@@ -25,7 +23,7 @@ from spcl.corrections.corrections_file import (
     append_corrections,
     read_corrections,
 )
-from spcl.corrections.folder_state import STATE, SUMMARY, digest, number_grouped_with, read_summary
+from spcl.corrections.folder_state import STATE, digest, number_grouped_with, read_summary, update_summary
 from spcl.corrections.group_table import (
     FOUND,
     NO_GROUP,
@@ -66,6 +64,11 @@ class CorrectedGroups:
     def references(self) -> References:
         """Finds groups and images by the words of a user."""
         return References(self.table, self.replayed.by_hand)
+
+    @property
+    def has_corrections(self) -> bool:
+        """Whether there are corrections, or the folder was corrected before."""
+        return bool(self.log.corrections) or (self.folder / FOUND).exists()
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -209,20 +212,23 @@ def add_lines(
     made = append_corrections(before.folder / CORRECTIONS, before.log, lines, who)
     log = CorrectionLog((*before.log.corrections, *made), before.log.notes)
     after = groups_after(before.folder, before.found, log, before.grouped_with)
-    write_corrected(after)
+    write_corrected(after, is_regrouped=not np.array_equal(before.table.group, after.table.group))
     return CorrectionResult(made, before, after)
 
 
-def write_corrected(groups: CorrectedGroups) -> None:
+def write_corrected(groups: CorrectedGroups, *, is_regrouped: bool) -> None:
     """Write both tables of groups and, in ``summary.json``, what was used; each file is whole or the old one.
+
+    Args:
+        groups: The groups.
+        is_regrouped: Whether the groups are others than before: an estimate of the number of individuals is then
+            outdated.
 
     Raises:
         InputError: If a file cannot be written.
     """
     write_both_tables(groups.folder, groups.table)
-    summary = read_summary(groups.folder) | state_of(groups, groups.folder / TABLE)
-    with written_aside(groups.folder / SUMMARY) as aside:
-        aside.write_text(json.dumps(summary, indent=1), encoding="utf-8")
+    update_summary(groups.folder, state_of(groups, groups.folder / TABLE), is_regrouped=is_regrouped)
 
 
 def state_of(groups: CorrectedGroups, table: Path) -> dict[str, Any]:

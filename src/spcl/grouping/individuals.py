@@ -65,6 +65,13 @@ class Individuals:
         """Give the values as plain values."""
         return asdict(self)
 
+    def sentence(self) -> str:
+        """Give the estimate as a sentence for readers of a page."""
+        return (
+            f"These images show about {self.estimate:,} individuals: {self.low:,} to {self.high:,} with a probability "
+            f"of {self.level:.0%}, estimated from the groups."
+        )
+
     def words(self) -> str:
         """Give the estimate in one sentence."""
         return (

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from spcl.grouping.individuals import Individuals
 from spcl.pages.pictures import Picture, PictureBook
 from spcl.pages.shown_images import ShownImages
 
@@ -79,12 +80,14 @@ class GroupedImages:
         confidence: ``[N]`` float64 from 0 to 1; None: not computed.
         origin: How the groups were made, in a sentence.
         titles: Title of each group, by its number: a name that a person gave, or ``group 3``.
+        individuals: The estimated number of individuals; None: there is no estimate.
     """
 
     group: NDArray[np.int64]
     confidence: NDArray[np.float64] | None
     origin: str
     titles: tuple[str, ...]
+    individuals: Individuals | None = None
 
     @classmethod
     def of_numbers(

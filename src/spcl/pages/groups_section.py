@@ -49,6 +49,7 @@ class GroupsSection:
         num_ungrouped: Number of images in no group; only the first ``MOST_UNGROUPED`` are shown.
         num_unsure: Number of unsure groups; None: the confidence was not computed.
         origin: How the groups were made, in a sentence.
+        individuals: The estimated number of individuals, in a sentence; empty: there is no estimate.
     """
 
     cards: tuple[GroupCard, ...]
@@ -57,6 +58,7 @@ class GroupsSection:
     num_ungrouped: int
     num_unsure: int | None
     origin: str
+    individuals: str = ""
 
 
 def groups_section(
@@ -89,6 +91,7 @@ def groups_section(
         num_ungrouped=len(rest),
         num_unsure=sum(card.is_sure is False for card in cards) if known else None,
         origin=grouped.origin,
+        individuals="" if grouped.individuals is None else grouped.individuals.sentence(),
     )
 
 

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from spcl.corrections.corrected_groups import read_groups
+from spcl.corrections.folder_state import OUTDATED
 from spcl.corrections.group_table import TABLE, read_group_table
 from spcl.data.camera_parsing import cameras_of_files
 from spcl.data.source_options import SourceOptions
@@ -19,6 +21,7 @@ from spcl.format_versions import GROUPS, KEY, check_format
 from spcl.grouping.first_compilation import compile_label_stage
 from spcl.grouping.groups import cluster
 from spcl.grouping.groups_folder import BROKEN, SUMMARY
+from spcl.grouping.individuals_again import individuals_after, stored_individuals
 from spcl.inference.embedding import EmbeddedImages, Encoder
 from spcl.inference.encode_options import EncodeOptions
 from spcl.inference.encoder_origin import EncoderOrigin, RememberedEncoder
@@ -73,6 +76,7 @@ def read_grouping(
     images, dataset, warnings = _with_source(images, summary, options)
     images = replace(images, broken=_broken(folder))
     grouped = GroupedImages.of_numbers(numbers, confidence, "These are the groups of spcl cluster.", names)
+    grouped = replace(grouped, individuals=stored_individuals(summary))
     encoder: Encoder | None = None
     before = images
     try:
@@ -86,6 +90,9 @@ def read_grouping(
                 warnings += ("the features of this page are of another encoder than that of the groups",)
     except InputError as error:
         warnings += (f"similarities and the map are missing, for the images could not be encoded: {error}",)
+    if images.features is not None and summary.get(OUTDATED):
+        found_again = individuals_after(read_groups(folder), images.records, images.features)
+        grouped = replace(grouped, individuals=found_again)
     if len(images) < len(before):
         rows = rows_of(before, images.records)
         grouped = replace(
@@ -210,4 +217,5 @@ def grouped_by_features(
         f"The images were grouped by their features for this page, with eps {found.eps:g} and k1 {found.k1}, as spcl "
         "cluster does."
     )
-    return GroupedImages.of_numbers(found.group, found.confidence, origin)
+    grouped = GroupedImages.of_numbers(found.group, found.confidence, origin)
+    return replace(grouped, individuals=found.individuals)

@@ -1,4 +1,4 @@
-"""The result in three sentences, for a reader who pays for it and does not know the method."""
+"""The result in three or four sentences, for a reader who pays for it and does not know the method."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def summary(
     similarities: SimilaritySection | None,
     comparison: ComparisonSection | None,
 ) -> tuple[str, ...]:
-    """Give at most three sentences, the most important first."""
+    """Give at most three sentences, the most important first, and one on the number of individuals if known."""
     if comparison is not None:
         return tuple(_of_comparison(comparison))
     of_groups = [] if groups is None else _of_groups(groups)
@@ -34,7 +34,8 @@ def summary(
         sentences = [*of_ranking, *of_groups]
     if len(sentences) < 3 and subject.images is not None:
         sentences.append(_of_images(subject))
-    return tuple(sentences[:3])
+    individuals = [] if groups is None or not groups.individuals else [groups.individuals]
+    return (*sentences[:1], *individuals, *sentences[1:3]) if subject.about == "groups" else tuple(sentences[:3])
 
 
 def _of_comparison(found: ComparisonSection) -> list[str]:
