@@ -19,6 +19,8 @@ RUN = 2
 """The saved state of a run (``resume.pt``): 2 has one entry for each part of the run."""
 GALLERY = 2
 """A gallery: 2 has a key for each row."""
+QDRANT_GALLERY = 1
+"""A gallery in Qdrant."""
 
 
 def check_format(value: object, known: int, place: object) -> int:

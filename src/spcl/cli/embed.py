@@ -16,6 +16,7 @@ from spcl.data.image_sources import check_is_there
 from spcl.data.source_options import IdentityFrom
 from spcl.data.table_checks import check_tables
 from spcl.gallery.embed_images import EmbeddingRequest, EmbeddingResult, embed_images
+from spcl.gallery.qdrant.address import shown_place
 from spcl.inference.encode_options import By
 from spcl.inference.engine import EmbeddingEngine, EngineName
 from spcl.reporting.console import ConsoleReporter, Reporter, SilentReporter
@@ -114,7 +115,7 @@ def print_embedding(embedded: EmbeddingResult, report: Reporter) -> None:
         recall = gallery.recall
         found = "exact search" if recall is None else f"index, finds {100 * recall:.1f} % of the 10 nearest images"
         report.say(
-            f"gallery: {gallery.path}, {gallery.added} added, {gallery.replaced} replaced, "
+            f"gallery: {shown_place(gallery.path)}, {gallery.added} added, {gallery.replaced} replaced, "
             f"{gallery.num_images} in all, {found}"
         )
         if gallery.kept:

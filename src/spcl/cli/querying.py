@@ -18,6 +18,7 @@ from spcl.data.image_sources import check_is_there
 from spcl.data.source_options import IdentityFrom
 from spcl.data.table_checks import check_tables
 from spcl.errors import InputError
+from spcl.gallery.qdrant.address import is_qdrant
 from spcl.inference.encode_options import By
 from spcl.reporting.console import ConsoleReporter, Reporter, SilentReporter
 
@@ -113,8 +114,9 @@ def answered(
     """
     report: Reporter = SilentReporter() if options.json else ConsoleReporter()
     source = options.source()
-    check_is_there(options.gallery, source)
-    check_tables(options.gallery, options=source.table)
+    if not is_qdrant(options.gallery):
+        check_is_there(options.gallery, source)
+        check_tables(options.gallery, options=source.table)
     given = answer(report)
     if options.json:
         print(json.dumps(given.to_dict()))

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from spcl.atomic_files import check_place
 from spcl.data.source_options import SourceOptions
 from spcl.errors import InputError
+from spcl.gallery.qdrant.address import shown_place
 from spcl.gallery.result import Added
 from spcl.gallery.shards_name import wants_shards
 from spcl.inference.encode_options import By, EncodeOptions
@@ -116,7 +117,7 @@ class FilledGallery:
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
         return {
-            "path": str(self.path),
+            "path": shown_place(self.path),
             "added": self.added,
             "replaced": self.replaced,
             "kept": dict(self.kept),
@@ -200,6 +201,7 @@ def embed_images(request: EmbeddingRequest, *, report: Reporter | None = None) -
     from spcl.gallery.images_to_rows import embedded_rows, find_images
     from spcl.gallery.named_groups import named_groups, prepare_gallery
     from spcl.gallery.open_or_create import gallery_to_fill
+    from spcl.gallery.places import gallery_exists
     from spcl.inference.embedding import EmbedSettings
 
     kept = WarningsKept(report)
@@ -214,7 +216,8 @@ def embed_images(request: EmbeddingRequest, *, report: Reporter | None = None) -
 
         to_embed, tracks = ordered_by_track(found), TrackParts()
     say_notes(kept, to_embed.notes)
-    encoder = encoder_to_search(encoding.encoder, request.gallery or "", lambda: found.records, kept)
+    source = request.gallery if request.gallery and gallery_exists(request.gallery) else ""
+    encoder = encoder_to_search(encoding.encoder, source, lambda: found.records, kept)
     with ExitStack() as stack:
         gallery, writer = None, None
         if request.gallery:

@@ -7,7 +7,6 @@ from spcl.gallery.filters import checked_filter
 from spcl.gallery.snapshot import Snapshot
 
 _MOST_COUNTED = 256
-_CAMERAS_AT_ONCE = 65536
 
 
 class CountedFilters:
@@ -40,8 +39,5 @@ class CountedFilters:
     def cameras(self, snapshot: Snapshot) -> list[str]:
         """List the cameras of one version, in numeric order where all are integers; one pass over the rows."""
         if self._cameras is None or self._cameras[0] != snapshot.version:
-            batches = snapshot.scan(["camera"], rows=_CAMERAS_AT_ONCE)
-            found = {camera for _, batch in batches for camera in batch.column("camera").unique().to_pylist()}
-            cameras = number_in_order([camera for camera in found if camera is not None])
-            self._cameras = snapshot.version, list(cameras)
+            self._cameras = snapshot.version, list(number_in_order(list(snapshot.values_of("camera"))))
         return self._cameras[1]

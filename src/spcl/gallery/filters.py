@@ -81,7 +81,7 @@ def checked_filter(where: str, schema: pa.Schema, cameras: Callable[[], Sequence
         if is_number and types[column.word] == pa.string():
             # As text, "10" is less than "9".
             rewritten[place] = f"try_cast({column.text} as double)"
-        elif is_number and types[column.word] == pa.int64() and "." in rewritten[at]:
+        elif is_number and types[column.word] == pa.int64() and not _PLAIN_DIGITS.fullmatch(rewritten[at]):
             rewritten[place] = f"cast({column.text} as double)"
     return " ".join(rewritten)
 

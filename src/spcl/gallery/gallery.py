@@ -20,10 +20,10 @@ from spcl.gallery.images_added_twice import merged_by_key
 from spcl.gallery.images_to_rows import embedded_rows, find_images
 from spcl.gallery.index import build_index, is_worth_it, needs_building, read_facts
 from spcl.gallery.keys import ImageKeys, KeyBy, check_identities_agree
+from spcl.gallery.places import made_store, opened_store
 from spcl.gallery.readable_gallery import ReadableGallery
 from spcl.gallery.result import Added
 from spcl.gallery.rows_file import write_copy
-from spcl.gallery.store import Store
 from spcl.gallery.table_state import state_of
 from spcl.inference.encoder_origin import FACT
 from spcl.reporting.console import Reporter
@@ -102,7 +102,7 @@ class Gallery(ReadableGallery):
                 "a gallery needs the encoder whose vectors it will hold, or its fingerprint and dim", code="no-encoder"
             )
         facts |= {"fingerprint": fingerprint, "key": ImageKeys(key).by}
-        return cls(Store.create(Path(path), dim, facts), encoder)
+        return cls(made_store(path, dim, facts), encoder)
 
     @classmethod
     def open(cls, path: str | Path, encoder: Encoder | None = None) -> Gallery:
@@ -115,7 +115,7 @@ class Gallery(ReadableGallery):
         Raises:
             InputError: If the folder holds no gallery, or the gallery holds vectors of another encoder.
         """
-        return cls(Store(Path(path)), encoder)
+        return cls(opened_store(path), encoder)
 
     def add(
         self,
@@ -243,7 +243,7 @@ class Gallery(ReadableGallery):
             raise InputError(f"no column is given; give some of {', '.join(known)}", code="missing-argument")
         if unknown:
             raise InputError(
-                f"the gallery {self.path} has no column {unknown[0]!r} to be emptied; it has {', '.join(known)}",
+                f"the gallery {self.place} has no column {unknown[0]!r} to be emptied; it has {', '.join(known)}",
                 code="no-such-column",
             )
         return sum(self._store.clear(columns, condition) for condition in self._conditions(where, paths, "emptied"))
@@ -286,7 +286,7 @@ class Gallery(ReadableGallery):
         """
         self._store.tidy()
         snapshot = self._store.snapshot()
-        if needs_building(snapshot, read_facts(self.path, snapshot)):
+        if self._store.builds_index and needs_building(snapshot, read_facts(self._store, snapshot)):
             build_index(self._store, report)
         if is_worth_it(snapshot.count(), self.dim):
             self._store.index_columns()

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from spcl.gallery.features_file import FeaturesFile, is_features_file
-from spcl.gallery.folder import is_gallery
-from spcl.gallery.store import Store
+from spcl.gallery.places import is_gallery, opened_store
+from spcl.gallery.qdrant.address import shown_place
 from spcl.inference.embedding import Encoder
 from spcl.inference.encode_options import EncoderChoice
 from spcl.inference.encoder_choice import chosen_encoder
@@ -22,7 +22,7 @@ def remembered_encoder(source: str | Path) -> RememberedEncoder | None:
         return None
     path = Path(source)
     if is_gallery(path):
-        holder, facts = f"the gallery {path}", Store(path).facts
+        holder, facts = f"the gallery {shown_place(path)}", opened_store(path).facts
     elif is_features_file(path):
         holder, facts = f"the features file {path}", FeaturesFile(path).facts
     else:

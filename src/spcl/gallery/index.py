@@ -6,17 +6,13 @@ the regions nearest to the query, then the best candidates by their full vectors
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
-from pathlib import Path
 
 import numpy as np
 
-from spcl.atomic_files import written_aside
 from spcl.gallery.search import IndexFacts, search_exactly
 from spcl.gallery.snapshot import Snapshot
 from spcl.gallery.store import Store
-from spcl.nested_text import json_of
 from spcl.randomness import generator
 from spcl.reporting.console import Reporter
 from spcl.reporting.quiet_reporters import LoggingReporter
@@ -27,7 +23,6 @@ EXACT_UP_TO_VALUES = 50_000 * 512
 _SCATTERED = 16
 """Cost of a row that a filter picks, in rows of a scan of the whole table."""
 
-_FILE = "index.json"
 _RECALL_AT = 10
 _WANTED_RECALL = 0.995
 _SAMPLE = 100
@@ -48,11 +43,14 @@ def needs_building(snapshot: Snapshot, facts: IndexFacts | None) -> bool:
     return is_worth_it(rows, snapshot.dim) and (facts is None or rows > 2 * facts.rows)
 
 
-def read_facts(folder: Path, snapshot: Snapshot) -> IndexFacts | None:
+def read_facts(store: Store, snapshot: Snapshot) -> IndexFacts | None:
     """Read the facts of the index; None without a measured index."""
+    kept = store.kept_index()
     try:
-        facts = IndexFacts(**json_of((folder / _FILE).read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
+        facts = IndexFacts(**kept) if isinstance(kept, dict) else None
+    except TypeError:
+        return None
+    if facts is None:
         return None
     return facts if snapshot.indexed() is not None else None
 
@@ -67,8 +65,7 @@ def build_index(store: Store, report: Reporter | None = None) -> IndexFacts:
         advance(1, 2)
         facts = measured_facts(store.snapshot())
         advance(2, 2)
-    with written_aside(store.folder / _FILE) as aside:
-        aside.write_text(json.dumps(asdict(facts)), encoding="utf-8")
+    store.keep_index(asdict(facts))
     return facts
 
 

@@ -21,9 +21,9 @@ from spcl.data.source_options import SourceOptions
 from spcl.errors import InputError
 from spcl.gallery.columns import described
 from spcl.gallery.enrolment import HAS_IDENTITY
-from spcl.gallery.folder import is_gallery
 from spcl.gallery.gallery import Gallery
 from spcl.gallery.images_to_rows import FoundImages
+from spcl.gallery.places import gallery_exists
 from spcl.gallery.unknown_grouping import IDENTIFIED
 from spcl.inference.encode_options import EncodeOptions, EncoderChoice
 from spcl.reporting.console import Reporter
@@ -63,7 +63,7 @@ class NamedGroups:
         """Give the encoder of the groups to a gallery that does not exist, where the user names none."""
         origin = self.summary.get("encoder_origin")
         checkpoint = origin.get("checkpoint") if isinstance(origin, dict) else self.summary.get("checkpoint")
-        is_new = bool(gallery) and not is_gallery(Path(str(gallery)))
+        is_new = gallery is not None and not gallery_exists(gallery)
         if not checkpoint or not is_new or encoding.encoder != EncoderChoice():
             return encoding
         return replace(encoding, encoder=replace(encoding.encoder, checkpoint=str(checkpoint)))
@@ -149,7 +149,7 @@ class NamedGroups:
             held = image_keys(_images_named(gallery, [name])) if len(gallery) else []
             if held and not keys & set(held):
                 raise InputError(
-                    f"the gallery {gallery.path} has {name} already, of other images: it has grown since "
+                    f"the gallery {gallery.place} has {name} already, of other images: it has grown since "
                     f"{self.groups.folder} was made. Make these groups again (spcl identify ... --groups "
                     f"{self.groups.folder} --overwrite, which keeps corrections), or name the group {name}",
                     code="name-taken",

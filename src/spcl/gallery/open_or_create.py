@@ -7,12 +7,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from spcl.errors import InputError
-from spcl.gallery.concurrent_writes import alone
-from spcl.gallery.folder import is_gallery
 from spcl.gallery.gallery import Gallery
 from spcl.gallery.keys import KeyBy
+from spcl.gallery.places import gallery_exists
+from spcl.gallery.qdrant.address import shown_place
 from spcl.inference.embedding import Encoder
-from spcl.leftovers import aside_of, remove
 
 
 @contextmanager
@@ -33,12 +32,12 @@ def gallery_to_fill(folder: Path, encoder: Encoder, *, flip: bool, key: KeyBy | 
     """
     missing = [place for place in (folder, *folder.parents) if not place.exists()]
     gallery = None
-    if not is_gallery(folder):
+    if not gallery_exists(folder):
         try:
             gallery = Gallery.create(folder, encoder, flip=flip, key=key or "path")
         except InputError:
             _remove_empty(missing)
-            if not is_gallery(folder):
+            if not gallery_exists(folder):
                 raise
     if gallery is None:
         yield _opened(folder, encoder, flip=flip, key=key)
@@ -46,13 +45,8 @@ def gallery_to_fill(folder: Path, encoder: Encoder, *, flip: bool, key: KeyBy | 
     try:
         yield gallery
     except BaseException:
-        with suppress(Exception), alone(folder):
-            # Another program may have added images in the meantime.
-            if not len(gallery):
-                # In one step: another program that makes the gallery now would meet the half of a folder.
-                aside = aside_of(folder)
-                folder.rename(aside)
-                remove(aside)
+        with suppress(Exception):
+            gallery._store.remove_if_empty()
         _remove_empty(missing)
         raise
 
@@ -62,7 +56,7 @@ def _opened(folder: Path, encoder: Encoder, *, flip: bool, key: KeyBy | None) ->
     gallery.check_flip(flip)
     if key not in (None, gallery.key):
         raise InputError(
-            f"the key of images in the gallery {folder} is their {gallery.key}, not their {key}: leave out "
+            f"the key of images in the gallery {shown_place(folder)} is their {gallery.key}, not their {key}: leave out "
             "--key, or make another gallery",
             code="key-mismatch",
         )

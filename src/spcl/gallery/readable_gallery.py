@@ -19,6 +19,7 @@ from spcl.gallery.filters import quoted
 from spcl.gallery.index import is_worth_it, read_facts
 from spcl.gallery.keys import KeyBy, OwnImages
 from spcl.gallery.nearest_image import nearest_of_identities
+from spcl.gallery.qdrant.address import shown_place
 from spcl.gallery.result import GalleryRows, Hit, SearchResult
 from spcl.gallery.search import IndexFacts, hits_of, nearest, nearest_others
 from spcl.gallery.store import Store
@@ -35,7 +36,8 @@ class ReadableGallery:
     """The reading methods of ``Gallery``: each call sees one version, also while another process writes.
 
     Attributes:
-        path: Folder of the gallery.
+        path: Folder of the gallery, or its address in Qdrant as a path.
+        place: Folder or address as text.
         dim: D, the length of a vector.
         fingerprint: Fingerprint of the encoder of the vectors; vectors of other encoders are refused.
         flip: Whether vectors are averaged with those of mirror images.
@@ -47,6 +49,7 @@ class ReadableGallery:
         """Wrap an open store; users call ``Gallery.create`` or ``Gallery.open``."""
         self._store = store
         self.path = store.folder
+        self.place = shown_place(store.folder)
         self.fingerprint = str(store.facts["fingerprint"])
         self.flip = bool(store.facts.get("flip", False))
         self.key: KeyBy = store.keys.by
@@ -76,16 +79,16 @@ class ReadableGallery:
     @property
     def index(self) -> IndexFacts | None:
         """Give facts of the index, with its measured recall; None while every vector is compared."""
-        return read_facts(self.path, self._store.snapshot())
+        return read_facts(self._store, self._store.snapshot())
 
     def check_fingerprint(self, fingerprint: str) -> None:
         """Raise an ``InputError`` if the fingerprint is of another encoder."""
         origin = EncoderOrigin.of_facts(self._store.facts)
-        check_same_encoder(f"the gallery {self.path}", self.fingerprint, fingerprint, origin)
+        check_same_encoder(f"the gallery {self.place}", self.fingerprint, fingerprint, origin)
 
     def check_flip(self, flip: bool) -> None:
         """Raise an ``InputError`` if features with mirror images would be compared with features without."""
-        check_same_flip(f"the gallery {self.path}", self.flip, flip)
+        check_same_flip(f"the gallery {self.place}", self.flip, flip)
 
     def unknown_cameras(self, cameras: Iterable[str]) -> list[str]:
         """Give those of the given cameras of which the gallery has no image."""
@@ -138,10 +141,10 @@ class ReadableGallery:
         own = self._own_images(without, len(queries))
         snapshot = self._store.snapshot() if exact is False else self._store.reading(where)
         condition, num_passing = self._passing.of(snapshot, where)
-        facts = None if exact else read_facts(self.path, snapshot)
+        facts = None if exact else read_facts(self._store, snapshot)
         if exact is False and facts is None:
             raise InputError(
-                f"the gallery {self.path} has no index: searches in {num_passing} images are exact", code="no-index"
+                f"the gallery {self.place} has no index: searches in {num_passing} images are exact", code="no-index"
             )
         is_scattered = condition is not None
         if exact is None and not is_worth_it(num_passing, self.dim, scattered=is_scattered):
@@ -265,7 +268,7 @@ class ReadableGallery:
         unknown = [name for name in columns if name not in snapshot.schema.names]
         if unknown:
             raise InputError(
-                f"the gallery {self.path} has no column {unknown[0]!r}; it has {', '.join(self.columns)}",
+                f"the gallery {self.place} has no column {unknown[0]!r}; it has {', '.join(self.columns)}",
                 code="no-such-column",
             )
         condition, _ = self._passing.of(snapshot, where)

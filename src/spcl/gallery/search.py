@@ -143,6 +143,9 @@ def search_exactly(
 
     Cost: Q N D multiplications; memory for one batch of rows.
     """
+    answered = snapshot.search_every(queries, k, where, progress)
+    if answered is not None:
+        return Found(*answered, "exact")
     similarities = np.full((len(queries), 0), -np.inf, dtype=np.float32)
     rows = np.full((len(queries), 0), -1, dtype=np.int64)
     done = 0

@@ -12,9 +12,9 @@ from spcl.data.source_options import SourceOptions
 from spcl.errors import InputError
 from spcl.gallery.comparable_features import check_same_encoder, check_same_flip
 from spcl.gallery.features_file import FeaturesFile, is_features_file
-from spcl.gallery.folder import is_gallery
 from spcl.gallery.gallery import Gallery
 from spcl.gallery.images_to_rows import EmbeddedRows, FoundImages, embedded_rows, find_images
+from spcl.gallery.places import is_gallery
 from spcl.gallery.store_in_memory import MOST_VALUES, StoreInMemory
 from spcl.inference.embedding import EmbedSettings, Encoder
 from spcl.inference.encoder_origin import EncoderOrigin

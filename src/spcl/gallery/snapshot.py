@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from spcl.arrays import Progress
 from spcl.gallery.columns import KEY, VECTOR, vectors_of
 from spcl.gallery.damage import damaged_gallery, is_of_files, reading_gallery, reads_gallery, reason_of
 from spcl.gallery.filters import invalid_filter
@@ -24,6 +25,7 @@ ROW_ID = "_rowid"
 _DISTANCE = "_distance"
 # A scan keeps several batches in memory at the same time.
 ROWS_AT_ONCE = 2048
+_VALUES_AT_ONCE = 65536
 
 
 class Snapshot:
@@ -112,6 +114,28 @@ class Snapshot:
         """Count the rows in the index and the rows that are not in it; None without an index."""
         stats = self._table.index_stats(VECTOR_INDEX)
         return None if stats is None else (int(stats.num_indexed_rows), int(stats.num_unindexed_rows))
+
+    def search_every(
+        self, queries: NDArray[np.float32], k: int, where: str | None, progress: Progress | None = None
+    ) -> tuple[list[NDArray[np.int64]], list[NDArray[np.float32]]] | None:
+        """Let the store compare every row with each query; None: it cannot, and the rows are read and compared.
+
+        Args:
+            queries: ``[Q, dim]`` unit rows.
+            k: Number of neighbours for each query.
+            where: A checked filter that images must pass.
+            progress: Called with (queries done, all queries).
+
+        Returns:
+            Row ids and similarities of each query, the most similar first.
+        """
+        return None
+
+    def values_of(self, column: str) -> set[str]:
+        """Read the values of a column of text that occur, without the unknown one."""
+        batches = self.scan([column], rows=_VALUES_AT_ONCE)
+        found = {value for _, batch in batches for value in batch.column(column).unique().to_pylist()}
+        return found - {None}
 
     @reads_gallery
     def search_index(

@@ -6,6 +6,7 @@ A write is one version, which is stored completely or not at all, also if the pr
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -18,14 +19,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from spcl.atomic_files import written_aside
 from spcl.data.image_files import what_is_there
 from spcl.errors import InputError
 from spcl.format_versions import KEY as FORMAT_KEY
 from spcl.format_versions import check_format
-from spcl.gallery.columns import KEY, VECTOR, check_new_columns, column_kind
+from spcl.gallery.columns import KEY, VECTOR, check_new_columns
 from spcl.gallery.concurrent_writes import LostRaceError, alone, until_won
 from spcl.gallery.damage import damaged_gallery, reads_gallery
 from spcl.gallery.enrolment_file import known_facts
+from spcl.gallery.fitted_rows import fitted, fitting
 from spcl.gallery.folder import (
     FORMAT,
     KEY_FIELD,
@@ -42,9 +45,12 @@ from spcl.gallery.migration import with_keys
 from spcl.gallery.rows_file import Copied, copied_facts, read_copy
 from spcl.gallery.rows_in_memory import RowsInMemory
 from spcl.gallery.snapshot import VECTOR_INDEX, Snapshot, facts_of
+from spcl.leftovers import aside_of, remove
+from spcl.nested_text import json_of
 
 T = TypeVar("T")
 
+_INDEX_FILE = "index.json"
 _KEYS_AT_ONCE = 65536
 # Readers of an older version have finished by then.
 _KEEP_VERSIONS = timedelta(hours=1)
@@ -75,7 +81,10 @@ class Store:
         facts: Facts that were stored when the gallery was made.
         dim: D, the length of a vector.
         keys: Rule of the keys of the gallery's images.
+        builds_index: Whether searches can use an index.
     """
+
+    builds_index = True
 
     def __init__(self, folder: Path) -> None:
         """Open a gallery.
@@ -144,7 +153,7 @@ class Store:
         check_new_columns(rows.column_names, schema.names)
         for field in schema:
             if field.name in rows.column_names:
-                _fitting(rows.column(field.name), field)
+                fitting(rows.column(field.name), field)
 
     def put(self, rows: pa.Table) -> Written:
         """Add rows in one version; a row whose key exists replaces the old row.
@@ -161,9 +170,9 @@ class Store:
             note = self._give_keys()
             self.add_columns(rows.schema)
             table = self._table()
-            fitted, kept = filled_from(_fitted(rows, table.schema), self._held(rows.column(KEY)))
+            filled, kept = filled_from(fitted(rows, table.schema), self._held(rows.column(KEY)))
             merge = table.merge_insert(KEY).when_matched_update_all().when_not_matched_insert_all()
-            done = self._write(lambda: merge.execute(fitted))
+            done = self._write(lambda: merge.execute(filled))
         return Written(int(done.num_inserted_rows), int(done.num_updated_rows), kept, note)
 
     def _held(self, keys: pa.ChunkedArray) -> pa.Table:
@@ -243,6 +252,28 @@ class Store:
     def _index_column(self, column: str, config: Any) -> None:
         self._write(lambda: self._table().create_index(column, config=config, replace=True, name=f"{column}_index"))
 
+    def remove_if_empty(self) -> None:
+        """Remove the gallery if it has no image."""
+        with alone(self.folder):
+            # Another program may have added images in the meantime.
+            if not self.snapshot().count():
+                # In one step: another program that makes the gallery now would meet the half of a folder.
+                aside = aside_of(self.folder)
+                self.folder.rename(aside)
+                remove(aside)
+
+    def kept_index(self) -> object:
+        """Give the facts of the index that were kept; None: there are none."""
+        try:
+            return json_of((self.folder / _INDEX_FILE).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+
+    def keep_index(self, facts: Mapping[str, Any]) -> None:
+        """Keep the facts of the index."""
+        with written_aside(self.folder / _INDEX_FILE) as aside:
+            aside.write_text(json.dumps(facts), encoding="utf-8")
+
     def tidy(self) -> None:
         """Merge the files of many small writes, add new rows to the index, and remove versions older than an hour.
 
@@ -266,25 +297,3 @@ class Store:
     def _write(self, write: Callable[[], T]) -> T:
         with writing(self.folder):
             return until_won(write)
-
-
-def _fitted(rows: pa.Table, schema: pa.Schema) -> pa.Table:
-    """Give rows the columns of the table, in its order and types."""
-    columns = [
-        _fitting(rows.column(field.name), field) if field.name in rows.column_names else pa.nulls(len(rows), field.type)
-        for field in schema
-    ]
-    return pa.Table.from_arrays(columns, schema=schema)
-
-
-def _fitting(column: pa.ChunkedArray, field: pa.Field) -> pa.ChunkedArray:
-    is_number = pa.types.is_integer(column.type) and pa.types.is_floating(field.type)
-    if column.type == field.type or is_number:
-        return column.cast(field.type)
-    if column.null_count == len(column):
-        return pa.nulls(len(column), field.type)
-    raise InputError(
-        f"the column {field.name!r} holds {column_kind(field.type)} in this gallery; "
-        f"these images have {column_kind(column.type)}: give values of the same type, or rename the column",
-        code="column-type-mismatch",
-    )

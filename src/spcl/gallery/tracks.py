@@ -128,7 +128,7 @@ class GalleryTracks:
         tracks = [None if value is None else str(value) for value in columns.get("track", [None] * num)]
         names = track_names(tracks, columns["camera"])
         if required:
-            require_tracks(names, f"the images of the gallery {gallery.path}")
+            require_tracks(names, f"the images of the gallery {gallery.place}")
         numbers = track_numbers(names)
         every = np.concatenate(vectors)
         fused = track_features(every, numbers, qualities(columns.get("quality"), num))
