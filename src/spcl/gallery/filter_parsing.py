@@ -124,7 +124,7 @@ class _Parser:
     def _like(self, column: Column, *, ignores_case: bool) -> Tree:
         token = self._next()
         if token is None or token.kind != "text" or column.kind != pa.string():
-            raise ValueError(f"like compares a column of text with a pattern in single quotes; {column.name} is compared")
+            raise ValueError(f"like compares a column of text with a pattern in quotes; {column.name} is compared")
         self._at += 1
         return Like(column, _plain(token), ignores_case)
 

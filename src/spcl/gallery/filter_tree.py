@@ -1,7 +1,7 @@
 """A checked filter as a tree: comparisons, ``in``, ``like``, ``is null``, joined by ``and``, ``or`` and ``not``.
 
-It is for stores that do not read SQL. ``parsed_filter`` takes what ``filters.checked_filter`` gives, and ``truth`` gives
-the answer for one row: true, false, or None where a value is unknown, as SQL has it.
+It is for stores that do not read SQL. ``filter_parsing.py`` makes it of a checked filter, and ``truth`` gives the answer
+for one row: true, false, or None where a value is unknown, as SQL has it.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class In:
 
 @dataclass(frozen=True)
 class Like:
-    """Whether a text matches a pattern: ``%`` is any text, ``_`` one character, a backslash takes its next literally."""
+    """Whether a text matches a pattern: ``%`` is any text, ``_`` one character; a backslash escapes them."""
 
     column: Column
     pattern: str

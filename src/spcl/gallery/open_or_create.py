@@ -56,8 +56,8 @@ def _opened(folder: Path, encoder: Encoder, *, flip: bool, key: KeyBy | None) ->
     gallery.check_flip(flip)
     if key not in (None, gallery.key):
         raise InputError(
-            f"the key of images in the gallery {shown_place(folder)} is their {gallery.key}, not their {key}: leave out "
-            "--key, or make another gallery",
+            f"the key of images in the gallery {shown_place(folder)} is their {gallery.key}, not their {key}: leave "
+            "out --key, or make another gallery",
             code="key-mismatch",
         )
     return gallery

@@ -74,7 +74,7 @@ def qdrant_place(path: str | Path) -> QdrantPlace | None:
     wrong = [char for char in collection if char in _NOT_IN_NAMES or ord(char) < 32]
     if wrong or collection in (".", ".."):
         raise InputError(
-            f"{collection!r} in {text} cannot be the name of a collection; leave out {wrong[0] if wrong else collection!r}",
+            f"{collection!r} in {text} cannot be the name of a collection: expected letters, digits, _ and -",
             code="invalid-gallery-address",
         )
     if server is None:

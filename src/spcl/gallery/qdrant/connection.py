@@ -78,7 +78,8 @@ def _server_client(place: QdrantPlace, key: str | None) -> Any:
     given = os.environ.get(TIMEOUT_VARIABLE, str(_TIMEOUT))
     if not given.isdigit() or not int(given):
         raise InputError(
-            f"{TIMEOUT_VARIABLE} is {given!r}; expected a whole number of seconds from 1 on", code="setting-out-of-range"
+            f"{TIMEOUT_VARIABLE} is {given!r}; expected a whole number of seconds from 1 on",
+            code="setting-out-of-range",
         )
     # The key goes over a plain connection where the user gives http: on one's own machine that is usual.
     with warnings.catch_warnings():
