@@ -1,7 +1,7 @@
 """A checked filter as a tree: comparisons, ``in``, ``like``, ``is null``, joined by ``and``, ``or`` and ``not``.
 
-It is for stores that do not read SQL. ``filter_parsing.py`` makes it of a checked filter, and ``truth`` gives the answer
-for one row: true, false, or None where a value is unknown, as SQL has it.
+It is for stores that do not read SQL. ``filter_parsing.py`` makes it of a checked filter, and ``truth`` gives the
+answer for one row: true, false, or None where a value is unknown, as SQL has it.
 """
 
 from __future__ import annotations
