@@ -174,4 +174,3 @@ def _by_values(tree: Compare | In | Like, column: Column, distinct: Distinct, wa
     passing = [value for value in values if truth(tree, {column.name: value}) is wanted]
     found = models()
     return found.FieldCondition(key=column.name, match=found.MatchAny(any=passing)) if passing else no_row()
-
