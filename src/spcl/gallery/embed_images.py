@@ -197,11 +197,10 @@ def embed_images(request: EmbeddingRequest, *, report: Reporter | None = None) -
     output = _checked_output(request)
 
     from spcl.gallery.embedding_total import EmbeddingTotal, opened_output
-    from spcl.gallery.gallery_encoder import encoder_to_search
+    from spcl.gallery.gallery_encoder import encoder_to_fill
     from spcl.gallery.images_to_rows import embedded_rows, find_images
     from spcl.gallery.named_groups import named_groups, prepare_gallery
     from spcl.gallery.open_or_create import gallery_to_fill
-    from spcl.gallery.places import gallery_exists
     from spcl.inference.embedding import EmbedSettings
 
     kept = WarningsKept(report)
@@ -216,8 +215,7 @@ def embed_images(request: EmbeddingRequest, *, report: Reporter | None = None) -
 
         to_embed, tracks = ordered_by_track(found), TrackParts()
     say_notes(kept, to_embed.notes)
-    source = request.gallery if request.gallery and gallery_exists(request.gallery) else ""
-    encoder = encoder_to_search(encoding.encoder, source, lambda: found.records, kept)
+    encoder = encoder_to_fill(encoding.encoder, request.gallery, lambda: found.records, kept)
     with ExitStack() as stack:
         gallery, writer = None, None
         if request.gallery:

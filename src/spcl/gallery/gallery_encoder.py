@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from spcl.gallery.features_file import FeaturesFile, is_features_file
-from spcl.gallery.places import is_gallery, opened_store
+from spcl.gallery.places import gallery_exists, is_gallery, opened_store
 from spcl.gallery.qdrant.address import shown_place
 from spcl.inference.embedding import Encoder
 from spcl.inference.encode_options import EncoderChoice
@@ -46,3 +46,21 @@ def encoder_to_search(
     """
     remembered = None if choice.checkpoint else remembered_encoder(source)
     return chosen_encoder(choice, records, remembered=remembered, report=report)
+
+
+def encoder_to_fill(
+    choice: EncoderChoice, gallery: str | Path | None, records: Callable[[], Sequence[Record]], report: Reporter
+) -> Encoder:
+    """Choose the encoder of images for a gallery, which may not exist yet: the user's choice, else that of the gallery.
+
+    Args:
+        choice: The encoder that the user chose.
+        gallery: The gallery; None: there is none.
+        records: The images.
+        report: Receives a line on the encoder that is used.
+
+    Raises:
+        InputError: If the chosen encoder cannot be loaded, or that of the gallery is unknown or has changed.
+    """
+    source = gallery if gallery and gallery_exists(gallery) else ""
+    return encoder_to_search(choice, source, records, report)
