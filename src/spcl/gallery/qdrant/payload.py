@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import ArrayLike
 
 from spcl.errors import InputError
 from spcl.gallery.columns import KEY, TIME, VECTOR, vectors_of
@@ -77,7 +78,7 @@ def value_of(payload: Mapping[str, Any], field: pa.Field) -> Any:
     return _read(payload.get(field.name), field.type)
 
 
-def vector_array(vectors: Sequence[Sequence[float]], dim: int) -> pa.Array:
+def vector_array(vectors: ArrayLike, dim: int) -> pa.Array:
     """Vectors of points as a column of a gallery."""
     flat = np.asarray(vectors, dtype=np.float32).reshape(-1)
     return pa.FixedSizeListArray.from_arrays(pa.array(flat), dim)

@@ -133,7 +133,7 @@ class QdrantStore(Store):
         num_replaced, kept = 0, dict[str, int]()
         for at in range(0, len(rows), size):
             part = fitted(rows.slice(at, size), schema)
-            held = self._held(part.column(KEY).to_pylist(), columns)
+            held = self._rows_of(part.column(KEY).to_pylist(), columns)
             part, values = filled_from(part, held)
             points = [models().PointStruct(**point) for point in points_of(part, self.dim)]
             with asking(self.place):
@@ -142,7 +142,7 @@ class QdrantStore(Store):
             kept |= {name: kept.get(name, 0) + number for name, number in values.items()}
         return Written(len(rows) - num_replaced, num_replaced, kept, "")
 
-    def _held(self, keys: Sequence[str], columns: pa.Schema) -> pa.Table:
+    def _rows_of(self, keys: Sequence[str], columns: pa.Schema) -> pa.Table:
         """Read the rows of some keys, without vectors."""
         ids = [point_id(key) for key in keys]
         with asking(self.place):
