@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,6 +26,17 @@ def shared_path(*parts: str) -> Path:
     if not path.exists():
         pytest.skip(f"needs {'/'.join(parts)} of the shared folder (set SPCL_SHARED to where it is)")
     return path
+
+
+def slow_but(values: Iterable[Any], *fast: Any) -> list[Any]:
+    """Parameters of which ``make test`` takes the named ones alone: the others are marked slow."""
+    listed = list(values)
+    assert all(value in listed for value in fast), f"{fast} are not all among {listed}"
+    return [value if value in fast else pytest.param(*_tuple(value), marks=pytest.mark.slow) for value in listed]
+
+
+def _tuple(value: Any) -> tuple[Any, ...]:
+    return value if isinstance(value, tuple) else (value,)
 
 
 @contextmanager

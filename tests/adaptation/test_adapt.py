@@ -44,9 +44,9 @@ def settings(tmp_path, **changed) -> AdaptationSettings:
 
 @pytest.mark.parametrize(("domains", "official", "domain"), [
     (("target",), False, "auto"),
-    (("source", "target"), False, "source"),
+    pytest.param(("source", "target"), False, "source", marks=pytest.mark.slow),
     (("source", "target"), True, "auto"),
-    (("source",), False, "auto"),
+    pytest.param(("source",), False, "auto", marks=pytest.mark.slow),
 ])  # fmt: skip
 def test_old_and_new_encoders_of_any_checkpoint(tmp_path, crops, monkeypatch, domains, official, domain):
     # An official file of another network contains neither the architecture nor the size.
@@ -145,7 +145,9 @@ class StopError(Exception):
     pass
 
 
-@pytest.mark.parametrize("small", [SMALL, SMALL_PLUS], ids=["spcl", "spcl-plus"])
+@pytest.mark.parametrize(
+    "small", [pytest.param(SMALL, marks=pytest.mark.slow, id="spcl"), pytest.param(SMALL_PLUS, id="spcl-plus")]
+)
 def test_a_stopped_adaptation_ends_as_if_it_had_not_been(tmp_path, crops, monkeypatch, small):
     given = program.run_recipe
     # What is left out in a step is drawn from torch's own generator.

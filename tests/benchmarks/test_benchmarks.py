@@ -56,6 +56,7 @@ def test_label_stage(capsys):
     assert found["peak_memory_gb"] is None or found["peak_memory_gb"] > found["features_gb"]
 
 
+@pytest.mark.slow
 def test_label_stage_with_the_approximate_engine(capsys):
     found = figures(label_stage, capsys, "--n", "6000", "--dim", "32", "--repeat", "1", "--engine", "approximate")
     assert found["engine"] == "approximate"
@@ -125,6 +126,7 @@ def test_measuring():
     assert seconds >= 0
 
 
+@pytest.mark.slow
 def test_peak_memory():
     # In a process of its own: one that has let much memory go takes from that first.
     code = """

@@ -14,6 +14,7 @@ from PIL import Image
 from spcl.cli.main import main
 from tests.cli.test_commands import refused
 from tests.fakes import draw
+from tests.shared import slow_but
 from tests.verification.test_calibrate import write_checkpoint
 
 SMALL = shlex.split("--arch timm/test_resnet --pretrained none --device cpu --workers 2")
@@ -109,7 +110,7 @@ def test_results_among_the_images_are_no_crops(crops, capsys):
     assert "all the images are in crops/out" in refused(["cluster", "crops/out", "-o", "crops/out", *SMALL], capsys)
 
 
-@pytest.mark.parametrize("images", ["../work/crops", "linked", "crops/day0/.."])
+@pytest.mark.parametrize("images", slow_but(["../work/crops", "linked", "crops/day0/.."], "linked"))
 def test_results_among_the_images_are_no_crops_however_they_are_called(crops, capsys, monkeypatch, images):
     (crops / "work").mkdir()
     (crops / "crops").rename(crops / "work" / "crops")

@@ -34,6 +34,7 @@ from spcl.inference.extraction import _read_ahead
 from spcl.records import Record
 from spcl.reporting.console import ConsoleReporter
 from tests.fakes import draw
+from tests.shared import slow_but
 from tests.verification.test_calibrate import write_checkpoint
 
 SMALL_NETWORK = "--arch timm/test_resnet --pretrained none"
@@ -340,7 +341,10 @@ def terminate() -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-@pytest.mark.parametrize("command", WRITERS)
+QUICK_WRITERS = [command for command in WRITERS if command.split()[0] in ("embed", "train", "export")]
+
+
+@pytest.mark.parametrize("command", slow_but(WRITERS, *QUICK_WRITERS))
 def test_a_stop_leaves_whole_files_only(small_folder, monkeypatch, capsys, command):
     before = files_below(small_folder)
     checkpoint = (small_folder / "c.pth.tar").read_bytes()

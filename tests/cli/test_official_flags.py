@@ -14,7 +14,7 @@ from spcl.cli.described_flags import described_flags
 from spcl.cli.official import OfficialTest as EvaluationFlags
 from spcl.cli.official import TrainUDA, TrainUSL, parsed_flags
 from spcl.errors import InputError
-from tests.shared import PROJECT_ROOT
+from tests.shared import PROJECT_ROOT, slow_but
 
 TRAINING = (TrainUDA, TrainUSL)
 NUMBERS = {int: ("-1", "0", "2"), float: ("-1", "0", "0.5", "2", "nan")}
@@ -97,7 +97,7 @@ def test_a_value_with_a_meaning_keeps_it(script, words):
     assert getattr(getattr(recipe, section), name) == expected
 
 
-@pytest.mark.parametrize("script", [*TRAINING, EvaluationFlags])
+@pytest.mark.parametrize("script", slow_but([*TRAINING, EvaluationFlags], TRAINING[0], EvaluationFlags))
 def test_every_number_is_used_or_refused(script):
     """All numeric flags: the recipe has the value that was given, or the message names the flag."""
     needed = ["--resume", "c.pth.tar"] if script is EvaluationFlags else []

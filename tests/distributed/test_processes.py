@@ -81,6 +81,7 @@ def train_command(target, logs, *more: str) -> list[str]:
     )
 
 
+@pytest.mark.slow
 def test_torchrun_trains_and_prints_once(data, tmp_path):
     done = run(train_command(data[1], tmp_path / "run", "--epochs", "1", "--iters", "1"))
     assert done.returncode == 0, done.stderr
@@ -155,6 +156,7 @@ def test_accelerates_launcher_trains(data, tmp_path):
     assert done.stdout.count("last epoch:") == 1
 
 
+@pytest.mark.slow
 def test_killing_one_ends_the_others_and_the_run_resumes(data, tmp_path):
     logs = tmp_path / "run"
     command = train_command(data[1], logs, "--iters", "200", "--checkpoint-iters", "2")

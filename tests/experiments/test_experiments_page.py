@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 import spcl
 from tests.fakes import write_fake
 from tests.journeys.pages import run_blocks
@@ -13,6 +15,7 @@ del VALUES["labels.k2"]
 ONE_EPOCH = VALUES | {"schedule.epochs": 1, "schedule.iters": 1}
 
 
+@pytest.mark.slow
 def test_every_block_runs(tmp_path, monkeypatch, capsys):
     write_fake("market1501", tmp_path / "examples/data", num_identities=4)
     monkeypatch.chdir(tmp_path)

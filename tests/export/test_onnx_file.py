@@ -56,6 +56,7 @@ def test_pixels_to_features_with_onnxruntime_alone(tmp_path, crops):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["crops", "model.onnx"]
 
 
+@pytest.mark.slow
 def test_what_the_file_says_of_itself(tmp_path):
     encoder = encoder_of()
     export_onnx(encoder, tmp_path / "model.onnx")

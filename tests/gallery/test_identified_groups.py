@@ -135,6 +135,7 @@ def test_corrected_groups_grow_the_gallery(folder, capsys):
     assert [group.name for group in found.new] == ["new-2"]
 
 
+@pytest.mark.slow
 def test_numbers_go_on_after_the_highest_and_two_folders_do_not_mix(folder):
     month(folder / "march", strangers=(72, 73))
     identified("february", "groups")

@@ -17,7 +17,7 @@ from spcl.inference.official_checkpoints import from_official, load_safely, offi
 from spcl.nn.encoder_network import EncoderNetwork, EncoderSettings
 from tests.input_errors import input_error
 from tests.nn.test_reference_networks import images, made_from_names, official_shapes
-from tests.shared import shared_path
+from tests.shared import shared_path, slow_but
 
 
 @pytest.mark.parametrize("arch", ["resnet18", "resnet34", "resnet101", "resnet_ibn50a", "resnet_ibn101a"])
@@ -31,7 +31,7 @@ def test_names_go_both_ways_and_tell_what_they_are(arch, domains, features):
     assert (facts.arch, facts.domains, facts.features) == (arch, domains, features)
 
 
-@pytest.mark.parametrize("key", ["resnet50", "resnet50:usl"])
+@pytest.mark.parametrize("key", slow_but(["resnet50", "resnet50:usl"], "resnet50"))
 def test_an_official_file_with_its_numpy_scalar(key, tmp_path):
     state = made_from_names(official_shapes(key))
     path = tmp_path / "model_best.pth.tar"

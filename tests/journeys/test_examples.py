@@ -46,6 +46,7 @@ def test_embed_images(tmp_path, monkeypatch, capsys):
     assert 0.5 < float(printed[1]) <= 1.0
 
 
+@pytest.mark.slow
 def test_export_onnx(tmp_path, monkeypatch, capsys):
     torch.manual_seed(0)
     encoder = EncoderNetwork(EncoderSettings(arch="timm/test_resnet", height=32, width=16))

@@ -27,7 +27,7 @@ from tests.journeys.pages import (
     write_readers_folder,
     written_by,
 )
-from tests.shared import PROJECT_ROOT
+from tests.shared import PROJECT_ROOT, slow_but
 
 DOORS = ("folder-of-images", "cameras", "research")
 PAGES = (
@@ -58,7 +58,7 @@ def trained(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", slow_but(PAGES, "folder-of-images", "group", "search", "tracks", "export", "research"))
 def test_every_block_runs(page, trained, tmp_path, monkeypatch):
     folder = tmp_path / "reader"
     shutil.copytree(trained, folder, symlinks=True)
@@ -93,7 +93,8 @@ def test_every_block_on_data_runs(tmp_path, monkeypatch, capsys):
     assert "24 ['camera', 'herd', 'split'] ()" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("page", [pytest.param("walkthrough-street", marks=pytest.mark.slow), "walkthrough-cattle"])
+@pytest.mark.slow
+@pytest.mark.parametrize("page", ["walkthrough-street", "walkthrough-cattle"])
 def test_every_command_on_the_data_of_a_walkthrough(page, tmp_path, monkeypatch):
     """On a small set of the same layout; and each command is there."""
     write_herd(tmp_path)

@@ -25,6 +25,7 @@ from spcl.nn.imagenet_weights import find_weights
 from spcl.nn.trunk_weights import load_weights
 from spcl.nn.weight_names import UsedWeights, some_names
 from tests.input_errors import input_error
+from tests.shared import slow_but
 
 
 def test_random_weights_only_on_purpose():
@@ -226,6 +227,7 @@ def test_weights_that_no_network_can_have_are_refused(tmp_path, name, value, mes
         load_weights(build_trunk("timm/test_resnet"), find_weights("timm/test_resnet", str(tmp_path / "w.pth")))
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:torch.searchsorted", "ignore:Using a non-tuple")
 @pytest.mark.parametrize("name", ["test_vit", "swin_tiny_patch4_window7_224"])
 def test_positions_follow_the_size_of_the_images(tmp_path, name):
@@ -272,6 +274,7 @@ def test_names_of_the_authors_of_a_network_are_converted(tmp_path):
         load_weights(build_trunk("timm/test_vit"), find_weights("timm/test_vit", str(tmp_path / "dinov2.pth")))
 
 
+@pytest.mark.slow
 def test_another_networks_weights_are_refused(tmp_path):
     torch.save(timm.create_model("test_efficientnet").state_dict(), tmp_path / "w.pth")
     # The names of both sides are shown.
@@ -293,7 +296,7 @@ def test_another_networks_weights_are_refused(tmp_path):
         load_weights(build_trunk("timm/resnet10t"), find_weights("timm/resnet10t", str(tmp_path / "shape.pth")))
 
 
-@pytest.mark.parametrize("prefix", ["", "module.base.", "_orig_mod."])
+@pytest.mark.parametrize("prefix", slow_but(["", "module.base.", "_orig_mod."], "module.base."))
 def test_weights_of_a_deeper_network_are_refused(tmp_path, prefix):
     """All tensors of the shallower one have a name and a shape in it; the features would be wrong in silence."""
     state = torchvision.models.resnet34().state_dict()

@@ -115,6 +115,7 @@ def test_degenerate_features_have_places(rows, monkeypatch):
     assert ("pip install" in words) == (len(rows) >= 60)
 
 
+@pytest.mark.slow
 def test_pacmap_keeps_groups_together():
     pytest.importorskip("pacmap")
     rng = np.random.default_rng(0)

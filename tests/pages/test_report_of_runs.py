@@ -120,6 +120,7 @@ def runs(tmp_path_factory):
     return root
 
 
+@pytest.mark.slow
 def test_a_run_with_the_images_that_its_encoder_sees(runs, tmp_path):
     page, result = page_of(tmp_path / "page.html", runs / "run1", encoding=CPU)
     assert result.warnings == ()
@@ -151,6 +152,7 @@ def test_two_runs_query_by_query(runs, tmp_path):
         page_of(tmp_path / "page.html", runs / "run1", runs / "run2", compare=True, encoding=choice)
 
 
+@pytest.mark.slow
 def test_a_checkpoint_on_images_with_and_without_labels(runs, tmp_path):
     checkpoint = runs / "run1" / "checkpoint.pth.tar"
     data = next((runs / "data").rglob("query")).parent

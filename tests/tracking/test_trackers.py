@@ -45,6 +45,7 @@ def tracked(tmp_path_factory):
         yield folder / "run"
 
 
+@pytest.mark.slow
 def test_tensorboard_has_figures_settings_and_pictures(tracked):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 

@@ -20,7 +20,7 @@ from spcl.training_run.first_pass import fill_memory
 from spcl.training_run.run_epochs import loop_calls
 from tests.distributed.launching import environment, run, two_processes
 from tests.fakes import write_fake
-from tests.shared import PROJECT_ROOT, input_error
+from tests.shared import PROJECT_ROOT, input_error, slow_but
 from tests.training.own_parts import CameraLoss, ClusterMemory, ClusterMemorySettings, NearestOfOtherCamera
 from tests.training_run.small_runs import SMALL, assert_bit_equal, prepared, small_config, trained, weights_of
 
@@ -81,7 +81,10 @@ class StopError(Exception):
     pass
 
 
-@pytest.mark.parametrize("name", CASES)
+QUICK_CASES = ("extracted", "cluster-memory", "two-views", "average-linkage", "paper", "sgd")
+
+
+@pytest.mark.parametrize("name", slow_but(CASES, *QUICK_CASES))
 def test_a_kind_trains_and_resumes_to_the_bit(name, data, tmp_path, monkeypatch):
     source, target = data
     changed = {"network": {"dropout": 0.3}, "run": {"checkpoint_iters": 1}}
@@ -192,6 +195,7 @@ def test_own_parts_given_in_python(data, tmp_path):
     assert kind_of("losses", CameraLoss(), KINDS) == "tests.training.own_parts:CameraLoss"
 
 
+@pytest.mark.slow
 def test_a_module_beside_the_settings_file_is_found_and_a_checkpoint_imports_nothing(data, tmp_path):
     (tmp_path / "beside_the_file.py").write_text(
         "from dataclasses import dataclass\nimported = True\n"

@@ -29,7 +29,7 @@ from spcl.training_run import training_sets
 from spcl.training_run.first_pass import fill_memory
 from spcl.training_run.run_epochs import loop_calls, run_training
 from tests.fakes import draw, write_fake
-from tests.shared import input_error
+from tests.shared import input_error, slow_but
 from tests.training_run.small_runs import assert_bit_equal, prepared, small_config, trained, weights_of
 
 
@@ -53,7 +53,7 @@ class StopError(Exception):
     pass
 
 
-@pytest.mark.parametrize("steps", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize("steps", slow_but([1, 2, 3, 4, 5], 2))
 @pytest.mark.parametrize("checkpoint_iters", [0, 1])
 def test_a_stopped_run_ends_with_the_same_bits(data, tmp_path, monkeypatch, steps, checkpoint_iters):
     source, target = data
@@ -82,6 +82,7 @@ def test_a_stopped_run_ends_with_the_same_bits(data, tmp_path, monkeypatch, step
     assert [row["mAP"] for row in rows] == [epoch.mean_ap for epoch in whole.state.history]
 
 
+@pytest.mark.slow
 def test_a_killed_process_continues(data, tmp_path):
     source, target = data
     whole = trained(small_config(target, tmp_path / "whole", source, schedule={"epochs": 3}))

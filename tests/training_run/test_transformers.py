@@ -10,7 +10,7 @@ from onnxruntime import InferenceSession
 
 import spcl
 from tests.fakes import write_fake
-from tests.shared import input_error
+from tests.shared import input_error, slow_but
 from tests.training_run.small_runs import assert_bit_equal, prepared, small_config, trained
 
 
@@ -27,7 +27,7 @@ def recipe_of(target, logs, arch, **changed):
     return spcl.config.overlay(given, {"schedule": changed.get("schedule", {})}, "test")
 
 
-@pytest.mark.parametrize("arch", ["test_vit2", "test_vit3"])
+@pytest.mark.parametrize("arch", slow_but(["test_vit2", "test_vit3"], "test_vit2"))
 def test_a_transformer_trains_resumes_embeds_and_is_exported(data, tmp_path, arch):
     model = timm.create_model(arch, num_classes=0)
     torch.save(model.state_dict(), tmp_path / "own-size.pth")

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from spcl.errors import InputError
+from tests.shared import slow_but
 from tests.trust.random_input import ENTRY_POINTS
 from tests.trust.tally import record, tries
 from tests.trust.workers import EntryPoint, tried_inputs
@@ -26,7 +27,7 @@ def test_no_input_is_a_fault(entry):
 FEW = ("table of images, CSV", "recipe, TOML", "image, PNG", "pairs.csv", "times")
 
 
-@pytest.mark.parametrize("name", FEW)
+@pytest.mark.parametrize("name", slow_but(FEW, "image, PNG", "recipe, TOML"))
 def test_a_few_inputs(name):
     entry = next(each for each in ENTRY_POINTS if each.name == name)
     outcome = tried_inputs(entry, tries(300, few=30))
@@ -46,6 +47,7 @@ def _bad(rng: random.Random) -> None:
         np.ones(2**34, dtype=np.uint8)
 
 
+@pytest.mark.slow
 def test_crashes_exceptions_and_memory_are_found_and_the_rest_is_tried():
     outcome = tried_inputs(EntryPoint("test", lambda folder: _bad), 24)
     kinds = {fault.kind for fault in outcome.faults}

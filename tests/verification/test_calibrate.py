@@ -79,6 +79,7 @@ def test_another_domain_has_other_similarities(tmp_path, images):
     assert "of other weights or another domain" in answer.warning
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_calibration(checkpoint, images):
     encoder = load_encoder(checkpoint)
     assert calibrate(encoder, images, seed=3) == calibrate(encoder, images, seed=3)
@@ -99,6 +100,7 @@ def test_a_broken_image_is_named_and_left_out(checkpoint, images, tmp_path):
     assert str(tmp_path) not in found.notes[0]  # it is stored in a checkpoint, which is given away
 
 
+@pytest.mark.slow
 def test_rare_rates_without_labels_are_told(checkpoint, images):
     encoder = load_encoder(checkpoint)
     found = calibrate(encoder, images)
@@ -134,7 +136,13 @@ def test_a_damaged_calibration_is_an_error(checkpoint):
 
 @pytest.mark.parametrize(
     ("labelled", "rate"),
-    [(True, 0.1), (True, 0.01), (True, 0.001), (False, 0.1), (False, 0.01), (False, 0.001)],
+    [
+        *[(True, 0.1), (False, 0.01)],
+        *[
+            pytest.param(*case, marks=pytest.mark.slow)
+            for case in ((True, 0.01), (True, 0.001), (False, 0.1), (False, 0.001))
+        ],
+    ],
 )
 def test_on_other_identities_the_rate_is_kept_within_a_factor_of_two(labelled, rate):
     features, identities = mixture(num_identities=240, per_identity=8, seed=11)
@@ -154,6 +162,7 @@ def test_on_other_identities_the_rate_is_kept_within_a_factor_of_two(labelled, r
     assert rate / 2 < observed < 2 * rate
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("labelled", [True, False])
 def test_how_far_rates_hold_for_others_is_known_with_labels_and_without(labelled):
     factors = {}

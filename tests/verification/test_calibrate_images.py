@@ -24,6 +24,7 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_a_calibration_and_a_comparison_from_python_are_those_of_the_commands(folder, capsys):
     encoder = spcl.EncoderChoice("c.pth.tar")
     request = spcl.CalibrationRequest(

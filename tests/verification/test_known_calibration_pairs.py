@@ -55,6 +55,7 @@ def test_enough_known_pairs_take_the_place_of_clusters():
     pairs.fit()
 
 
+@pytest.mark.slow
 def test_few_known_pairs_help_the_clusters_alone():
     features, identities, _, _ = tracked()
     images = of_features(features, identities, labelled=False)
