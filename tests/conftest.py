@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import signal
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,16 @@ FIRST = (
 
 
 gc.set_threshold(50_000, 20, 20)  # the many objects of torch and of the tests make each collection slow
+
+
+@pytest.fixture(autouse=True)
+def _signals_as_before():
+    """A program that is run inside a test and is stopped there takes Ctrl-C as the end of its process."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        if handler is not None and signal.getsignal(number) is not handler:
+            signal.signal(number, handler)
 
 
 def pytest_collection_finish() -> None:

@@ -45,7 +45,7 @@ def settings(tmp_path, **changed) -> AdaptationSettings:
 @pytest.mark.parametrize(("domains", "official", "domain"), [
     (("target",), False, "auto"),
     pytest.param(("source", "target"), False, "source", marks=pytest.mark.slow),
-    (("source", "target"), True, "auto"),
+    pytest.param(("source", "target"), True, "auto", marks=pytest.mark.slow),
     pytest.param(("source",), False, "auto", marks=pytest.mark.slow),
 ])  # fmt: skip
 def test_old_and_new_encoders_of_any_checkpoint(tmp_path, crops, monkeypatch, domains, official, domain):

@@ -53,6 +53,7 @@ def test_compare_before_and_after_calibration(folder, capsys):
     assert 0 < row["probability"] < 1
 
 
+@pytest.mark.slow
 def test_calibrate_without_labels_and_as_json(folder, capsys):
     main(["calibrate", "c.pth.tar", "crops", "--json", "--false-match-rate", "0.05", *FAST])
     figures = json.loads(capsys.readouterr().out)
@@ -135,6 +136,7 @@ def test_refusals(folder, capsys, words, message):
     assert (folder / "c.pth.tar").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_a_calibration_of_mirrored_features_is_of_these_alone(folder, capsys):
     main(["embed", "c.pth.tar", "crops/00", "--gallery", "plain", "--identity-from", "folder", *FAST])
     main(["embed", "c.pth.tar", "crops/00", "--gallery", "both", "--identity-from", "folder", "--flip", *FAST])

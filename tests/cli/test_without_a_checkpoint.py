@@ -90,6 +90,7 @@ def test_images_are_searched_in_with_weights_of_others(folder, capsys):
     assert "not used: fc.weight, fc.bias); tall crops (median height x width of" in printed
 
 
+@pytest.mark.slow
 def test_calibrate_compare_and_identify_by_a_file(folder, capsys, tmp_path):
     words = ["calibrate", "crops", "--labels", *OTHERS, *FAST]
     refusal = refused(words, capsys)

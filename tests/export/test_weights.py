@@ -82,6 +82,7 @@ def test_the_code_in_the_card_gives_the_features(tmp_path, monkeypatch, settings
     assert np.abs(again.embed("image.jpg") - expected).max() < 1e-6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arch", ["resnet_ibn50a", "resnet50"])
 def test_the_large_ones(tmp_path, monkeypatch, arch):
     monkeypatch.chdir(tmp_path)

@@ -163,6 +163,7 @@ def test_known_pairs_are_honoured(folder):
     assert found.num_changed == 1 and found.named["03"] == 6
 
 
+@pytest.mark.slow
 def test_a_track_has_one_name_or_none(folder):
     rows = ["path,camera,track"]
     tracks = {"03": 1, "70": 1, "04": 4, "05": 5, "71": 71, "80": 80}
@@ -195,6 +196,7 @@ def test_refusals_of_identify(folder, words, code, capsys):
     assert not Path("new").exists()
 
 
+@pytest.mark.slow
 def test_refusals_of_embed(folder):
     with input_error("no-groups", "february"):
         enrolled("february", "february")

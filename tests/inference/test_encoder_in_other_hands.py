@@ -164,6 +164,7 @@ def test_a_gallery_refuses_vectors_of_changed_weights(encoder, paths, tmp_path, 
     assert len(gallery) == 2
 
 
+@pytest.mark.slow
 def test_a_compiled_network_is_the_same_encoder(encoder, paths):
     before, right = encoder.fingerprint, encoder.embed(paths)
     encoder.network = torch.compile(encoder.network, backend="eager")

@@ -81,7 +81,7 @@ class StopError(Exception):
     pass
 
 
-QUICK_CASES = ("extracted", "cluster-memory", "two-views", "average-linkage", "paper", "sgd")
+QUICK_CASES = ("extracted", "cluster-memory", "two-views", "average-linkage")
 
 
 @pytest.mark.parametrize("name", slow_but(CASES, *QUICK_CASES))

@@ -99,6 +99,7 @@ def test_crops_of_a_further_camera_are_added_after_a_kill(tmp_path):
         assert temporary_in(tmp_path / "cut") == []
 
 
+@pytest.mark.slow
 def test_a_hub_folder_is_replaced_at_once(encoders, tmp_path):
     ours, other = encoders
     check_kills(

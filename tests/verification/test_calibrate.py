@@ -194,6 +194,7 @@ def test_images_of_one_camera_at_one_time_are_different_objects():
     np.testing.assert_allclose(np.sort(pairs.different), np.sort(at_once), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_times_that_are_too_coarse_are_not_used():
     features, identities = mixture(num_identities=40, per_identity=10, seed=2)
     moments = identities * 4 + np.tile(np.arange(10) // 3, 40)  # each object several times a moment, and alone
