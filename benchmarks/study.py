@@ -99,7 +99,7 @@ class StudyOptions:
     sets: tuple[str, ...] = ()
     """Data sets; none: all."""
     variants: tuple[str, ...] = ()
-    """Variants: spcl, stack, floor, ceiling, true labels (the stack with them), a part, -PART, +PART; none: all."""
+    """Variants: spcl, stack, floor, ceiling, true labels (the stack with them), a part, "without PART", "+PART"; none: all."""
     seeds: tuple[int, ...] = (1, 2, 3)
     """Seeds."""
     set: tuple[str, ...] = ()
@@ -154,7 +154,7 @@ def variants() -> dict[str, dict[str, Any]]:
     found |= PARTS
     for part in PARTS:
         if part in STACK:
-            found[f"-{part}"] = merged(*(PARTS[each] for each in STACK if each != part))
+            found[f"without {part}"] = merged(*(PARTS[each] for each in STACK if each != part))
         elif part != "settings each epoch":  # it takes the place of average linkage
             found[f"+{part}"] = merged(stack, PARTS[part])
     return found

@@ -33,7 +33,7 @@ def test_variants_and_their_recipes(tmp_path):
     assert kind_of("labels", recipes["stack"].labels, KINDS) == "average-linkage"
     plus = overlay(load_recipe("spcl-plus"), given.settings, "test")
     assert recipes["stack"] == overlay(plus, {"schedule": {"select": "evaluation"}}, "test")
-    assert kind_of("labels", recipes["-average linkage"].labels, KINDS) == "self-paced"
+    assert kind_of("labels", recipes["without average linkage"].labels, KINDS) == "self-paced"
     assert kind_of("labels", recipes["spcl"].labels, KINDS) == "self-paced"
     assert recipes["stack"].optimiser.lr == 0.5 and kind_of("optimiser", recipes["stack"].optimiser, KINDS) == "adamw"
     assert recipes["floor"].schedule.iters == 1 and recipes["ceiling"].labels.data == str(tmp_path)

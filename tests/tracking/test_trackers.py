@@ -65,6 +65,7 @@ def test_tensorboard_has_figures_settings_and_pictures(tracked):
     assert "labels.k1: 6\n" in settings.read_text()
 
 
+@pytest.mark.slow
 def test_mlflow_has_one_finished_run_with_all_of_it(tracked, tmp_path):
     import mlflow
 
