@@ -99,7 +99,7 @@ class StudyOptions:
     sets: tuple[str, ...] = ()
     """Data sets; none: all."""
     variants: tuple[str, ...] = ()
-    """Variants: spcl, stack, floor, ceiling, true labels (the stack with them), PART, "without PART", +PART; none: all."""
+    """Variants: spcl, stack, floor, ceiling, true labels (stack with them), PART, "without PART", +PART; none: all."""
     seeds: tuple[int, ...] = (1, 2, 3)
     """Seeds."""
     set: tuple[str, ...] = ()
