@@ -1,4 +1,4 @@
-"""What a gallery does is the same in a folder (LanceDB) and in Qdrant, here by its client's local mode."""
+"""What a gallery does is the same in a folder (LanceDB) and in Qdrant: by its local mode, and by a stand-in server."""
 
 from __future__ import annotations
 
@@ -12,16 +12,20 @@ from spcl.gallery.qdrant.connection import close_clients
 from spcl.retrieval.rerank import rerank
 from tests.gallery.features import names, unit_rows
 from tests.gallery.qdrant_places import local_folder
+from tests.gallery.qdrant_server import stand_in
 from tests.input_errors import input_error
 
 
-@pytest.fixture(params=["lancedb", "qdrant"])
+@pytest.fixture(params=["lancedb", "qdrant-local", "qdrant"])
 def place(request, tmp_path):
     if request.param == "lancedb":
         yield tmp_path / "g"
-        return
-    with local_folder() as folder:
-        yield f"qdrant-local:{folder}/crops"
+    elif request.param == "qdrant-local":
+        with local_folder() as folder:
+            yield f"qdrant-local:{folder}/crops"
+    else:
+        with stand_in() as (host, _):
+            yield f"qdrant://{host}/crops"
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from spcl.gallery.gallery import Gallery
-from spcl.gallery.qdrant import snapshot as qdrant_snapshot
+from spcl.gallery.qdrant import asked_filters
 from tests.gallery.features import unit_rows
 from tests.gallery.qdrant_places import local_folder
 from tests.input_errors import input_error
@@ -165,10 +165,10 @@ def test_refusals_name_the_columns_and_what_is_possible(galleries, where, reason
 
 def test_a_filter_that_would_name_too_many_images_is_refused(galleries, monkeypatch):
     _, gallery = galleries
-    monkeypatch.setattr(qdrant_snapshot, "_MOST_READ", 10)
+    monkeypatch.setattr(asked_filters, "_MOST_READ", 10)
     with input_error("filter-too-wide", "make the filter narrower"):
         gallery.count("path like '%g'")
     # What Qdrant answers by itself comes first, and little is left to be read.
     assert gallery.count("path like '%g' and lane = 3") == galleries[0].count("path like '%g' and lane = 3") > 0
-    monkeypatch.setattr(qdrant_snapshot, "_MOST_DISTINCT", 2)
+    monkeypatch.setattr(asked_filters, "_MOST_DISTINCT", 2)
     assert gallery.count("camera like '%th%' and lane = 3") == galleries[0].count("camera like '%th%' and lane = 3")

@@ -27,6 +27,7 @@ _USES = {
     "faiss": "faster search with faiss",
     "gallery": "galleries: spcl embed --gallery, search, identify",
     "heic": "HEIC and AVIF images",
+    "qdrant": "galleries in Qdrant: spcl embed --gallery qdrant://HOST:6333/COLLECTION",
     "ray": "features by a cluster: spcl embed --engine ray",
     "report": "a better map of the images in spcl report",
     "serve": "spcl serve, live and review",
@@ -43,6 +44,7 @@ _MODULES = {
     "pillow-heif": "pillow_heif",
     "prometheus-client": "prometheus_client",
     "python-multipart": "python_multipart",
+    "qdrant-client": "qdrant_client",
     "scikit-learn": "sklearn",
 }
 """The name under which a package is imported, where it is another one."""

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from spcl.errors import InputError
 from spcl.gallery import folder
-from spcl.gallery.qdrant.address import is_qdrant, qdrant_place
+from spcl.gallery.qdrant.address import is_qdrant, qdrant_place, shown_place
 from spcl.gallery.store import Store
 
 
@@ -59,3 +60,18 @@ def gallery_exists(path: str | Path) -> bool:
     from spcl.gallery.qdrant.store import is_there
 
     return is_there(place)
+
+
+def folder_of_gallery(path: str | Path, command: str) -> Path:
+    """Give the folder of a gallery to a command that keeps files in it.
+
+    Raises:
+        InputError: If the gallery is in Qdrant.
+    """
+    if is_qdrant(path):
+        raise InputError(
+            f"{command} keeps files beside the images and needs a gallery in a folder, not {shown_place(path)}: make "
+            "one with spcl embed CHECKPOINT IMAGES --gallery FOLDER",
+            code="gallery-not-in-a-folder",
+        )
+    return Path(path)

@@ -12,8 +12,8 @@ from spcl.data.folder_dataset import split_for_evaluation
 from spcl.data.source_options import SourceOptions
 from spcl.errors import InputError
 from spcl.gallery.features_file import FeaturesFile, is_features_file
-from spcl.gallery.folder import is_gallery
 from spcl.gallery.gallery import Gallery
+from spcl.gallery.places import is_gallery
 from spcl.inference.encode_options import EncodeOptions
 from spcl.inference.query_checks import check_queries
 from spcl.pages.encoded import encoded

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from spcl.errors import InputError
 from spcl.gallery.gallery import Gallery
+from spcl.gallery.places import folder_of_gallery
 from spcl.gallery.store import Store
 from spcl.reporting.console import Reporter, SilentReporter
 from spcl.serve.engines import KEPT_FILE, ChosenEngine, chosen_engine
@@ -45,7 +46,7 @@ def open_served(request: ServeRequest, report: Reporter | None = None) -> Served
         InputError: If the gallery, the encoder, the calibration or the engine cannot be used.
     """
     report = report or SilentReporter()
-    folder = Path(request.gallery)
+    folder = folder_of_gallery(request.gallery, "spcl serve")
     facts = Store(folder).facts
     flip = bool(facts.get("flip", False))
     encoder, engine = read_known(folder, request, facts) or _loaded(request, folder, flip, report)

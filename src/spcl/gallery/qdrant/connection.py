@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import json
 import os
 import warnings
 from collections.abc import Iterator
@@ -134,6 +135,8 @@ def asking(place: QdrantPlace) -> Iterator[None]:
         raise _unreachable(place, error.source) from error
     except (ApiException, QdrantException, OSError) as error:
         raise _unreachable(place, error) from error
+    except json.JSONDecodeError as error:
+        raise _unreachable(place, ValueError("its answer is no JSON")) from error
 
 
 def _unreachable(place: QdrantPlace, error: BaseException) -> InputError:

@@ -16,31 +16,27 @@ from numpy.typing import NDArray
 
 from spcl.arrays import Progress
 from spcl.errors import InputError
-from spcl.gallery.columns import KEY, VECTOR, vector_type
-from spcl.gallery.filter_parsing import parsed_filter
-from spcl.gallery.filter_tree import And, Tree, columns_of, truth
-from spcl.gallery.filters import invalid_filter
+from spcl.gallery.columns import VECTOR, vector_type
 from spcl.gallery.qdrant.address import QdrantPlace
-from spcl.gallery.qdrant.conditions import Condition, condition_of, no_row
+from spcl.gallery.qdrant.asked_filters import Conditions
+from spcl.gallery.qdrant.conditions import Condition
 from spcl.gallery.qdrant.connection import asking, models
-from spcl.gallery.qdrant.payload import table_of, value_of, vector_array
+from spcl.gallery.qdrant.pages import PAYLOADS_AT_ONCE, pages_of
+from spcl.gallery.qdrant.payload import table_of, vector_array
 from spcl.gallery.snapshot import ROW_ID, ROWS_AT_ONCE, Snapshot
 
 _NUMBERS = count(1)
 _VALUES_AT_ONCE = 500_000
 """Numbers of vectors in a request or an answer: about 10 MB of JSON."""
-_PAYLOADS_AT_ONCE = 5_000
-_LOCAL_AT_ONCE = 1_000_000
 _QUERIES_AT_ONCE = 64
-_MOST_DISTINCT = 10_000
-_MOST_READ = 100_000
 _ID_BYTES = 16
 
 
 class QdrantSnapshot(Snapshot):
     """The rows of a collection.
 
-    The number of a row is its place among the rows that this object has read so far.
+    The number of a row is its place among the rows that this object has read so far: a row that is read again has
+    another number, one that is found again the same.
     """
 
     def __init__(self, place: QdrantPlace, client: Any, schema: pa.Schema, dim: int) -> None:
@@ -58,8 +54,9 @@ class QdrantSnapshot(Snapshot):
         self.version = -next(_NUMBERS)
         self._place, self._client = place, client
         self._ids = bytearray()
+        self._found: dict[str, int] = {}
         self._known: dict[int, Mapping[str, Any]] = {}
-        self._filters: dict[str, Condition] = {}
+        self._filters = Conditions(place, client, self.schema)
 
     def count(self, where: str | None = None) -> int:
         """Count the rows, or those that pass a filter.
@@ -77,85 +74,21 @@ class QdrantSnapshot(Snapshot):
         Raises:
             InputError: If the filter cannot be used, or would be answered by reading more rows than a request can name.
         """
-        if where is None:
-            return None
-        if where not in self._filters:
-            try:
-                tree = parsed_filter(where, self.schema.insert(0, pa.field(KEY, pa.string())))
-            except ValueError as error:
-                raise invalid_filter(where, str(error), self.schema) from error
-            self._filters[where] = self._condition(tree)
-        return self._filters[where]
-
-    def _condition(self, tree: Tree) -> Condition:
-        parts = tree.parts if isinstance(tree, And) else (tree,)
-        known = [(part, condition_of(part, self._distinct)) for part in parts]
-        native = [condition for _, condition in known if condition is not None]
-        rest = tuple(part for part, condition in known if condition is None)
-        asked = models().Filter(must=native)
-        return asked if not rest else self._by_reading(And(rest), asked if native else None)
-
-    def _distinct(self, column: str) -> list[str] | None:
-        """The values of a column of text; None if there may be more than can be listed."""
-        if column in ("path", KEY):
-            return None
-        with asking(self._place):
-            hits = self._client.facet(self._place.collection, column, limit=_MOST_DISTINCT + 1, exact=True).hits
-        values = [str(hit.value) for hit in hits]
-        # Local mode lists a UUID in one spelling, whichever is stored.
-        return None if len(values) > _MOST_DISTINCT or any(map(_is_uuid, values)) else values
+        return None if where is None else self._filters.condition(where)
 
     def values_of(self, column: str) -> set[str]:
         """Read the values of a column of text that occur, without the unknown one."""
-        values = self._distinct(column)
+        values = self._filters.distinct(column)
         return super().values_of(column) if values is None else set(values)
-
-    def _by_reading(self, tree: Tree, native: Condition | None) -> Condition:
-        """The condition of a filter that is answered by reading the columns that it names."""
-        fields = [self.schema.field(name) if name != KEY else pa.field(KEY, pa.string()) for name in columns_of(tree)]
-        passing: list[str] = []
-        for points in self._pages(native, [field.name for field in fields], _PAYLOADS_AT_ONCE, vectors=False):
-            for point in points:
-                if truth(tree, {field.name: value_of(point.payload or {}, field) for field in fields}):
-                    passing.append(str(point.id))
-            if len(passing) > _MOST_READ:
-                raise InputError(
-                    f"more than {_MOST_READ} images pass a condition that Qdrant has none for (text compared by order, "
-                    "like on paths other than path like 'FOLDER/%'): make the filter narrower, or use columns with few "
-                    "values",
-                    code="filter-too-wide",
-                )
-        return models().Filter(must=[models().HasIdCondition(has_id=passing)]) if passing else no_row()
-
-    def _pages(
-        self, condition: Condition | None, columns: Sequence[str], size: int, *, vectors: bool
-    ) -> Iterator[list[Any]]:
-        # Local mode looks at all rows for each page.
-        size = size if self._place.folder is None else _LOCAL_AT_ONCE
-        at = None
-        while True:
-            with asking(self._place):
-                points, at = self._client.scroll(
-                    self._place.collection,
-                    scroll_filter=condition,
-                    limit=size,
-                    offset=at,
-                    with_payload=list(columns) if columns else False,
-                    with_vectors=vectors,
-                )
-            if points:
-                yield points
-            if at is None:
-                return
 
     def scan(
         self, columns: Sequence[str], where: str | None = None, rows: int = ROWS_AT_ONCE
     ) -> Iterator[tuple[NDArray[np.int64], pa.RecordBatch]]:
         """Read all rows, or those that pass a filter, in batches: (row ids, their columns)."""
-        names = [name for name in columns if name != VECTOR]
+        condition, names = self.condition(where), [name for name in columns if name != VECTOR]
         needs_vectors = VECTOR in columns
-        size = max(1, min(rows, _VALUES_AT_ONCE // self.dim)) if needs_vectors else min(rows, _PAYLOADS_AT_ONCE)
-        for page in self._pages(self.condition(where), names, size, vectors=needs_vectors):
+        size = max(1, min(rows, _VALUES_AT_ONCE // self.dim)) if needs_vectors else min(rows, PAYLOADS_AT_ONCE)
+        for page in pages_of(self._place, self._client, condition, names, size, vectors=needs_vectors):
             for at in range(0, len(page), rows):
                 points = page[at : at + rows]
                 table = table_of([point.payload or {} for point in points], self.schema, names)
@@ -187,7 +120,7 @@ class QdrantSnapshot(Snapshot):
         return np.asarray(rows, dtype=np.float32).reshape(-1, self.dim)
 
     def _points(self, rows: Sequence[int], *, vectors: bool) -> dict[int, Any]:
-        size = max(1, _VALUES_AT_ONCE // self.dim) if vectors else _PAYLOADS_AT_ONCE
+        size = max(1, _VALUES_AT_ONCE // self.dim) if vectors else PAYLOADS_AT_ONCE
         # One point may have several numbers: it was found for several queries.
         ids = {row: self._id(row) for row in rows}
         every = list(dict.fromkeys(ids.values()))
@@ -220,7 +153,7 @@ class QdrantSnapshot(Snapshot):
                 with_vectors=True,
             ).points
         vectors = np.asarray([point.vector for point in drawn], dtype=np.float32).reshape(-1, self.dim)
-        return self._numbers([point.id for point in drawn]), vectors
+        return self._numbers_of_found([point.id for point in drawn]), vectors
 
     def indexed(self) -> tuple[int, int] | None:
         """Count the rows in the index of Qdrant and the others; None without an index."""
@@ -272,7 +205,7 @@ class QdrantSnapshot(Snapshot):
         with asking(self._place):
             answers = self._client.query_batch_points(self._place.collection, requests=requests)
         for answer in answers:
-            rows = self._numbers([point.id for point in answer.points])
+            rows = self._numbers_of_found([point.id for point in answer.points])
             self._known |= {row: point.payload or {} for row, point in zip(rows.tolist(), answer.points, strict=True)}
             yield rows, np.array([point.score for point in answer.points], dtype=np.float32)
 
@@ -282,13 +215,12 @@ class QdrantSnapshot(Snapshot):
         self._ids += b"".join(uuid.UUID(str(each)).bytes for each in ids)
         return np.arange(first, first + len(ids), dtype=np.int64)
 
+    def _numbers_of_found(self, ids: Sequence[Any]) -> NDArray[np.int64]:
+        """Number points that were found or drawn: each has one number, however often it is found."""
+        texts = [str(each) for each in ids]
+        new = [text for text in dict.fromkeys(texts) if text not in self._found]
+        self._found |= dict(zip(new, self._numbers(new).tolist(), strict=True))
+        return np.array([self._found[text] for text in texts], dtype=np.int64)
+
     def _id(self, row: int) -> str:
         return str(uuid.UUID(bytes=bytes(self._ids[row * _ID_BYTES : (row + 1) * _ID_BYTES])))
-
-
-def _is_uuid(text: str) -> bool:
-    try:
-        uuid.UUID(text)
-    except ValueError:
-        return False
-    return True
