@@ -45,7 +45,7 @@ def needs_building(snapshot: Snapshot, facts: IndexFacts | None) -> bool:
 
 def read_facts(store: Store, snapshot: Snapshot) -> IndexFacts | None:
     """Read the facts of the index; None without a measured index."""
-    kept = store.kept_index()
+    kept = store.kept_index(snapshot)
     try:
         facts = IndexFacts(**kept) if isinstance(kept, dict) else None
     except TypeError:

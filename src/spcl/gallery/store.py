@@ -262,8 +262,8 @@ class Store:
                 self.folder.rename(aside)
                 remove(aside)
 
-    def kept_index(self) -> object:
-        """Give the facts of the index that were kept; None: there are none."""
+    def kept_index(self, snapshot: Snapshot) -> object:
+        """Give the facts of the index that were kept for a snapshot; None: there are none."""
         try:
             return json_of((self.folder / _INDEX_FILE).read_text(encoding="utf-8"))
         except (OSError, ValueError):

@@ -63,9 +63,10 @@ class Conditions:
             return None
         with asking(self._place):
             hits = self._client.facet(self._place.collection, column, limit=_MOST_DISTINCT + 1, exact=True).hits
-        values = [str(hit.value) for hit in hits]
+        # The index of a server also lists values whose rows were removed, with a count of 0.
+        values = [str(hit.value) for hit in hits if hit.count]
         # Local mode lists a UUID in one spelling, whichever is stored.
-        return None if len(values) > _MOST_DISTINCT or any(map(_is_uuid, values)) else values
+        return None if len(hits) > _MOST_DISTINCT or any(map(_is_uuid, values)) else values
 
     def _by_reading(self, tree: Tree, native: Condition | None) -> Condition:
         """The condition of a filter that is answered by reading the columns that it names."""

@@ -37,19 +37,24 @@ class QdrantSnapshot(Snapshot):
 
     The number of a row is its place among the rows that this object has read so far: a row that is read again has
     another number, one that is found again the same.
+
+    Attributes:
+        metadata: Metadata of the collection when this object was made.
     """
 
-    def __init__(self, place: QdrantPlace, client: Any, schema: pa.Schema, dim: int) -> None:
+    def __init__(self, place: QdrantPlace, client: Any, schema: pa.Schema, info: Any) -> None:
         """Wrap a collection.
 
         Args:
             place: The collection.
             client: Client of its server or folder.
             schema: Columns without the key and the vector.
-            dim: D, the length of a vector.
+            info: Facts of the collection, as its client gives them.
         """
-        self.folder, self.dim, self.has_keys = place.path, dim, True
-        self.schema = schema.append(pa.field(VECTOR, vector_type(dim), nullable=False))
+        self.folder, self.dim, self.has_keys = place.path, int(info.config.params.vectors.size), True
+        self.metadata: Mapping[str, Any] = info.config.metadata or {}
+        self.schema = schema.append(pa.field(VECTOR, vector_type(self.dim), nullable=False))
+        self._info = info
         # Negative, so that counts are remembered for this object alone.
         self.version = -next(_NUMBERS)
         self._place, self._client = place, client
@@ -157,9 +162,7 @@ class QdrantSnapshot(Snapshot):
 
     def indexed(self) -> tuple[int, int] | None:
         """Count the rows in the index of Qdrant and the others; None without an index."""
-        with asking(self._place):
-            info = self._client.get_collection(self._place.collection)
-        indexed, every = int(info.indexed_vectors_count or 0), int(info.points_count or 0)
+        indexed, every = int(self._info.indexed_vectors_count or 0), int(self._info.points_count or 0)
         return (indexed, max(0, every - indexed)) if indexed else None
 
     def search_every(

@@ -24,6 +24,7 @@ from spcl.gallery.qdrant.address import QdrantPlace
 from spcl.gallery.qdrant.connection import asking, client_of, models
 from spcl.gallery.qdrant.payload import FOLDERS, KINDS, kind_word, point_id, points_of, table_of
 from spcl.gallery.qdrant.snapshot import QdrantSnapshot
+from spcl.gallery.snapshot import Snapshot
 from spcl.gallery.store import Store, Written
 
 FACTS = "spcl"
@@ -58,7 +59,7 @@ class QdrantStore(Store):
             is_there = self._client.collection_exists(place.collection)
         if not is_there:
             raise _no_gallery(place)
-        config = self._config()
+        config = self._info().config
         size = getattr(config.params.vectors, "size", None)
         facts = (config.metadata or {}).get(FACTS)
         if not isinstance(facts, Mapping) or "fingerprint" not in facts or size is None:
@@ -108,7 +109,8 @@ class QdrantStore(Store):
 
     def snapshot(self) -> QdrantSnapshot:
         """Give the rows for reading."""
-        return QdrantSnapshot(self.place, self._client, self._schema(), self.dim)
+        info = self._info()
+        return QdrantSnapshot(self.place, self._client, _schema_of(info), info)
 
     def reading(self, where: str | None = None) -> QdrantSnapshot:
         """Give the rows for reading."""
@@ -127,7 +129,7 @@ class QdrantStore(Store):
             InputError: If a column has another type than in the gallery, or the server cannot be used.
         """
         self.add_columns(rows.schema)
-        columns = self._schema()
+        columns = _schema_of(self._info())
         schema = columns.insert(0, pa.field(KEY, pa.string())).append(pa.field(VECTOR, vector_type(self.dim)))
         size = max(1, _VALUES_AT_ONCE // self.dim)
         num_replaced, kept = 0, dict[str, int]()
@@ -151,7 +153,7 @@ class QdrantStore(Store):
 
     def add_columns(self, schema: pa.Schema) -> None:
         """Add the columns that the gallery lacks; they are empty in the existing rows."""
-        known = self._schema()
+        known = _schema_of(self._info())
         check_new_columns(schema.names, known.names)
         new = [field for field in schema if field.name not in (*known.names, VECTOR, KEY)]
         if not new:
@@ -200,9 +202,9 @@ class QdrantStore(Store):
                 return
             time.sleep(_WAIT)
 
-    def kept_index(self) -> object:
-        """The facts of the index that are kept; None: there are none."""
-        return (self._config().metadata or {}).get(_INDEX)
+    def kept_index(self, snapshot: Snapshot) -> object:
+        """The facts of the index that were kept when the snapshot was taken; None: there were none."""
+        return snapshot.metadata.get(_INDEX) if isinstance(snapshot, QdrantSnapshot) else None
 
     def keep_index(self, facts: Mapping[str, Any]) -> None:
         """Keep the facts of the index."""
@@ -215,20 +217,9 @@ class QdrantStore(Store):
     def tidy(self) -> None:
         """Do nothing: Qdrant merges its files by itself."""
 
-    def _config(self) -> Any:
+    def _info(self) -> Any:
         with asking(self.place):
-            return self._client.get_collection(self.place.collection).config
-
-    def _schema(self) -> pa.Schema:
-        """The columns without key and vector; those of the user in the order in which they were added."""
-        entries = {
-            name.removeprefix(_COLUMN): entry
-            for name, entry in (self._config().metadata or {}).items()
-            if name.startswith(_COLUMN) and isinstance(entry, Mapping)
-        }
-        ordered = sorted(entries, key=lambda name: (entries[name].get("number", 0), name))
-        own = [pa.field(name, KINDS[entries[name]["kind"]]) for name in ordered if entries[name].get("kind") in KINDS]
-        return pa.schema([*(pa.field(name, kind) for name, kind in OWN_COLUMNS.items()), *own])
+            return self._client.get_collection(self.place.collection)
 
     def _index_payload(self, kinds: Mapping[str, str]) -> None:
         """Let the server index columns, so that filters need not read every row; local mode has no such index."""
@@ -237,6 +228,18 @@ class QdrantStore(Store):
         for name, kind in kinds.items():
             with asking(self.place):
                 self._client.create_payload_index(self.place.collection, name, field_schema=_INDEXES[kind], wait=True)
+
+
+def _schema_of(info: Any) -> pa.Schema:
+    """The columns without key and vector; those of the user in the order in which they were added."""
+    entries = {
+        name.removeprefix(_COLUMN): entry
+        for name, entry in (info.config.metadata or {}).items()
+        if name.startswith(_COLUMN) and isinstance(entry, Mapping)
+    }
+    ordered = sorted(entries, key=lambda name: (entries[name].get("number", 0), name))
+    own = [pa.field(name, KINDS[entries[name]["kind"]]) for name in ordered if entries[name].get("kind") in KINDS]
+    return pa.schema([*(pa.field(name, kind) for name, kind in OWN_COLUMNS.items()), *own])
 
 
 def is_there(place: QdrantPlace) -> bool:
