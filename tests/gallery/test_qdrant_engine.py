@@ -1,4 +1,4 @@
-"""Filters, writes and the HNSW graph of the storage engine of Qdrant, where its package ``qdrant-edge-py`` is installed.
+"""Filters, writes and the HNSW graph of the storage engine of Qdrant, where ``qdrant-edge-py`` is installed.
 
 The engine answers in place of a server; the stand-in server of the other tests has the client's local mode behind it.
 """
