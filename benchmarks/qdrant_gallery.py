@@ -3,7 +3,7 @@
 python benchmarks/qdrant_gallery.py --n 100000 --dim 256
 
 Features and queries are those of ``gallery.py``. Each store has a process of its own. ``engine`` is the storage engine
-of Qdrant in the process (``qdrant_engine.py``): its time has no network and no server in it. ``local`` is the local mode
+of Qdrant in the process (``qdrant_engine.py``): its time is without network and server. ``local`` is the local mode
 of the client, which compares every row in NumPy; its time says nothing of a server. ``--address`` measures a server.
 """
 
