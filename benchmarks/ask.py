@@ -2,14 +2,17 @@
 
     python benchmarks/ask.py data/omniglot/target_train.csv data/cattle/bounding_box_test --seeds 5
 
-Each seed takes another 80 percent of the images. Features are those of ImageNet weights, or of ``--checkpoint``. An
-answer "same" merges two groups, as ``spcl correct OUT answers`` does; an answer "different" keeps them apart. With
-``--rounds 4`` a quarter of the questions is asked at a time, each about the groups after the answers so far.
+Each seed takes another 80 percent of the images. Features are of ImageNet weights, or of ``--checkpoint``. Answers
+count as ``spcl correct OUT answers`` takes them: "same" merges two groups, "different" divides one group. With
+``--rounds 4`` a quarter of the questions is asked at a time, each about the groups after the answers so far. "No
+answers" are the same questions when every group that is asked about is divided, and no two groups are merged.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import tyro
@@ -17,11 +20,18 @@ from numpy.typing import NDArray
 from study import label_quality
 
 import spcl
+from spcl.corrections.actions import Line
+from spcl.corrections.answers import divide_lines
+from spcl.corrections.correction import Correction
+from spcl.corrections.corrections_file import CorrectionLog
+from spcl.corrections.replay import replay
 from spcl.data.image_sources import images_of
 from spcl.inference.embedding import EmbedSettings, embed_records
 from spcl.inference.encode_options import EncodeOptions
 from spcl.inference.encoder_choice import EncoderChoice, chosen_encoder
+from spcl.pairs.constraints import linked_nodes
 from spcl.questions.pair_probabilities import PairProbabilities, calibration_of
+from spcl.questions.question import Question
 from spcl.questions.question_choice import choose_questions
 from spcl.records import identities_of
 from spcl.reporting.console import SilentReporter
@@ -45,6 +55,9 @@ class Options:
     """Number of draws of the images."""
 
 
+COLUMNS = "questions", "random pairs", "no answers"
+
+
 def main(options: Options) -> None:
     for source in options.data:
         features, identities = features_of(source, options.checkpoint)
@@ -53,14 +66,11 @@ def main(options: Options) -> None:
         for seed in range(options.seeds):
             rng = np.random.default_rng(seed)
             rows = np.sort(rng.choice(len(features), round(KEPT * len(features)), replace=False))
-            gains.append(gains_of(features[rows], identities[rows], options, rng))
-            before, asked, drawn, same = gains[-1]
-            print(
-                f"  seed {seed}: F {before:.1f}; {same} of {options.num} same: {asked:+.2f}; random: {drawn:+.2f}",
-                flush=True,
-            )
-        table = np.array(gains)
-        for name, column in (("questions", table[:, 1]), ("random pairs", table[:, 2])):
+            before, gained, counts = gains_of(features[rows], identities[rows], options, rng)
+            gains.append(gained)
+            values = ", ".join(f"{name} {gain:+.2f}" for name, gain in zip(COLUMNS, gained, strict=True))
+            print(f"  seed {seed}: F {before:.1f}; {values}; {counts}", flush=True)
+        for name, column in zip(COLUMNS, np.array(gains).T, strict=True):
             print(f"  {name}: {column.mean():+.2f} +- {column.std():.2f}")
 
 
@@ -74,38 +84,66 @@ def features_of(source: str, checkpoint: str) -> tuple[NDArray[np.float32], NDAr
 
 def gains_of(
     features: NDArray[np.float32], identities: NDArray[np.int64], options: Options, rng: np.random.Generator
-) -> tuple[float, float, float, int]:
-    """F of the groups, what it gains by questions and by random pairs, and how many questions were of one object."""
+) -> tuple[float, list[float], str]:
+    """F of the groups, what it gains by each column, and how many answers of each kind there were."""
     group = spcl.cluster(features).group
     similarities = (features @ features.T)[~np.eye(len(features), dtype=bool)]
     probabilities = PairProbabilities(calibration_of(features, rng), similarities)
-    after, asked = group, np.empty((0, 2), dtype=np.int64)
+    paths = [Path(f"/images/{row}.jpg") for row in range(len(features))]
+    asked: list[Question] = []
+    lines: list[Line] = []
+    after = replay(CorrectionLog(), paths, group)
     for part in np.array_split(np.arange(options.num), options.rounds):
-        different = asked[identities[asked[:, 0]] != identities[asked[:, 1]]].tolist()
-        chosen = choose_questions(
-            features, after, probabilities, num=len(part), answered=[(one, other) for one, other in different]
+        new = choose_questions(
+            features,
+            after.group,
+            probabilities,
+            num=len(part),
+            answered=[(one, other) for one, other in after.cannot_link.tolist()],
+            together=linked_nodes(len(features), after.must_link),
         )
-        new = np.array([(one.first, one.second) for one in chosen], dtype=np.int64).reshape(-1, 2)
-        after, asked = merged(after, new, identities), np.concatenate([asked, new])
-    drawn = rng.integers(len(features), size=(options.num, 2))
+        asked += new
+        lines += lines_of(new, same_of(new, identities), paths)
+        after = replay(log_of(lines), paths, group)
+    pairs = [Question(one, other, 0, 0) for one, other in rng.integers(len(features), size=(options.num, 2)).tolist()]
+    drawn = lines_of(pairs, same_of(pairs, identities), paths)
+    divided = [one for one in asked if one.part]
+    unasked = lines_of(divided, [False] * len(divided), paths)
     before = f_of(group, identities)
-    gains = [f_of(one, identities) - before for one in (after, merged(group, drawn, identities))]
-    return before, gains[0], gains[1], int((identities[asked[:, 0]] == identities[asked[:, 1]]).sum())
+    found = [after, *(replay(log_of(some), paths, group) for some in (drawn, unasked))]
+    kinds = [(bool(one.part), same) for one, same in zip(asked, same_of(asked, identities), strict=True)]
+    counts = f"parts: {kinds.count((True, False))} different, {kinds.count((True, True))} same; "
+    counts += f"groups: {kinds.count((False, False))} different, {kinds.count((False, True))} same"
+    return before, [f_of(one.group, identities) - before for one in found], counts
 
 
-def merged(group: NDArray[np.int64], pairs: NDArray[np.int64], identities: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Groups after truthful answers."""
-    after = group.copy()
-    for first, second in pairs.tolist():
-        if identities[first] != identities[second]:
+def same_of(asked: Sequence[Question], identities: NDArray[np.int64]) -> list[bool]:
+    """The true answers."""
+    return [bool(identities[one.first] == identities[one.second]) for one in asked]
+
+
+def lines_of(asked: Sequence[Question], same: Sequence[bool], paths: Sequence[Path]) -> list[Line]:
+    """The corrections that answers are, in the order of ``take_answers``."""
+    inside: list[Line] = []
+    divided: list[Line] = []
+    among: list[Line] = []
+    for one, is_same in zip(asked, same, strict=True):
+        pair = paths[one.first], paths[one.second]
+        if one.first == one.second:
             continue
-        home = max(int(after[first]), int(after[second]))
-        home = after.max() + 1 if home < 0 else home
-        for row in (first, second):
-            if after[row] >= 0:
-                after[after == after[row]] = home
-            after[row] = home
-    return after
+        if is_same:
+            (inside if one.part else among).append(("merge", pair, ""))
+        elif one.part:
+            rest = [paths[row] for row in one.part if row != one.first]
+            divided += divide_lines([pair[0], *rest], pair[1])
+        else:
+            among.append(("deny", pair, ""))
+    return [*inside, *divided, *among]
+
+
+def log_of(lines: Sequence[Line]) -> CorrectionLog:
+    """A file of corrections, one for each line."""
+    return CorrectionLog(tuple(Correction(number, *line) for number, line in enumerate(lines, start=1)))
 
 
 def f_of(group: NDArray[np.int64], identities: NDArray[np.int64]) -> float:

@@ -61,7 +61,7 @@ def print_questions(result: AskResult, report: Reporter) -> None:
     if result.broken:
         report.warn(f"{len(result.broken)} image(s) could not be read; the first: {result.broken[0][0]}")
     if result.table is None:
-        report.say("no question is worth asking: no two groups are likely to be one object")
+        report.say("no question is worth asking: no two groups are likely to be one object, and no group to be two")
         return
     likely = sum(one.probability for one in result.questions)
     report.say(f"{len(result.questions)} questions; about {likely:.0f} of the pairs show one object")

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-ACTIONS = ("merge", "split", "move", "confirm", "name", "deny", "undo")
+ACTIONS = ("merge", "split", "move", "confirm", "name", "deny", "divide", "undo")
 """The words of the column ``action``."""
 
 HEADER = ("number", "time", "who", "action", "subjects", "argument")
@@ -32,7 +32,8 @@ class Correction:
         action: One of ``ACTIONS``.
         subjects: The images that the correction is about, absolute paths.
         argument: The name (``name``), the number of the correction that is taken back (``undo``), or the path of an
-            image of the other group: of the target (``move``; empty: no group) or of what is left (``split``).
+            image of the other group: of the target (``move``; empty: no group) or of what is left (``split``,
+            ``divide``).
         time: When it was written, UTC in ISO 8601; it is not used.
         who: Who wrote it; it is not used.
         line: Line of the file, from 1; 0: not read from a file.

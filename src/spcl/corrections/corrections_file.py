@@ -192,6 +192,8 @@ def _checked(path: Path, found: Correction) -> Correction:
         fault = f"the action {found.action} and one image; expected two, separated by |"
     elif found.action == "name" and not found.argument:
         fault = "the action name and no name in the column argument"
+    elif found.action == "divide" and not found.argument:
+        fault = "the action divide and no image in the column argument"
     if fault:
         raise InputError(f"{path} has in line {found.line} {fault}", code="malformed-table")
     return found

@@ -9,6 +9,8 @@ far, their sets are gathered, and only later corrections change whole groups, wh
 - move: the images join the group and the set of another image, or no group.
 - split: the images leave the group of another image together, as a new group and a set.
 - deny: the two images are two objects; their groups are not changed.
+- divide: the first image and another one are two objects. The images leave the group of the other one together; a
+  program chose them, so that they are no set, and later groupings follow the two images alone.
 """
 
 from __future__ import annotations
@@ -25,6 +27,9 @@ from spcl.corrections.corrections_file import CorrectionLog
 from spcl.corrections.group_table import NO_GROUP, GroupTable
 from spcl.corrections.hand_sets import HandSets
 from spcl.data.image_key import image_keys
+
+_WITH_AN_IMAGE = ("move", "split", "divide")
+"""Actions whose argument is an image."""
 
 
 @dataclass(frozen=True)
@@ -137,7 +142,7 @@ def replay(
 def _keys_of(corrections: Sequence[Correction]) -> dict[str, str]:
     """Keys of all images that corrections name, by their paths; each folder is resolved once."""
     paths = {str(path): None for each in corrections for path in each.subjects}
-    paths |= {each.argument: None for each in corrections if each.action in ("move", "split") and each.argument}
+    paths |= {each.argument: None for each in corrections if each.action in _WITH_AN_IMAGE and each.argument}
     return dict(zip(paths, image_keys(list(paths)), strict=True))
 
 
@@ -156,6 +161,7 @@ class _Replay:
             if number != NO_GROUP:
                 self._members.setdefault(number, set()).add(row)
         self._next = max(self._members, default=-1) + 1
+        self._divided: set[tuple[int, int, int]] = set()
 
     def apply(self, correction: Correction, rows: list[int], other: int, *, sets_alone: bool) -> None:
         """Apply one line.
@@ -182,6 +188,10 @@ class _Replay:
                 self.sets.part([(row, other) for row in rows if other >= 0], number)
             elif other >= 0:
                 self.sets.join([other, *rows], number)
+        elif correction.action == "divide":
+            if other >= 0 and not sets_alone:
+                self._divide(number, rows, other)
+            self.sets.part([(rows[0], other)] if other >= 0 else [], number)
         else:
             pairs = [(first, second) for at, first in enumerate(rows) for second in rows[at + 1 :]]
             self.sets.part(pairs, number)
@@ -253,3 +263,18 @@ class _Replay:
             home = self._home(outside) if outside else self._new()
             for row in inside:
                 self._put(row, home)
+
+    def _divide(self, number: int, rows: Sequence[int], other: int) -> None:
+        """The images leave the group of the other image, unless the first one has another group already."""
+        key = number, rows[0], other
+        # A division of many images has several lines, which repeat its first image.
+        if self.group[rows[0]] == self.group[other] != NO_GROUP or key in self._divided:
+            self._divided.add(key)
+            leaving = set(rows)
+            for members in self.sets.sets():
+                # What a person has called one object stays whole: with the first image, or where it is.
+                if rows[0] in members:
+                    leaving.update(members)
+                elif not leaving.issuperset(members):
+                    leaving.difference_update(members)
+            self._split(sorted(leaving), other)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from spcl.atomic_files import written_aside
-from spcl.corrections.answers import QUESTIONS, has_answers
+from spcl.corrections.answers import PARTS, QUESTIONS, has_answers
 from spcl.corrections.corrected_groups import CorrectedGroups, read_groups
 from spcl.corrections.folder_state import read_summary
 from spcl.data.image_key import image_keys
@@ -24,7 +24,7 @@ from spcl.reporting.quiet_reporters import LoggingReporter
 if TYPE_CHECKING:
     from spcl.inference.embedding import EmbeddedImages
     from spcl.questions.pair_probabilities import PairProbabilities
-    from spcl.questions.question_choice import Question
+    from spcl.questions.question import Question
 
 SHEET = "questions.png"
 _SAMPLE = 2000
@@ -168,13 +168,17 @@ def chosen_questions(
 
     Cost: ``N^2 D`` for the similarities.
     """
+    from spcl.pairs.constraints import linked_nodes
     from spcl.questions.question_choice import choose_questions
 
     rows = dict(zip(image_keys(groups.table.paths), range(len(groups.table.paths)), strict=True))
     kept = [rows[key] for key in image_keys([record.path for record in images.records])]
     place = {row: at for at, row in enumerate(kept)}
     answered = [(place[a], place[b]) for a, b in groups.replayed.cannot_link.tolist() if a in place and b in place]
-    return choose_questions(images.features, groups.table.group[kept], probabilities, num=num, answered=answered)
+    together = linked_nodes(len(groups.table.paths), groups.replayed.must_link)[kept]
+    return choose_questions(
+        images.features, groups.table.group[kept], probabilities, num=num, answered=answered, together=together
+    )
 
 
 def _written(
@@ -188,19 +192,28 @@ def _written(
 
     number_of = dict(zip(image_keys(groups.table.paths), groups.table.group.tolist(), strict=True))
     keys = image_keys([record.path for record in records])
-    rows, sheet = [], []
+    rows, sheet, parts = [], [], []
     for number, one in enumerate(questions, start=1):
         pair = records[one.first].path, records[one.second].path
         labels = [_label(groups, number_of[keys[row]]) for row in (one.first, one.second)]
+        parts += [(*pair, records[row].path) for row in one.part]
         rows.append((number, *pair, *labels, f"{one.probability:.3f}", ""))
-        sheet.append(SheetRow(f"question {number}", f"{labels[0]} | {labels[1]}", [open_image(path) for path in pair]))
+        sheet.append(SheetRow(f"question {number}", _words(one, labels), [open_image(path) for path in pair]))
     with written_aside(groups.folder / SHEET) as aside:
         contact_sheet(aside, sheet, caption="one object in each row?")
+    with written_aside(groups.folder / PARTS) as aside:
+        write_table(aside, ("path_a", "path_b", "path"), parts)
     # Last: until then the earlier table, with its answers, is whole.
     with written_aside(groups.folder / QUESTIONS) as aside:
         header = ("question", "path_a", "path_b", "group_a", "group_b", "probability", "answer")
         write_table(aside, header, rows)
     return groups.folder / QUESTIONS, groups.folder / SHEET
+
+
+def _words(question: Question, labels: Sequence[str]) -> str:
+    if question.part:
+        return f"{labels[1]}: {len(question.part)} images would leave it"
+    return f"{labels[0]} | {labels[1]}"
 
 
 def _label(groups: CorrectedGroups, number: int) -> str:

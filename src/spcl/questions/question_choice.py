@@ -1,45 +1,32 @@
-"""Which pairs of images to ask about: those whose answer "same" is expected to improve the groups the most.
+"""Which pairs of images to ask about: those whose answer is expected to improve the groups the most.
 
-A question is a pair of images of two groups. If they show one object, the two groups become one: each image gains the
-images of its object in the other group (recall), and images of other objects lose or gain purity (precision). Both are
-expected from the probabilities of all pairs, in units of images (the sum of a figure like BCubed over the images), and
-multiplied by the probability of the answer. Images without a group count as groups of one.
+A question is a pair of images of two groups, or of two parts of one group (``split_questions.py``). If two groups show
+one object, they become one: each image gains the images of its object in the other group (recall), and images of other
+objects lose or gain purity (precision). Both are expected from the probabilities of all pairs, in units of images (the
+sum of a figure like BCubed over the images), and multiplied by the probability of the answer. Images without a group
+count as groups of one.
 
-Pairs inside a group are not asked about: an answer "different" would divide the group where its graph is weakest, and
-which of its other images go to which side would be a guess.
+The gain of merging counts half. Where groups are mixtures, it is estimated too high: the images of a mixture are
+similar for other reasons than that they show one object (docs/results.md).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spcl.questions.pair_probabilities import PairProbabilities
+from spcl.questions.question import Question
+from spcl.questions.split_questions import split_questions
 
 _BLOCK = 512
 _KEPT_A_BLOCK = 4000
+_MERGING = 0.5
+"""Factor of the gain of merging."""
 _AGAIN = 0.5
 """Factor of a question's gain for each earlier question about one of its groups: others say more."""
-
-
-@dataclass(frozen=True)
-class Question:
-    """A pair of images to ask about.
-
-    Attributes:
-        first: Row of one image.
-        second: Row of the other image, of another group.
-        probability: Probability that they show one object.
-        gain: Expected gain of the answer, in images.
-    """
-
-    first: int
-    second: int
-    probability: float
-    gain: float
 
 
 def choose_questions(
@@ -49,6 +36,7 @@ def choose_questions(
     *,
     num: int,
     answered: Iterable[tuple[int, int]] = (),
+    together: NDArray[np.int64] | None = None,
 ) -> list[Question]:
     """Choose pairs to ask about, the one with the largest expected gain first.
 
@@ -57,13 +45,33 @@ def choose_questions(
         group: ``[N]`` int, the group of each image, -1 none.
         probabilities: Probability of a pair by its similarity.
         num: Number of questions.
-        answered: Pairs of rows whose relation is known; no question is about the two groups of such a pair.
+        answered: Pairs of rows of two objects; no question is about the two groups of such a pair, or about it.
+        together: ``[N]`` int, equal values for images that are known to show one object; None: nothing is known.
 
     Returns:
-        At most ``num`` questions, each about another pair of groups.
+        At most ``num`` questions, each about another pair of groups or other parts of one.
 
     Cost: ``N^2 D`` in blocks, two passes.
     """
+    answered = list(answered)
+    apart = {frozenset(pair) for pair in answered}
+    inside = [
+        one
+        for one in split_questions(features, group, probabilities)
+        if frozenset((one.first, one.second)) not in apart
+        and (together is None or together[one.first] != together[one.second])
+    ]
+    among = _diverse(_merging(features, group, probabilities, answered), num)
+    return sorted([*inside, *among], key=lambda one: -one.gain)[:num]
+
+
+def _merging(
+    features: NDArray[np.float32],
+    group: NDArray[np.int64],
+    probabilities: PairProbabilities,
+    answered: Iterable[tuple[int, int]],
+) -> dict[tuple[int, int], Question]:
+    """The best question about each pair of groups, with the gain of merging them."""
     parts = _parts(group)
     sizes = np.bincount(parts).astype(np.float64)
     own = _own_images(features, parts, probabilities)
@@ -77,7 +85,7 @@ def choose_questions(
         first, second = parts[rows][:, None], parts[None]
         before = right[first] / sizes[first] + right[second] / sizes[second]
         after = (right[first] + right[second] + 2 * ours * theirs) / (sizes[first] + sizes[second])
-        gains = chance * (2 * ours * theirs / (ours + theirs) + after - before)
+        gains = _MERGING * chance * (2 * ours * theirs / (ours + theirs) + after - before)
         gains[rows[:, None] >= np.arange(len(features))[None]] = -np.inf
         kept = np.argpartition(-gains, min(_KEPT_A_BLOCK, gains.size - 1), axis=None)[:_KEPT_A_BLOCK]
         for place in kept[np.argsort(-gains.flat[kept], kind="stable")].tolist():
@@ -88,7 +96,7 @@ def choose_questions(
                 best[pair] = Question(int(rows[row]), other, float(chance[row, other]), gain)
     for first_row, second_row in answered:
         best.pop(_key(parts, first_row, second_row), None)
-    return _diverse(best, num)
+    return best
 
 
 def _parts(group: NDArray[np.int64]) -> NDArray[np.int64]:

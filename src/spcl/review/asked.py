@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,7 @@ from spcl.review.session import NUM_SHOWN, ReviewSession
 if TYPE_CHECKING:
     from spcl.inference.embedding import EmbeddedImages
     from spcl.questions.pair_probabilities import PairProbabilities
-    from spcl.questions.question_choice import Question
+    from spcl.questions.question import Question
 
 SAME, DIFFERENT, UNSURE = "same", "different", "unsure"
 
@@ -61,6 +62,7 @@ class Asked:
         self._lock = threading.Lock()
         self._known: _Known | None = None
         self._unsure: set[frozenset[int]] = set()
+        self._parts: dict[tuple[int, int], tuple[int, ...]] = {}
 
     def questions(self, num: int) -> dict[str, Any]:
         """Give questions as plain values, the one with the largest expected gain first.
@@ -75,7 +77,12 @@ class Asked:
             groups = self._session.groups()
             known = self._embedded(groups)
             chosen = chosen_questions(groups, known.images, known.probabilities, num + len(self._unsure))
-            found = [described(groups, one, int(known.rows[one.first]), int(known.rows[one.second])) for one in chosen]
+            found = []
+            for one in chosen:
+                first, second = int(known.rows[one.first]), int(known.rows[one.second])
+                part = tuple(known.rows[list(one.part)].tolist())
+                self._parts[first, second] = part
+                found.append(described(groups, one, (first, second), part))
         return {"questions": [each for each in found if _pair(each) not in self._unsure][:num]}
 
     def merges(self, num: int) -> dict[str, Any]:
@@ -118,7 +125,7 @@ class Asked:
         return self._known
 
     def answer(self, first: int, second: int, answer: str) -> dict[str, Any]:
-        """Take an answer; ``same`` merges two groups, ``different`` keeps them apart for good.
+        """Take an answer; ``same`` merges two groups, ``different`` keeps them apart for good, or divides one group.
 
         Args:
             first: Row of one image.
@@ -139,16 +146,32 @@ class Asked:
             raise InputError(
                 f"there is no answer {answer!r}; expected {SAME}, {DIFFERENT} or {UNSURE}", code="invalid-parameter"
             )
+        part = self._parts.get((first, second), ())
+        if part and answer == DIFFERENT:
+            return self._session.divide(first, second, part)
         return self._session.link(action, first, second)
 
 
-def described(groups: CorrectedGroups, question: Question, first: int, second: int) -> dict[str, Any]:
-    """Give a question as plain values, with the surest images of both groups."""
+def described(
+    groups: CorrectedGroups, question: Question, pair: tuple[int, int], part: Sequence[int]
+) -> dict[str, Any]:
+    """Give a question as plain values, with the surest images of both groups or of both parts of a group.
+
+    Args:
+        groups: The groups.
+        question: The question.
+        pair: Rows of its images in the table of the groups.
+        part: Rows of the images that leave the group if the pair shows two objects; empty: there are two groups.
+    """
+    leaving = set(part)
     plain: dict[str, Any] = {"probability": round(question.probability, 3), "gain": round(question.gain, 3)}
-    for name, row in (("first", first), ("second", second)):
+    for name, row in zip(("first", "second"), pair, strict=True):
         number = int(groups.table.group[row])
         others = [] if number == NO_GROUP else [each for each in groups.references.members(number) if each != row]
         label = "in no group" if number == NO_GROUP else f"group {groups.table.label(number)}"
+        if leaving:
+            others = [each for each in others if (each in leaving) == (row in leaving)]
+            label = f"{label}, {'one part' if row in leaving else 'the rest'}"
         plain |= {
             name: row,
             f"{name}_file": groups.table.paths[row].name,

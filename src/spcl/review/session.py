@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from spcl.corrections.actions import Line, lines_of
+from spcl.corrections.answers import divide_lines
 from spcl.corrections.corrected_groups import CorrectedGroups, add_lines, read_groups
 from spcl.corrections.corrections_file import alone
 from spcl.corrections.group_table import NO_GROUP
@@ -108,6 +109,13 @@ class ReviewSession:
         """Say of two images that they show one object (``merge``) or two (``deny``); results as of ``correct``."""
         pair = Path(self._word({"row": first})), Path(self._word({"row": second}))
         return self._added(lambda before: [(action, pair, "")])
+
+    def divide(self, first: int, second: int, part: Sequence[int]) -> dict[str, Any]:
+        """Say of two images of one group that they show two objects; the images of a part leave with the first one."""
+        rows = [first, *(row for row in part if row != first)]
+        images = [Path(self._word({"row": row})) for row in rows]
+        other = Path(self._word({"row": second}))
+        return self._added(lambda before: divide_lines(images, other))
 
     def _added(self, lines: Callable[[CorrectedGroups], Sequence[Line]]) -> dict[str, Any]:
         with self._lock, alone(self.folder):

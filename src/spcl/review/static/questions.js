@@ -16,7 +16,7 @@ async function showQuestions() {
 function showQuestion() {
   const question = asked.list[asked.at];
   if (question === undefined) {
-    const words = asked.list.length ? "These questions are answered." : "There is no question: every pair of groups is clear.";
+    const words = asked.list.length ? "These questions are answered." : "There is no question: every group and every pair of groups is clear.";
     find("questions").replaceChildren(make("p", { class: "center" }, words, " ",
       make("button", { onclick: showQuestions }, "Look for more"), " ",
       make("button", { onclick: showGroups }, "Back to the groups")));
