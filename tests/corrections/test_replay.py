@@ -19,7 +19,7 @@ def log_of(*lines: tuple[str, str] | tuple[str, str, str]) -> CorrectionLog:
     made = []
     for number, (action, letters, *rest) in enumerate(lines, start=1):
         argument = rest[0] if rest else ""
-        if action in ("move", "split") and argument:
+        if action in ("move", "split", "divide") and argument:
             argument = f"/images/{argument}.jpg"
         made.append(Correction(number, action, tuple(Path(f"/images/{letter}.jpg") for letter in letters), argument))
     return CorrectionLog(tuple(made))
@@ -152,3 +152,28 @@ def test_pairs_alone_need_no_groups():
     alone, with_groups = replay(log_of(*lines), PATHS), run(*lines)
     assert np.array_equal(alone.must_link, with_groups.must_link)
     assert np.array_equal(alone.cannot_link, with_groups.cannot_link)
+
+
+def test_divide_parts_a_group_and_binds_the_asked_pair_alone():
+    found = run(("divide", "ab", "c"))
+    assert groups(found) == {"ab", "cd", "efg", "hi"}
+    assert (pairs(found.cannot_link), len(found.must_link), found.by_hand.any()) == ({"ac"}, 0, False)
+    assert groups(run(("divide", "ab", "c"), ("divide", "ad", "c"))) == {"ab", "cd", "efg", "hi"}
+    later = run(("divide", "ab", "c"), grouped_with=1)
+    assert (later.group.tolist(), pairs(later.cannot_link)) == (GROUP.tolist(), {"ac"})
+    # The images of two groups are two objects already.
+    apart = run(("divide", "ae", "h"))
+    assert (apart.group.tolist(), pairs(apart.cannot_link)) == (GROUP.tolist(), {"ah"})
+    gone = run(("divide", "ab", "z"))
+    assert gone.group.tolist() == GROUP.tolist()
+
+
+def test_divide_keeps_what_a_person_called_one_object_together():
+    assert groups(run(("merge", "bd"), ("divide", "ab", "c"))) == {"a", "bcd", "efg", "hi"}
+    assert groups(run(("merge", "ad"), ("divide", "ab", "c"))) == {"abd", "c", "efg", "hi"}
+
+
+def test_a_division_in_several_lines_is_one():
+    lines = [Correction(1, "divide", (PATHS[0], PATHS[at]), str(PATHS[3])) for at in (1, 2)]
+    found = replay(CorrectionLog(tuple(lines)), PATHS, GROUP)
+    assert groups(found) == {"abc", "d", "efg", "hi"}

@@ -70,6 +70,29 @@ def test_questions_answers_groups(folder, capsys):
     assert not known & {frozenset((rows[one["path_a"]], rows[one["path_b"]])) for one in again}
 
 
+@pytest.mark.slow
+def test_a_group_of_two_objects_is_divided_by_an_answer(folder, capsys):
+    """Objects 2 and 3 are one group; 0 and 1 are torn. The parts are of the groups, not of the answers."""
+    text = (folder / "out/groups.csv").read_text().replace(",3,0.5", ",2,0.5")
+    (folder / "out/groups.csv").write_text(text)
+    main(["ask", "out", "-n", "6", *SMALL])
+    parts = list(csv.DictReader((folder / "out/questions_parts.csv").read_text(encoding="utf-8-sig").splitlines()))
+    assert {int(Path(row["path"]).stem) // 8 for row in parts} in ({2}, {3})
+    assert len(parts) == 8
+    answer(folder)
+    main(["correct", "out", "answers", "out/questions.csv"])
+    groups = spcl.read_groups("out")
+    assert sorted(groups.references.sizes.values()) == [8] * 6
+    assert [each.action for each in groups.log.corrections].count("divide") == 1
+    main(["correct", "out", "undo"])
+    assert sorted(spcl.read_groups("out").references.sizes.values()) == [4, 4, 4, 4, 8, 8, 16]
+    capsys.readouterr()
+    # Without the table of parts the pair is kept apart, and the groups follow when they are made again.
+    (folder / "out/questions_parts.csv").unlink()
+    main(["correct", "out", "answers", "out/questions.csv"])
+    assert sorted(spcl.read_groups("out").references.sizes.values()) == [8, 8, 8, 8, 16]
+
+
 def test_another_word_is_no_answer(folder, capsys):
     main(["ask", "out", "-n", "2", *SMALL])
     answer(folder, wrong="perhaps")

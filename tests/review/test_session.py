@@ -9,7 +9,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 import spcl
-from spcl.corrections.group_table import GroupTable, write_group_table
+from spcl.corrections.group_table import GroupTable, read_group_table, write_group_table
 from spcl.inference.encode_options import EncodeOptions, EncoderChoice
 from spcl.reporting.console import SilentReporter
 from spcl.review.app import make_review_app
@@ -209,6 +209,24 @@ def test_questions_and_answers(tmp_path):
         assert answer(questions[3 % len(questions)], "perhaps").status_code == 422
         wrong = client.post("/api/answers", json={"first": 0, "second": 999, "answer": "same"})
         assert (wrong.status_code, wrong.json()["error"]["code"]) == (404, "no-such-image")
+
+
+def test_a_question_about_the_parts_of_a_group_divides_it(tmp_path):
+    out = write_divided_groups(tmp_path)
+    table = read_group_table(out / "groups.csv")
+    group = np.array([(0, 0, 2, 3)[row // 12] for row in range(48)])
+    write_group_table(out / "groups.csv", GroupTable(table.paths, group, table.confidence, {}))
+    with TestClient(app_of(ReviewSession(out)), base_url="http://127.0.0.1") as client:
+        questions = client.get("/api/questions?num=20").json()["questions"]
+        (inside,) = [one for one in questions if group[one["first"]] == group[one["second"]]]
+        assert {inside["first_label"], inside["second_label"]} == {"group 0, one part", "group 0, the rest"}
+        assert {row // 12 for row in inside["first_rows"]} == {inside["first"] // 12}
+        body = {"first": inside["first"], "second": inside["second"], "answer": "different"}
+        changed = client.post("/api/answers", json=body).json()
+        assert len(changed["changes"]) == 2
+    after = spcl.read_groups(out)
+    assert sorted(after.references.sizes.values()) == [12] * 4
+    assert [each.action for each in after.log.corrections] == ["divide"]
 
 
 def test_groups_that_may_be_one_come_by_probability(tmp_path):
