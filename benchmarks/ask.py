@@ -29,7 +29,7 @@ from spcl.data.image_sources import images_of
 from spcl.inference.embedding import EmbedSettings, embed_records
 from spcl.inference.encode_options import EncodeOptions
 from spcl.inference.encoder_choice import EncoderChoice, chosen_encoder
-from spcl.pairs.constraints import linked_nodes
+from spcl.pairs.contradictions import linked_nodes
 from spcl.questions.pair_probabilities import PairProbabilities, calibration_of
 from spcl.questions.question import Question
 from spcl.questions.question_choice import choose_questions

@@ -168,7 +168,7 @@ def chosen_questions(
 
     Cost: ``N^2 D`` for the similarities.
     """
-    from spcl.pairs.constraints import linked_nodes
+    from spcl.pairs.contradictions import linked_nodes
     from spcl.questions.question_choice import choose_questions
 
     rows = dict(zip(image_keys(groups.table.paths), range(len(groups.table.paths)), strict=True))
