@@ -19,6 +19,7 @@ from spcl.cli.main import main
 from spcl.data.image_decoding import UnreadableImageError, open_image
 from spcl.errors import InputError
 from spcl.gallery.enrolment_file import known_facts, read_enrolled
+from spcl.gallery.table_state import state_of
 from spcl.inference.checkpoint import checkpoint_of, load_network, save_atomically
 from spcl.inference.stored_encoder import check_progress
 from spcl.monitoring.reference import read_reference
@@ -96,7 +97,7 @@ def places(folder: Path, content: bytes) -> dict[str, object]:
         "weights in safetensors": lambda: read_weights(at("w.safetensors")),
         "a folder of the hub": lambda: load_network(folder / "hub"),
         "the state of a run": lambda: saved_epochs(folder / "run"),
-        "identities of a gallery": lambda: (known_facts(folder / "g"), read_enrolled(folder / "g")),
+        "identities of a gallery": lambda: (known_facts(folder / "g"), read_enrolled(folder / "g", state_of(folder / "g"))),
         "a reference of a gallery": lambda: read_reference(folder / "g", "x"),
         "an image": lambda: open_image(at("i.png")),
     }
@@ -175,7 +176,7 @@ def test_an_archive_that_unfolds(tmp_path):
         with input_error("wrong-file-kind", file, "unfolds to 0.4 GB"):
             load(file)
     file.rename(tmp_path / "enrolled.npz")
-    assert read_enrolled(tmp_path) is None
+    assert read_enrolled(tmp_path, "any") is None
     header = b'{"w":{"dtype":"F32","shape":[1000000000000],"data_offsets":[0,4000000000000]}}'
     (tmp_path / "w.safetensors").write_bytes(len(header).to_bytes(8, "little") + header)
     with pytest.raises(InputError):

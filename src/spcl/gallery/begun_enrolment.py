@@ -16,7 +16,6 @@ from spcl.gallery.enrolment_file import read_enrolled, write_enrolled
 from spcl.gallery.filter_counts import CountedFilters
 from spcl.gallery.snapshot import Snapshot
 from spcl.gallery.store import Store
-from spcl.gallery.table_state import state_of
 from spcl.reporting.console import Reporter
 from spcl.verification.identification import Enrolled
 
@@ -48,7 +47,7 @@ class Enrolment:
     """Enrolled identities of one version of a gallery, known already or to be computed.
 
     Attributes:
-        folder: Folder of the gallery.
+        folder: Folder for files that are computed from the gallery.
         facts: Facts that were stored when the gallery was made.
         encoder: Encoder of the gallery, for its calibration; None: without a calibration.
         known: The enrolled identities that were kept in the folder; None: they are to be computed.
@@ -90,10 +89,10 @@ def begin_enrolment(store: Store, passing: CountedFilters, where: str | None, en
     Raises:
         InputError: If the filter cannot be used, or no image that passes has an identity.
     """
-    known = read_enrolled(store.folder) if where is None else None
+    known = read_enrolled(store.kept, store.state()) if where is None else None
     if known is not None:
-        return Enrolment(store.folder, store.facts, encoder, known, None)
-    state = state_of(store.folder)
+        return Enrolment(store.kept, store.facts, encoder, known, None)
+    state = store.state()
     named = HAS_IDENTITY if where is None else f"({where}) and {HAS_IDENTITY}"
     snapshot = store.reading(named)
     condition, total = passing.of(snapshot, named)
@@ -104,4 +103,4 @@ def begin_enrolment(store: Store, passing: CountedFilters, where: str | None, en
             code="no-identities",
         )
     version = _Version(snapshot, condition or "", total, state, where is None)
-    return Enrolment(store.folder, store.facts, encoder, None, version)
+    return Enrolment(store.kept, store.facts, encoder, None, version)

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Concatenate, ParamSpec, Protocol, TypeVar
 
 from spcl.errors import InputError, first_line
+from spcl.gallery.cloud.errors import cloud_address, is_of_storage, unreachable
+from spcl.gallery.qdrant.address import shown_place
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -45,8 +47,10 @@ def is_of_files(error: BaseException) -> bool:
 
 def damaged_gallery(folder: Path, error: BaseException) -> InputError:
     """The error for a gallery whose files cannot be read."""
+    if (address := cloud_address(folder)) is not None and is_of_storage(error):
+        return unreachable(address, error)
     return InputError(
-        f"the gallery {folder} cannot be read: {reason_of(error)}. A file of it is missing or damaged: bring the "
+        f"the gallery {shown_place(folder)} cannot be read: {reason_of(error)}. A file of it is missing or damaged: bring the "
         "folder back from a copy, or make the gallery again (spcl embed CHECKPOINT IMAGES --gallery FOLDER)",
         code="damaged-file",
     )

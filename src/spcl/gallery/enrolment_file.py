@@ -18,7 +18,7 @@ import numpy as np
 from spcl.atomic_files import written_aside
 from spcl.errors import InputError
 from spcl.file_kinds import check_unfolded
-from spcl.gallery.table_state import GalleryFacts, holds_for
+from spcl.gallery.table_state import GalleryFacts, holds_for, state_of
 from spcl.nested_text import json_of
 from spcl.verification.identification import Enrolled
 
@@ -32,16 +32,21 @@ def known_facts(folder: Path) -> GalleryFacts | None:
     """Read the gallery's facts from the file; None if it is missing, damaged or out of date."""
     # A damaged file raises errors of many types, and its content can be computed again.
     with suppress(Exception), _opened(folder) as arrays:
-        about = _about(arrays, folder)
+        about = _about(arrays, state_of(folder))
         if about is not None:
             return GalleryFacts(dict(about["facts"]), int(about["dim"]))
     return None
 
 
-def read_enrolled(folder: Path) -> Enrolled | None:
-    """Read the enrolled identities, without a calibration; None if the file is missing, damaged or out of date."""
+def read_enrolled(folder: Path, state: str | None) -> Enrolled | None:
+    """Read the enrolled identities, without a calibration; None if the file is missing, damaged or out of date.
+
+    Args:
+        folder: Folder of the file.
+        state: State of the table that they must be of.
+    """
     with suppress(Exception), _opened(folder) as arrays:
-        about = _about(arrays, folder)
+        about = _about(arrays, state)
         if about is None:
             return None
         values = {name: arrays[name] for name in _ARRAYS}
@@ -58,7 +63,7 @@ def write_enrolled(folder: Path, state: str | None, facts: Mapping[str, Any], en
     """Keep enrolled identities for later calls; if the file cannot be written, they are computed again.
 
     Args:
-        folder: Folder of the gallery.
+        folder: Folder of the file; it is made.
         state: State of the table, from ``state_of`` before the table was read.
         facts: Facts that were stored when the gallery was made.
         enrolled: All identities of the table; their calibration is not kept.
@@ -76,10 +81,10 @@ def _opened(folder: Path) -> Any:
     return np.load(folder / _FILE, allow_pickle=False)
 
 
-def _about(arrays: Any, folder: Path) -> dict[str, Any] | None:
+def _about(arrays: Any, state: str | None) -> dict[str, Any] | None:
     """The facts of the file; None if it is out of date."""
     about: dict[str, Any] = json_of(arrays["about"].tobytes())
-    return about if holds_for(about, _LAYOUT, folder) else None
+    return about if holds_for(about, _LAYOUT, state) else None
 
 
 def _bytes(value: object) -> Any:

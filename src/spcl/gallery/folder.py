@@ -58,9 +58,7 @@ def make_folder(folder: Path, dim: int, facts: Mapping[str, Any]) -> None:
             f"{folder} cannot be a gallery's folder; give a folder with a name, such as {folder / 'NAME'}",
             code="invalid-folder-name",
         )
-    columns = [pa.field(name, kind, nullable=name != "path") for name, kind in OWN_COLUMNS.items()]
-    vectors = pa.field(VECTOR, vector_type(dim), nullable=False)
-    schema = pa.schema([KEY_FIELD, *columns, vectors], metadata=table_metadata(facts))
+    schema = new_schema(dim, facts)
     # The temporary name is unique: two programs may make the same gallery at the same time.
     aside = aside_of(folder)
     try:
@@ -99,6 +97,18 @@ def connected(folder: Path) -> Any:
     Raises:
         InputError: If LanceDB is not installed.
     """
+    session = lance_session()
+    import lancedb
+
+    return lancedb.connect(str(folder), session=session)
+
+
+def lance_session() -> Any:
+    """The caches of a connection of LanceDB.
+
+    Raises:
+        InputError: If LanceDB is not installed.
+    """
     # Writes that lose a race are repeated; LanceDB would log each of them to the terminal.
     os.environ.setdefault("LANCEDB_LOG", "error")
     # Bytes that a scan reads ahead; the default is 2 GiB.
@@ -109,8 +119,14 @@ def connected(folder: Path) -> Any:
         raise InputError(
             'a gallery needs LanceDB, which is not installed: pip install "spcl[gallery]"', code="package-not-installed"
         ) from error
-    session = lancedb.Session(index_cache_size_bytes=_INDEX_CACHE, metadata_cache_size_bytes=_METADATA_CACHE)
-    return lancedb.connect(str(folder), session=session)
+    return lancedb.Session(index_cache_size_bytes=_INDEX_CACHE, metadata_cache_size_bytes=_METADATA_CACHE)
+
+
+def new_schema(dim: int, facts: Mapping[str, Any]) -> pa.Schema:
+    """The schema of the table of a new gallery."""
+    columns = [pa.field(name, kind, nullable=name != "path") for name, kind in OWN_COLUMNS.items()]
+    vectors = pa.field(VECTOR, vector_type(dim), nullable=False)
+    return pa.schema([KEY_FIELD, *columns, vectors], metadata=table_metadata(facts))
 
 
 def table_metadata(facts: Mapping[str, Any]) -> dict[bytes, bytes]:

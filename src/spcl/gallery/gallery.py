@@ -23,8 +23,6 @@ from spcl.gallery.keys import ImageKeys, KeyBy, check_identities_agree
 from spcl.gallery.places import made_store, opened_store
 from spcl.gallery.readable_gallery import ReadableGallery
 from spcl.gallery.result import Added
-from spcl.gallery.rows_file import write_copy
-from spcl.gallery.table_state import state_of
 from spcl.inference.encoder_origin import FACT
 from spcl.reporting.console import Reporter
 
@@ -290,8 +288,7 @@ class Gallery(ReadableGallery):
             build_index(self._store, report)
         if is_worth_it(snapshot.count(), self.dim):
             self._store.index_columns()
-        state = state_of(self.path)
-        write_copy(self.path, state, self._store.facts, self._store.snapshot())
+        self._store.copy_rows()
         # A larger gallery computes its enrolled identities at the first identification.
         named = snapshot.count(HAS_IDENTITY)
         if 0 < named * self.dim <= _MOST_VALUES_ENROLLED_AT_ONCE:

@@ -95,4 +95,4 @@ def write_copy(folder: Path, state: str | None, facts: Mapping[str, Any], snapsh
 
 def _about(schema: pa.Schema, folder: Path) -> dict[str, Any] | None:
     about: dict[str, Any] = json_of((schema.metadata or {})[_ABOUT])
-    return about if holds_for(about, _LAYOUT, folder) and VECTOR in schema.names else None
+    return about if holds_for(about, _LAYOUT, state_of(folder)) and VECTOR in schema.names else None

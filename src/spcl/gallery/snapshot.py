@@ -12,9 +12,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from spcl.arrays import Progress
+from spcl.errors import InputError
 from spcl.gallery.columns import KEY, VECTOR, vectors_of
 from spcl.gallery.damage import damaged_gallery, is_of_files, reading_gallery, reads_gallery, reason_of
 from spcl.gallery.filters import invalid_filter
+from spcl.gallery.qdrant.address import shown_place
 from spcl.nested_text import json_of
 
 FACTS = b"spcl"
@@ -165,3 +167,21 @@ class Snapshot:
 def facts_of(schema: pa.Schema) -> dict[str, Any]:
     """Read the facts of a gallery from the schema of its table; empty if spcl did not write the table."""
     return dict(json_of((schema.metadata or {}).get(FACTS, b"{}")))
+
+
+def facts_of_table(schema: pa.Schema, folder: Path) -> tuple[dict[str, Any], int]:
+    """Read the facts of a gallery from the schema of its table, and the length of its vectors.
+
+    Raises:
+        InputError: If the facts are damaged, or spcl did not write the table.
+    """
+    try:
+        facts = facts_of(schema)
+    except (ValueError, RecursionError) as error:
+        raise damaged_gallery(folder, error) from error
+    if VECTOR not in schema.names or "fingerprint" not in facts:
+        raise InputError(
+            f"the table in {shown_place(folder)} was not made by spcl: it does not name the encoder of its vectors",
+            code="not-a-gallery",
+        )
+    return facts, int(schema.field(VECTOR).type.list_size)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -29,22 +29,15 @@ from spcl.gallery.concurrent_writes import LostRaceError, alone, until_won
 from spcl.gallery.damage import damaged_gallery, reads_gallery
 from spcl.gallery.enrolment_file import known_facts
 from spcl.gallery.fitted_rows import fitted, fitting
-from spcl.gallery.folder import (
-    FORMAT,
-    KEY_FIELD,
-    TABLE,
-    connected,
-    is_gallery,
-    make_folder,
-    table_metadata,
-)
+from spcl.gallery.folder import FORMAT, KEY_FIELD, TABLE, connected, is_gallery, make_folder, table_metadata
 from spcl.gallery.images_added_twice import filled_from
 from spcl.gallery.keys import ImageKeys
 from spcl.gallery.left_files import remove_left, writing
 from spcl.gallery.migration import with_keys
-from spcl.gallery.rows_file import Copied, copied_facts, read_copy
+from spcl.gallery.rows_file import Copied, copied_facts, read_copy, write_copy
 from spcl.gallery.rows_in_memory import RowsInMemory
-from spcl.gallery.snapshot import VECTOR_INDEX, Snapshot, facts_of
+from spcl.gallery.snapshot import VECTOR_INDEX, Snapshot, facts_of, facts_of_table
+from spcl.gallery.table_state import state_of
 from spcl.leftovers import aside_of, remove
 from spcl.nested_text import json_of
 
@@ -53,7 +46,7 @@ T = TypeVar("T")
 _INDEX_FILE = "index.json"
 _KEYS_AT_ONCE = 65536
 # Readers of an older version have finished by then.
-_KEEP_VERSIONS = timedelta(hours=1)
+KEEP_VERSIONS = timedelta(hours=1)
 
 
 @dataclass(frozen=True)
@@ -109,17 +102,7 @@ class Store:
         self._copied: Copied | None = None
 
     def _read_facts(self) -> None:
-        folder, table = self.folder, self._table()
-        try:
-            self.facts = facts_of(table.schema)
-        except (ValueError, RecursionError) as error:
-            raise damaged_gallery(folder, error) from error
-        if VECTOR not in table.schema.names or "fingerprint" not in self.facts:
-            raise InputError(
-                f"the table in {folder} was not made by spcl: it does not name the encoder of its vectors",
-                code="not-a-gallery",
-            )
-        self.dim = int(table.schema.field(VECTOR).type.list_size)
+        self.facts, self.dim = facts_of_table(self._table().schema, self.folder)
 
     @cached_property
     def _database(self) -> Any:
@@ -136,6 +119,15 @@ class Store:
         make_folder(folder, dim, facts)
         return cls(folder)
 
+    @property
+    def kept(self) -> Path:
+        """Folder for files that are computed from the table."""
+        return self.folder
+
+    def state(self) -> str | None:
+        """A name for the state of the table, which changes with every write; None if it cannot be read."""
+        return state_of(self.folder)
+
     def snapshot(self) -> Snapshot:
         """Give a snapshot of the newest version."""
         return Snapshot(self._table(), self.folder)
@@ -146,6 +138,11 @@ class Store:
             return self.snapshot()
         self._copied = read_copy(self.folder, self._copied)
         return self.snapshot() if self._copied is None else self._copied.rows
+
+    def copy_rows(self) -> None:
+        """Copy the rows of a small gallery to a file that is read without LanceDB."""
+        state = self.state()
+        write_copy(self.folder, state, self.facts, self.snapshot())
 
     def check_columns(self, rows: pa.Table) -> None:
         """Raise the ``InputError`` that ``put`` would raise for the columns of these rows."""
@@ -170,14 +167,13 @@ class Store:
             note = self._give_keys()
             self.add_columns(rows.schema)
             table = self._table()
-            filled, kept = filled_from(fitted(rows, table.schema), self._held(rows.column(KEY)))
+            filled, kept = filled_from(fitted(rows, table.schema), self._held(rows.column(KEY), self.snapshot()))
             merge = table.merge_insert(KEY).when_matched_update_all().when_not_matched_insert_all()
             done = self._write(lambda: merge.execute(filled))
         return Written(int(done.num_inserted_rows), int(done.num_updated_rows), kept, note)
 
-    def _held(self, keys: pa.ChunkedArray) -> pa.Table:
+    def _held(self, keys: pa.ChunkedArray, snapshot: Snapshot) -> pa.Table:
         """Read the rows of some keys, without vectors."""
-        snapshot = self.snapshot()
         wanted = keys.combine_chunks()
         found = [np.empty(0, dtype=np.int64)]
         for row_ids, batch in snapshot.scan([KEY], rows=_KEYS_AT_ONCE):
@@ -232,7 +228,7 @@ class Store:
         config = IvfSq(
             distance_type="l2", num_partitions=partitions, sample_rate=sample_rate, max_iterations=iterations
         )
-        self._write(lambda: self._table().create_index(VECTOR, config=config, replace=True, name=VECTOR_INDEX))
+        self._write(partial(self._create_index, VECTOR, config=config, name=VECTOR_INDEX))
 
     def index_columns(self) -> None:
         """Index the columns that filters name and that have no index yet, so that a filter need not read every row.
@@ -247,10 +243,11 @@ class Store:
         for field in table.schema:
             if field.name not in (*indexed, KEY, VECTOR, "path"):
                 few_values = field.name == "camera" or pa.types.is_boolean(field.type)
-                self._index_column(field.name, Bitmap() if few_values else BTree())
+                config: Any = Bitmap() if few_values else BTree()
+                self._write(partial(self._create_index, field.name, config=config, name=f"{field.name}_index"))
 
-    def _index_column(self, column: str, config: Any) -> None:
-        self._write(lambda: self._table().create_index(column, config=config, replace=True, name=f"{column}_index"))
+    def _create_index(self, column: str, *, config: Any, name: str) -> None:
+        self._table().create_index(column, config=config, replace=True, name=name)
 
     def remove_if_empty(self) -> None:
         """Remove the gallery if it has no image."""
@@ -283,7 +280,7 @@ class Store:
         """
         remove_left(self.folder)
         with suppress(LostRaceError):
-            self._write(lambda: self._table().optimize(cleanup_older_than=_KEEP_VERSIONS))
+            self._write(lambda: self._table().optimize(cleanup_older_than=KEEP_VERSIONS))
 
     @reads_gallery
     def _table(self) -> Any:

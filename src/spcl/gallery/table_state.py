@@ -46,13 +46,13 @@ def state_of(folder: Path) -> str | None:
     return hashlib.sha256(json.dumps(listed).encode()).hexdigest()
 
 
-def holds_for(about: Mapping[str, Any], layout: int, folder: Path) -> bool:
+def holds_for(about: Mapping[str, Any], layout: int, state: str | None) -> bool:
     """Whether a file was computed from the table as it is now, and has the layout that this version reads.
 
     Args:
         about: Values that the file contains: ``layout``, ``facts`` and ``state``.
         layout: The layout that is read.
-        folder: Folder of the gallery.
+        state: State of the table as it is now.
     """
     is_known = about["layout"] == layout and about["facts"].get("format") == FORMAT
-    return bool(is_known and about["state"] == state_of(folder))
+    return bool(is_known and state is not None and about["state"] == state)

@@ -12,6 +12,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from spcl.data.cloud_storage import address_of
 from spcl.errors import InputError
 
 _ADDRESS = re.compile(r"(qdrant(?:\+https)?):/+(.*)|qdrant-local:(.*)", re.DOTALL)
@@ -88,6 +89,6 @@ def qdrant_place(path: str | Path) -> QdrantPlace | None:
 
 
 def shown_place(path: str | Path) -> str:
-    """A gallery's folder or address as it is shown: the address of a server has both slashes."""
+    """A gallery's folder or address as it is shown: an address has both slashes."""
     place = qdrant_place(path) if is_qdrant(path) else None
-    return os.fspath(path) if place is None else place.address
+    return (address_of(path) or os.fspath(path)) if place is None else place.address
