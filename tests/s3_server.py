@@ -43,6 +43,4 @@ def s3_server() -> Iterator[str]:
 def objects_in(server: str, prefix: str) -> list[str]:
     """The keys of the objects below a prefix of the bucket."""
     pages = boto3.client("s3", endpoint_url=server).get_paginator("list_objects_v2")
-    return [
-        entry["Key"] for page in pages.paginate(Bucket=BUCKET, Prefix=prefix) for entry in page.get("Contents", [])
-    ]
+    return [entry["Key"] for page in pages.paginate(Bucket=BUCKET, Prefix=prefix) for entry in page.get("Contents", [])]

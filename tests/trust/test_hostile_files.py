@@ -19,7 +19,6 @@ from spcl.cli.main import main
 from spcl.data.image_decoding import UnreadableImageError, open_image
 from spcl.errors import InputError
 from spcl.gallery.enrolment_file import known_facts, read_enrolled
-from spcl.gallery.table_state import state_of
 from spcl.inference.checkpoint import checkpoint_of, load_network, save_atomically
 from spcl.inference.stored_encoder import check_progress
 from spcl.monitoring.reference import read_reference
@@ -97,7 +96,7 @@ def places(folder: Path, content: bytes) -> dict[str, object]:
         "weights in safetensors": lambda: read_weights(at("w.safetensors")),
         "a folder of the hub": lambda: load_network(folder / "hub"),
         "the state of a run": lambda: saved_epochs(folder / "run"),
-        "identities of a gallery": lambda: (known_facts(folder / "g"), read_enrolled(folder / "g", state_of(folder / "g"))),
+        "identities of a gallery": lambda: (known_facts(folder / "g"), read_enrolled(folder / "g", "any")),
         "a reference of a gallery": lambda: read_reference(folder / "g", "x"),
         "an image": lambda: open_image(at("i.png")),
     }

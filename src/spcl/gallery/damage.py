@@ -50,8 +50,8 @@ def damaged_gallery(folder: Path, error: BaseException) -> InputError:
     if (address := cloud_address(folder)) is not None and is_of_storage(error):
         return unreachable(address, error)
     return InputError(
-        f"the gallery {shown_place(folder)} cannot be read: {reason_of(error)}. A file of it is missing or damaged: bring the "
-        "folder back from a copy, or make the gallery again (spcl embed CHECKPOINT IMAGES --gallery FOLDER)",
+        f"the gallery {shown_place(folder)} cannot be read: {reason_of(error)}. A file of it is missing or damaged: "
+        "bring the folder back from a copy, or make the gallery again (spcl embed CHECKPOINT IMAGES --gallery FOLDER)",
         code="damaged-file",
     )
 

@@ -1,4 +1,4 @@
-"""Connections of LanceDB to object storage. Keys and servers come from the environment, as the providers' tools read them."""
+"""Connections of LanceDB to object storage, with keys and servers from the environment."""
 
 from __future__ import annotations
 
