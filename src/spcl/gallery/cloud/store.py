@@ -167,10 +167,9 @@ class CloudStore(Store):
     def remove_if_empty(self) -> None:
         """Do nothing: without a lock, another program may add images at the same time."""
 
-    @reads_gallery
-    def kept_index(self) -> object:
-        """Give the facts of the index that were kept; None: there are none."""
-        kept = (self._table().schema.field(VECTOR).metadata or {}).get(_INDEX.encode())
+    def kept_index(self, snapshot: Snapshot) -> object:
+        """Give the facts of the index that were kept with a version; None: there are none."""
+        kept = (snapshot.schema.field(VECTOR).metadata or {}).get(_INDEX.encode())
         try:
             return None if kept is None else json_of(kept)
         except ValueError:
