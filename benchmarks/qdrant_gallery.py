@@ -83,6 +83,9 @@ def measure(store: str, folder: Path, num: int, dim: int, address: str) -> dict[
     of_camera = _nearest(features[3::16], few)
     one_camera = [[f"gate/{16 * row + 3:08d}.jpg" for row in rows] for rows in of_camera]
     figures["one_camera_recall_at_10"] = _recall(made, few, one_camera, where="camera = 3")
+    started = time.perf_counter()
+    assert sum(len(part.features) for part in made.read(["identity"])) == num
+    figures["read_all_seconds"] = time.perf_counter() - started
     return figures
 
 

@@ -19,7 +19,7 @@ from mixture import mixture
 from tests.shared import PROJECT_ROOT
 
 BENCHMARKS = PROJECT_ROOT / "benchmarks"
-STARTED_BY_NAME = ("ask", "gallery", "identify", "individuals", "official_style")
+STARTED_BY_NAME = ("ask", "gallery", "identify", "individuals", "official_style", "qdrant_gallery")
 """Those that no test below imports."""
 
 

@@ -43,7 +43,7 @@ class Embed(FeatureOptions):
     """Write the features to this file. .parquet: path, identity, camera, time and vector; .npy: the matrix, with the
     paths in a second file."""
     gallery: str = ""
-    """Folder of a gallery to add the images to."""
+    """Folder of a gallery to add the images to, or an address in Qdrant (docs/search.md)."""
     key: Literal["path", "content"] | None = None
     """Which files are one image in a new gallery. path (default): a file and the links to it; content: files of equal
     bytes."""
