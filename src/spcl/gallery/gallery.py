@@ -290,7 +290,7 @@ class Gallery(ReadableGallery):
             self._store.index_columns()
         self._store.copy_rows()
         # A larger gallery computes its enrolled identities at the first identification.
-        named = 0 if state is None else snapshot.count(HAS_IDENTITY)
+        named = 0 if self._store.state() is None else snapshot.count(HAS_IDENTITY)
         if 0 < named * self.dim <= _MOST_VALUES_ENROLLED_AT_ONCE:
             # A gallery of spcl 0.1.0 may have only words such as "unknown" as identities: ``identify`` raises then.
             with suppress(InputError):

@@ -211,6 +211,12 @@ class QdrantStore(Store):
         with asking(self.place):
             self._client.update_collection(self.place.collection, metadata={_INDEX: dict(facts)})
 
+    def state(self) -> None:
+        """Give None: a collection has no versions, and nothing that is computed from it is kept."""
+
+    def copy_rows(self) -> None:
+        """Do nothing: rows are not kept on this machine."""
+
     def index_columns(self) -> None:
         """Do nothing: columns are indexed when they are added."""
 
