@@ -49,6 +49,8 @@ if TYPE_CHECKING:
     from spcl.linking.link_tracks import LinkRequest, LinkResult, link_tracks
     from spcl.pages.write_report import ReportRequest, ReportResult, write_report
     from spcl.pairs.pair_options import PairOptions
+    from spcl.partitioned.label_parts import pseudo_labels_out_of_core
+    from spcl.partitioned.label_request import PartitionedLabelRequest, PartitionedLabels
     from spcl.records import Record, ReIDDataset
     from spcl.retrieval.jaccard import jaccard_distance
     from spcl.retrieval.ranking import RankingResult, rank_metrics
@@ -102,6 +104,8 @@ _HOMES = {
     "LinkRequest": "spcl.linking.link_tracks",
     "LinkResult": "spcl.linking.link_tracks",
     "PairOptions": "spcl.pairs.pair_options",
+    "PartitionedLabelRequest": "spcl.partitioned.label_request",
+    "PartitionedLabels": "spcl.partitioned.label_request",
     "PseudoLabels": "spcl.selfpaced.pseudo_labels",
     "RankingResult": "spcl.retrieval.ranking",
     "ReIDDataset": "spcl.records",
@@ -145,6 +149,7 @@ _HOMES = {
     "load_encoder": "spcl.inference.encoder",
     "load_recipe": "spcl.config",
     "pseudo_labels": "spcl.selfpaced.pseudo_labels",
+    "pseudo_labels_out_of_core": "spcl.partitioned.label_parts",
     "rank_metrics": "spcl.retrieval.ranking",
     "read_groups": "spcl.corrections.corrected_groups",
     "rerank": "spcl.retrieval.rerank",
@@ -197,6 +202,8 @@ __all__ = [
     "LinkRequest",
     "LinkResult",
     "PairOptions",
+    "PartitionedLabelRequest",
+    "PartitionedLabels",
     "PseudoLabels",
     "RankingResult",
     "ReIDDataset",
@@ -241,6 +248,7 @@ __all__ = [
     "load_encoder",
     "load_recipe",
     "pseudo_labels",
+    "pseudo_labels_out_of_core",
     "rank_metrics",
     "read_groups",
     "rerank",

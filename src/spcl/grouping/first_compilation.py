@@ -20,7 +20,7 @@ STAGE = "compiling, once after an installation"
 
 _KERNELS = (
     exact_search._offer_rows,
-    k_reciprocal._softmax_weights,
+    k_reciprocal.softmax_weights,
     jaccard._upper_rows_kernel,
     clustering._core_samples,
 )

@@ -20,7 +20,7 @@ from spcl.compiled import PARALLEL
 from spcl.neighbours.nearest import nearest_neighbours
 from spcl.retrieval.compressed_rows import CompressedRows, compressed
 from spcl.retrieval.k_reciprocal import NearEncoding, k_reciprocal_encoding, near_encoding
-from spcl.retrieval.mirrored import mirrored
+from spcl.retrieval.mirrored import UpperPairs, mirrored
 from spcl.retrieval.near_order import by_column, near_order, rows_in_order
 from spcl.settings_checks import check_count, check_range
 
@@ -126,23 +126,32 @@ def jaccard_of_near(encoding: NearEncoding, *, cutoff: float) -> csr_array:
     """
     check_range(cutoff, "cutoff", 0, 1, below=True)
     near, names, places = encoding
-    num_rows = near.shape[0]
-    limit = np.float32(cutoff)
+    # The entries of a row stay in the order of their column numbers, so that sums round in the same way.
+    pairs = near_pairs(compressed(near), by_column(near), near.shape[0], cutoff)
+    return rows_in_order(mirrored(*pairs), places, names.astype(np.int32), ascending=True)
+
+
+def near_pairs(by_row: CompressedRows, by_column: CompressedRows, num_rows: int, cutoff: float) -> UpperPairs:
+    """Find the pairs of the first rows with themselves and all later rows, up to a cutoff.
+
+    Args:
+        by_row: The encodings of N rows; the entries of all rows in one order of the columns, which are below N.
+        by_column: The same entries by column, rows ascending inside a column.
+        num_rows: Number of first rows.
+        cutoff: The largest distance that is found.
+    """
     counts = np.zeros(num_rows, dtype=np.int64)
     columns, distances = [np.empty(0, dtype=np.int32)], [np.empty(0, dtype=np.float32)]
-    # The entries of a row stay in the order of their column numbers, so that sums round in the same way.
-    given = compressed(near), by_column(near)
     schedule = np.arange(num_rows)
     for start in range(0, num_rows, _ROWS_AT_ONCE):
         rows, bounds = _dealt(schedule[start : start + _ROWS_AT_ONCE], get_num_threads())
         schedule[start : start + _ROWS_AT_ONCE] = rows
-        found = _upper_rows(given, rows, bounds, limit, counts)
+        found = _upper_rows((by_row, by_column), rows, bounds, np.float32(cutoff), counts)
         columns += [part_columns for part_columns, _ in found]
         distances += [part_distances for _, part_distances in found]
     starts = np.empty(num_rows, dtype=np.int64)
     starts[schedule] = np.cumsum(counts[schedule]) - counts[schedule]
-    whole = mirrored(starts, counts, np.concatenate(columns), np.concatenate(distances))
-    return rows_in_order(whole, places, names.astype(np.int32), ascending=True)
+    return UpperPairs(starts, counts, np.concatenate(columns), np.concatenate(distances))
 
 
 def _dealt(rows: NDArray[np.int64], num_parts: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -74,7 +74,7 @@ def near_encoding(features: Features, neighbours: NDArray[np.integer], *, k1: in
     names, places = near_order(np.arange(len(table) + 1, dtype=np.int64) * table.shape[1], table.reshape(-1))
     near = renumbered(table, names, places)
     indptr, indices = sets_of_table(near, names, k1)
-    weights = _softmax_weights(rows, names, indptr, indices)
+    weights = softmax_weights(rows, names, indptr, indices)
     encoding = csr_array((weights, indices, indptr), shape=(len(rows), len(rows)))
     encoding = average_over_neighbours(encoding, near, k2=k2)
     columns = places[encoding.indices]
@@ -82,7 +82,7 @@ def near_encoding(features: Features, neighbours: NDArray[np.integer], *, k1: in
 
 
 @njit(cache=True, parallel=PARALLEL, fastmath={"reassoc", "contract"})
-def _softmax_weights(features, names, indptr, indices):  # type: ignore[no-untyped-def]
+def softmax_weights(features, names, indptr, indices):  # type: ignore[no-untyped-def]
     """Compute the softmax of ``-(2 - 2 cos)`` over each set, which belongs to the row of this name."""
     weights = np.empty(len(indices), dtype=np.float32)
     length = features.shape[1]

@@ -2,10 +2,28 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
+
+
+class UpperPairs(NamedTuple):
+    """Pairs of rows with the same or later rows, row after row in any order of the rows.
+
+    Attributes:
+        starts: ``[N]`` int64, the place of each row's first entry in ``columns`` and ``distances``.
+        counts: ``[N]`` int64, the number of entries of each row.
+        columns: ``[entries]`` int32, not below the row of the entry, ascending inside a row.
+        distances: ``[entries]`` float32.
+    """
+
+    starts: NDArray[np.int64]
+    counts: NDArray[np.int64]
+    columns: NDArray[np.int32]
+    distances: NDArray[np.float32]
 
 
 def mirrored(

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from spcl.compiled import PARALLEL
-from spcl.retrieval.compressed_rows import pack
+from spcl.retrieval.compressed_rows import CompressedRows, compressed, pack
 from spcl.retrieval.neighbour_tables import checked_table
 from spcl.settings_checks import check_count
 
@@ -34,9 +34,22 @@ def average_over_neighbours(encoding: csr_array, neighbours: NDArray[np.integer]
     if check_count(k2, "k2") == 1:
         return encoding
     table = checked_table(neighbours)[:, :k2]
+    starts, columns, weights = averaged_rows(compressed(encoding), table)
+    return csr_array((weights, columns, starts), shape=(len(table), encoding.shape[0]))
+
+
+def averaged_rows(encoding: CompressedRows, table: NDArray[np.int32]) -> CompressedRows:
+    """Compute the mean of some rows of an encoding for each row of a table.
+
+    Args:
+        encoding: Rows of an encoding; their columns may be any numbers of 32 bits.
+        table: ``[n, k2]`` int32, places of rows in ``encoding``, -1 for none.
+
+    Returns:
+        n rows, columns ascending.
+    """
+    old_indptr, old_indices, data = encoding
     present = table >= 0
-    old_indptr = encoding.indptr.astype(np.int64, copy=False)
-    old_indices = encoding.indices.astype(np.int32, copy=False)
     # A mean has at most as many entries as its rows together.
     most = np.where(present, np.diff(old_indptr)[table], 0).sum(axis=1)
     counts = np.zeros(len(table), dtype=np.int64)
@@ -48,22 +61,13 @@ def average_over_neighbours(encoding: csr_array, neighbours: NDArray[np.integer]
         offsets = np.concatenate([[0], np.cumsum(most[start:stop])]).astype(np.int64)
         part_columns = np.empty(int(offsets[-1]), dtype=np.int32)
         part_weights = np.empty(int(offsets[-1]), dtype=np.float32)
-        _average(
-            old_indptr,
-            old_indices,
-            encoding.data,
-            table[start:stop],
-            offsets,
-            part_columns,
-            part_weights,
-            counts[start:],
-        )
+        _average(old_indptr, old_indices, data, table[start:stop], offsets, part_columns, part_weights, counts[start:])
         ends = np.cumsum(counts[start:stop])
         before, written = written, written + int(ends[-1])
         pack(part_columns, offsets[:-1], ends, columns[before:written])
         pack(part_weights, offsets[:-1], ends, weights[before:written])
     indptr = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-    return csr_array((weights[:written], columns[:written], indptr), shape=(len(table), encoding.shape[0]))
+    return CompressedRows(indptr, columns[:written], weights[:written])
 
 
 @njit(cache=True, parallel=PARALLEL)

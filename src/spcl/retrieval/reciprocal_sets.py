@@ -42,16 +42,23 @@ def reciprocal_sets(
 
 
 def sets_of_table(
-    table: NDArray[np.int32], names: NDArray[np.int64], k1: int
+    table: NDArray[np.int32], names: NDArray[np.int64], k1: int, num_rows: int | None = None
 ) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-    """Compute ``reciprocal_sets`` of a checked table; members are given by their names, ascending."""
-    num_rows, num_columns = table.shape
+    """Compute ``reciprocal_sets`` of a checked table; members are given by their names, ascending.
+
+    Args:
+        table: ``[N, k]`` int32, row numbers of the table, -1 for none.
+        names: ``[N]`` int64, the name of each row.
+        k1: Number of neighbours.
+        num_rows: Only the sets of the first rows are computed; None: of all.
+    """
+    num_rows, num_columns = len(table) if num_rows is None else num_rows, table.shape[1]
     full = min(k1 + 1, num_columns)
     half = min(round(k1 / 2) + 1, num_columns)
     mutual = _mutual(table, full)
     mutual_half = _mutual(table, half)
     widest = full * (1 + half)
-    width = min(widest, num_rows)
+    width = min(widest, len(table))
     rows_at_once = max(1, min(_ROWS_AT_ONCE, _BUFFER_BYTES // (4 * max(1, width))))
     counts = np.zeros(num_rows, dtype=np.int64)
     parts = [np.empty(0, dtype=np.int32)]
