@@ -134,16 +134,18 @@ class _Run:
         self.k1, self.rows_each = int(log.plan["k1"]), int(log.plan["rows_each"])
 
     def result(self) -> PartitionedLabels:
-        for stage, work in {
-            "features": self._features,
-            "regions": self._regions,
-            "search": self._search,
-            "encoding": self._encoding,
-            "expansion": self._expansion,
-            "pairs": self._pairs,
-            "clusters": self._clusters,
+        for stage, (work, not_read_later) in {
+            "features": (self._features, ()),
+            "regions": (self._regions, ()),
+            "search": (self._search, ("found", "features.npy")),
+            "encoding": (self._encoding, ("ordered.npy",)),
+            "expansion": (self._expansion, ("encodings", "neighbours")),
+            "pairs": (self._pairs, ("columns", "regions")),
+            "clusters": (self._clusters, ("pairs",)),
         }.items():
             self.log.run(stage, work)
+            # Only now: a stage that is not recorded as finished reads its files again.
+            self._remove(*not_read_later)
         stages = self.log.stages
         return PartitionedLabels(
             labels=self._labels(),
@@ -193,7 +195,6 @@ class _Run:
                 found = self._parts("found")
                 search_exactly(self.folder / "features.npy", self.k1, found, advance)
                 renumber_given(lambda rows: found.take(rows, "names"), names, neighbours, advance)
-        self._remove("found", "features.npy")
         return {"engine": engine, "recall": recall}
 
     def _encoding(self) -> None:
@@ -206,7 +207,6 @@ class _Run:
                 encoding = encoded_rows(rows, neighbours, features, names, k1=self.k1, most_rows=most)
                 encodings.save(part, encoding._asdict())
                 advance(rows.stop, self.source.num_rows)
-        self._remove("ordered.npy")
 
     def _expansion(self) -> dict[str, Any]:
         neighbours, encodings, columns = self._parts("neighbours"), self._parts("encodings"), self._parts("columns")
@@ -217,7 +217,6 @@ class _Run:
                 columns.save(part, columns_of(encoding))
                 advance(rows.stop, self.source.num_rows)
         entries = sum(len(columns.array(part, "rows")) for part in range(len(columns)))
-        self._remove("encodings", "neighbours")
         return {"entries": entries}
 
     def _pairs(self) -> dict[str, Any]:
@@ -230,10 +229,9 @@ class _Run:
                 pairs.save(part, found._asdict())
                 advance(pairs.rows(part).stop, self.source.num_rows)
         number = sum(len(pairs.array(part, "rows")) for part in range(len(pairs)))
-        self._remove("columns", "regions")
         return {"pairs": number}
 
-    def _clusters(self) -> dict[str, Any]:
+    def _clusters(self) -> None:
         pairs, eps, gap = self._parts("pairs"), self.request.eps, self.request.eps_gap
 
         def read() -> Iterator[Pairs]:
@@ -248,8 +246,6 @@ class _Run:
                 )
                 advance(len(found), 3)
         save_arrays(self.folder / "scales", dict(zip(Scales._fields, found, strict=True)))
-        self._remove("pairs")
-        return {}
 
     def _labels(self) -> PseudoLabels:
         tight, normal, loose = (np.array(array_of(self.folder / "scales" / f"{name}.npy")) for name in Scales._fields)
