@@ -19,4 +19,4 @@ def local_folder() -> Iterator[Path]:
         try:
             yield Path(folder)
         finally:
-            close_clients()
+            close_clients(folder)

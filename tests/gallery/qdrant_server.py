@@ -154,10 +154,11 @@ def stand_in() -> Iterator[tuple[str, StandIn]]:
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
+    host = f"127.0.0.1:{server.server_address[1]}"
     try:
-        yield f"127.0.0.1:{server.server_address[1]}", served
+        yield host, served
     finally:
-        close_clients()
+        close_clients(host)
         if served.waits is not None:
             served.waits.set()
         server.shutdown()

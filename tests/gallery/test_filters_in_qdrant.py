@@ -11,6 +11,7 @@ from spcl.gallery.gallery import Gallery
 from spcl.gallery.qdrant import asked_filters
 from tests.gallery.features import unit_rows
 from tests.gallery.qdrant_places import local_folder
+from tests.gallery.qdrant_server import stand_in
 from tests.input_errors import input_error
 
 NUM = 60
@@ -129,6 +130,20 @@ def test_random_filters_pass_the_same_images(galleries, seed):
         assert in_qdrant.count(where) == len(expected), where
         nothing += not expected
     assert nothing < 20
+
+
+def test_filters_go_over_http(galleries):
+    rng = random.Random(77)
+    with stand_in() as (host, served):
+        gallery = Gallery.create(f"qdrant://{host}/crops", fingerprint="x", dim=8)
+        gallery.add_features(unit_rows(NUM), NAMES, columns=_columns())
+        for _ in range(15):
+            where = _filter(rng)
+            assert _passing(gallery, where) == _passing(galleries[0], where), where
+        # One request for the facts of the collection, one that counts, one that searches.
+        served.requests.clear()
+        _passing(gallery, "lane = 3 and camera != '10'")
+        assert [path.rpartition("/")[2] for _, path in served.requests] == ["crops", "count", "batch"]
 
 
 @pytest.mark.parametrize(

@@ -44,13 +44,16 @@ def client_of(place: QdrantPlace) -> Any:
         return _clients[known]
 
 
-def close_clients() -> None:
-    """Close all clients, so that other programs can use the folders of the local mode."""
+def close_clients(part: str = "") -> None:
+    """Close clients, so that other programs can use the folders of the local mode.
+
+    Args:
+        part: A part of the address of the servers and the folders; empty: all.
+    """
     with _lock:
-        for client in _clients.values():
+        for known in [known for known in _clients if part in known]:
             with suppress(Exception):
-                client.close()
-        _clients.clear()
+                _clients.pop(known).close()
 
 
 atexit.register(close_clients)
