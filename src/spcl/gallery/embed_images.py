@@ -36,7 +36,8 @@ class EmbeddingRequest:
         output: Features file to write: ``.parquet`` (paths, columns and vectors) or ``.npy`` (the matrix, with the
             paths in a second file). A name without an ending is a folder of Parquet files of 16,384 images each; a run
             that was stopped goes on behind the last complete one. None: no file.
-        gallery: Folder of a gallery to add the images to, which is made if it does not exist; None: no gallery.
+        gallery: Folder or address of a gallery to add the images to, which is made if it does not exist; None: no
+            gallery. Without ``output``, a run that was stopped goes on with the images that are not in it.
         key: What identifies an image in a new gallery: its file (``path``) or its bytes (``content``); None: the
             gallery's setting, and ``path`` for a new gallery.
         overwrite: Whether to replace an existing features file.
@@ -228,10 +229,13 @@ def embed_images(request: EmbeddingRequest, *, report: Reporter | None = None) -
                 facts = _facts(encoder, encoding) | ({} if tracks is None else {"by": "track"})
                 writer = file.enter_context(opened_output(output, to_embed, facts, encoder.feature_dim))
                 to_embed = total.begin(writer, to_embed, kept)
+            elif gallery is not None and tracks is None:
+                to_embed = total.go_on(gallery, to_embed, kept)
             for part in embedded_rows(encoder, to_embed, settings, report=kept, cluster=cluster):
                 total.take(part, writer, gallery)
             total.end(writer, kept)
         filled = None if gallery is None else _filled(gallery, total.added, kept)
+        total.finish()
     return EmbeddingResult(
         num_images=total.num_images,
         feature_length=encoder.feature_dim,

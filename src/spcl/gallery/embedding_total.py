@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+from spcl.gallery.begun_filling import BegunFilling
 from spcl.gallery.features_file import FeaturesWriter, features_writer
 from spcl.gallery.gallery import Gallery
 from spcl.gallery.images_to_rows import EmbeddedRows, FoundImages
@@ -47,17 +48,26 @@ class EmbeddingTotal:
         self.num_images, self.added = 0, Added(0, 0)
         self.num_tracks, self._num_doubtful = 0, 0
         self._tracks = tracks
+        self._filling: BegunFilling | None = None
 
     def begin(self, writer: Writer, found: FoundImages, report: Reporter) -> FoundImages:
         """Count what a stopped run has done, and give the images that are left."""
         if not isinstance(writer, ShardsWriter):
             return found
         begun = writer.begun
-        self.num_images += begun.num_images
-        self.added += Added(0, 0, begun.broken)
-        if begun.num_covered:
-            report.say(f"{begun.num_covered} of {len(found.records)} images were done by a run that was stopped")
-        return rest_of(found, begun.num_covered)
+        return self._rest(found, begun.num_covered, Added(0, 0, begun.broken), report)
+
+    def go_on(self, gallery: Gallery, found: FoundImages, report: Reporter) -> FoundImages:
+        """Count what a stopped run has added to a gallery, and give the images that are left."""
+        self._filling = BegunFilling(gallery, found)
+        return self._rest(found, self._filling.num_covered, self._filling.added, report)
+
+    def _rest(self, found: FoundImages, num_covered: int, added: Added, report: Reporter) -> FoundImages:
+        self.num_images += num_covered - len(added.broken)
+        self.added += added
+        if num_covered:
+            report.say(f"{num_covered} of {len(found.records)} images were done by a run that was stopped")
+        return rest_of(found, num_covered)
 
     def take(self, part: EmbeddedRows, writer: Writer | None, gallery: Gallery | None) -> None:
         """Write a part to the file and to the gallery, and count it."""
@@ -72,7 +82,15 @@ class EmbeddingTotal:
         elif writer is not None:
             writer.write(part.table, part.features)
         if gallery is not None:
-            self.added += gallery.add_table(rows.table, rows.features)
+            added = gallery.add_table(rows.table, rows.features)
+            self.added += added
+            if self._filling is not None:
+                self._filling.take(part, added)
+
+    def finish(self) -> None:
+        """Forget how far the run has come: all is done."""
+        if self._filling is not None:
+            self._filling.finish()
 
     def end(self, writer: Writer | None, report: Reporter) -> None:
         """Write the last track, and report images that do not agree with their track."""

@@ -131,7 +131,7 @@ def open_shards(folder: Path, found: FoundImages, facts: Mapping[str, Any], dim:
         "format": _FORMAT,
         "facts": {**facts, "dim": dim},
         "num_images": len(found.records),
-        "images": _digest(found),
+        "images": digest_of(found),
     }
     folder.mkdir(parents=True, exist_ok=True)
     busy = InputError(f"another run writes features to {folder}; wait until it has ended", code="busy")
@@ -220,7 +220,7 @@ def _shard(folder: Path, number: int) -> Path:
     return folder / f"part-{number:06d}.parquet"
 
 
-def _digest(found: FoundImages) -> str:
+def digest_of(found: FoundImages) -> str:
     """A checksum of the paths and columns of the images, in their order."""
     digest = hashlib.sha256()
     for batch in found.table.to_batches(65_536):

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from spcl.data.image_cache import default_cache_dir
 from spcl.gallery.folder import FORMAT, TABLE
 
 _VERSIONS = "_versions"
@@ -56,3 +57,8 @@ def holds_for(about: Mapping[str, Any], layout: int, state: str | None) -> bool:
     """
     is_known = about["layout"] == layout and about["facts"].get("format") == FORMAT
     return bool(is_known and state is not None and about["state"] == state)
+
+
+def cache_of(address: str) -> Path:
+    """Folder of this machine for files that are computed from a gallery that is elsewhere; it need not exist."""
+    return default_cache_dir() / "galleries" / hashlib.sha256(address.encode()).hexdigest()[:32]

@@ -6,7 +6,6 @@ another program has stored one meanwhile; the write then begins again from the n
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import uuid
@@ -18,7 +17,6 @@ from typing import Any, TypeVar
 
 import pyarrow as pa
 
-from spcl.data.image_cache import default_cache_dir
 from spcl.errors import InputError
 from spcl.format_versions import KEY as FORMAT_KEY
 from spcl.format_versions import check_format
@@ -34,6 +32,7 @@ from spcl.gallery.images_added_twice import filled_from
 from spcl.gallery.keys import ImageKeys
 from spcl.gallery.snapshot import Snapshot
 from spcl.gallery.store import KEEP_VERSIONS, Store, Written
+from spcl.gallery.table_state import cache_of
 from spcl.nested_text import json_of
 
 T = TypeVar("T")
@@ -100,8 +99,7 @@ class CloudStore(Store):
     def kept(self) -> Path:
         """Folder of this machine for files that are computed from the table; it need not exist."""
         server = next((os.environ[name] for name in SERVERS if os.environ.get(name)), "")
-        name = hashlib.sha256(f"{server} {self.address}".encode()).hexdigest()[:32]
-        return default_cache_dir() / "galleries" / name
+        return cache_of(f"{server} {self.address}")
 
     def state(self) -> str | None:
         """A name for the state of the table, which changes with every write; None if it cannot be read."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -26,6 +27,7 @@ from spcl.gallery.qdrant.payload import FOLDERS, KINDS, kind_word, point_id, poi
 from spcl.gallery.qdrant.snapshot import QdrantSnapshot
 from spcl.gallery.snapshot import Snapshot
 from spcl.gallery.store import Store, Written
+from spcl.gallery.table_state import cache_of
 
 FACTS = "spcl"
 """The entry of a collection's metadata with the facts of the gallery."""
@@ -106,6 +108,11 @@ class QdrantStore(Store):
         own = {name: kind_word(kind) for name, kind in OWN_COLUMNS.items()}
         store._index_payload({KEY: "text", FOLDERS: "text", **own})
         return store
+
+    @property
+    def kept(self) -> Path:
+        """Folder of this machine for files that are computed from the gallery; it need not exist."""
+        return cache_of(self.place.address)
 
     def snapshot(self) -> QdrantSnapshot:
         """Give the rows for reading."""
