@@ -15,7 +15,6 @@ from spcl.atomic_files import check_place
 from spcl.data.source_options import SourceOptions
 from spcl.errors import InputError
 from spcl.gallery.qdrant.address import shown_place
-from spcl.gallery.result import Added
 from spcl.gallery.shards_name import wants_shards
 from spcl.inference.encode_options import By, EncodeOptions
 from spcl.inference.engine import EmbeddingEngine, RayJob
@@ -23,6 +22,7 @@ from spcl.reporting.console import Reporter, WarningsKept, say_notes
 from spcl.short_repr import with_short_repr
 
 if TYPE_CHECKING:
+    from spcl.gallery.embedding_total import EmbeddingTotal
     from spcl.gallery.gallery import Gallery
     from spcl.inference.embedding import Encoder
 
@@ -228,14 +228,11 @@ def embed_images(request: EmbeddingRequest, *, report: Reporter | None = None) -
             if output is not None:
                 facts = _facts(encoder, encoding) | ({} if tracks is None else {"by": "track"})
                 writer = file.enter_context(opened_output(output, to_embed, facts, encoder.feature_dim))
-                to_embed = total.begin(writer, to_embed, kept)
-            elif gallery is not None and tracks is None:
-                to_embed = total.go_on(gallery, to_embed, kept)
+            to_embed = total.begin(writer, gallery, to_embed, kept)
             for part in embedded_rows(encoder, to_embed, settings, report=kept, cluster=cluster):
                 total.take(part, writer, gallery)
             total.end(writer, kept)
-        filled = None if gallery is None else _filled(gallery, total.added, kept)
-        total.finish()
+        filled = None if gallery is None else _filled(gallery, total, kept)
     return EmbeddingResult(
         num_images=total.num_images,
         feature_length=encoder.feature_dim,
@@ -282,11 +279,13 @@ def _facts(encoder: Encoder, encoding: EncodeOptions) -> dict[str, Any]:
     }
 
 
-def _filled(gallery: Gallery, added: Added, report: Reporter) -> FilledGallery:
+def _filled(gallery: Gallery, total: EmbeddingTotal, report: Reporter) -> FilledGallery:
     """Bring the gallery's index up to date, and describe it."""
+    added = total.added
     if added.note:
         report.warn(added.note)
     gallery.tidy(report)
+    total.finish()
     index = gallery.index
     return FilledGallery(
         path=gallery.path,

@@ -50,15 +50,18 @@ class EmbeddingTotal:
         self._tracks = tracks
         self._filling: BegunFilling | None = None
 
-    def begin(self, writer: Writer, found: FoundImages, report: Reporter) -> FoundImages:
-        """Count what a stopped run has done, and give the images that are left."""
-        if not isinstance(writer, ShardsWriter):
-            return found
-        begun = writer.begun
-        return self._rest(found, begun.num_covered, Added(0, 0, begun.broken), report)
+    def begin(
+        self, writer: Writer | None, gallery: Gallery | None, found: FoundImages, report: Reporter
+    ) -> FoundImages:
+        """Count what a stopped run has done, and give the images that are left.
 
-    def go_on(self, gallery: Gallery, found: FoundImages, report: Reporter) -> FoundImages:
-        """Count what a stopped run has added to a gallery, and give the images that are left."""
+        A features file, and tracks, get all images.
+        """
+        if isinstance(writer, ShardsWriter):
+            begun = writer.begun
+            return self._rest(found, begun.num_covered, Added(0, 0, begun.broken), report)
+        if gallery is None or writer is not None or self._tracks is not None:
+            return found
         self._filling = BegunFilling(gallery, found)
         return self._rest(found, self._filling.num_covered, self._filling.added, report)
 
