@@ -7,11 +7,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from spcl.gallery.gallery import Gallery
+from spcl.gallery.qdrant.connection import close_clients
 from tests.fakes import draw
 from tests.trust.tally import record, tries
 
@@ -44,8 +46,11 @@ class GalleryMachine(RuleBasedStateMachine):
         (root / "linked").mkdir()
         for file in self.files:
             (root / "linked" / file.name).symlink_to(file)
-        self.gallery = Gallery.create(root / "g", fingerprint="x", dim=DIM)
+        self.gallery = Gallery.create(self.place(root), fingerprint="x", dim=DIM)
         self.rows: dict[int, dict] = {}
+
+    def place(self, root: Path) -> str | Path:
+        return root / "g"
 
     def spelled(self, number: int, spelling: str) -> Path:
         file = self.files[number]
@@ -128,7 +133,7 @@ class GalleryMachine(RuleBasedStateMachine):
         for part in self.gallery.read(["path", "identity", "camera", "track"]):
             for at, path in enumerate(part.columns["path"]):
                 cells = {name: part.columns[name][at] for name in ("identity", "camera", "track")}
-                found[int(Path(path).stem)] = (cells, part.vectors[at])
+                found[int(Path(path).stem)] = (cells, part.features[at])
         assert found.keys() == self.rows.keys()
         for number, (cells, vector) in found.items():
             assert cells == {name: self.rows[number][name] for name in cells}
@@ -139,7 +144,19 @@ class GalleryMachine(RuleBasedStateMachine):
             self.folder.cleanup()
 
 
-def test_a_gallery_is_a_dictionary():
+class QdrantMachine(GalleryMachine):
+    """The same for a gallery in Qdrant, by the local mode of its client."""
+
+    def place(self, root: Path) -> str | Path:
+        return f"qdrant-local:{root / 'q'}/crops"
+
+    def teardown(self) -> None:
+        close_clients()
+        super().teardown()
+
+
+@pytest.mark.parametrize(("kind", "store"), [(GalleryMachine, "a gallery"), (QdrantMachine, "a gallery in Qdrant")])
+def test_a_gallery_is_a_dictionary(kind, store):
     steps[0] = 0
     machine = settings(
         max_examples=tries(60, few=3),
@@ -150,7 +167,7 @@ def test_a_gallery_is_a_dictionary():
         phases=(Phase.generate,),
         suppress_health_check=list(HealthCheck),
     )
-    run_state_machine_as_test(GalleryMachine, settings=machine)
-    check = "steps of a gallery, equal to a dictionary after each"
+    run_state_machine_as_test(kind, settings=machine)
+    check = f"steps of {store}, equal to a dictionary after each"
     what = "adding, replacing, removing, clearing, searching, filters, links, tidying, reopening"
     record("Random input", check, steps[0], steps[0], what)
