@@ -112,6 +112,8 @@ def measure(settings: PartsSettings, report: Reporter) -> dict[str, Any]:
         "recall": found.recall,
         "rows_of_a_part": room.rows_each,
         "seconds": found.seconds,
+        "processor_seconds": found.processor_seconds,
+        "whole_stage_processor_seconds": sum(found.processor_seconds.values()),
         "whole_stage_seconds": sum(found.seconds.values()),
         "peak_memory_gb": watch.memory / 1e9,
         "estimated_memory_gb": room.memory / 1e9,

@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import label_stage
+import label_stage_in_parts
 import numpy as np
 import pytest
 import ranking
@@ -62,6 +63,14 @@ def test_label_stage_with_the_approximate_engine(capsys):
     assert found["engine"] == "approximate"
     assert found["recall"] >= 0.94
     assert "search_gflops" not in found
+
+
+def test_label_stage_in_parts(capsys):
+    found = figures(label_stage_in_parts, capsys, "--n", "1500", "--dim", "16")
+    stages = ["features", "regions", "search", "encoding", "expansion", "pairs", "clusters"]
+    assert list(found["seconds"]) == list(found["processor_seconds"]) == stages
+    assert found["clusters"] > 10
+    assert 0 < found["peak_disk_gb"] < found["estimated_disk_gb"] * 1.5
 
 
 def test_ranking(capsys):

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from spcl.errors import InputError
+from spcl.gallery.columns import described
+from spcl.gallery.features_file import features_writer
 from spcl.neighbours.nearest import nearest_neighbours
 from spcl.partitioned import encodings, label_parts, memory_and_disk, near_pairs
 from spcl.partitioned.label_parts import pseudo_labels_out_of_core
@@ -228,8 +230,8 @@ def test_a_damaged_log_is_named(tmp_path):
 
 def test_the_largest_arrays_are_bounded_by_the_rows_of_a_part(tmp_path, rows_each, monkeypatch):
     """Rows without structure, so that the neighbours of a part are all over the set."""
-    rows_each(40)
-    rows = np.random.default_rng(0).standard_normal((480, 8)).astype(np.float32)
+    rows_each(20)
+    rows = np.random.default_rng(0).standard_normal((240, 8)).astype(np.float32)
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     gathered, compared, parts = [], [], []
     weigh, compare, convert = encodings.softmax_weights, near_pairs.near_pairs, label_parts.columns_of
@@ -242,7 +244,7 @@ def test_the_largest_arrays_are_bounded_by_the_rows_of_a_part(tmp_path, rows_eac
     monkeypatch.setattr(label_parts, "columns_of", lambda part: parts.append(len(part.values)) or convert(part))
     found = pseudo_labels_out_of_core(PartitionedLabelRequest(rows, tmp_path / "w", **SETTINGS))
     assert_equal(found.labels, pseudo_labels(rows, **SETTINGS))
-    assert max(gathered) <= memory_and_disk.GATHERED_ROWS * 40
+    assert max(gathered) <= memory_and_disk.GATHERED_ROWS * 20
     # The part itself, and later parts up to twice the entries of the largest part.
     assert max(compared) <= 3 * max(parts) < sum(parts) / 3
 
@@ -258,3 +260,22 @@ def test_memory_for_each_row_is_at_most_as_stated(tmp_path):
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert 48 * 2000 < peaks[1] - peaks[0] < memory_and_disk.ROW_BYTES * 2000
+
+
+def test_features_of_spcl_embed(tmp_path):
+    rows = clusters_and_noise(300, dim=8)
+    with features_writer(tmp_path / "f.parquet", 8, {"fingerprint": "x", "flip": False}) as writer:
+        for start in range(0, 300, 100):
+            writer.write(described([f"{at}.jpg" for at in range(start, start + 100)]), rows[start : start + 100])
+    found = pseudo_labels_out_of_core(PartitionedLabelRequest(tmp_path / "f.parquet", tmp_path / "w", **SETTINGS))
+    assert_equal(found.labels, pseudo_labels(rows, **SETTINGS))
+
+
+def test_long_rows_are_normalised_with_a_warning_and_rows_of_zeros_are_named(tmp_path):
+    rows = clusters_and_noise(60)
+    with pytest.warns(UserWarning, match="not of unit length"):
+        found = pseudo_labels_out_of_core(PartitionedLabelRequest(5 * rows, tmp_path / "w", **SETTINGS))
+    assert_equal(found.labels, pseudo_labels(rows, **SETTINGS))
+    rows[7] = 0
+    with pytest.raises(ValueError, match=r"rows of zeros.*row 7"):
+        pseudo_labels_out_of_core(PartitionedLabelRequest(rows, tmp_path / "v", **SETTINGS))

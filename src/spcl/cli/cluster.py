@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
@@ -13,11 +13,16 @@ import tyro
 from spcl.cli.grouping import Auto, GroupingOptions, check_grouping_settings
 from spcl.cli.options import at_least, parsed
 from spcl.cli.report import check_report_place, print_report
+from spcl.errors import InputError
 from spcl.grouping.group_images import GroupingRequest, GroupingResult, group_images
 from spcl.reporting.console import ConsoleReporter, Reporter, SilentReporter
 
 if TYPE_CHECKING:
     from spcl.grouping.groups import Groups
+
+
+_WITH_FEATURES = ("images", "out", "eps", "k1", "k2", "min_samples", "overwrite", "json", "work_dir")
+"""Settings that grouping features uses."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +37,8 @@ class Cluster(GroupingOptions):
     example: ClassVar[str] = "spcl cluster crops -o groups"
 
     images: tyro.conf.Positional[str]
-    """A folder with all below it, a table of paths (CSV, Parquet) or a registered data set."""
+    """A folder with all below it, a table of paths (CSV, Parquet) or a registered data set. With --work-dir: features,
+    a .npy file or what spcl embed writes."""
     out: Annotated[str, tyro.conf.arg(aliases=["-o"])]
     """Folder of the results."""
     eps: float | Auto = "auto"
@@ -48,6 +54,9 @@ class Cluster(GroupingOptions):
     """Make a folder for each group, with links to the images or with copies."""
     overwrite: bool = False
     """Replace earlier groups in the folder."""
+    work_dir: str = ""
+    """Folder for intermediate files: groups features that are larger than memory, in parts on disk. A run that was
+    stopped goes on there."""
     report: str = ""
     """Also write a report of all groups to this HTML file, as spcl report does."""
     json: bool = False
@@ -59,6 +68,18 @@ class Cluster(GroupingOptions):
         at_least("--min-size", self.min_size, 0)
         check_report_place(self.report)
         check_grouping_settings(self.eps, {"--k1": self.k1, "--k2": self.k2})
+        if self.work_dir:
+            self._check_only_features()
+
+    def _check_only_features(self) -> None:
+        """Raise an ``InputError`` for a flag that has no meaning for features alone."""
+        for entry in fields(self):
+            if entry.name not in _WITH_FEATURES and getattr(self, entry.name) != entry.default:
+                flag = f"--{entry.name.replace('_', '-')}"
+                raise InputError(
+                    f"{flag} is not used with --work-dir, which groups features; leave {flag} out",
+                    code="flag-without-use",
+                )
 
     def request(self) -> GroupingRequest:
         """What is asked for."""
@@ -82,6 +103,9 @@ def main(arguments: Sequence[str]) -> None:
     """Run ``spcl cluster`` with these words."""
     options = parsed(Cluster, arguments, "spcl cluster")
     report: Reporter = SilentReporter() if options.json else ConsoleReporter()
+    if options.work_dir:
+        _group_features(options, report)
+        return
     result = group_images(options.request(), report=report)
     if options.json:
         print(json.dumps(result.to_dict()))
@@ -94,6 +118,30 @@ def main(arguments: Sequence[str]) -> None:
         made = report_of_groups(result, options.request(), options.report, report=report)
         if not options.json:
             print_report(made, report)
+
+
+def _group_features(options: Cluster, report: Reporter) -> None:
+    """Group features in parts, with the settings of the paper where none are given."""
+    from spcl.grouping.eps_choice import PAPER_EPS
+    from spcl.grouping.groups import k2_for
+    from spcl.partitioned.group_features import group_features
+    from spcl.partitioned.label_request import PartitionedLabelRequest
+
+    eps, k1 = PAPER_EPS if options.eps == "auto" else options.eps, 30 if options.k1 == "auto" else options.k1
+    k2 = k2_for(k1) if options.k2 == "auto" else options.k2
+    report.say(f"settings: eps {eps:g}, k1 {k1}, k2 {k2}; with --work-dir, none is chosen from the features")
+    request = PartitionedLabelRequest(
+        options.images, options.work_dir, k1=k1, k2=k2, eps=eps, min_samples=options.min_samples
+    )
+    result = group_features(request, options.out, overwrite=options.overwrite, report=report)
+    if options.json:
+        print(json.dumps(result.to_dict()))
+        return
+    report.say(
+        f"{result.num_groups} groups of {result.num_grouped} of {result.num_rows} rows; neighbours: "
+        f"{result.found.engine}, {result.found.recall:.1%} of the true ones"
+    )
+    report.say(f"table: {result.table}")
 
 
 def print_grouping(result: GroupingResult, out: Path, report: Reporter) -> None:

@@ -143,7 +143,7 @@ def cluster(
         must_link=must_link,
         cannot_link=cannot_link,
     )
-    group, array = _numbered_by_size(found.scales.normal), rows.cpu().numpy()
+    group, array = numbered_by_size(found.scales.normal), rows.cpu().numpy()
     return Groups(
         group=group,
         confidence=group_confidence(array, group, found),
@@ -162,7 +162,7 @@ def _neighbours(rows: Tensor, given: NDArray[np.integer] | None, num: int) -> ND
     return checked_table(nearest_neighbours(rows, num).indices if given is None else given)
 
 
-def _numbered_by_size(labels: NDArray[np.int64]) -> NDArray[np.int64]:
+def numbered_by_size(labels: NDArray[np.int64]) -> NDArray[np.int64]:
     """Number labels by size, the largest first, equal sizes by their first row; -1 stays."""
     names, first, sizes = np.unique(labels, return_index=True, return_counts=True)
     is_group = names != NOISE

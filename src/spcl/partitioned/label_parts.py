@@ -152,6 +152,7 @@ class _Run:
             engine=str(stages["search"]["engine"]),
             recall=float(stages["search"]["recall"]),
             seconds={name: float(facts["seconds"]) for name, facts in stages.items()},
+            processor_seconds={name: float(facts["processor_seconds"]) for name, facts in stages.items()},
             num_entries=int(stages["expansion"]["entries"]),
             num_pairs=int(stages["pairs"]["pairs"]),
         )

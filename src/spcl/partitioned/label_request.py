@@ -68,6 +68,7 @@ class PartitionedLabels:
         engine: Engine of the neighbour search; ``given``: neighbours were given.
         recall: Share of the true neighbours that were found; 1 for an exact search.
         seconds: Seconds of each stage, in their order; those of a run that was stopped count from its last start.
+        processor_seconds: Seconds of all processors together in each stage, whatever else the machine does.
         num_entries: Entries of all encodings.
         num_pairs: Pairs of samples at the loose scale or nearer, each counted once.
     """
@@ -76,5 +77,6 @@ class PartitionedLabels:
     engine: str
     recall: float
     seconds: dict[str, float]
+    processor_seconds: dict[str, float]
     num_entries: int
     num_pairs: int

@@ -79,6 +79,7 @@ class Parts:
 
     def __init__(self, folder: Path, num_rows: int, rows_each: int) -> None:
         self.folder, self.num_rows, self.rows_each = folder, num_rows, rows_each
+        self._mapped: dict[tuple[int, str], NDArray[Any]] = {}
 
     def __len__(self) -> int:
         return -(-self.num_rows // self.rows_each)
@@ -97,7 +98,10 @@ class Parts:
 
     def array(self, part: int, name: str) -> NDArray[Any]:
         """Map an array of a part into memory."""
-        return array_of(self._place(part) / f"{name}.npy")
+        # A part does not change once it is there; mapped arrays take addresses, and no memory.
+        if (part, name) not in self._mapped:
+            self._mapped[part, name] = array_of(self._place(part) / f"{name}.npy")
+        return self._mapped[part, name]
 
     def take(self, rows: NDArray[np.int64], name: str) -> NDArray[Any]:
         """Read rows of an array.

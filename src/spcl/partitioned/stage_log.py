@@ -47,9 +47,13 @@ class StageLog:
         """Run a stage unless it is finished; what it returns, plain values, is kept in ``stages``."""
         if stage in self.stages:
             return
-        started = time.perf_counter()
+        started, of_processor = time.perf_counter(), time.process_time()
         found = dict(work() or {})
-        self.stages[stage] = {"seconds": time.perf_counter() - started, **found}
+        self.stages[stage] = {
+            "seconds": time.perf_counter() - started,
+            "processor_seconds": time.process_time() - of_processor,
+            **found,
+        }
         self._write()
 
     def _read(self, folder: Path) -> None:
