@@ -122,8 +122,7 @@ def main(arguments: Sequence[str]) -> None:
 
 def _group_features(options: Cluster, report: Reporter) -> None:
     """Group features in parts, with the settings of the paper where none are given."""
-    from spcl.grouping.eps_choice import PAPER_EPS
-    from spcl.grouping.groups import k2_for
+    from spcl.grouping.eps_choice import PAPER_EPS, k2_for
     from spcl.partitioned.group_features import group_features
     from spcl.partitioned.label_request import PartitionedLabelRequest
 
