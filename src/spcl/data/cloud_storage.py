@@ -1,4 +1,4 @@
-"""Objects in cloud storage: their addresses, listed and opened.
+"""Objects in cloud storage: their addresses, listed, opened and written.
 
 ``s3://`` and ``gs://`` are read by pyarrow, others by fsspec where it is installed. Keys and servers come from the
 environment, as the tools of the providers read them.
@@ -89,3 +89,21 @@ def opened_object(address: str) -> BinaryIO:
     """
     system, inner = _system(address)
     return system.open_input_file(inner)  # type: ignore[no-any-return]
+
+
+def write_object(address: str, content: bytes) -> None:
+    """Write an object, whole or not at all; one that is there is replaced.
+
+    Raises:
+        InputError: If it cannot be written.
+    """
+    system, inner = _system(address)
+    try:
+        with system.open_output_stream(inner) as stream:
+            stream.write(content)
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{address} cannot be written: {first_line(error)}. Check who may write there, and the keys in the "
+            "environment (AWS_ACCESS_KEY_ID, GOOGLE_APPLICATION_CREDENTIALS)",
+            code="unreachable-storage",
+        ) from error

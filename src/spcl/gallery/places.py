@@ -88,12 +88,12 @@ def _is_on_storage(path: str | Path) -> bool:
 
 
 def folder_of_gallery(path: str | Path, command: str) -> Path:
-    """Give the folder of a gallery to a command that keeps files in it.
+    """Give the folder, or the address on object storage, of a gallery to a command that keeps files beside it.
 
     Raises:
-        InputError: If the gallery is in Qdrant or on object storage.
+        InputError: If the gallery is in Qdrant.
     """
-    if is_qdrant(path) or cloud_address(path) is not None:
+    if is_qdrant(path):
         raise InputError(
             f"{command} keeps files beside the images and needs a gallery in a folder, not {shown_place(path)}: make "
             "one with spcl embed CHECKPOINT IMAGES --gallery FOLDER",

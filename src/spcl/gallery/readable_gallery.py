@@ -36,8 +36,9 @@ class ReadableGallery:
     """The reading methods of ``Gallery``: each call sees one version, also while another process writes.
 
     Attributes:
-        path: Folder of the gallery, or its address in Qdrant as a path.
+        path: Folder of the gallery, or its address as a path.
         place: Folder or address as text.
+        kept: Folder of this machine for files that are computed from the gallery; it need not exist.
         dim: D, the length of a vector.
         fingerprint: Fingerprint of the encoder of the vectors; vectors of other encoders are refused.
         flip: Whether vectors are averaged with those of mirror images.
@@ -47,14 +48,12 @@ class ReadableGallery:
 
     def __init__(self, store: Store, encoder: Encoder | None = None) -> None:
         """Wrap an open store; users call ``Gallery.create`` or ``Gallery.open``."""
-        self._store = store
-        self.path = store.folder
+        self._store, self.encoder = store, encoder
+        self.path, self.kept, self.dim = store.folder, store.kept, store.dim
         self.place = shown_place(store.folder)
         self.fingerprint = str(store.facts["fingerprint"])
         self.flip = bool(store.facts.get("flip", False))
         self.key: KeyBy = store.keys.by
-        self.dim = store.dim
-        self.encoder = encoder
         self._passing = CountedFilters()
         if encoder is not None:
             self.check_fingerprint(encoder.fingerprint)
@@ -62,6 +61,10 @@ class ReadableGallery:
     def __len__(self) -> int:
         """Count the images in the newest version."""
         return self._store.reading().count()
+
+    def state(self) -> str | None:
+        """A name for the state of the gallery, which changes with every write; None: unknown."""
+        return self._store.state()
 
     def count(self, where: str | None = None) -> int:
         """Count the images, or those that pass a filter.
@@ -146,15 +149,13 @@ class ReadableGallery:
             raise InputError(
                 f"the gallery {self.place} has no index: searches in {num_passing} images are exact", code="no-index"
             )
-        is_scattered = condition is not None
-        if exact is None and not is_worth_it(num_passing, self.dim, scattered=is_scattered):
+        if exact is None and not is_worth_it(num_passing, self.dim, scattered=condition is not None):
             facts = None
         report = report or LoggingReporter()
-        passing = condition, num_passing
         if own is None:
-            found = nearest(snapshot, queries, k, facts, passing, rerank, report)
+            found = nearest(snapshot, queries, k, facts, (condition, num_passing), rerank, report)
         else:
-            found = nearest_others(snapshot, queries, k, facts, passing, rerank, own, report)
+            found = nearest_others(snapshot, queries, k, facts, (condition, num_passing), rerank, own, report)
         recall = 1.0 if found.engine == "exact" or facts is None else facts.recall
         return SearchResult(hits_of(snapshot, found), found.engine, recall)
 

@@ -105,14 +105,13 @@ def monitor(request: MonitoringRequest, *, report: Reporter | None = None) -> Mo
     from spcl.gallery.gallery import Gallery
     from spcl.gallery.gallery_encoder import encoder_to_search
     from spcl.gallery.images_to_rows import find_images
-    from spcl.gallery.places import folder_of_gallery
-    from spcl.gallery.store import Store
+    from spcl.gallery.places import folder_of_gallery, opened_store
     from spcl.monitoring.comparison import FEWEST_IMAGES, compared
     from spcl.monitoring.reference import measured_reference
 
     kept = WarningsKept(report)
     folder = folder_of_gallery(request.gallery, "spcl monitor")
-    Store(folder)
+    opened_store(folder)
     found = find_images(request.new, request.source)
     others = find_images(request.reference, request.source) if request.reference else None
     say_notes(kept, found.notes)

@@ -1,6 +1,6 @@
 """The figures of a gallery's own images, by camera: what new images are compared with.
 
-They are kept in the gallery's folder, and measured again after a write to the gallery.
+They are kept in the gallery's folder, or in the cache of this machine for one that is elsewhere, and measured again after a write to the gallery.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from spcl.data.image_decoding import UnreadableImageError, open_image
 from spcl.errors import InputError
 from spcl.file_kinds import check_unfolded
 from spcl.gallery.gallery import Gallery
-from spcl.gallery.table_state import state_of
 from spcl.monitoring.figures import FIGURES, PIXEL_FIGURES, pixel_figures
 from spcl.randomness import generator
 from spcl.reporting.console import Reporter
@@ -72,8 +71,8 @@ def measured_reference(gallery: Gallery, report: Reporter, *, num_threads: NumTh
         report: Receives progress.
         num_threads: Number of threads that decode images.
     """
-    state = state_of(gallery.path)
-    if (known := read_reference(gallery.path, gallery.fingerprint, state)) is not None:
+    state = gallery.state()
+    if (known := read_reference(gallery.kept, gallery.fingerprint, state)) is not None:
         return known
     features, columns = _sampled(gallery)
     paths = [str(path) for path in columns["path"]]
@@ -95,7 +94,7 @@ def read_reference(folder: Path, fingerprint: str, state: str | None = None) -> 
     """Read the kept figures of a gallery; None: there are none, or they are of another encoder or out of date.
 
     Args:
-        folder: Folder of the gallery.
+        folder: Folder for files that are computed from the gallery.
         fingerprint: Fingerprint of the gallery's encoder.
         state: State of the gallery's table that they must be of; None: of any state.
     """
@@ -197,5 +196,5 @@ def _write(gallery: Gallery, state: str | None, found: Measured) -> None:
     about = {"layout": _LAYOUT, "state": state, "fingerprint": gallery.fingerprint, "cameras": list(found.cameras)}
     packed = np.frombuffer(json.dumps(about).encode(), dtype=np.uint8)
     # If it cannot be written, it is measured again.
-    with suppress(InputError), written_aside(gallery.path / _FILE) as aside, aside.open("wb") as file:
+    with suppress(InputError), written_aside(gallery.kept / _FILE) as aside, aside.open("wb") as file:
         np.savez(file, about=packed, values=found.values, groups=found.groups)

@@ -34,7 +34,7 @@ class DriftWindow:
     """The figures of the last images of each camera.
 
     Args:
-        folder: Folder of the gallery.
+        folder: Folder for files that are computed from the gallery.
         fingerprint: Fingerprint of the gallery's encoder.
         registry: Receives the comparison, which is made when the registry is read.
     """

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 from spcl.errors import InputError
 from spcl.gallery.gallery import Gallery
-from spcl.gallery.table_state import state_of
 from spcl.verification.added_shots import with_shots
 from spcl.verification.calibration import Calibration
 from spcl.verification.identification import Enrolled
@@ -87,7 +86,7 @@ class EnrolledNow:
         waited = time.monotonic() - self._ended
         if waited < _PAUSES * self._duration:
             return False
-        if state_of(self._gallery.path) != self._state:
+        if self._gallery.state() != self._state:
             return waited >= _OTHERS_SECONDS
         return self._is_incomplete and waited >= _OWN_SECONDS
 
@@ -95,7 +94,7 @@ class EnrolledNow:
         """Compute the identities again from the gallery; images that are added meanwhile are kept."""
         started = time.monotonic()
         with self._write_lock:
-            state = state_of(self._gallery.path)
+            state = self._gallery.state()
             try:
                 enrolment = self._gallery.enrolment()
             except InputError:

@@ -1,4 +1,4 @@
-"""Images that clients enrol: kept as files in the gallery's folder, then written to its table.
+"""Images that clients enrol: kept as files in the gallery's folder or at its address, then written to its table.
 
 An answered write is on the disk: the file is flushed before its row is written, and the answer is given after the
 write of the row. A killed server leaves at most files without rows, which are used when they are sent again.
@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spcl.atomic_files import written_aside
-from spcl.gallery.columns import described
+from spcl.data.cloud_storage import address_of, write_object
+from spcl.gallery.columns import described, path_text
 from spcl.gallery.gallery import Gallery
-from spcl.gallery.table_state import state_of
 from spcl.serve.enrolled_now import EnrolledNow
 from spcl.serve.uploads import ENDINGS, Decoded, Upload
 
@@ -82,11 +82,15 @@ class Enroller:
             InputError: If a value cannot be used, one image has two identities, or the disk cannot be written to.
         """
         names = [_file_name(upload, image) for upload, image in zip(new.uploads, new.decoded, strict=True)]
-        paths = [self._gallery.path.absolute() / FOLDER / name[:2] / name for name in names]
+        place = self._gallery.path
+        root = place if address_of(place) is not None else place.absolute()
+        paths = [root / FOLDER / name[:2] / name for name in names]
         table = described(paths, identities=new.identities, cameras=new.cameras, times=new.times)
         self._gallery.check_rows(table)
         for path, upload, image in zip(paths, new.uploads, new.decoded, strict=True):
-            if not path.exists():
+            if (address := address_of(path)) is not None:
+                write_object(address, _content(upload, image))
+            elif not path.exists():
                 with written_aside(path) as aside:
                     aside.write_bytes(_content(upload, image))
         with self._write_lock:
@@ -95,9 +99,9 @@ class Enroller:
             # identities are computed again.
             named = table.column("identity").to_pylist()
             are_new = added.num_added == len(paths)
-            self._enrolled.add(new.features, named, state_of(self._gallery.path), are_new=are_new)
+            self._enrolled.add(new.features, named, self._gallery.state(), are_new=are_new)
             self.num_untidy += 1
-        return Written(tuple(path.as_posix() for path in paths), added.num_added, added.num_replaced)
+        return Written(tuple(path_text(path) for path in paths), added.num_added, added.num_replaced)
 
     def tidy(self) -> None:
         """Merge the files of many small writes; searches and writes go on meanwhile."""

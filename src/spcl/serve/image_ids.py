@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from spcl.gallery.filters import quoted
 from spcl.gallery.gallery import Gallery
-from spcl.gallery.table_state import state_of
 
 _ROWS = 65536
 
@@ -48,7 +47,7 @@ class ImageIds:
             return None
         with self._lock:
             path = self._known(number)
-            if self._state is not None and state_of(self._gallery.path) == self._state:
+            if self._state is not None and self._gallery.state() == self._state:
                 return path
             # After a write: an image that is known may have been removed, another one may be new.
             if path is not None and self._gallery.count(f"path = {quoted(path)}"):
@@ -61,7 +60,7 @@ class ImageIds:
         return str(self._paths[place]) if place < len(self._ids) and self._ids[place] == number else None
 
     def _read(self) -> None:
-        state = state_of(self._gallery.path)
+        state = self._gallery.state()
         paths = [path for part in self._gallery.paths(_ROWS) for path in part]
         ids = np.array([int(image_id(path), 16) for path in paths], dtype=np.uint64)
         order = np.argsort(ids)

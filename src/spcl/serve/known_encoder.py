@@ -79,7 +79,7 @@ def read_known(folder: Path, request: ServeRequest, facts: dict[str, Any]) -> tu
     """Give what was kept of the encoder that a request asks for, and the engine of its exported file.
 
     Args:
-        folder: Folder of the gallery.
+        folder: Folder for files that are computed from the gallery.
         request: What is to be served.
         facts: Facts of the gallery.
 

@@ -7,8 +7,7 @@ from pathlib import Path
 
 from spcl.errors import InputError
 from spcl.gallery.gallery import Gallery
-from spcl.gallery.places import folder_of_gallery
-from spcl.gallery.store import Store
+from spcl.gallery.places import folder_of_gallery, opened_store
 from spcl.reporting.console import Reporter, SilentReporter
 from spcl.serve.engines import KEPT_FILE, ChosenEngine, chosen_engine
 from spcl.serve.known_encoder import KnownEncoder, keep, read_known
@@ -47,9 +46,9 @@ def open_served(request: ServeRequest, report: Reporter | None = None) -> Served
     """
     report = report or SilentReporter()
     folder = folder_of_gallery(request.gallery, "spcl serve")
-    facts = Store(folder).facts
-    flip = bool(facts.get("flip", False))
-    encoder, engine = read_known(folder, request, facts) or _loaded(request, folder, flip, report)
+    store = opened_store(folder)
+    flip = bool(store.facts.get("flip", False))
+    encoder, engine = read_known(store.kept, request, store.facts) or _loaded(request, folder, flip, report)
     gallery = Gallery.open(folder)
     gallery.check_fingerprint(encoder.fingerprint)
     if request.calibration:
@@ -66,18 +65,19 @@ def _loaded(request: ServeRequest, folder: Path, flip: bool, report: Reporter) -
 
     encoding = replace(request.encoding, flip=flip)
     encoder = encoder_to_search(encoding.encoder, folder, tuple, report)
-    Gallery.open(folder, encoder)
+    kept = Gallery.open(folder, encoder).kept
+    kept.mkdir(parents=True, exist_ok=True)
     chosen = chosen_engine(
         encoder,
         encoding.runtime(),
         wanted=request.engine,
-        file=Path(request.onnx_file) if request.onnx_file else folder / KEPT_FILE,
+        file=Path(request.onnx_file) if request.onnx_file else kept / KEPT_FILE,
         is_given=bool(request.onnx_file),
         flip=flip,
         report=report,
     )
     known = KnownEncoder.of(encoder)
-    keep(folder, request, known, chosen)
+    keep(kept, request, known, chosen)
     return known, chosen
 
 

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from spcl.errors import InputError
 from spcl.gallery.result import SearchResult
-from spcl.gallery.table_state import state_of
 from spcl.pixel_range import PixelRange
 from spcl.retrieval.track_features import track_features
 from spcl.serve.batching import Batcher
@@ -71,7 +70,7 @@ class GalleryService:
         )
         self._naming = Batcher(self._identify, most=256, most_waiting=limits.waiting_images, name="identification")
         self._looking: asyncio.Task[None] | None = None
-        self.drift = DriftWindow(served.gallery.path, served.gallery.fingerprint, metrics.registry)
+        self.drift = DriftWindow(served.gallery.kept, served.gallery.fingerprint, metrics.registry)
 
     async def start(self) -> None:
         """Read the enrolled identities, and begin to look for writes of other programs."""
@@ -190,13 +189,14 @@ class GalleryService:
         """Bring what is in memory up to date after writes."""
         looked: str | None = None
         while True:
-            state = state_of(self.gallery.path)
+            # On object storage, the state is asked of a server.
+            state = await self._in_thread(self._readers, self.gallery.state)
             # The first search after a write reads the new version; here no client waits for it.
             if state != looked:
                 looked = state
                 with suppress(RequestError):
                     self.metrics.images.set(await self.count())
-            if self.enrolled.is_due():
+            if await self._in_thread(self._readers, self.enrolled.is_due):
                 await asyncio.get_running_loop().run_in_executor(self._background, self.enrolled.compute)
             with suppress(InputError):
                 self.metrics.identities.set(len(self.enrolled.now().identities))

@@ -15,6 +15,7 @@ from typing import Protocol
 from PIL import Image
 
 from spcl.data.image_decoding import UnreadableImageError, open_image
+from spcl.data.stored_images import is_stored
 from spcl.serve.failures import RequestError
 
 _MOST_KEPT = 2000
@@ -52,10 +53,11 @@ class ShownImages:
         if path is None:
             raise RequestError(404, "no-such-image", f"the gallery has no image {name[:80]!r}")
         try:
-            stat = Path(path).stat()
+            # Objects in cloud storage, and images in archives, are taken not to change.
+            stat = None if is_stored(Path(path)) else Path(path).stat()
         except (OSError, ValueError) as error:
             raise _missing(name) from error
-        key = path, size, stat.st_size, stat.st_mtime_ns
+        key = (path, size, 0, 0) if stat is None else (path, size, stat.st_size, stat.st_mtime_ns)
         with self._lock:
             if (known := self._kept.get(key)) is not None:
                 self._kept.move_to_end(key)
