@@ -1,6 +1,7 @@
 """The figures of a gallery's own images, by camera: what new images are compared with.
 
-They are kept in the gallery's folder, or in the cache of this machine for one that is elsewhere, and measured again after a write to the gallery.
+They are kept in the gallery's folder, for one that is elsewhere in the cache of this machine, and measured again after
+a write to the gallery.
 """
 
 from __future__ import annotations
