@@ -36,7 +36,6 @@ from spcl.selfpaced.clustering import Scales
 from spcl.selfpaced.pseudo_labels import PseudoLabels, labels_of_scales
 
 _MOST_ROWS = 2**31 - 1
-_ENTRIES_AT_ONCE = 2
 
 
 def pseudo_labels_out_of_core(request: PartitionedLabelRequest, *, report: Reporter | None = None) -> PartitionedLabels:
@@ -226,7 +225,7 @@ class _Run:
         entries = max(len(columns.array(part, "rows")) for part in range(len(columns)))
         with self.report.progress("distances") as advance:
             for part in pairs.missing():
-                found = pairs_of_part(part, columns, names, cutoff=cutoff, most_entries=_ENTRIES_AT_ONCE * entries)
+                found = pairs_of_part(part, columns, names, cutoff=cutoff, most_entries=entries)
                 pairs.save(part, found._asdict())
                 advance(pairs.rows(part).stop, self.source.num_rows)
         number = sum(len(pairs.array(part, "rows")) for part in range(len(pairs)))

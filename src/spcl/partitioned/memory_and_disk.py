@@ -51,8 +51,9 @@ def part_row_bytes(dim: int, k1: int) -> int:
     """Compute the bytes of memory for each row of a part, at the step that needs most."""
     # Rows that are read for the encoding, with their neighbours and the marks of mutual ones.
     gathered = GATHERED_ROWS * (2 * 4 * dim + k1 * (4 + 4 + 1 + 1) + 64)
-    # Columns and rows of the part, and of as many entries of later parts, each twice while they are reordered.
-    compared = 4 * 8 * 2 * _ENTRIES * k1 // 2 + int(2 * 12 * _PAIRS * k1)
+    # Columns and rows of the part, 16 bytes for an entry; as many entries of later parts by column, by row and
+    # renumbered, 20; all rows together, 16. Then the pairs, twice while they are joined.
+    compared = 52 * _ENTRIES * k1 + int(2 * 12 * _PAIRS * k1)
     return max(gathered, compared)
 
 
