@@ -74,7 +74,7 @@ PARTS: dict[str, dict[str, Any]] = {
     "cluster consensus": {"losses": [{"kind": "cluster-consensus"}]},
 }
 NO_TRACKS: dict[str, Any] = {"data": {"no_tracks": True}}
-STACK = ("fresh features", "unit centroids", "average linkage", "affine", "rate", "cosine")
+STACK = ("fresh features", "average linkage", "affine", "rate", "cosine")
 
 
 @dataclass(frozen=True)
