@@ -30,7 +30,7 @@ TITLES: dict[str, frozenset[str]] = {
         "clustering": "k1 k2 eps eps-gap min-samples search",
         "training": "epochs iters batch-size num-instances lr weight-decay step-size eval-step accumulate "
         "source-only momentum temperature temp",
-        "output": "logs-dir out output gallery groups key overwrite excel folders per-query worst picture save-picture "
+        "output": "logs-dir out work-dir output gallery groups key overwrite excel folders per-query worst picture save-picture "
         "report log resume resume-or-start restart checkpoint-iters print-freq json",
         "address": "host port token-file",
         "limits": "max-image-mb max-image-megapixels max-images max-waiting",
@@ -50,7 +50,7 @@ VALUES = {
     for value, names in {
         "FILE": "travel pairs resume config checkpoint output calibration picture save-picture per-query "
         "from-checkpoint report token-file onnx-file",
-        "FOLDER": "data-dir logs-dir out gallery cache-dir folders hub groups",
+        "FOLDER": "data-dir logs-dir out work-dir gallery cache-dir folders hub groups",
         "OWNER/NAME": "push",
         "SUBJECT": "subjects",
         "RUN": "runs",
