@@ -30,8 +30,8 @@ TITLES: dict[str, frozenset[str]] = {
         "clustering": "k1 k2 eps eps-gap min-samples search",
         "training": "epochs iters batch-size num-instances lr weight-decay step-size eval-step accumulate "
         "source-only momentum temperature temp",
-        "output": "logs-dir out work-dir output gallery groups key overwrite excel folders per-query worst picture save-picture "
-        "report log resume resume-or-start restart checkpoint-iters print-freq json",
+        "output": "logs-dir out output gallery groups key overwrite excel folders per-query worst picture save-picture "
+        "work-dir report log resume resume-or-start restart checkpoint-iters print-freq json",
         "address": "host port token-file",
         "limits": "max-image-mb max-image-megapixels max-images max-waiting",
         "computing": "threads workers device devices precision compile memory image-memory cache-dir",
