@@ -136,6 +136,7 @@ print(torch.get_num_threads(), numba.get_num_threads(), numba.config.NUMBA_NUM_T
 """
 
 
+@pytest.mark.slow
 def test_one_number_reaches_the_libraries():
     given = {name: value for name, value in os.environ.items() if name not in NAMES}
     given |= {"OMP_NUM_THREADS": "2", "PYTHONPATH": IMPORT_PATH}

@@ -137,6 +137,7 @@ def test_a_continued_run_keeps_its_recipe(tmp_path, crops, checkpoint):  # noqa:
         adapt(checkpoint, crops, settings(tmp_path, recipe="spcl-plus", k1=None, k2=None), resume=True)
 
 
+@pytest.mark.slow
 def test_both_recipes_are_rated_alike_before_and_the_result_names_them(tmp_path, crops, checkpoint):  # noqa: F811
     found = {}
     for name in ("spcl", ""):

@@ -65,6 +65,7 @@ def test_label_stage_with_the_approximate_engine(capsys):
     assert "search_gflops" not in found
 
 
+@pytest.mark.slow
 def test_label_stage_in_parts(capsys):
     found = figures(label_stage_in_parts, capsys, "--n", "1500", "--dim", "16")
     stages = ["features", "regions", "search", "encoding", "expansion", "pairs", "clusters"]

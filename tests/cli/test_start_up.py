@@ -2,6 +2,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pytest
 
 from spcl.gallery.gallery import Gallery
 from spcl.inference.checkpoint import checkpoint_of, save_atomically
@@ -89,6 +90,7 @@ print("compared")
 """
 
 
+@pytest.mark.slow
 def test_comparisons_and_searches_load_no_more_than_they_need(tmp_path):
     write_checkpoint(tmp_path / "c.pth.tar")
     resnet = EncoderNetwork(EncoderSettings(arch="resnet18", height=64, width=32))
@@ -120,6 +122,7 @@ finally:
 """
 
 
+@pytest.mark.slow
 def test_a_process_that_answers_at_once_leaves_pandas_out(tmp_path):
     write_checkpoint(tmp_path / "c.pth.tar")
     draw(tmp_path / "a.png", 1, 2)

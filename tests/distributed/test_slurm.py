@@ -58,6 +58,7 @@ def test_the_job_file_starts_one_launcher_a_node_with_the_users_words(tmp_path):
     assert (tmp_path / "threads").read_text() == "4\n"
 
 
+@pytest.mark.slow
 def test_near_the_time_limit_the_job_is_queued_again_and_the_training_is_waited_for(tmp_path):
     environment = slurm(tmp_path, RECORDS) | {"THEN": "sleep 2; exit 7"}
     job = subprocess.Popen(["bash", str(JOB)], env=environment, stdout=subprocess.PIPE, text=True)

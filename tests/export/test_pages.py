@@ -46,6 +46,7 @@ def test_export(crops):
     assert np.abs(by_folder - expected[:1]).max() < 1e-5
 
 
+@pytest.mark.slow
 def test_trackers(crops):
     encoder = encoder_of(height=256, width=128)
     export_onnx(encoder, "tracker.onnx", opset=17, for_tracker=True, report=SilentReporter())

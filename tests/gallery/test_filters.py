@@ -226,6 +226,7 @@ def test_paths_that_are_there_are_meant_as_the_gallery_holds_them(tmp_path, monk
         assert "".join(sorted(hit.camera for hit in gallery.search(unit_rows(1), where=where)[0])) == cameras, where
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["cameras", "numbers", "times"])
 def test_long_lists_take_linear_time(gallery, kind):
     """With time to spare for a busy machine: a quadratic pass over 30,000 values takes minutes."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import numpy as np
+import pytest
 from numba import njit
 
 from spcl.compiled import is_compiled
@@ -24,6 +25,7 @@ def test_a_stored_loop_is_compiled(tmp_path):
     assert is_compiled(stored)
 
 
+@pytest.mark.slow
 def test_compiling_is_shown_once_as_a_stage_of_its_own(monkeypatch):
     report = SilentReporter()
     said: list[str] = []

@@ -116,7 +116,11 @@ def test_what_does_not_fit_is_named(tmp_path):
     [
         (lambda state: state, r"\(conv1\.weight, .*give it to --pretrained, with --arch resnet18 "),
         (lambda state: {"state_dict": {f"module.{name}": value for name, value in state.items()}}, "--arch resnet18 "),
-        (lambda state: {"model": {f"backbone.{name}": value for name, value in state.items()}}, "--arch resnet18 "),
+        pytest.param(
+            lambda state: {"model": {f"backbone.{name}": value for name, value in state.items()}},
+            "--arch resnet18 ",
+            marks=pytest.mark.slow,
+        ),
         (lambda state: {"net": {"weight": torch.ones(3)}, "arch": "test_vit"}, "--arch timm/test_vit "),
         # What it is of cannot be seen: the user's word counts.
         (lambda state: {"weight": torch.ones(3)}, "--arch resnet18 "),

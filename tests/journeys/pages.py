@@ -153,8 +153,8 @@ def commands_not_run(page: str) -> list[list[str]]:
     """The words of each command in an indented block, which is not run: it needs other data, several nodes or hours."""
     text = re.sub(r"```.*?```", "", (PROJECT_ROOT / page).read_text(), flags=re.DOTALL)
     lines = re.findall(r"^    (\S.*)$", re.sub(r"\\\n\s*", "", text), flags=re.MULTILINE)
-    words = [re.split(r"\s{3,}", line)[0].split() for line in lines]
-    return [found for found in words if found[0] in ("spcl", "python", "torchrun", "accelerate", "sbatch")]
+    programs = ("spcl ", "python ", "torchrun ", "accelerate ", "sbatch ")
+    return [shlex.split(re.split(r"\s{3,}", line)[0]) for line in lines if line.startswith(programs)]
 
 
 def sections_of(page: str) -> dict[str, str]:

@@ -13,7 +13,7 @@ import torch
 
 from spcl.inference.official_checkpoints import from_official, official_facts, to_official
 from spcl.nn.encoder_network import EncoderNetwork, EncoderSettings
-from tests.shared import shared_path
+from tests.shared import shared_path, slow_but
 
 ARCHS = ["resnet50", "resnet_ibn50a"]
 
@@ -64,7 +64,7 @@ def test_plain_network(arch):
     assert np.abs(features - expected).max() <= 1e-4
 
 
-@pytest.mark.parametrize("arch", ARCHS)
+@pytest.mark.parametrize("arch", slow_but(ARCHS, "resnet_ibn50a"))
 def test_domain_specific_network(arch):
     expected = np.load(shared_path("reference", f"network_{arch}.npz"))
     encoder = built(arch)

@@ -136,6 +136,7 @@ def test_a_run_with_the_images_that_its_encoder_sees(runs, tmp_path):
     assert read((runs / "run1.html").read_text(encoding="utf-8")).text == page.text
 
 
+@pytest.mark.slow
 def test_two_runs_query_by_query(runs, tmp_path):
     page, result = page_of(tmp_path / "page.html", runs / "run1", runs / "run2", compare=True, encoding=CPU)
     assert page.titles[0] == "comparison"
@@ -172,6 +173,7 @@ def test_a_checkpoint_on_images_with_and_without_labels(runs, tmp_path):
     assert "✓ right" not in page.text
 
 
+@pytest.mark.slow
 def test_a_gallery_and_a_features_file(tmp_path):
     features = np.random.default_rng(0).normal(size=(40, 8)).astype(np.float32)
     features += 4 * np.eye(8, dtype=np.float32)[np.arange(40) % 8]

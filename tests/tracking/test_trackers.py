@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from importlib.machinery import ModuleSpec
 from types import SimpleNamespace
 
 import numpy as np
@@ -99,6 +100,8 @@ def test_mlflow_has_one_finished_run_with_all_of_it(tracked, tmp_path):
 
 
 def test_names_and_packages_are_checked_before_anything_else(monkeypatch):
+    # The small package of MLflow, where that is installed alone, needs a server.
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://localhost:5000")
     assert tracker_names(" TensorBoard,mlflow, tensorboard") == NAMES
     assert tracker_names("") == ()
     # torchrun reads the words of the program, too.
@@ -195,7 +198,7 @@ def test_what_the_other_trackers_are_given(name, tmp_path, monkeypatch):
         return run
 
     config = SimpleNamespace(update=lambda values, allow_val_change: calls.append(("settings", values)))
-    module = SimpleNamespace(init=init, config=config, Image=lambda image: "picture", __spec__=None)
+    module = SimpleNamespace(init=init, config=config, Image=lambda image: "picture", __spec__=ModuleSpec(name, None))
     monkeypatch.setitem(sys.modules, name, module)
     monkeypatch.setattr(trackers, "find_spec", lambda name: SimpleNamespace(origin=name))
     settings = {"data": {"height": 32, "width": 16}, "schedule": {"eval_step": 1}}

@@ -89,7 +89,14 @@ def test_fewer_than_two_known_cameras_change_nothing_and_are_reported_once(kind,
     assert np.array_equal(found, ignored) and len(said) == 1
 
 
-@pytest.mark.parametrize(("use", "known"), [("centre", CAMERAS), ("auto", FEW_EACH), ("balance", CAMERAS)])
+@pytest.mark.parametrize(
+    ("use", "known"),
+    [
+        ("centre", CAMERAS),
+        pytest.param("auto", FEW_EACH, marks=pytest.mark.slow),
+        pytest.param("balance", CAMERAS, marks=pytest.mark.slow),
+    ],
+)
 def test_an_unknown_camera_among_known_ones(use, known):
     rows, cameras = features_of(OBJECTS, known), known.copy()
     cameras[::7] = -1

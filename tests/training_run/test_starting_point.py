@@ -11,7 +11,7 @@ from spcl.inference.checkpoint import checkpoint_of, load_network, save_atomical
 from spcl.nn.encoder_network import EncoderNetwork, EncoderSettings
 from spcl.training_run.first_pass import fill_memory
 from tests.fakes import draw, write_fake
-from tests.shared import input_error
+from tests.shared import input_error, slow_but
 from tests.training_run.small_runs import assert_bit_equal, prepared, small_config, trained
 
 
@@ -47,7 +47,7 @@ def started(target, tmp_path, checkpoint, source="", **network):
 PIXELS = torch.rand(3, 3, 32, 16)
 
 
-@pytest.mark.parametrize("with_source", [False, True])
+@pytest.mark.parametrize("with_source", slow_but([False, True], True))
 @pytest.mark.parametrize(("domains", "wanted", "taken"), [
     (("target",), "auto", "target"),
     (("source",), "auto", "source"),

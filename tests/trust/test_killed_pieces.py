@@ -110,6 +110,7 @@ def test_a_hub_folder_is_replaced_at_once(encoders, tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_weights_never_lie_beside_the_card_of_others(encoders, tmp_path):
     ours, other = encoders
     file, card = tmp_path / "e.safetensors", tmp_path / "e.md"

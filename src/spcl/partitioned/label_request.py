@@ -14,6 +14,7 @@ from spcl.settings_checks import check_count, check_range, check_scales
 from spcl.short_repr import with_short_repr
 
 
+@with_short_repr
 @dataclass(frozen=True)
 class PartitionedLabelRequest:
     """Features to label out of core, and how.
