@@ -98,3 +98,19 @@ def test_refusals(checkpoint, tmp_path, capsys, words, message):
     assert message in error
     assert "Traceback" not in error
     assert not (tmp_path / "a.onnx").exists()
+
+
+def test_weights_that_a_killed_export_left_without_their_card_are_completed(checkpoint, tmp_path, capsys):
+    main(["export", checkpoint, "e.safetensors"])
+    (tmp_path / "e.md").unlink()
+    main(["export", checkpoint, "e.safetensors"])
+    assert (tmp_path / "e.md").is_file()
+    with pytest.raises(SystemExit):
+        main(["export", checkpoint, "e.safetensors"])
+    assert "e.safetensors exists already" in capsys.readouterr().err
+    (tmp_path / "e.md").unlink()
+    another = EncoderNetwork(EncoderSettings(arch="timm/test_resnet", height=32, width=16)).eval()
+    save_atomically(checkpoint_of(another, epoch=1, best_mean_ap=None, facts={}), tmp_path / "other.pth.tar")
+    with pytest.raises(SystemExit):
+        main(["export", "other.pth.tar", "e.safetensors"])
+    assert "e.safetensors exists already" in capsys.readouterr().err

@@ -170,7 +170,7 @@ FILES = (
         "export c.pth.tar e.onnx --overwrite --images crops",
         "export other.pth.tar e.onnx --images crops",
     ),
-    _whole("report --overwrite", "report out -o r.html --overwrite", _CLUSTER, _REPORT),
+    _whole("report over an earlier one", "report out -o r.html", _CLUSTER, _REPORT),
 )
 
 FOLDERS = (

@@ -160,7 +160,9 @@ def export_encoder(request: ExportRequest, *, report: Reporter | None = None) ->
         print(written.path, written.onnx.agreement.least_cosine)
     """
     output = Path(request.output)
-    if not request.hub:
+    # Weights without their card may be those of a killed export of this encoder, which is known below.
+    may_be_unfinished = request.suffix == WEIGHTS and not output.with_suffix(".md").exists()
+    if not request.hub and not may_be_unfinished:
         refuse_existing(output, overwrite=request.overwrite)
 
     from spcl.data.image_sources import images_of
