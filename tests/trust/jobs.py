@@ -113,8 +113,10 @@ def make_large(folder: str) -> None:
 
 _TRAIN = f"train crops --recipe spcl --logs-dir run --epochs 2 --iters 2 --checkpoint-iters 1 {SMALL}"
 _CACHED = f"{_TRAIN} --image-memory 0 --cache-dir cache"
-_TOGETHER = f"{_TRAIN} --device cpu"
-_ADAPT = "adapt c.pth.tar crops --logs-dir run --epochs 1 --iters 2 --batch-size 8 --k1 6 --k2 2 --workers 0"
+_TOGETHER = f"{_TRAIN} --device cpu --batch-norm-group 4"
+_ADAPT = (
+    "adapt c.pth.tar both --recipe spcl --logs-dir run --epochs 1 --iters 2 --batch-size 8 --k1 6 --k2 2 --workers 0"
+)
 _SWEEP = """sweep spcl crops --seed 1 2 --logs-dir s --set network.arch=timm/test_resnet network.pretrained=none
 data.height=32 data.width=16 schedule.epochs=1 schedule.iters=2 schedule.batch_size=8 labels.k1=6 labels.k2=2"""
 _CLUSTER = f"cluster crops -o out {NETWORK} --workers 0 --k1 6 --k2 2 --eps 0.6"
@@ -129,6 +131,12 @@ _HELD = "embed c.pth.tar crops --gallery g"
 def _copy_encoder(folder: Path) -> None:
     (folder / "mine").mkdir()
     shutil.copy(folder / "c.pth.tar", folder / "mine")
+
+
+def _write_both(folder: Path) -> None:
+    """All images in one folder: an adaptation needs sixteen."""
+    for name in ("crops", "more"):
+        shutil.copytree(folder / name, folder / "both", dirs_exist_ok=True)
 
 
 def _whole(name: str, words: str, *first: str, make: Callable[[Path], object] | None = None) -> Job:
@@ -196,7 +204,7 @@ RUNS = (
     Job("train", _TRAIN, again=f"{_TRAIN} --resume", adds=True),
     Job("train in two processes", (_TOGETHER,) * 2, again=(f"{_TOGETHER} --resume",) * 2, adds=True),
     Job("train with an image cache", _CACHED, again=f"{_CACHED} --resume", adds=True),
-    Job("adapt", _ADAPT, again=f"{_ADAPT} --resume", adds=True),
+    Job("adapt", _ADAPT, make=_write_both, again=f"{_ADAPT} --resume", adds=True),
     Job("sweep", _SWEEP, adds=True),
 )
 
