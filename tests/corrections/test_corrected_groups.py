@@ -232,6 +232,27 @@ def test_a_stop_before_the_table_is_written_is_made_good(out, monkeypatch):
     assert json.loads((out / "summary.json").read_text()) == summary
 
 
+def test_a_first_correction_that_was_killed_before_the_table_is_no_edit(out, monkeypatch):
+    def killed(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("spcl.corrections.corrected_groups.write_corrected", killed)
+        with pytest.raises(KeyboardInterrupt):
+            spcl.correct(out, "name", ["0", "Ada"])
+    spcl.correct(out, "name", ["1", "Bella"])
+    assert groups_in(out / "groups.csv", "identity") == {"Ada": "abcd", "Bella": "efg", "": "hij"}
+
+
+def test_a_first_correction_that_was_killed_hides_no_edit(out, monkeypatch):
+    monkeypatch.setattr("spcl.corrections.corrected_groups.write_corrected", lambda *_, **__: None)
+    spcl.correct(out, "name", ["0", "Ada"])
+    text = (out / "groups.csv").read_text()
+    (out / "groups.csv").write_text(text.replace("a.jpg,0", "a.jpg,1"))
+    with input_error("groups-edited", "1 images"):
+        spcl.correct(out, "name", ["1", "Bella"])
+
+
 def test_a_number_that_no_group_can_have_is_a_name(out):
     text = (out / "groups.csv").read_text()
     (out / "groups.csv").write_text(text.replace(",2,", f",{10**30},"))

@@ -21,14 +21,14 @@ pytestmark = pytest.mark.trust
 CLUSTERING = f"{NETWORK} --workers 1 --k1 6 --k2 2"
 COMMANDS = (
     f"train many --recipe spcl --logs-dir run --epochs 50 --iters 20 {SMALL}",
-    "adapt c.pth.tar many --logs-dir run --epochs 50 --iters 20 --batch-size 8 --k1 6 --k2 2",
+    "adapt c.pth.tar many --recipe spcl --logs-dir run --epochs 50 --iters 20 --batch-size 8 --k1 6 --k2 2",
     "sweep spcl many --seed 1 2 --logs-dir s --set network.arch=timm/test_resnet network.pretrained=none "
     "schedule.epochs=50 schedule.iters=20 schedule.batch_size=8 labels.k1=6",
     "embed c.pth.tar many -o f.npy",
     "embed c.pth.tar many -o f.parquet",
     "embed c.pth.tar many --gallery g",
     f"cluster many -o out --folders copy {CLUSTERING}",
-    f"suggest many --picture p.png {CLUSTERING}",
+    f"suggest many --picture p.png --workers 0 {NETWORK}",
     "calibrate c.pth.tar many -o c.json",
     "search c.pth.tar many crops/00.png -o s.csv",
     "report c.pth.tar many -o r.html",

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -221,8 +221,7 @@ def write_corrected(groups: CorrectedGroups, *, is_regrouped: bool) -> None:
 
     Args:
         groups: The groups.
-        is_regrouped: Whether the groups are others than before: an estimate of the number of individuals is then
-            outdated.
+        is_regrouped: Whether the groups have changed, so that the estimated number of individuals is outdated.
 
     Raises:
         InputError: If a file cannot be written.
@@ -251,7 +250,9 @@ def check_unedited(groups: CorrectedGroups) -> None:
         return
     if isinstance(state, Mapping) and state.get("table") == digest(groups.folder / TABLE):
         return
-    number = len(edited_rows(groups, read_group_table(groups.folder / TABLE)))
+    # The first correction may have been killed before it changed the table.
+    written = (groups,) if isinstance(state, Mapping) else (groups, replace(groups, table=groups.found))
+    number = min(len(edited_rows(each, read_group_table(groups.folder / TABLE))) for each in written)
     if number:
         raise InputError(
             f"{groups.folder / TABLE} was changed by another program: {number} images have another group than the "
