@@ -76,7 +76,7 @@ def write_inputs(folder: Path) -> None:
     torch.manual_seed(0)
     network = EncoderNetwork(EncoderSettings(arch="timm/test_resnet", height=32, width=16))
     save_atomically(checkpoint_of(network, epoch=1, best_mean_ap=None, facts={}), folder / "c.pth.tar")
-    for number in range(12):
+    for number in range(16):
         draw(folder / "crops" / f"{number:02d}.png", number // 4, number)
         draw(folder / "more" / f"{number:02d}m.png", number // 4, 20 + number)
     shutil.copy(folder / "more/00m.png", folder / "query.png")
